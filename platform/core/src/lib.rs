@@ -1,0 +1,23 @@
+//! Pure building blocks of Lockbox: ids, subjects, roles, sensitive values, time and randomness.
+//!
+//! Promises: no I/O, no clock and no randomness of its own (both come in through traits), so that
+//! the replicated state machine may use everything here. Refuses to know: tokio, tonic, RocksDB.
+
+pub mod access;
+pub mod clock;
+pub mod id;
+pub mod resource;
+pub mod role;
+pub mod sensitive;
+pub mod subject;
+
+pub use access::{AccessQuery, Decision, is_allowed};
+pub use clock::{Clock, LogTime, Randomness};
+pub use id::{
+    AuthorizedKeyId, CloudId, ClusterId, FolderId, IdError, KmsKeyId, KmsKeyVersionId, NodeId,
+    OperationId, OrganizationId, RequestId, SecretId, ServiceAccountId, TokenId, VersionId,
+};
+pub use resource::{ResourceKind, ResourcePath, ResourceRef};
+pub use role::{Permission, Role};
+pub use sensitive::{Sensitive, SensitiveBytes, SensitiveString};
+pub use subject::{Subject, SubjectKind, SystemSubject};

@@ -1,0 +1,147 @@
+//! Access bindings of folders and secrets (`contract §2.12`).
+
+use lockbox_core::{
+    FolderId, Permission, ResourceKind, ResourcePath, ResourceRef, Role, SecretId, SubjectKind,
+    SystemSubject,
+};
+
+use super::{Application, Effect, Refusal, access, secret};
+use crate::domain::binding::{AccessBinding, BindingDelta, BindingSet};
+use crate::domain::command::Envelope;
+use crate::domain::operation::{OperationMetadata, OperationResult};
+use crate::domain::outcome::Rejection;
+use crate::state::{Space, StateRead, keys, tables};
+
+/// Bindings that one resource may have (`contract §9`).
+const BINDINGS_MAX: usize = 1000;
+
+pub(super) fn set(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    resource: &ResourceRef,
+    bindings: &[AccessBinding],
+) -> Result<Effect, Refusal> {
+    require_admin(application.state, envelope, resource)?;
+    check(envelope, application.state, resource, bindings.iter())?;
+    store(application, resource, BindingSet::new(bindings.to_vec()))?;
+    Ok(Effect {
+        description: "Set access bindings".to_owned(),
+        resource: resource.clone(),
+        metadata: OperationMetadata::SetAccessBindings { resource: resource.clone() },
+        result: OperationResult::Empty,
+    })
+}
+
+pub(super) fn update(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    resource: &ResourceRef,
+    deltas: &[BindingDelta],
+) -> Result<Effect, Refusal> {
+    require_admin(application.state, envelope, resource)?;
+    check(envelope, application.state, resource, deltas.iter().map(|d| &d.binding))?;
+    let mut set = tables::bindings(application.state, resource)?;
+    set.apply(deltas);
+    store(application, resource, set)?;
+    Ok(Effect {
+        description: "Update access bindings".to_owned(),
+        resource: resource.clone(),
+        metadata: OperationMetadata::UpdateAccessBindings { resource: resource.clone() },
+        result: OperationResult::Empty,
+    })
+}
+
+fn store(
+    application: &mut Application<'_, '_>,
+    resource: &ResourceRef,
+    set: BindingSet,
+) -> Result<(), Refusal> {
+    if set.bindings().len() > BINDINGS_MAX {
+        let limit = u32::try_from(BINDINGS_MAX).unwrap_or(u32::MAX);
+        return Err(Rejection::QuotaExceeded { quota: "access.bindings.count".into(), limit }.into());
+    }
+    application.put(Space::Records, keys::bindings(resource), &set);
+    Ok(())
+}
+
+/// Demands the right to grant on the resource: only an administrative role has it.
+fn require_admin(
+    state: &dyn StateRead,
+    envelope: &Envelope,
+    resource: &ResourceRef,
+) -> Result<(), Refusal> {
+    let (path, permission) = path_of(state, resource)?;
+    access::require(state, &envelope.subject, permission, &path)
+}
+
+fn path_of(
+    state: &dyn StateRead,
+    resource: &ResourceRef,
+) -> Result<(ResourcePath, Permission), Refusal> {
+    let not_found = || Rejection::not_found(resource.kind, &resource.id);
+    match resource.kind {
+        ResourceKind::Secret => {
+            let id = SecretId::parse(&resource.id).map_err(|_| not_found())?;
+            let record = tables::secret(state, &id)?.ok_or_else(not_found)?;
+            let path = tables::secret_path(state, &record)?;
+            debug_assert_eq!(path.resources().last(), Some(&secret::resource(&id)));
+            Ok((path, Permission::SecretsSetAccessBindings))
+        }
+        ResourceKind::Folder => {
+            let id = FolderId::parse(&resource.id).map_err(|_| not_found())?;
+            let path = tables::folder_path(state, &id)?.ok_or_else(not_found)?;
+            Ok((path, Permission::ResourceManagerAdminister))
+        }
+        ResourceKind::Organization
+        | ResourceKind::Cloud
+        | ResourceKind::KmsKey
+        | ResourceKind::ServiceAccount
+        | ResourceKind::SecretVersion => Err(not_found().into()),
+    }
+}
+
+/// Refuses unknown roles and subjects; only owners grant ownership (`contract §4.2`).
+fn check<'b>(
+    envelope: &Envelope,
+    state: &dyn StateRead,
+    resource: &ResourceRef,
+    bindings: impl Iterator<Item = &'b AccessBinding>,
+) -> Result<(), Refusal> {
+    let invalid = |field: &str, description: &str| {
+        Refusal::from(Rejection::InvalidArgument {
+            field: field.to_owned(),
+            description: description.to_owned(),
+        })
+    };
+    for binding in bindings {
+        let Some(role) = Role::parse(&binding.role_id) else {
+            return Err(invalid("role_id", "is not a known role"));
+        };
+        let subject = &binding.subject;
+        if subject.kind == SubjectKind::System && SystemSubject::parse(&subject.id).is_none() {
+            return Err(invalid("subject.id", "is not a known system subject"));
+        }
+        if role == Role::CloudsOwner && !owns(state, envelope, resource)? {
+            return Err(Rejection::PermissionDenied.into());
+        }
+    }
+    Ok(())
+}
+
+fn owns(
+    state: &dyn StateRead,
+    envelope: &Envelope,
+    resource: &ResourceRef,
+) -> Result<bool, Refusal> {
+    let (path, _) = path_of(state, resource)?;
+    for ancestor in path.resources() {
+        let set = tables::bindings(state, ancestor)?;
+        let owner = |b: &AccessBinding| {
+            b.subject == envelope.subject && Role::parse(&b.role_id) == Some(Role::CloudsOwner)
+        };
+        if set.bindings().iter().any(owner) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}

@@ -1,0 +1,175 @@
+//! The cluster's beginning, service accounts and authorized keys (`design §7`).
+
+use lockbox_core::{Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject};
+
+use super::{Application, Effect, Refusal, access, require_absent};
+use crate::domain::binding::{AccessBinding, BindingSet};
+use crate::domain::command::{CreateAuthorizedKey, CreateServiceAccount, Envelope, InitCluster};
+use crate::domain::identity::{
+    AuthorizedKeyRecord, CloudRecord, FolderRecord, ServiceAccountRecord, ServiceAccountStatus,
+};
+use crate::domain::operation::{OperationMetadata, OperationResult};
+use crate::domain::outcome::{Precondition, Rejection};
+use crate::error::StorageError;
+use crate::state::{Space, StateRead, keys, tables};
+
+pub(super) fn init_cluster(
+    application: &mut Application<'_, '_>,
+    init: &InitCluster,
+) -> Result<Effect, Refusal> {
+    if tables::cluster(application.state)?.is_some() {
+        return Err(Precondition::AlreadyInitialised.into());
+    }
+    let now = application.now;
+    let mut cluster = init.cluster.clone();
+    cluster.created_at = now;
+    application.put(Space::Records, keys::CLUSTER.to_vec(), &cluster);
+    let cloud = CloudRecord {
+        id: init.cloud_id.clone(),
+        organization_id: init.organization_id.clone(),
+        name: "default".to_owned(),
+        created_at: now,
+        secrets: 0,
+    };
+    application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
+    let folder = FolderRecord {
+        id: init.folder_id.clone(),
+        cloud_id: init.cloud_id.clone(),
+        name: init.folder_name.clone(),
+        created_at: now,
+    };
+    application.put(Space::Records, keys::folder(&folder.id), &folder);
+    for key in &init.keyring {
+        let mut key = key.clone();
+        key.created_at = now;
+        application.put(Space::Records, keys::keyring_key(key.id), &key);
+    }
+    store_service_account(application, &init.admin)?;
+    store_authorized_key(application, &init.admin_key);
+    let root = ResourceRef::new(ResourceKind::Organization, init.organization_id.as_str());
+    let admin = Subject::service_account(&init.admin.id);
+    let bindings = BindingSet::new(vec![AccessBinding::new("admin", admin)]);
+    application.put(Space::Records, keys::bindings(&root), &bindings);
+    Ok(Effect {
+        description: "Initialise cluster".to_owned(),
+        resource: root,
+        metadata: OperationMetadata::InitCluster,
+        result: OperationResult::Empty,
+    })
+}
+
+pub(super) fn create_service_account(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    create: &CreateServiceAccount,
+) -> Result<Effect, Refusal> {
+    let state = &application.state;
+    let not_found = || Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str());
+    let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
+    let permission = Permission::ServiceAccountsAdminister;
+    access::require(*state, &envelope.subject, permission, &path)?;
+    let account = store_service_account(application, create)?;
+    Ok(Effect {
+        description: "Create service account".to_owned(),
+        resource: resource(&account.id),
+        metadata: OperationMetadata::CreateServiceAccount {
+            service_account_id: account.id.clone(),
+        },
+        result: OperationResult::ServiceAccount(account),
+    })
+}
+
+fn resource(id: &ServiceAccountId) -> ResourceRef {
+    ResourceRef::new(ResourceKind::ServiceAccount, id.as_str())
+}
+
+fn store_service_account(
+    application: &mut Application<'_, '_>,
+    create: &CreateServiceAccount,
+) -> Result<ServiceAccountRecord, Refusal> {
+    let kind = ResourceKind::ServiceAccount;
+    let key = keys::service_account(&create.id);
+    require_absent(application.state, Space::Records, &key, kind)?;
+    let folder = tables::folder(application.state, &create.folder_id)?.ok_or_else(|| {
+        Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str())
+    })?;
+    // Names of service accounts are unique within a cloud (`contract §1.11`).
+    let by_name = keys::service_account_by_name(&folder.cloud_id, &create.name);
+    require_absent(application.state, Space::Records, &by_name, kind)?;
+    let account = ServiceAccountRecord {
+        id: create.id.clone(),
+        folder_id: create.folder_id.clone(),
+        created_at: application.now,
+        name: create.name.clone(),
+        description: create.description.clone(),
+        labels: create.labels.clone(),
+        status: ServiceAccountStatus::Active,
+        expires_at: create.expires_at,
+        sequence: application.index,
+    };
+    application.put(Space::Records, key, &account);
+    application.put(Space::Records, by_name, &account.id);
+    let place = keys::service_account_in_folder(&account.folder_id, account.sequence);
+    application.put(Space::Records, place, &account.id);
+    Ok(account)
+}
+
+pub(super) fn create_authorized_key(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    create: &CreateAuthorizedKey,
+) -> Result<Effect, Refusal> {
+    let account_id = &create.service_account_id;
+    let account = tables::service_account(application.state, account_id)?.ok_or_else(|| {
+        Rejection::not_found(ResourceKind::ServiceAccount, account_id.as_str())
+    })?;
+    let path = account_path(application.state, &account)?;
+    let permission = Permission::ServiceAccountsAdminister;
+    // An account may make keys for itself (`contract §1.11`: empty means the caller itself).
+    if envelope.subject != Subject::service_account(account_id) {
+        access::require(application.state, &envelope.subject, permission, &path)?;
+    }
+    let key = keys::authorized_key(&create.id);
+    require_absent(application.state, Space::Records, &key, ResourceKind::ServiceAccount)?;
+    let record = store_authorized_key(application, create);
+    Ok(Effect {
+        description: "Create authorized key".to_owned(),
+        resource: resource(account_id),
+        metadata: OperationMetadata::CreateAuthorizedKey { key_id: record.id.clone() },
+        result: OperationResult::AuthorizedKey(record),
+    })
+}
+
+/// The path of a service account: organization, cloud, folder, account.
+///
+/// # Errors
+/// [`StorageError`]; an account without its folder is corruption.
+pub fn account_path(
+    state: &dyn StateRead,
+    account: &ServiceAccountRecord,
+) -> Result<lockbox_core::ResourcePath, StorageError> {
+    let Some(path) = tables::folder_path(state, &account.folder_id)? else {
+        let message = format!("service account {} has no folder", account.id);
+        return Err(StorageError::corrupt("read the state", message));
+    };
+    Ok(path.with_leaf(resource(&account.id)))
+}
+
+fn store_authorized_key(
+    application: &mut Application<'_, '_>,
+    create: &CreateAuthorizedKey,
+) -> AuthorizedKeyRecord {
+    let record = AuthorizedKeyRecord {
+        id: create.id.clone(),
+        service_account_id: create.service_account_id.clone(),
+        created_at: application.now,
+        description: create.description.clone(),
+        algorithm: create.algorithm,
+        public_key_pem: create.public_key_pem.clone(),
+        sequence: application.index,
+    };
+    application.put(Space::Records, keys::authorized_key(&record.id), &record);
+    let place = keys::authorized_key_of(&record.service_account_id, record.sequence);
+    application.put(Space::Records, place, &record.id);
+    record
+}

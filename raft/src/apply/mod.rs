@@ -1,0 +1,194 @@
+//! The only writer of state: one log entry in, one outcome out.
+//!
+//! Pure and deterministic: the same state and the same entry give the same bytes on every node.
+//! No clock, no randomness, no map order, no I/O beyond the view; time comes from the entry.
+//! Whatever a handler checked on its view is decided again here (`design §3`).
+
+mod access;
+mod bindings;
+mod identity;
+mod retention;
+mod secret;
+mod version;
+
+use lockbox_core::{LogTime, OperationId, ResourceRef};
+
+use crate::domain::codec;
+use crate::domain::command::{Command, Envelope};
+use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
+use crate::domain::outcome::{Outcome, Rejection};
+use crate::error::StorageError;
+use crate::state::{Overlay, Space, StateRead, keys, tables};
+
+pub use access::{authenticate, authorize, require};
+pub use identity::account_path;
+pub use version::default_base;
+
+/// Why a command ends without an effect: the state says no, or the store cannot answer.
+#[derive(Debug)]
+pub enum Refusal {
+    /// The state says no; the entry's outcome.
+    Rejected(Rejection),
+    /// The store cannot answer; the process ends.
+    Storage(StorageError),
+}
+
+impl From<Rejection> for Refusal {
+    fn from(rejection: Rejection) -> Self {
+        Self::Rejected(rejection)
+    }
+}
+
+impl From<crate::domain::outcome::Precondition> for Refusal {
+    fn from(precondition: crate::domain::outcome::Precondition) -> Self {
+        Self::Rejected(precondition.into())
+    }
+}
+
+impl From<StorageError> for Refusal {
+    fn from(error: StorageError) -> Self {
+        Self::Storage(error)
+    }
+}
+
+/// What a command did: enough to make its operation.
+struct Effect {
+    description: String,
+    resource: ResourceRef,
+    metadata: OperationMetadata,
+    result: OperationResult,
+}
+
+/// A command on its way through `apply`: where it writes, and at which point of the log.
+struct Application<'o, 'b> {
+    state: &'o mut Overlay<'b>,
+    index: u64,
+    now: LogTime,
+}
+
+impl Application<'_, '_> {
+    fn put<T: minicbor::Encode<()>>(&mut self, space: Space, key: Vec<u8>, record: &T) {
+        self.state.put(space, key, codec::encode(record));
+    }
+}
+
+/// Applies one encoded [`Envelope`] to the overlay, at the log index `index`.
+///
+/// On return the overlay's pending level is empty: kept on success, dropped on rejection. Only
+/// the log time advances whatever the outcome, so that it never goes back.
+///
+/// # Errors
+/// [`StorageError`] when the store cannot answer or the entry does not decode; the node stops.
+pub fn apply_entry(
+    state: &mut Overlay<'_>,
+    encoded: &[u8],
+    index: u64,
+) -> Result<Outcome, StorageError> {
+    let envelope: Envelope = codec::decode(encoded)
+        .map_err(|e| StorageError::corrupt("apply a log entry", format!("entry {index}: {e}")))?;
+    let now = tables::log_time(state)?.max(envelope.proposed_at);
+    let outcome = match decide(state, &envelope, index, now) {
+        Ok(operation) => {
+            state.keep();
+            Outcome::Done(operation)
+        }
+        Err(Refusal::Rejected(rejection)) => {
+            state.discard();
+            Outcome::Rejected(rejection)
+        }
+        Err(Refusal::Storage(error)) => {
+            state.discard();
+            return Err(error);
+        }
+    };
+    state.put(Space::System, keys::SYSTEM_LOG_TIME.to_vec(), codec::encode(&now));
+    retention::expire(state, now)?;
+    state.keep();
+    Ok(outcome)
+}
+
+fn decide(
+    state: &mut Overlay<'_>,
+    envelope: &Envelope,
+    index: u64,
+    now: LogTime,
+) -> Result<OperationRecord, Refusal> {
+    if let Some(operation) = retention::repeated_request(state, envelope)? {
+        return Ok(operation);
+    }
+    access::authenticate(state, &envelope.subject, envelope.token.as_ref(), now)?;
+    if let Some(operation) = retention::repeated_idempotency_key(state, envelope)? {
+        return Ok(operation);
+    }
+    let mut application = Application { state, index, now };
+    let effect = dispatch(&mut application, envelope)?;
+    let operation = operation_of(&envelope.operation_id, effect, envelope, index, now);
+    retention::remember(&mut application, envelope, &operation)?;
+    Ok(operation)
+}
+
+fn dispatch(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+) -> Result<Effect, Refusal> {
+    match &envelope.command {
+        Command::InitCluster(init) => identity::init_cluster(application, init),
+        Command::CreateSecret(create) => secret::create(application, envelope, create),
+        Command::UpdateSecret { secret_id, changes } => {
+            secret::update(application, envelope, secret_id, changes)
+        }
+        Command::DeleteSecret { secret_id } => secret::delete(application, envelope, secret_id),
+        Command::SetSecretStatus { secret_id, status } => {
+            secret::set_status(application, envelope, secret_id, *status)
+        }
+        Command::AddVersion(add) => version::add(application, envelope, add),
+        Command::SetCurrentVersion { secret_id, version_id } => {
+            version::set_current(application, envelope, secret_id, version_id)
+        }
+        Command::CreateServiceAccount(create) => {
+            identity::create_service_account(application, envelope, create)
+        }
+        Command::CreateAuthorizedKey(create) => {
+            identity::create_authorized_key(application, envelope, create)
+        }
+        Command::SetAccessBindings { resource, bindings } => {
+            bindings::set(application, envelope, resource, bindings)
+        }
+        Command::UpdateAccessBindings { resource, deltas } => {
+            bindings::update(application, envelope, resource, deltas)
+        }
+    }
+}
+
+fn operation_of(
+    id: &OperationId,
+    effect: Effect,
+    envelope: &Envelope,
+    index: u64,
+    now: LogTime,
+) -> OperationRecord {
+    OperationRecord {
+        id: id.clone(),
+        description: effect.description,
+        created_at: now,
+        created_by: envelope.subject.clone(),
+        resource: effect.resource,
+        metadata: effect.metadata,
+        result: effect.result,
+        index,
+    }
+}
+
+/// The row under a key must not exist yet: ids are random, so a collision is a repeated proposal
+/// under another request id, or a forged one.
+fn require_absent(
+    state: &dyn StateRead,
+    space: Space,
+    key: &[u8],
+    kind: lockbox_core::ResourceKind,
+) -> Result<(), Refusal> {
+    match state.get(space, key)? {
+        Some(_) => Err(Rejection::AlreadyExists { kind }.into()),
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,140 @@
+//! What is remembered so that a repeat has no second effect, and how it is forgotten.
+//!
+//! Two memories with different scopes: a proposal's request id (retries inside the cluster) and a
+//! caller's idempotency key (retries by clients, `contract §10`). Both are part of the state, so
+//! they survive crashes, failovers and snapshots. Expiry runs on log time.
+
+use lockbox_core::{LogTime, Subject};
+use minicbor::{Decode, Encode};
+
+use super::{Application, Refusal};
+use crate::domain::codec;
+use crate::domain::command::Envelope;
+use crate::domain::idempotency::{
+    IDEMPOTENCY_RECORDS_MAX, IDEMPOTENCY_RETENTION, IdempotencyRecord, OPERATION_RETENTION,
+    REQUEST_RETENTION, RequestRecord,
+};
+use crate::domain::operation::OperationRecord;
+use crate::domain::outcome::Rejection;
+use crate::error::StorageError;
+use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
+
+/// Records that one entry may remove: bounds the work of an entry after a long silence.
+const EXPIRIES_PER_ENTRY_MAX: usize = 64;
+
+/// One row of the expiry queue: what to delete when its time has come.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+struct Expiry {
+    /// The key to delete, in [`Space::Records`].
+    #[cbor(n(0), with = "minicbor::bytes")]
+    key: Vec<u8>,
+    /// Whose count of idempotency records goes down by one.
+    #[n(1)]
+    counted_for: Option<Subject>,
+}
+
+/// The operation that an earlier copy of this proposal made.
+pub(super) fn repeated_request(
+    state: &dyn StateRead,
+    envelope: &Envelope,
+) -> Result<Option<OperationRecord>, Refusal> {
+    let Some(record) = tables::request(state, &envelope.request_id)? else { return Ok(None) };
+    Ok(tables::operation(state, &record.operation_id)?)
+}
+
+/// The operation that an earlier request under the same idempotency key made.
+pub(super) fn repeated_idempotency_key(
+    state: &dyn StateRead,
+    envelope: &Envelope,
+) -> Result<Option<OperationRecord>, Refusal> {
+    let Some(claim) = &envelope.idempotency else { return Ok(None) };
+    let known = tables::idempotency(state, &envelope.subject, &claim.method, &claim.key)?;
+    let Some(record) = known else { return Ok(None) };
+    let same = record.mac_key_id == claim.mac_key_id && record.request_mac == claim.request_mac;
+    if !same {
+        return Err(Rejection::IdempotencyConflict.into());
+    }
+    Ok(tables::operation(state, &record.operation_id)?)
+}
+
+/// Stores the operation and what makes a repeat find it.
+pub(super) fn remember(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    operation: &OperationRecord,
+) -> Result<(), Refusal> {
+    let now = application.now;
+    let key = keys::operation(&operation.id);
+    let place = keys::operation_of(&operation.resource, application.index);
+    application.put(Space::Records, key.clone(), operation);
+    application.put(Space::Records, place.clone(), &operation.id);
+    let mut expiries = vec![
+        (now.plus(OPERATION_RETENTION), Expiry { key, counted_for: None }),
+        (now.plus(OPERATION_RETENTION), Expiry { key: place, counted_for: None }),
+    ];
+
+    let expires_at = now.plus(REQUEST_RETENTION);
+    let record = RequestRecord { operation_id: operation.id.clone(), expires_at };
+    let key = keys::request(&envelope.request_id);
+    application.put(Space::Records, key.clone(), &record);
+    expiries.push((expires_at, Expiry { key, counted_for: None }));
+
+    if let Some(expiry) = remember_key(application, envelope, operation)? {
+        expiries.push(expiry);
+    }
+    for (ordinal, (at, expiry)) in (0_u64..).zip(expiries) {
+        application.put(Space::Records, keys::expiry(at, application.index, ordinal), &expiry);
+    }
+    Ok(())
+}
+
+fn remember_key(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    operation: &OperationRecord,
+) -> Result<Option<(LogTime, Expiry)>, Refusal> {
+    let Some(claim) = &envelope.idempotency else { return Ok(None) };
+    let subject = &envelope.subject;
+    let count = tables::idempotency_count(application.state, subject)?;
+    // Nothing is evicted early: a full memory refuses new keys (`design §8`).
+    if count >= IDEMPOTENCY_RECORDS_MAX {
+        return Err(Rejection::IdempotencyFull.into());
+    }
+    let expires_at = application.now.plus(IDEMPOTENCY_RETENTION);
+    let record = IdempotencyRecord {
+        operation_id: operation.id.clone(),
+        request_mac: claim.request_mac,
+        mac_key_id: claim.mac_key_id,
+        expires_at,
+    };
+    let key = keys::idempotency(subject, &claim.method, &claim.key);
+    application.put(Space::Records, key.clone(), &record);
+    application.put(Space::Records, keys::idempotency_count(subject), &(count + 1));
+    Ok(Some((expires_at, Expiry { key, counted_for: Some(subject.clone()) })))
+}
+
+/// Forgets what is due at `now`, a bounded number of records at a time.
+pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), StorageError> {
+    let due = Scan {
+        space: Space::Records,
+        from: keys::expiries(),
+        to: keys::expiry_due(now),
+        direction: Direction::Ascending,
+        limit: EXPIRIES_PER_ENTRY_MAX,
+    };
+    for (queue_key, value) in state.scan(&due)? {
+        let expiry: Expiry = codec::decode(&value)
+            .map_err(|e| StorageError::corrupt("expire old records", e.to_string()))?;
+        state.delete(Space::Records, queue_key);
+        state.delete(Space::Records, expiry.key);
+        if let Some(subject) = expiry.counted_for {
+            let count = tables::idempotency_count(state, &subject)?.saturating_sub(1);
+            let key = keys::idempotency_count(&subject);
+            match count {
+                0 => state.delete(Space::Records, key),
+                _ => state.put(Space::Records, key, codec::encode(&count)),
+            }
+        }
+    }
+    Ok(())
+}

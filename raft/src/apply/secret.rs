@@ -1,0 +1,252 @@
+//! Secrets: create, update, delete, activate and deactivate (`contract §2.2`, `§2.5`–`§2.8`).
+
+use lockbox_core::{Permission, ResourceKind, ResourceRef, SecretId};
+
+use super::{Application, Effect, Refusal, access, require_absent, version};
+use crate::domain::codec;
+use crate::domain::command::{CreateSecret, Envelope, SecretChanges};
+use crate::domain::operation::{OperationMetadata, OperationResult, SecretSnapshot};
+use crate::domain::outcome::{Precondition, Rejection};
+use crate::domain::secret::{SecretRecord, SecretStatus};
+use crate::error::StorageError;
+use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
+
+/// Loads a secret and demands a permission on it: unknown before forbidden (`contract §5.2`).
+pub(super) fn load_for(
+    state: &Overlay<'_>,
+    envelope: &Envelope,
+    id: &SecretId,
+    permission: Permission,
+) -> Result<SecretRecord, Refusal> {
+    let secret = tables::secret(state, id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
+    let path = tables::secret_path(state, &secret)?;
+    access::require(state, &envelope.subject, permission, &path)?;
+    expect_current(envelope, &secret)?;
+    Ok(secret)
+}
+
+/// Our extension `x-if-version`: refuse unless the named version is current (`design §8`).
+fn expect_current(envelope: &Envelope, secret: &SecretRecord) -> Result<(), Refusal> {
+    match &envelope.if_version {
+        Some(expected) if secret.current_version.as_ref() != Some(expected) => {
+            let current = secret.current_version.clone();
+            Err(Rejection::CurrentMismatch { expected: expected.clone(), current }.into())
+        }
+        Some(_) | None => Ok(()),
+    }
+}
+
+pub(super) fn resource(id: &SecretId) -> ResourceRef {
+    ResourceRef::new(ResourceKind::Secret, id.as_str())
+}
+
+/// The secret with its current version, as operations answer with it.
+pub(super) fn snapshot(
+    state: &dyn StateRead,
+    secret: SecretRecord,
+) -> Result<OperationResult, StorageError> {
+    let current_version = match &secret.current_version {
+        Some(id) => tables::version(state, &secret.id, id)?,
+        None => None,
+    };
+    Ok(OperationResult::Secret(SecretSnapshot { secret, current_version }))
+}
+
+pub(super) fn create(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    create: &CreateSecret,
+) -> Result<Effect, Refusal> {
+    let state = &application.state;
+    let not_found = || Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str());
+    let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
+    access::require(*state, &envelope.subject, Permission::SecretsCreate, &path)?;
+    require_absent(*state, Space::Records, &keys::secret(&create.id), ResourceKind::Secret)?;
+    if create.unique_name && !create.name.is_empty() {
+        let taken = tables::secrets_named(*state, &create.folder_id, &create.name)?;
+        if !taken.is_empty() {
+            return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
+        }
+    }
+    count_secret(application, create)?;
+    let mut secret = SecretRecord {
+        id: create.id.clone(),
+        folder_id: create.folder_id.clone(),
+        created_at: application.now,
+        name: create.name.clone(),
+        description: create.description.clone(),
+        labels: create.labels.clone(),
+        kms_key_id: create.kms_key_id.clone(),
+        status: SecretStatus::Active,
+        current_version: None,
+        deletion_protection: create.deletion_protection,
+        password_spec: create.password_spec.clone(),
+        live_versions: 0,
+        sequence: application.index,
+        revision: application.index,
+        managed_by: None,
+    };
+    if let Some(new) = &create.version {
+        version::store(application, &mut secret, new)?;
+    }
+    let by_folder = keys::secret_in_folder(&secret.folder_id, secret.sequence);
+    application.put(Space::Records, by_folder, &secret.id);
+    put_name(application, &secret);
+    put(application, &secret);
+    Ok(Effect {
+        description: "Create secret".to_owned(),
+        resource: resource(&secret.id),
+        metadata: OperationMetadata::CreateSecret {
+            secret_id: secret.id.clone(),
+            version_id: secret.current_version.clone(),
+        },
+        result: snapshot(application.state, secret)?,
+    })
+}
+
+/// Counts one more secret in the folder's cloud, within the quota.
+fn count_secret(
+    application: &mut Application<'_, '_>,
+    create: &CreateSecret,
+) -> Result<(), Refusal> {
+    let mut cloud = cloud_of(application.state, &create.folder_id)?;
+    if cloud.secrets >= create.secrets_per_cloud_max {
+        let limit = create.secrets_per_cloud_max;
+        return Err(Rejection::QuotaExceeded { quota: "lockbox.secrets.count".into(), limit }.into());
+    }
+    cloud.secrets += 1;
+    application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
+    Ok(())
+}
+
+fn cloud_of(
+    state: &dyn StateRead,
+    folder: &lockbox_core::FolderId,
+) -> Result<crate::domain::identity::CloudRecord, StorageError> {
+    let missing = || StorageError::corrupt("read the state", format!("folder {folder} is loose"));
+    let folder_record = tables::folder(state, folder)?.ok_or_else(missing)?;
+    tables::cloud(state, &folder_record.cloud_id)?.ok_or_else(missing)
+}
+
+pub(super) fn put(application: &mut Application<'_, '_>, secret: &SecretRecord) {
+    application.put(Space::Records, keys::secret(&secret.id), secret);
+}
+
+fn put_name(application: &mut Application<'_, '_>, secret: &SecretRecord) {
+    let key = keys::secret_by_name(&secret.folder_id, &secret.name, secret.sequence);
+    application.put(Space::Records, key, &secret.id);
+}
+
+pub(super) fn update(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    id: &SecretId,
+    changes: &SecretChanges,
+) -> Result<Effect, Refusal> {
+    let mut secret = load_for(application.state, envelope, id, Permission::SecretsUpdate)?;
+    if let Some(name) = &changes.name {
+        let old = keys::secret_by_name(&secret.folder_id, &secret.name, secret.sequence);
+        application.state.delete(Space::Records, old);
+        secret.name.clone_from(name);
+        put_name(application, &secret);
+    }
+    if let Some(description) = &changes.description {
+        secret.description.clone_from(description);
+    }
+    if let Some(labels) = &changes.labels {
+        secret.labels.clone_from(labels);
+    }
+    if let Some(protection) = changes.deletion_protection {
+        secret.deletion_protection = protection;
+    }
+    if changes.changes_password_spec {
+        secret.password_spec.clone_from(&changes.password_spec);
+    }
+    secret.revision = application.index;
+    put(application, &secret);
+    Ok(Effect {
+        description: "Update secret".to_owned(),
+        resource: resource(id),
+        metadata: OperationMetadata::UpdateSecret { secret_id: id.clone() },
+        result: snapshot(application.state, secret)?,
+    })
+}
+
+pub(super) fn set_status(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    id: &SecretId,
+    status: SecretStatus,
+) -> Result<Effect, Refusal> {
+    let mut secret = load_for(application.state, envelope, id, Permission::SecretsUpdate)?;
+    secret.status = status;
+    secret.revision = application.index;
+    put(application, &secret);
+    let secret_id = id.clone();
+    let (description, metadata) = match status {
+        SecretStatus::Active => ("Activate secret", OperationMetadata::ActivateSecret { secret_id }),
+        SecretStatus::Inactive => {
+            ("Deactivate secret", OperationMetadata::DeactivateSecret { secret_id })
+        }
+    };
+    Ok(Effect {
+        description: description.to_owned(),
+        resource: resource(id),
+        metadata,
+        result: snapshot(application.state, secret)?,
+    })
+}
+
+pub(super) fn delete(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    id: &SecretId,
+) -> Result<Effect, Refusal> {
+    let secret = load_for(application.state, envelope, id, Permission::SecretsDelete)?;
+    if secret.deletion_protection {
+        return Err(Precondition::DeletionProtected.into());
+    }
+    let result = snapshot(application.state, secret.clone())?;
+    delete_versions(application, id)?;
+    let folder = &secret.folder_id;
+    for key in [
+        keys::secret(id),
+        keys::secret_in_folder(folder, secret.sequence),
+        keys::secret_by_name(folder, &secret.name, secret.sequence),
+        keys::bindings(&resource(id)),
+    ] {
+        application.state.delete(Space::Records, key);
+    }
+    let mut cloud = cloud_of(application.state, folder)?;
+    cloud.secrets = cloud.secrets.saturating_sub(1);
+    application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
+    Ok(Effect {
+        description: "Delete secret".to_owned(),
+        resource: resource(id),
+        metadata: OperationMetadata::DeleteSecret { secret_id: id.clone() },
+        result,
+    })
+}
+
+fn delete_versions(
+    application: &mut Application<'_, '_>,
+    id: &SecretId,
+) -> Result<(), StorageError> {
+    let prefix = keys::versions_in_secret(id);
+    let scan = Scan {
+        space: Space::Records,
+        to: keys::prefix_end(&prefix),
+        from: prefix,
+        direction: Direction::Ascending,
+        limit: usize::MAX,
+    };
+    for (key, value) in application.state.scan(&scan)? {
+        let version = codec::decode(&value)
+            .map_err(|e| StorageError::corrupt("delete a secret's versions", e.to_string()))?;
+        application.state.delete(Space::Records, key);
+        application.state.delete(Space::Records, keys::version(id, &version));
+        application.state.delete(Space::Payloads, keys::payload(id, &version));
+    }
+    Ok(())
+}

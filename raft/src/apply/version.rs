@@ -1,0 +1,151 @@
+//! Versions: adding one, and moving the current pointer (`contract §2.4`, `§2.6`).
+
+use lockbox_core::{Permission, ResourceKind, SecretId, VersionId};
+
+use super::{Application, Effect, Refusal, require_absent, secret};
+use crate::domain::command::{AddVersion, Envelope, MergeBase, NewVersion};
+use crate::domain::operation::{OperationMetadata, OperationResult};
+use crate::domain::outcome::{Precondition, Rejection};
+use crate::domain::secret::{SecretRecord, SecretStatus};
+use crate::domain::version::{VersionRecord, VersionStatus};
+use crate::error::StorageError;
+use crate::state::{Space, StateRead, keys, tables};
+
+/// The base of an AddVersion that names none: the current version while it is active, else
+/// nothing, and the new version starts from an empty payload (`contract §2.6`).
+///
+/// # Errors
+/// [`StorageError`].
+pub fn default_base(
+    state: &dyn StateRead,
+    secret: &SecretRecord,
+) -> Result<Option<VersionId>, StorageError> {
+    let Some(current) = &secret.current_version else { return Ok(None) };
+    let version = tables::version(state, &secret.id, current)?;
+    let active = version.is_some_and(|v| v.status == VersionStatus::Active);
+    Ok(active.then(|| current.clone()))
+}
+
+/// Stores a new version, makes it current and counts it. The caller stores the secret.
+pub(super) fn store(
+    application: &mut Application<'_, '_>,
+    secret: &mut SecretRecord,
+    new: &NewVersion,
+) -> Result<VersionRecord, Refusal> {
+    let key = keys::version(&secret.id, &new.id);
+    require_absent(application.state, Space::Records, &key, ResourceKind::SecretVersion)?;
+    let version = VersionRecord {
+        id: new.id.clone(),
+        secret_id: secret.id.clone(),
+        created_at: application.now,
+        destroy_at: None,
+        description: new.description.clone(),
+        status: VersionStatus::Active,
+        entry_keys: new.entry_keys.clone(),
+        password_spec: new.password_spec.clone(),
+        sequence: application.index,
+    };
+    application.put(Space::Records, key, &version);
+    let place = keys::version_in_secret(&secret.id, version.sequence);
+    application.put(Space::Records, place, &version.id);
+    application.put(Space::Payloads, keys::payload(&secret.id, &version.id), &new.payload);
+    secret.current_version = Some(version.id.clone());
+    secret.live_versions = secret.live_versions.saturating_add(1);
+    secret.revision = application.index;
+    Ok(version)
+}
+
+pub(super) fn add(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    add: &AddVersion,
+) -> Result<Effect, Refusal> {
+    let permission = Permission::VersionsAdd;
+    let mut secret = secret::load_for(application.state, envelope, &add.secret_id, permission)?;
+    if secret.status == SecretStatus::Inactive {
+        return Err(Precondition::SecretInactive.into());
+    }
+    check_base(application.state, &secret, &add.base)?;
+    if secret.live_versions >= add.versions_per_secret_max {
+        let limit = add.versions_per_secret_max;
+        return Err(
+            Rejection::QuotaExceeded { quota: "lockbox.versions.count".into(), limit }.into()
+        );
+    }
+    let previous_version_id = secret.current_version.clone();
+    let version = store(application, &mut secret, &add.version)?;
+    secret::put(application, &secret);
+    Ok(Effect {
+        description: "Add version".to_owned(),
+        resource: secret::resource(&secret.id),
+        metadata: OperationMetadata::AddVersion {
+            secret_id: secret.id.clone(),
+            version_id: version.id.clone(),
+            previous_version_id,
+        },
+        result: OperationResult::Version(version),
+    })
+}
+
+/// Checks that what the handler merged onto still is the base.
+fn check_base(
+    state: &dyn StateRead,
+    secret: &SecretRecord,
+    base: &MergeBase,
+) -> Result<(), Refusal> {
+    match base {
+        MergeBase::Named(id) => active_version(state, &secret.id, id).map(drop),
+        MergeBase::Default(merged) => {
+            let current = default_base(state, secret)?;
+            // A generated secret became a user secret, or the pointer moved, since the merge.
+            if secret.password_spec.is_some() || current != *merged {
+                return Err(Rejection::BaseMoved { current }.into());
+            }
+            Ok(())
+        }
+        MergeBase::Generated if secret.password_spec.is_some() => Ok(()),
+        MergeBase::Generated => {
+            Err(Rejection::BaseMoved { current: default_base(state, secret)? }.into())
+        }
+    }
+}
+
+/// Loads a version that must exist and be active.
+fn active_version(
+    state: &dyn StateRead,
+    secret: &SecretId,
+    id: &VersionId,
+) -> Result<VersionRecord, Refusal> {
+    let version = tables::version(state, secret, id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::SecretVersion, id.as_str()))?;
+    match version.status {
+        VersionStatus::Active => Ok(version),
+        VersionStatus::ScheduledForDestruction | VersionStatus::Destroyed => {
+            Err(Precondition::VersionNotActive(id.clone()).into())
+        }
+    }
+}
+
+pub(super) fn set_current(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    secret_id: &SecretId,
+    version_id: &VersionId,
+) -> Result<Effect, Refusal> {
+    let permission = Permission::VersionsSetCurrent;
+    let mut secret = secret::load_for(application.state, envelope, secret_id, permission)?;
+    let version = active_version(application.state, secret_id, version_id)?;
+    let previous_version_id = secret.current_version.replace(version_id.clone());
+    secret.revision = application.index;
+    secret::put(application, &secret);
+    Ok(Effect {
+        description: "Set current version".to_owned(),
+        resource: secret::resource(secret_id),
+        metadata: OperationMetadata::SetCurrentVersion {
+            secret_id: secret_id.clone(),
+            version_id: version_id.clone(),
+            previous_version_id,
+        },
+        result: OperationResult::Version(version),
+    })
+}

@@ -1,0 +1,109 @@
+//! Access bindings: which subject holds which role on which resource (`contract §2.12`).
+
+use lockbox_core::{LogTime, Subject};
+use minicbor::{Decode, Encode};
+
+/// One binding: the pair of a role and a subject; its resource is the key it is stored under.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct AccessBinding {
+    /// The role id, as the caller wrote it.
+    #[n(0)]
+    pub role_id: String,
+    /// Who holds it.
+    #[n(1)]
+    pub subject: Subject,
+    /// Reserved extension: the binding counts only before this time.
+    #[n(2)]
+    pub not_after: Option<LogTime>,
+    /// Reserved extension: the binding counts only for the current version.
+    #[n(3)]
+    pub current_version_only: Option<bool>,
+}
+
+impl AccessBinding {
+    /// An unconditional binding.
+    #[must_use]
+    pub fn new(role_id: &str, subject: Subject) -> Self {
+        Self { role_id: role_id.to_owned(), subject, not_after: None, current_version_only: None }
+    }
+}
+
+/// All bindings set directly on one resource, sorted and without duplicates.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct BindingSet {
+    #[n(0)]
+    bindings: Vec<AccessBinding>,
+}
+
+/// What a delta does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum DeltaAction {
+    /// Adds; no-op when present (`contract §13` no. 32).
+    #[n(1)]
+    Add,
+    /// Removes; no-op when absent.
+    #[n(2)]
+    Remove,
+}
+
+/// One change of a binding set.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BindingDelta {
+    /// Add or remove.
+    #[n(0)]
+    pub action: DeltaAction,
+    /// What.
+    #[n(1)]
+    pub binding: AccessBinding,
+}
+
+impl BindingSet {
+    /// Collapses duplicates and sorts.
+    #[must_use]
+    pub fn new(mut bindings: Vec<AccessBinding>) -> Self {
+        bindings.sort();
+        bindings.dedup();
+        Self { bindings }
+    }
+
+    /// The bindings in order.
+    #[must_use]
+    pub fn bindings(&self) -> &[AccessBinding] {
+        &self.bindings
+    }
+
+    /// Applies deltas in order.
+    pub fn apply(&mut self, deltas: &[BindingDelta]) {
+        for delta in deltas {
+            let place = self.bindings.binary_search(&delta.binding);
+            match (delta.action, place) {
+                (DeltaAction::Add, Err(at)) => self.bindings.insert(at, delta.binding.clone()),
+                (DeltaAction::Remove, Ok(at)) => drop(self.bindings.remove(at)),
+                (DeltaAction::Add, Ok(_)) | (DeltaAction::Remove, Err(_)) => {}
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbox_core::SubjectKind;
+
+    use super::*;
+
+    fn binding(id: &str) -> AccessBinding {
+        let subject = Subject { kind: SubjectKind::ServiceAccount, id: id.to_owned() };
+        AccessBinding::new("lockbox.viewer", subject)
+    }
+
+    #[test]
+    fn deltas_are_idempotent_and_ordered() {
+        let mut set = BindingSet::new(vec![binding("b"), binding("a"), binding("a")]);
+        assert_eq!(set.bindings().len(), 2);
+        let add = BindingDelta { action: DeltaAction::Add, binding: binding("c") };
+        let remove = BindingDelta { action: DeltaAction::Remove, binding: binding("a") };
+        set.apply(&[add.clone(), add, remove.clone(), remove]);
+        assert_eq!(set, BindingSet::new(vec![binding("b"), binding("c")]));
+    }
+}

@@ -1,0 +1,43 @@
+//! Records that make a repeated request return what the first one did (`contract §10`).
+
+use std::time::Duration;
+
+use lockbox_core::{LogTime, OperationId};
+use minicbor::{Decode, Encode};
+
+/// How long an `idempotency-key` is remembered, in log time (`design §8`: at least 24 h).
+pub const IDEMPOTENCY_RETENTION: Duration = Duration::from_secs(25 * 3600);
+/// How long a proposal's request id is remembered. Longer than any request's deadline.
+pub const REQUEST_RETENTION: Duration = Duration::from_secs(15 * 60);
+/// How long an operation can be read (`contract §13` no. 27).
+pub const OPERATION_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// Idempotency records that one subject may have; further keyed calls are refused.
+pub const IDEMPOTENCY_RECORDS_MAX: u32 = 100_000;
+
+/// What is kept for one (subject, method, key).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct IdempotencyRecord {
+    /// The operation that the first call made.
+    #[n(0)]
+    pub operation_id: OperationId,
+    /// Authenticator of the first request; another request under the same key is refused.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub request_mac: [u8; 32],
+    /// The keyring key that made the authenticator.
+    #[n(2)]
+    pub mac_key_id: u32,
+    /// When the record may go.
+    #[n(3)]
+    pub expires_at: LogTime,
+}
+
+/// What is kept for one request id: enough to answer a retry of the same proposal.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RequestRecord {
+    /// The operation that the proposal made.
+    #[n(0)]
+    pub operation_id: OperationId,
+    /// When the record may go.
+    #[n(1)]
+    pub expires_at: LogTime,
+}

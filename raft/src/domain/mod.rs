@@ -1,0 +1,20 @@
+//! The replicated domain: plain types and pure rules, without I/O, clock or randomness.
+//!
+//! Every record is encoded as CBOR with numbered fields ([`codec`]) behind one format byte, so
+//! that a later format can add fields that this one skips.
+
+pub mod binding;
+pub mod codec;
+pub mod command;
+pub mod identity;
+pub mod idempotency;
+pub mod keyring;
+pub mod operation;
+pub mod outcome;
+pub mod secret;
+pub mod version;
+
+pub use binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
+pub use codec::{CodecError, decode, encode};
+pub use command::{Command, Envelope, IdempotencyClaim, TokenRef};
+pub use outcome::{Outcome, Rejection};

@@ -1,0 +1,186 @@
+//! Operations: the record of one mutation, kept so that it can be read again and repeated.
+
+use std::fmt;
+
+use lockbox_core::{
+    AuthorizedKeyId, LogTime, OperationId, ResourceRef, SecretId, ServiceAccountId, Subject,
+    VersionId,
+};
+use minicbor::{Decode, Encode};
+
+use super::identity::{AuthorizedKeyRecord, ServiceAccountRecord};
+use super::secret::SecretRecord;
+use super::version::VersionRecord;
+
+/// Which mutation, with the ids that the operation's metadata carries (`contract §1`).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum OperationMetadata {
+    /// `SecretService.Create`.
+    #[n(0)]
+    CreateSecret {
+        /// The new secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// Its first version, when one was made.
+        #[n(1)]
+        version_id: Option<VersionId>,
+    },
+    /// `SecretService.Update`.
+    #[n(1)]
+    UpdateSecret {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+    },
+    /// `SecretService.Delete`.
+    #[n(2)]
+    DeleteSecret {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+    },
+    /// `SecretService.Activate`.
+    #[n(3)]
+    ActivateSecret {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+    },
+    /// `SecretService.Deactivate`.
+    #[n(4)]
+    DeactivateSecret {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+    },
+    /// `SecretService.AddVersion`.
+    #[n(5)]
+    AddVersion {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// The new version.
+        #[n(1)]
+        version_id: VersionId,
+        /// The version that was current before; for the audit record.
+        #[n(2)]
+        previous_version_id: Option<VersionId>,
+    },
+    /// `SecretService.SetCurrentVersion`.
+    #[n(6)]
+    SetCurrentVersion {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// The version that is current now.
+        #[n(1)]
+        version_id: VersionId,
+        /// The version that was current before; for the audit record.
+        #[n(2)]
+        previous_version_id: Option<VersionId>,
+    },
+    /// `ServiceAccountService.Create`.
+    #[n(7)]
+    CreateServiceAccount {
+        /// The new service account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+    },
+    /// `KeyService.Create`; answers without an operation on the wire.
+    #[n(8)]
+    CreateAuthorizedKey {
+        /// The new key.
+        #[n(0)]
+        key_id: AuthorizedKeyId,
+    },
+    /// `SetAccessBindings` on any resource.
+    #[n(9)]
+    SetAccessBindings {
+        /// The resource.
+        #[n(0)]
+        resource: ResourceRef,
+    },
+    /// `UpdateAccessBindings` on any resource.
+    #[n(10)]
+    UpdateAccessBindings {
+        /// The resource.
+        #[n(0)]
+        resource: ResourceRef,
+    },
+    /// `cluster init`.
+    #[n(11)]
+    InitCluster,
+    /// A step of the keyring's protocol.
+    #[n(12)]
+    ChangeKeyring {
+        /// The keyring key.
+        #[n(0)]
+        keyring_key_id: u32,
+    },
+}
+
+/// A secret together with its current version, as responses show it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct SecretSnapshot {
+    /// The secret.
+    #[n(0)]
+    pub secret: SecretRecord,
+    /// Its current version, when it has one.
+    #[n(1)]
+    pub current_version: Option<VersionRecord>,
+}
+
+/// What the mutation answered with: resources as they were at that index.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum OperationResult {
+    /// `google.protobuf.Empty`.
+    #[n(0)]
+    Empty,
+    /// A secret.
+    #[n(1)]
+    Secret(#[n(0)] SecretSnapshot),
+    /// A version.
+    #[n(2)]
+    Version(#[n(0)] VersionRecord),
+    /// A service account.
+    #[n(3)]
+    ServiceAccount(#[n(0)] ServiceAccountRecord),
+    /// An authorized key.
+    #[n(4)]
+    AuthorizedKey(#[n(0)] AuthorizedKeyRecord),
+}
+
+/// The stored form of an operation. Holds no value.
+#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OperationRecord {
+    /// Its id.
+    #[n(0)]
+    pub id: OperationId,
+    /// One line for people.
+    #[n(1)]
+    pub description: String,
+    /// When it was applied, on the log's clock; mutations complete at once.
+    #[n(2)]
+    pub created_at: LogTime,
+    /// Who asked for it.
+    #[n(3)]
+    pub created_by: Subject,
+    /// The resource whose readers may read it.
+    #[n(4)]
+    pub resource: ResourceRef,
+    /// Which mutation.
+    #[n(5)]
+    pub metadata: OperationMetadata,
+    /// What it answered with.
+    #[n(6)]
+    pub result: OperationResult,
+    /// The log index that it was applied at.
+    #[n(7)]
+    pub index: u64,
+}
+
+impl fmt::Debug for OperationRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "operation {} at {} ({:?})", self.id, self.index, self.metadata)
+    }
+}

@@ -1,0 +1,83 @@
+//! The storage error of this crate, and how the process ends because of it.
+//!
+//! A storage error is final: nothing is retried, nothing more is acknowledged, and the process
+//! exits with a code that says what happened (`design §5`). The type carries no value.
+
+use std::io;
+
+/// What went wrong in storage.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StorageFailure {
+    /// A read, write or sync failed.
+    Io,
+    /// The disk is full.
+    DiskFull,
+    /// Stored bytes are not what was written.
+    Corrupt,
+    /// The directory belongs to another node or cluster, or was wiped.
+    WrongIdentity,
+}
+
+/// A storage failure with what was being done.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("{context}: {message}")]
+pub struct StorageError {
+    /// What went wrong; decides the exit code.
+    pub failure: StorageFailure,
+    /// What was being done: a verb phrase, such as "append to the log".
+    pub context: String,
+    /// The cause in words; never holds stored data.
+    pub message: String,
+}
+
+impl StorageError {
+    /// Stored bytes that are not what was written.
+    #[must_use]
+    pub fn corrupt(context: &str, message: impl Into<String>) -> Self {
+        Self {
+            failure: StorageFailure::Corrupt,
+            context: context.to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// A directory that is not this node's.
+    #[must_use]
+    pub fn wrong_identity(message: impl Into<String>) -> Self {
+        Self {
+            failure: StorageFailure::WrongIdentity,
+            context: "open the data directory".to_owned(),
+            message: message.into(),
+        }
+    }
+
+    /// An error of the operating system.
+    #[must_use]
+    pub fn io(context: &str, error: &io::Error) -> Self {
+        let full = error.kind() == io::ErrorKind::StorageFull;
+        Self {
+            failure: if full { StorageFailure::DiskFull } else { StorageFailure::Io },
+            context: context.to_owned(),
+            message: error.to_string(),
+        }
+    }
+
+    /// The exit code of a process that ends because of this error.
+    ///
+    /// The codes are documented with the command line and stay stable.
+    #[must_use]
+    pub const fn exit_code(&self) -> i32 {
+        match self.failure {
+            StorageFailure::Io => 10,
+            StorageFailure::Corrupt => 11,
+            StorageFailure::DiskFull => 12,
+            StorageFailure::WrongIdentity => 13,
+        }
+    }
+}
+
+impl From<StorageError> for io::Error {
+    fn from(error: StorageError) -> Self {
+        Self::other(error)
+    }
+}

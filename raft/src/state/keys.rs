@@ -1,0 +1,322 @@
+//! Where each record lives: one function for each kind of storage key.
+//!
+//! A key is a table byte and its components. Text components are length-prefixed, so that no
+//! content can reach into the next component; numbers are big-endian, so that they sort.
+
+use lockbox_core::{
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceRef, SecretId,
+    ServiceAccountId, Subject, TokenId, VersionId,
+};
+
+/// [`super::Space::System`]: id of the last applied entry.
+pub const SYSTEM_LAST_APPLIED: &[u8] = b"last_applied";
+/// [`super::Space::System`]: the last applied membership.
+pub const SYSTEM_MEMBERSHIP: &[u8] = b"membership";
+/// [`super::Space::System`]: the largest log time applied so far.
+pub const SYSTEM_LOG_TIME: &[u8] = b"log_time";
+
+/// The cluster record: one key.
+pub const CLUSTER: &[u8] = b"Z";
+
+// Table bytes. A byte is never given to another table once a release has written it.
+const CLOUD: u8 = b'c';
+const FOLDER: u8 = b'f';
+const SECRET: u8 = b's';
+const SECRET_IN_FOLDER: u8 = b'S';
+const SECRET_BY_NAME: u8 = b'n';
+const VERSION: u8 = b'v';
+const VERSION_IN_SECRET: u8 = b'V';
+const PAYLOAD: u8 = b'p';
+const BINDINGS: u8 = b'b';
+const SERVICE_ACCOUNT: u8 = b'a';
+const SERVICE_ACCOUNT_IN_FOLDER: u8 = b'A';
+const SERVICE_ACCOUNT_BY_NAME: u8 = b'N';
+const AUTHORIZED_KEY: u8 = b'k';
+const AUTHORIZED_KEY_OF_ACCOUNT: u8 = b'K';
+const KEYRING: u8 = b'r';
+const OPERATION: u8 = b'o';
+const OPERATION_OF_RESOURCE: u8 = b'O';
+const IDEMPOTENCY: u8 = b'i';
+const IDEMPOTENCY_COUNT: u8 = b'I';
+const REQUEST: u8 = b'q';
+const REVOKED_TOKEN: u8 = b't';
+const EXPIRY: u8 = b'x';
+
+/// Builds one key.
+struct Key(Vec<u8>);
+
+impl Key {
+    fn new(table: u8) -> Self {
+        Self(vec![table])
+    }
+
+    fn text(mut self, text: &str) -> Self {
+        // INVARIANT: texts in keys are bounded far below 64 KiB by validation; a longer one would
+        // make two keys collide, so it is better to stop.
+        let length = u16::try_from(text.len()).unwrap_or_else(|_| panic!("storage key too long"));
+        self.0.extend_from_slice(&length.to_be_bytes());
+        self.0.extend_from_slice(text.as_bytes());
+        self
+    }
+
+    fn number(mut self, number: u64) -> Self {
+        self.0.extend_from_slice(&number.to_be_bytes());
+        self
+    }
+
+    fn done(self) -> Vec<u8> {
+        self.0
+    }
+}
+
+/// The smallest key that is greater than every key with this prefix.
+///
+/// # Panics
+/// When the prefix is all `0xff`, which no table byte is.
+#[must_use]
+pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.pop() {
+        if last < 0xff {
+            end.push(last + 1);
+            return end;
+        }
+    }
+    panic!("prefix has no end")
+}
+
+/// The big-endian number that a key ends with.
+#[must_use]
+pub fn trailing_number(key: &[u8]) -> Option<u64> {
+    key.last_chunk::<8>().map(|bytes| u64::from_be_bytes(*bytes))
+}
+
+/// A cloud.
+#[must_use]
+pub fn cloud(id: &CloudId) -> Vec<u8> {
+    Key::new(CLOUD).text(id.as_str()).done()
+}
+
+/// A folder.
+#[must_use]
+pub fn folder(id: &FolderId) -> Vec<u8> {
+    Key::new(FOLDER).text(id.as_str()).done()
+}
+
+/// Every folder.
+#[must_use]
+pub fn folders() -> Vec<u8> {
+    vec![FOLDER]
+}
+
+/// A secret.
+#[must_use]
+pub fn secret(id: &SecretId) -> Vec<u8> {
+    Key::new(SECRET).text(id.as_str()).done()
+}
+
+/// The secrets of a folder, by creation; the value is the secret's id.
+#[must_use]
+pub fn secrets_in_folder(folder: &FolderId) -> Vec<u8> {
+    Key::new(SECRET_IN_FOLDER).text(folder.as_str()).done()
+}
+
+/// One place in [`secrets_in_folder`].
+#[must_use]
+pub fn secret_in_folder(folder: &FolderId, sequence: u64) -> Vec<u8> {
+    Key::new(SECRET_IN_FOLDER).text(folder.as_str()).number(sequence).done()
+}
+
+/// The secrets of a folder under one name, by creation; the value is the secret's id.
+#[must_use]
+pub fn secrets_by_name(folder: &FolderId, name: &str) -> Vec<u8> {
+    Key::new(SECRET_BY_NAME).text(folder.as_str()).text(name).done()
+}
+
+/// One place in [`secrets_by_name`].
+#[must_use]
+pub fn secret_by_name(folder: &FolderId, name: &str, sequence: u64) -> Vec<u8> {
+    Key::new(SECRET_BY_NAME).text(folder.as_str()).text(name).number(sequence).done()
+}
+
+/// A version.
+#[must_use]
+pub fn version(secret: &SecretId, version: &VersionId) -> Vec<u8> {
+    Key::new(VERSION).text(secret.as_str()).text(version.as_str()).done()
+}
+
+/// The versions of a secret, by creation; the value is the version's id.
+#[must_use]
+pub fn versions_in_secret(secret: &SecretId) -> Vec<u8> {
+    Key::new(VERSION_IN_SECRET).text(secret.as_str()).done()
+}
+
+/// One place in [`versions_in_secret`].
+#[must_use]
+pub fn version_in_secret(secret: &SecretId, sequence: u64) -> Vec<u8> {
+    Key::new(VERSION_IN_SECRET).text(secret.as_str()).number(sequence).done()
+}
+
+/// A sealed payload, in [`super::Space::Payloads`].
+#[must_use]
+pub fn payload(secret: &SecretId, version: &VersionId) -> Vec<u8> {
+    Key::new(PAYLOAD).text(secret.as_str()).text(version.as_str()).done()
+}
+
+/// The bindings set directly on a resource.
+#[must_use]
+pub fn bindings(resource: &ResourceRef) -> Vec<u8> {
+    Key::new(BINDINGS).text(resource.kind.audit_name()).text(&resource.id).done()
+}
+
+/// Every binding set.
+#[must_use]
+pub fn all_bindings() -> Vec<u8> {
+    vec![BINDINGS]
+}
+
+/// A service account.
+#[must_use]
+pub fn service_account(id: &ServiceAccountId) -> Vec<u8> {
+    Key::new(SERVICE_ACCOUNT).text(id.as_str()).done()
+}
+
+/// The service accounts of a folder, by creation; the value is the account's id.
+#[must_use]
+pub fn service_accounts_in_folder(folder: &FolderId) -> Vec<u8> {
+    Key::new(SERVICE_ACCOUNT_IN_FOLDER).text(folder.as_str()).done()
+}
+
+/// One place in [`service_accounts_in_folder`].
+#[must_use]
+pub fn service_account_in_folder(folder: &FolderId, sequence: u64) -> Vec<u8> {
+    Key::new(SERVICE_ACCOUNT_IN_FOLDER).text(folder.as_str()).number(sequence).done()
+}
+
+/// The service account of that name in a cloud; the value is its id.
+#[must_use]
+pub fn service_account_by_name(cloud: &CloudId, name: &str) -> Vec<u8> {
+    Key::new(SERVICE_ACCOUNT_BY_NAME).text(cloud.as_str()).text(name).done()
+}
+
+/// An authorized key.
+#[must_use]
+pub fn authorized_key(id: &AuthorizedKeyId) -> Vec<u8> {
+    Key::new(AUTHORIZED_KEY).text(id.as_str()).done()
+}
+
+/// The authorized keys of an account, by creation; the value is the key's id.
+#[must_use]
+pub fn authorized_keys_of(account: &ServiceAccountId) -> Vec<u8> {
+    Key::new(AUTHORIZED_KEY_OF_ACCOUNT).text(account.as_str()).done()
+}
+
+/// One place in [`authorized_keys_of`].
+#[must_use]
+pub fn authorized_key_of(account: &ServiceAccountId, sequence: u64) -> Vec<u8> {
+    Key::new(AUTHORIZED_KEY_OF_ACCOUNT).text(account.as_str()).number(sequence).done()
+}
+
+/// A keyring key.
+#[must_use]
+pub fn keyring_key(id: u32) -> Vec<u8> {
+    Key::new(KEYRING).number(u64::from(id)).done()
+}
+
+/// Every keyring key, by number.
+#[must_use]
+pub fn keyring() -> Vec<u8> {
+    vec![KEYRING]
+}
+
+/// An operation.
+#[must_use]
+pub fn operation(id: &OperationId) -> Vec<u8> {
+    Key::new(OPERATION).text(id.as_str()).done()
+}
+
+/// The operations of a resource, by index; the value is the operation's id.
+#[must_use]
+pub fn operations_of(resource: &ResourceRef) -> Vec<u8> {
+    Key::new(OPERATION_OF_RESOURCE).text(resource.kind.audit_name()).text(&resource.id).done()
+}
+
+/// One place in [`operations_of`].
+#[must_use]
+pub fn operation_of(resource: &ResourceRef, index: u64) -> Vec<u8> {
+    let key = Key::new(OPERATION_OF_RESOURCE).text(resource.kind.audit_name());
+    key.text(&resource.id).number(index).done()
+}
+
+/// An idempotency record.
+#[must_use]
+pub fn idempotency(subject: &Subject, method: &str, key: &str) -> Vec<u8> {
+    let scope = Key::new(IDEMPOTENCY).text(subject.kind.as_str()).text(&subject.id);
+    scope.text(method).text(key).done()
+}
+
+/// How many live idempotency records a subject has.
+#[must_use]
+pub fn idempotency_count(subject: &Subject) -> Vec<u8> {
+    Key::new(IDEMPOTENCY_COUNT).text(subject.kind.as_str()).text(&subject.id).done()
+}
+
+/// What a proposal with this request id came to.
+#[must_use]
+pub fn request(id: &RequestId) -> Vec<u8> {
+    let mut key = Key::new(REQUEST).done();
+    key.extend_from_slice(id.as_bytes());
+    key
+}
+
+/// A revoked token.
+#[must_use]
+pub fn revoked_token(id: &TokenId) -> Vec<u8> {
+    Key::new(REVOKED_TOKEN).text(id.as_str()).done()
+}
+
+/// One place in the expiry queue: at `at`, the `ordinal`-th expiry of the entry at `index`.
+#[must_use]
+pub fn expiry(at: LogTime, index: u64, ordinal: u64) -> Vec<u8> {
+    Key::new(EXPIRY).number(at.as_ms()).number(index).number(ordinal).done()
+}
+
+/// The end of the part of the expiry queue that is due at `now`.
+#[must_use]
+pub fn expiry_due(now: LogTime) -> Vec<u8> {
+    Key::new(EXPIRY).number(now.as_ms()).done()
+}
+
+/// The whole expiry queue.
+#[must_use]
+pub fn expiries() -> Vec<u8> {
+    vec![EXPIRY]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn components_cannot_run_into_each_other() {
+        let folder = |id: &str| FolderId::parse(id).unwrap();
+        let one = secrets_by_name(&folder("a"), "bc");
+        let other = secrets_by_name(&folder("ab"), "c");
+        assert_ne!(one, other);
+        assert!(!secret_by_name(&folder("a"), "bcd", 1).starts_with(&one));
+    }
+
+    #[test]
+    fn numbers_sort_and_come_back() {
+        let folder = FolderId::parse("f").unwrap();
+        let keys: Vec<_> = [1, 255, 256, u64::MAX].map(|n| secret_in_folder(&folder, n)).into();
+        assert!(keys.is_sorted());
+        assert_eq!(trailing_number(&keys[2]), Some(256));
+    }
+
+    #[test]
+    fn prefix_ends_right_behind_its_keys() {
+        assert_eq!(prefix_end(b"ab"), b"ac");
+        assert_eq!(prefix_end(&[b'a', 0xff]), b"b");
+    }
+}

@@ -1,0 +1,345 @@
+//! Typed access to the records of a view. Views of the node and `apply` read through these.
+
+use lockbox_core::{
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind,
+    ResourcePath, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+};
+use minicbor::Decode;
+
+use super::{Direction, Scan, Space, StateRead, keys};
+use crate::domain::binding::BindingSet;
+use crate::domain::codec;
+use crate::domain::idempotency::{IdempotencyRecord, RequestRecord};
+use crate::domain::identity::{
+    AuthorizedKeyRecord, CloudRecord, ClusterRecord, FolderRecord, ServiceAccountRecord,
+};
+use crate::domain::keyring::KeyringKeyRecord;
+use crate::domain::operation::OperationRecord;
+use crate::domain::secret::SecretRecord;
+use crate::domain::version::{SealedPayload, VersionRecord};
+use crate::error::StorageError;
+
+/// Result of a look-up: the record, or its absence.
+pub type Found<T> = Result<Option<T>, StorageError>;
+/// One page of a list, and where the next one begins.
+pub type Page<T> = Result<(Vec<T>, Option<u64>), StorageError>;
+
+/// Reads and decodes one record.
+fn load<T>(view: &dyn StateRead, space: Space, key: &[u8]) -> Found<T>
+where
+    T: for<'b> Decode<'b, ()>,
+{
+    let Some(bytes) = view.get(space, key)? else { return Ok(None) };
+    decode(&bytes).map(Some)
+}
+
+/// Decodes a stored record; anything else under its key is corruption.
+fn decode<T: for<'b> Decode<'b, ()>>(bytes: &[u8]) -> Result<T, StorageError> {
+    codec::decode(bytes).map_err(|e| StorageError::corrupt("read the state", e.to_string()))
+}
+
+/// The cluster record; absent before `cluster init`.
+///
+/// # Errors
+/// [`StorageError`], as every function of this module.
+pub fn cluster(view: &dyn StateRead) -> Found<ClusterRecord> {
+    load(view, Space::Records, keys::CLUSTER)
+}
+
+/// The largest log time applied so far.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn log_time(view: &dyn StateRead) -> Result<LogTime, StorageError> {
+    let time = load(view, Space::System, keys::SYSTEM_LOG_TIME)?;
+    Ok(time.unwrap_or_default())
+}
+
+/// A cloud.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn cloud(view: &dyn StateRead, id: &CloudId) -> Found<CloudRecord> {
+    load(view, Space::Records, &keys::cloud(id))
+}
+
+/// A folder.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn folder(view: &dyn StateRead, id: &FolderId) -> Found<FolderRecord> {
+    load(view, Space::Records, &keys::folder(id))
+}
+
+/// Every folder of the cluster, at most `limit`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn folders(view: &dyn StateRead, limit: usize) -> Result<Vec<FolderRecord>, StorageError> {
+    prefix_rows(view, &keys::folders(), limit)
+}
+
+/// A secret.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn secret(view: &dyn StateRead, id: &SecretId) -> Found<SecretRecord> {
+    load(view, Space::Records, &keys::secret(id))
+}
+
+/// A version of a secret.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn version(view: &dyn StateRead, secret: &SecretId, id: &VersionId) -> Found<VersionRecord> {
+    load(view, Space::Records, &keys::version(secret, id))
+}
+
+/// The sealed payload of a version; absent once it is destroyed.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn payload(view: &dyn StateRead, secret: &SecretId, id: &VersionId) -> Found<SealedPayload> {
+    load(view, Space::Payloads, &keys::payload(secret, id))
+}
+
+/// The bindings set directly on a resource.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn bindings(view: &dyn StateRead, on: &ResourceRef) -> Result<BindingSet, StorageError> {
+    Ok(load(view, Space::Records, &keys::bindings(on))?.unwrap_or_default())
+}
+
+/// A service account.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn service_account(view: &dyn StateRead, id: &ServiceAccountId) -> Found<ServiceAccountRecord> {
+    load(view, Space::Records, &keys::service_account(id))
+}
+
+/// Whether a cloud has a service account of that name.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn service_account_name_taken(
+    view: &dyn StateRead,
+    cloud: &CloudId,
+    name: &str,
+) -> Result<bool, StorageError> {
+    let key = keys::service_account_by_name(cloud, name);
+    Ok(view.get(Space::Records, &key)?.is_some())
+}
+
+/// An authorized key.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn authorized_key(view: &dyn StateRead, id: &AuthorizedKeyId) -> Found<AuthorizedKeyRecord> {
+    load(view, Space::Records, &keys::authorized_key(id))
+}
+
+/// Every keyring key, by number.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn keyring(view: &dyn StateRead) -> Result<Vec<KeyringKeyRecord>, StorageError> {
+    prefix_rows(view, &keys::keyring(), usize::MAX)
+}
+
+/// An operation.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn operation(view: &dyn StateRead, id: &OperationId) -> Found<OperationRecord> {
+    load(view, Space::Records, &keys::operation(id))
+}
+
+/// What is remembered under a caller's idempotency key.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn idempotency(
+    view: &dyn StateRead,
+    subject: &Subject,
+    method: &str,
+    key: &str,
+) -> Found<IdempotencyRecord> {
+    load(view, Space::Records, &keys::idempotency(subject, method, key))
+}
+
+/// How many idempotency records a subject has.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn idempotency_count(view: &dyn StateRead, subject: &Subject) -> Result<u32, StorageError> {
+    Ok(load(view, Space::Records, &keys::idempotency_count(subject))?.unwrap_or_default())
+}
+
+/// What is remembered under a request id.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn request(view: &dyn StateRead, id: &RequestId) -> Found<RequestRecord> {
+    load(view, Space::Records, &keys::request(id))
+}
+
+/// Whether a token was revoked.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn token_revoked(view: &dyn StateRead, id: &TokenId) -> Result<bool, StorageError> {
+    Ok(view.get(Space::Records, &keys::revoked_token(id))?.is_some())
+}
+
+/// The ids of the secrets of a folder under one name; two are enough to know it is ambiguous.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn secrets_named(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    name: &str,
+) -> Result<Vec<SecretId>, StorageError> {
+    prefix_rows(view, &keys::secrets_by_name(folder, name), 2)
+}
+
+/// One page of a folder's secrets by creation, behind the sequence `after`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn secrets_page(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    after: u64,
+    limit: usize,
+) -> Page<SecretRecord> {
+    let prefix = keys::secrets_in_folder(folder);
+    let scan = Scan {
+        space: Space::Records,
+        from: keys::secret_in_folder(folder, after.saturating_add(1)),
+        to: keys::prefix_end(&prefix),
+        direction: Direction::Ascending,
+        limit: limit.saturating_add(1),
+    };
+    page(view, &scan, limit, |id: &SecretId| secret(view, id))
+}
+
+/// One page of a secret's versions, newest first, before the sequence `before`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn versions_page(
+    view: &dyn StateRead,
+    secret: &SecretId,
+    before: u64,
+    limit: usize,
+) -> Page<VersionRecord> {
+    let scan = Scan {
+        space: Space::Records,
+        from: keys::versions_in_secret(secret),
+        to: keys::version_in_secret(secret, before),
+        direction: Direction::Descending,
+        limit: limit.saturating_add(1),
+    };
+    page(view, &scan, limit, |id: &VersionId| version(view, secret, id))
+}
+
+/// One page of a folder's service accounts by creation, behind the sequence `after`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn service_accounts_page(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    after: u64,
+    limit: usize,
+) -> Page<ServiceAccountRecord> {
+    let prefix = keys::service_accounts_in_folder(folder);
+    let scan = Scan {
+        space: Space::Records,
+        from: keys::service_account_in_folder(folder, after.saturating_add(1)),
+        to: keys::prefix_end(&prefix),
+        direction: Direction::Ascending,
+        limit: limit.saturating_add(1),
+    };
+    page(view, &scan, limit, |id: &ServiceAccountId| service_account(view, id))
+}
+
+/// The path of a folder: organization, cloud, folder.
+///
+/// # Errors
+/// [`StorageError`]; a folder without its cloud is corruption.
+pub fn folder_path(view: &dyn StateRead, id: &FolderId) -> Found<ResourcePath> {
+    let Some(folder) = folder(view, id)? else { return Ok(None) };
+    let Some(cloud) = cloud(view, &folder.cloud_id)? else {
+        return Err(StorageError::corrupt("read the state", format!("folder {id} has no cloud")));
+    };
+    Ok(Some(ResourcePath::new(vec![
+        ResourceRef::new(ResourceKind::Organization, cloud.organization_id.as_str()),
+        ResourceRef::new(ResourceKind::Cloud, cloud.id.as_str()),
+        ResourceRef::new(ResourceKind::Folder, id.as_str()),
+    ])))
+}
+
+/// The path of a secret: organization, cloud, folder, secret.
+///
+/// # Errors
+/// [`StorageError`]; a secret without its folder is corruption.
+pub fn secret_path(
+    view: &dyn StateRead,
+    secret: &SecretRecord,
+) -> Result<ResourcePath, StorageError> {
+    let Some(path) = folder_path(view, &secret.folder_id)? else {
+        let message = format!("secret {} has no folder", secret.id);
+        return Err(StorageError::corrupt("read the state", message));
+    };
+    Ok(path.with_leaf(ResourceRef::new(ResourceKind::Secret, secret.id.as_str())))
+}
+
+/// Follows an index: each row's value is an id whose record is loaded.
+///
+/// The token of the next page is the sequence of the last row returned.
+fn page<I, T>(
+    view: &dyn StateRead,
+    scan: &Scan,
+    limit: usize,
+    load: impl Fn(&I) -> Found<T>,
+) -> Page<T>
+where
+    I: for<'b> Decode<'b, ()>,
+{
+    let rows = view.scan(scan)?;
+    let more = rows.len() > limit;
+    let mut items = Vec::with_capacity(rows.len().min(limit));
+    let mut last = None;
+    for (key, value) in rows.iter().take(limit) {
+        let id: I = decode(value)?;
+        let Some(item) = load(&id)? else {
+            return Err(StorageError::corrupt("read the state", "an index names no record"));
+        };
+        items.push(item);
+        last = keys::trailing_number(key);
+    }
+    Ok((items, last.filter(|_| more)))
+}
+
+/// Decodes every value under a prefix, at most `limit`.
+fn prefix_rows<T>(
+    view: &dyn StateRead,
+    prefix: &[u8],
+    limit: usize,
+) -> Result<Vec<T>, StorageError>
+where
+    T: for<'b> Decode<'b, ()>,
+{
+    let scan = Scan {
+        space: Space::Records,
+        from: prefix.to_vec(),
+        to: keys::prefix_end(prefix),
+        direction: Direction::Ascending,
+        limit,
+    };
+    view.scan(&scan)?.iter().map(|(_, value)| decode(value)).collect()
+}

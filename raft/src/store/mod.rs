@@ -1,0 +1,2 @@
+pub mod engine; /// Handle. 
+#[derive(Clone,Debug)] pub struct SnapshotHandle;
