@@ -1,1 +1,21 @@
-//! Placeholder replaced by the crate.
+//! What both servers share.
+//!
+//! Owns process concerns (tasks, exit codes, logs, metrics, health), the edge (TLS, listener,
+//! request context, error mapping, REST) and identity on the wire (tokens, JWTs, authorized
+//! keys), and the audit file. Refuses to know secrets, keys of the KMS, or Raft.
+
+pub mod audit;
+pub mod authorized_key;
+pub mod certificates;
+mod connection;
+pub mod exit;
+pub mod health;
+pub mod jwt;
+pub mod listener;
+pub mod metric_names;
+pub mod metrics;
+pub mod system;
+pub mod tasks;
+pub mod telemetry;
+pub mod tls;
+pub mod token;

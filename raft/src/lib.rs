@@ -6,11 +6,11 @@
 pub mod apply;
 pub mod domain;
 pub mod error;
-
-
+pub mod network;
+pub mod replica;
 pub mod state;
 pub mod store;
 pub mod types;
 
 pub use error::{StorageError, StorageFailure};
-
+pub use replica::Replica;

@@ -62,7 +62,8 @@ pub fn is_allowed<E>(
 }
 
 /// Whether a binding's subject includes the caller.
-fn covers(bound: &Subject, caller: &Subject) -> bool {
+#[must_use]
+pub fn covers(bound: &Subject, caller: &Subject) -> bool {
     if bound.kind == SubjectKind::System {
         // `allUsers` admits nobody without a token here: the caller is already authenticated.
         return SystemSubject::parse(&bound.id).is_some();

@@ -192,3 +192,6 @@ fn require_absent(
         None => Ok(()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,2 +1,56 @@
-pub mod engine; /// Handle. 
-#[derive(Clone,Debug)] pub struct SnapshotHandle;
+//! The log and the state of one node on disk, behind openraft's storage traits.
+//!
+//! Promises: nothing is reported durable before it is; the state never gets ahead of the node's
+//! own durable log; a state is replaced as a whole; the first storage error ends it. Knows nothing
+//! of the network and of the meaning of a command beyond [`crate::apply`].
+
+mod blocking;
+pub mod codec;
+mod directory_lock;
+mod durable_files;
+pub mod engine;
+mod faults;
+mod identity;
+mod install;
+mod install_step;
+mod layout;
+mod locking;
+mod log;
+mod log_stats;
+mod log_tail;
+mod log_writer;
+mod manifest;
+mod memory;
+mod memory_log;
+mod memory_state;
+mod open;
+mod owned_directory;
+mod rocks;
+mod rocks_log;
+mod rocks_state;
+mod snapshot;
+mod snapshot_receive;
+mod state_handle;
+mod state_machine;
+mod tail_cache;
+mod write_queue;
+
+pub use blocking::Blocking;
+pub use codec::{
+    decode_entry, decode_log_id, decode_membership, decode_snapshot_meta, decode_vote,
+    encode_entry, encode_log_id, encode_membership, encode_snapshot_meta, encode_vote,
+};
+pub use engine::{Engines, LogEngine, StateEngine};
+pub use faults::Faults;
+pub use identity::NodeIdentity;
+pub use log::{LogReader, LogStore};
+pub use log_stats::{LogWriterStats, SYNC_BUCKETS_US};
+pub use log_writer::{LogWriter, WriterHost};
+pub use manifest::{Manifest, ManifestFile};
+pub use memory::{MemoryEngines, MemoryFault};
+pub use open::{Store, StoreOptions, open_store};
+pub use rocks::RocksEngines;
+pub use snapshot::SnapshotHandle;
+pub use snapshot_receive::{SnapshotInbox, SnapshotReceiver};
+pub use state_handle::{Applied, AppliedIndex, StateHandle, View, state_hash};
+pub use state_machine::{SnapshotBuilder, StateMachine};

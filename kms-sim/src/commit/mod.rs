@@ -1,0 +1,123 @@
+//! The commit sequence: every change of the store, ordered by one writer.
+//!
+//! [`Committer`] is the handle; the queue behind it is bounded, and a full queue answers at once.
+
+pub mod staged;
+mod writer;
+
+use std::sync::Arc;
+
+use lockbox_core::Clock;
+use lockbox_platform::tasks::{TaskKind, Tasks};
+use tokio::sync::mpsc::error::TrySendError;
+use tokio::sync::{mpsc, oneshot};
+
+use self::staged::{CryptoCommit, CryptoRefusal, Recorded};
+use self::writer::{Writer, WriterParts};
+use crate::keys::apply::Refusal;
+use crate::keys::command::{Envelope, Quotas};
+use crate::metrics::LedgerMetrics;
+use crate::store::records::OperationRecord;
+use crate::store::{Db, StoreError};
+
+/// Calls that may wait for the writer.
+const QUEUE_MAX: usize = 4096;
+
+/// Nothing was decided, or it is not known what was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum CommitFailure {
+    /// The queue is full; nothing was handed over.
+    #[error("too many calls are waiting for the ledger")]
+    Busy,
+    /// The writer has stopped before it took the call.
+    #[error("the server is stopping")]
+    Stopped,
+    /// The writer stopped while it had the call: it may or may not be recorded.
+    #[error("the ledger stopped before it confirmed the call")]
+    Unknown,
+}
+
+/// A decided mutation.
+#[derive(Debug)]
+pub struct Mutated {
+    /// The commit sequence that the decision reflects.
+    pub index: u64,
+    /// The operation, or why there is none.
+    pub outcome: Result<Box<OperationRecord>, Refusal>,
+}
+
+/// What the writer is asked for.
+enum Job {
+    Crypto(CryptoCommit, oneshot::Sender<Result<Result<Recorded, CryptoRefusal>, CommitFailure>>),
+    Mutation(Box<Envelope>, oneshot::Sender<Result<Mutated, CommitFailure>>),
+    Stop(oneshot::Sender<()>),
+}
+
+/// Hands calls to the commit writer. Clones share it.
+#[derive(Clone)]
+pub struct Committer {
+    jobs: mpsc::Sender<Job>,
+}
+
+impl Committer {
+    /// Starts the writer on a thread of its own. It ends with [`Committer::stop`].
+    ///
+    /// # Errors
+    /// [`StoreError`] when the head of the sequence cannot be read.
+    pub fn start(
+        db: Arc<Db>,
+        clock: Arc<dyn Clock>,
+        quotas: Quotas,
+        metrics: LedgerMetrics,
+        tasks: &Tasks,
+    ) -> Result<Self, StoreError> {
+        let (sender, receiver) = mpsc::channel(QUEUE_MAX);
+        let fatal = tasks.fatal().clone();
+        let parts = WriterParts { db, clock, quotas, metrics, fatal };
+        let writer = Writer::open(parts, receiver)?;
+        tasks.spawn_blocking(TaskKind::Critical, "kms-commit-writer", move || {
+            writer.run();
+            Ok::<(), std::convert::Infallible>(())
+        });
+        Ok(Self { jobs: sender })
+    }
+
+    /// Records a crypto call; returns once the record is durable.
+    ///
+    /// # Errors
+    /// [`CommitFailure`].
+    pub async fn record(
+        &self,
+        commit: CryptoCommit,
+    ) -> Result<Result<Recorded, CryptoRefusal>, CommitFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Crypto(commit, reply))?;
+        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+    }
+
+    /// Decides a mutation and, unless it is refused or a repeat, makes it durable.
+    ///
+    /// # Errors
+    /// [`CommitFailure`].
+    pub async fn mutate(&self, envelope: Envelope) -> Result<Mutated, CommitFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Mutation(Box::new(envelope), reply))?;
+        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+    }
+
+    /// Lets the writer finish what is queued, and ends it.
+    pub async fn stop(&self) {
+        let (reply, stopped) = oneshot::channel();
+        if self.jobs.send(Job::Stop(reply)).await.is_ok() {
+            // An error means that the writer has ended before: that is what was asked for.
+            drop(stopped.await);
+        }
+    }
+
+    fn send(&self, job: Job) -> Result<(), CommitFailure> {
+        self.jobs.try_send(job).map_err(|error| match error {
+            TrySendError::Full(_) => CommitFailure::Busy,
+            TrySendError::Closed(_) => CommitFailure::Stopped,
+        })
+    }
+}

@@ -1,0 +1,242 @@
+//! The commit writer: one thread that orders, decides, writes and syncs every change.
+//!
+//! Owns the commit sequence and every write to the store. Promises: a call is answered only after
+//! the group that holds its record is durable; all calls that wait are written and synced at once;
+//! after a failed write nothing more is written or answered, and the process stops.
+
+use std::sync::Arc;
+
+use lockbox_core::{Clock, LogTime};
+use lockbox_platform::exit::{ExitCode, FatalExit};
+use tokio::sync::{mpsc, oneshot};
+
+use super::staged::{CryptoCommit, CryptoRefusal, Recorded, Revisions, Staged, head_write};
+use super::{CommitFailure, Job, Mutated};
+use crate::keys::apply::{self, Decision, Place};
+use crate::keys::command::{Envelope, Quotas};
+use crate::metrics::LedgerMetrics;
+use crate::store::records::Head;
+use crate::store::tables::{self, Table};
+use crate::store::{Db, StoreError, Write};
+
+/// Most calls written together.
+const GROUP_MAX: usize = 1024;
+/// Expired rows removed along with a group, for each of its calls: more than a call adds, so that
+/// removal keeps up with any load.
+const EXPIRED_PER_CALL: usize = 4;
+
+/// What the writer needs besides its queue.
+pub(super) struct WriterParts {
+    pub(super) db: Arc<Db>,
+    pub(super) clock: Arc<dyn Clock>,
+    pub(super) quotas: Quotas,
+    pub(super) metrics: LedgerMetrics,
+    pub(super) fatal: FatalExit,
+}
+
+pub(super) struct Writer {
+    parts: WriterParts,
+    jobs: mpsc::Receiver<Job>,
+    head: Head,
+    revisions: Revisions,
+    /// Where the search for expired rows goes on, and before when there is none.
+    expired: Expired,
+}
+
+#[derive(Default)]
+struct Expired {
+    searched: Vec<u8>,
+    none_before: LogTime,
+}
+
+type CryptoReply = oneshot::Sender<Result<Result<Recorded, CryptoRefusal>, CommitFailure>>;
+type MutationReply = oneshot::Sender<Result<Mutated, CommitFailure>>;
+
+impl Writer {
+    pub(super) fn open(parts: WriterParts, jobs: mpsc::Receiver<Job>) -> Result<Self, StoreError> {
+        let (head, revisions) = {
+            let view = parts.db.view();
+            let keys = apply::read_keys(&view)?;
+            let revisions = keys.into_iter().map(|key| (key.id, key.revision)).collect();
+            (view.head()?, revisions)
+        };
+        Ok(Self { parts, jobs, head, revisions, expired: Expired::default() })
+    }
+
+    /// Runs until told to stop, until nobody can send any more, or until a write fails.
+    pub(super) fn run(mut self) {
+        while let Some(job) = self.jobs.blocking_recv() {
+            let mut group = vec![job];
+            while group.len() < GROUP_MAX
+                && let Ok(job) = self.jobs.try_recv()
+            {
+                group.push(job);
+            }
+            match self.commit_all(group) {
+                Ok(Continue::Yes) => {}
+                Ok(Continue::Stop) => break,
+                Err(error) => {
+                    let code = exit_code(&error);
+                    self.parts.fatal.raise(code, format!("the ledger cannot be written: {error}"));
+                    break;
+                }
+            }
+        }
+        self.jobs.close();
+        while let Ok(job) = self.jobs.try_recv() {
+            refuse(job);
+        }
+    }
+
+    /// Commits jobs in their order: crypto calls in groups, each mutation by itself.
+    fn commit_all(&mut self, jobs: Vec<Job>) -> Result<Continue, StoreError> {
+        let mut calls = Vec::with_capacity(jobs.len());
+        let mut jobs = jobs.into_iter();
+        while let Some(job) = jobs.next() {
+            match job {
+                Job::Crypto(commit, reply) => calls.push((commit, reply)),
+                Job::Mutation(envelope, reply) => {
+                    self.commit_calls(std::mem::take(&mut calls))?;
+                    self.commit_mutation(&envelope, reply)?;
+                }
+                Job::Stop(reply) => {
+                    self.commit_calls(calls)?;
+                    jobs.for_each(refuse);
+                    answer(reply, ());
+                    return Ok(Continue::Stop);
+                }
+            }
+        }
+        self.commit_calls(calls)?;
+        Ok(Continue::Yes)
+    }
+
+    fn commit_calls(&mut self, calls: Vec<(CryptoCommit, CryptoReply)>) -> Result<(), StoreError> {
+        if calls.is_empty() {
+            return Ok(());
+        }
+        let db = Arc::clone(&self.parts.db);
+        let now = self.now();
+        let mut writes = self.expired_rows(calls.len() * EXPIRED_PER_CALL)?;
+        let mut decided = Vec::with_capacity(calls.len());
+        let (staged, head) = {
+            let view = db.view();
+            let mut staged = Staged::new(&view, &self.revisions, self.head);
+            for (commit, reply) in calls {
+                let operation = commit.entry.operation;
+                decided.push((staged.stage(commit, now)?, operation, reply));
+            }
+            staged.finish()
+        };
+        // ORDER: removals first, so that a row claimed anew in this group stays.
+        writes.extend(staged);
+        self.write(&writes, decided.len())?;
+        self.head = head;
+        for (outcome, operation, reply) in decided {
+            if let Ok(Recorded { billable: true, .. }) = outcome {
+                self.parts.metrics.billed.with_label_values(&[operation.as_str()]).inc();
+            }
+            answer(reply, Ok(outcome));
+        }
+        Ok(())
+    }
+
+    fn commit_mutation(
+        &mut self,
+        envelope: &Envelope,
+        reply: MutationReply,
+    ) -> Result<(), StoreError> {
+        let place = Place { sequence: self.head.sequence + 1, time: self.now() };
+        let db = Arc::clone(&self.parts.db);
+        let decision = apply::apply(&db.view(), envelope, place, &self.parts.quotas)?;
+        let mutated = match decision {
+            Decision::Commit { mut writes, operation } => {
+                let head = Head { sequence: place.sequence, time: place.time, ..self.head };
+                writes.push(head_write(&head));
+                self.write(&writes, 1)?;
+                self.head = head;
+                self.revisions.insert(operation.key.id.clone(), place.sequence);
+                Mutated { index: place.sequence, outcome: Ok(operation) }
+            }
+            Decision::Repeat(operation) => {
+                Mutated { index: self.head.sequence, outcome: Ok(operation) }
+            }
+            Decision::Refused(refusal) => {
+                Mutated { index: self.head.sequence, outcome: Err(refusal) }
+            }
+        };
+        answer(reply, Ok(mutated));
+        Ok(())
+    }
+
+    fn write(&self, writes: &[Write], jobs: usize) -> Result<(), StoreError> {
+        let started = self.parts.clock.monotonic();
+        self.parts.db.commit(writes)?;
+        let took = self.parts.clock.monotonic().saturating_sub(started);
+        self.parts.metrics.sync.with_label_values::<&str>(&[]).observe(took.as_secs_f64());
+        self.parts.metrics.group.with_label_values::<&str>(&[]).observe(jobs as f64);
+        Ok(())
+    }
+
+    /// Removals of at most `limit` rows whose time has passed.
+    fn expired_rows(&mut self, limit: usize) -> Result<Vec<Write>, StoreError> {
+        let now = self.now();
+        let mut writes = Vec::new();
+        if now < self.expired.none_before {
+            return Ok(writes);
+        }
+        let view = self.parts.db.view();
+        // Everything before the last row found is a removed row: do not walk over those again.
+        for item in view.scan(Table::Expiries, b"", &self.expired.searched).take(limit) {
+            let (row, _) = item?;
+            let Some((at, table, target)) = tables::parse_expiry(&row) else {
+                return Err(StoreError::inconsistent(Table::Expiries, "a row has no such key"));
+            };
+            if at > now {
+                self.expired.none_before = at;
+                break;
+            }
+            writes.push(Write::delete(table.table(), target.to_vec()));
+            writes.push(Write::delete(Table::Expiries, row.to_vec()));
+            self.expired.searched = row.into_vec();
+        }
+        Ok(writes)
+    }
+
+    /// The time of the next commit: the clock's, but never before the last one's.
+    fn now(&self) -> LogTime {
+        self.head.time.max(LogTime::from_ms(self.parts.clock.wall_ms()))
+    }
+}
+
+enum Continue {
+    Yes,
+    Stop,
+}
+
+/// Tells a caller that its job was not taken.
+fn refuse(job: Job) {
+    match job {
+        Job::Crypto(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
+        Job::Mutation(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
+        Job::Stop(reply) => answer(reply, ()),
+    }
+}
+
+/// Answers a caller. One that went away is billed all the same: the work was done for it.
+fn answer<T>(reply: oneshot::Sender<T>, value: T) {
+    if reply.send(value).is_err() {
+        tracing::debug!("a caller went away before its answer");
+    }
+}
+
+const fn exit_code(error: &StoreError) -> ExitCode {
+    match error {
+        StoreError::DiskFull(_) => ExitCode::DiskFull,
+        StoreError::Damaged { .. } => ExitCode::CorruptLog,
+        StoreError::InUse { .. }
+        | StoreError::Open { .. }
+        | StoreError::Write(_)
+        | StoreError::Read(_) => ExitCode::Storage,
+    }
+}

@@ -1,0 +1,362 @@
+//! The configuration of `kms-sim`: one TOML file, each key overridable by the environment.
+//!
+//! `api.listen` is overridden by `KMS_CONFIG_API__LISTEN`, and so on: upper case, two underscores
+//! between the table and the key. Secrets are named by file paths only, but for the root key,
+//! which may come from `KMS_ROOT_KEY`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use lockbox_core::Sensitive;
+use lockbox_platform::audit::AuditSync;
+use lockbox_platform::telemetry::LogFormat;
+use serde::Deserialize;
+
+use crate::authn::introspect::ClusterNode;
+use crate::authn::names::NodeName;
+use crate::keys::command::Quotas;
+use crate::root_key::{ROOT_KEY_VARIABLE, RootKey, RootKeyError};
+
+/// What the environment's overrides begin with.
+const OVERRIDE_PREFIX: &str = "KMS_CONFIG_";
+
+/// The whole configuration.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KmsConfig {
+    /// Where keys, ledger and audit are kept.
+    pub data_dir: PathBuf,
+    /// The listener for nodes and direct users.
+    pub api: ApiConfig,
+    /// The listener for metrics and health; none when absent.
+    pub metrics: Option<MetricsConfig>,
+    /// Where the root key is.
+    #[serde(default)]
+    pub root_key: RootKeyConfig,
+    /// Which client certificates are nodes.
+    #[serde(default)]
+    pub nodes: NodesConfig,
+    /// The cluster that is asked about tokens; none for a KMS that stands alone.
+    pub cluster: Option<ClusterConfig>,
+    /// The static policy; none when the cluster alone knows the callers.
+    pub policy: Option<PolicyConfig>,
+    /// The audit file.
+    #[serde(default)]
+    pub audit: AuditConfig,
+    /// Quotas and limits.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The listener for nodes and direct users.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// PEM file of the certificate chain; its name for nodes is `kms.lockbox.internal`.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+    /// PEM file of the private CA that signed the nodes' certificates.
+    pub client_ca: PathBuf,
+}
+
+/// The listener for metrics and health.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address to listen on; plain HTTP.
+    pub listen: SocketAddr,
+}
+
+/// Where the root key is.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootKeyConfig {
+    /// File that only the owner may read; `KMS_ROOT_KEY` when absent.
+    pub file: Option<PathBuf>,
+}
+
+/// Which client certificates are nodes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NodesConfig {
+    /// DNS names; one `*` in the first label stands for letters, digits and hyphens.
+    pub names: Vec<String>,
+}
+
+impl Default for NodesConfig {
+    fn default() -> Self {
+        Self { names: vec!["node-*.lockbox.internal".to_owned()] }
+    }
+}
+
+/// The cluster that is asked about tokens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterConfig {
+    /// Its nodes.
+    pub nodes: Vec<ClusterNodeConfig>,
+    /// PEM file of the CA that signed their certificates; `api.client_ca` when absent.
+    pub ca: Option<PathBuf>,
+}
+
+/// One node of the cluster.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClusterNodeConfig {
+    /// `host:port` that serves introspection.
+    pub address: String,
+    /// The name in its certificate.
+    pub server_name: String,
+}
+
+/// The static policy.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PolicyConfig {
+    /// The file.
+    pub file: PathBuf,
+}
+
+/// How surely an audit record is on disk before its reply leaves (`design §10`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditSyncMode {
+    /// In the kernel at once, on disk within 100 ms: survives SIGKILL.
+    #[default]
+    Batched,
+    /// On disk: survives power loss.
+    Each,
+}
+
+impl From<AuditSyncMode> for AuditSync {
+    fn from(mode: AuditSyncMode) -> Self {
+        match mode {
+            AuditSyncMode::Batched => Self::Batched,
+            AuditSyncMode::Each => Self::Each,
+        }
+    }
+}
+
+/// The audit file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AuditConfig {
+    /// The file; `audit.jsonl` in the data directory when absent.
+    pub path: Option<PathBuf>,
+    /// When records are synced.
+    pub sync: AuditSyncMode,
+}
+
+/// Quotas and limits (`contract §9`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Keys in one cloud.
+    pub keys_per_cloud: u32,
+    /// Versions of one key that are not destroyed.
+    pub versions_per_key: u32,
+    /// Shortest rotation period accepted, in seconds (`contract §13` no. 21).
+    pub rotation_period_min_s: u64,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        Self { keys_per_cloud: 100, versions_per_key: 100, rotation_period_min_s: 24 * 3600 }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogStyle {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Human,
+}
+
+impl From<LogStyle> for LogFormat {
+    fn from(style: LogStyle) -> Self {
+        match style {
+            LogStyle::Json => Self::Json,
+            LogStyle::Human => Self::Human,
+        }
+    }
+}
+
+/// Logging.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogStyle,
+    /// Filter, as in `LOCKBOX_LOG`.
+    pub filter: Option<String>,
+}
+
+/// Why there is no configuration; one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no TOML, or a key is unknown, missing or of the wrong type.
+    #[error("configuration {path} is wrong: {problem}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what, as the parser says it.
+        problem: String,
+    },
+    /// A value is out of range.
+    #[error("configuration {path} is wrong: {key} {problem}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl KmsConfig {
+    /// Reads, overrides and validates a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text, environment)
+    }
+
+    fn parse(
+        path: &Path,
+        text: &str,
+        environment: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let wrong = |problem: String| ConfigError::Parse { path: path.to_owned(), problem };
+        let overridden = environment.iter().any(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
+        let config: Self = if overridden {
+            let mut table: toml::Table = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+            for (name, value) in environment {
+                if let Some(key) = name.strip_prefix(OVERRIDE_PREFIX) {
+                    override_key(&mut table, key, value).map_err(wrong)?;
+                }
+            }
+            table.try_into().map_err(|e: toml::de::Error| wrong(e.to_string()))?
+        } else {
+            // Straight from the text, so that the parser can name the line.
+            toml::from_str(text).map_err(|e| wrong(e.to_string()))?
+        };
+        config.validate(path)?;
+        Ok(config)
+    }
+
+    fn validate(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong =
+            |key, problem| Err(ConfigError::Value { path: path.to_owned(), key, problem });
+        if self.nodes.names.iter().any(|name| NodeName::parse(name).is_none()) {
+            return wrong("nodes.names", "holds a name that is neither exact nor like node-*.x.y");
+        }
+        let addresses = self.cluster.iter().flat_map(|cluster| &cluster.nodes);
+        for node in addresses {
+            let port = node.address.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
+            if port.is_none() {
+                return wrong("cluster.nodes", "holds an address that is not host:port");
+            }
+        }
+        if self.cluster.as_ref().is_some_and(|cluster| cluster.nodes.is_empty()) {
+            return wrong("cluster.nodes", "must name at least one node");
+        }
+        if self.limits.keys_per_cloud == 0 || self.limits.versions_per_key == 0 {
+            return wrong("limits", "must be positive");
+        }
+        Ok(())
+    }
+
+    /// The audit file.
+    #[must_use]
+    pub fn audit_path(&self) -> PathBuf {
+        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join("audit.jsonl"))
+    }
+
+    /// The names that make a client certificate a node's.
+    #[must_use]
+    pub fn node_names(&self) -> Vec<NodeName> {
+        self.nodes.names.iter().filter_map(|name| NodeName::parse(name)).collect()
+    }
+
+    /// The quotas.
+    #[must_use]
+    pub const fn quotas(&self) -> Quotas {
+        Quotas {
+            keys_per_cloud: self.limits.keys_per_cloud,
+            versions_per_key: self.limits.versions_per_key,
+        }
+    }
+
+    /// The root key: from the configured file, else from the environment.
+    ///
+    /// # Errors
+    /// [`RootKeyError`].
+    pub fn load_root_key(&self, environment: &[(String, String)]) -> Result<RootKey, RootKeyError> {
+        if let Some(file) = &self.root_key.file {
+            return RootKey::read_file(file);
+        }
+        let value = environment.iter().find(|(name, _)| name == ROOT_KEY_VARIABLE);
+        let (_, value) = value.ok_or(RootKeyError::Missing)?;
+        RootKey::from_variable(&Sensitive::new(value.clone()))
+    }
+}
+
+impl ClusterConfig {
+    /// The nodes to ask.
+    #[must_use]
+    pub fn cluster_nodes(&self) -> Vec<ClusterNode> {
+        let node = |node: &ClusterNodeConfig| ClusterNode {
+            address: node.address.clone(),
+            server_name: node.server_name.clone(),
+        };
+        self.nodes.iter().map(node).collect()
+    }
+}
+
+/// Sets `TABLE__KEY` in the parsed file; a number or boolean where the text is one.
+fn override_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
+    let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
+        (Ok(number), _) => toml::Value::Integer(number),
+        (_, Ok(flag)) => toml::Value::Boolean(flag),
+        (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
+    };
+    let lower = key.to_ascii_lowercase();
+    match lower.split_once("__") {
+        None => {
+            table.insert(lower, parsed);
+        }
+        Some((name, inner)) => {
+            let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
+            let Some(inner_table) = entry.as_table_mut() else {
+                return Err(format!("{OVERRIDE_PREFIX}{key} names a key inside {name}"));
+            };
+            inner_table.insert(inner.to_owned(), parsed);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,58 @@
+//! The configuration file: defaults, overrides, mistakes.
+
+use super::*;
+
+const FILE: &str = r#"
+    data_dir = "/data"
+    [api]
+    listen = "127.0.0.1:8460"
+    certificate = "kms.pem"
+    key = "kms-key.pem"
+    client_ca = "ca.pem"
+    [cluster]
+    nodes = [{ address = "localhost:8461", server_name = "node-1.lockbox.internal" }]
+"#;
+
+fn load(text: &str, environment: &[(&str, &str)]) -> Result<KmsConfig, String> {
+    let environment: Vec<_> =
+        environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    KmsConfig::parse(Path::new("kms.toml"), text, &environment).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_small_file_has_the_documented_defaults() {
+    let config = load(FILE, &[]).unwrap();
+    assert_eq!(config.quotas(), Quotas { keys_per_cloud: 100, versions_per_key: 100 });
+    assert_eq!(config.limits.rotation_period_min_s, 86_400);
+    assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
+    assert!(config.node_names()[0].matches("node-7.lockbox.internal"));
+}
+
+#[test]
+fn the_environment_overrides_nested_keys() {
+    let config = load(FILE, &[("KMS_CONFIG_LIMITS__KEYS_PER_CLOUD", "7")]).unwrap();
+    assert_eq!(config.limits.keys_per_cloud, 7);
+    let listen = [("KMS_CONFIG_API__LISTEN", "127.0.0.1:1")];
+    assert_eq!(load(FILE, &listen).unwrap().api.listen.port(), 1);
+    let wrong = [("KMS_CONFIG_DATA_DIR__X", "1")];
+    assert!(load(FILE, &wrong).unwrap_err().contains("names a key inside data_dir"));
+}
+
+#[test]
+fn mistakes_are_named() {
+    let wrong = |from: &str, to: &str| load(&FILE.replace(from, to), &[]).unwrap_err();
+    assert!(wrong("data_dir", "data_dirr").contains("data_dir"));
+    assert!(wrong("listen", "listn").contains("listn"));
+    assert!(wrong("localhost:8461", "localhost").contains("cluster.nodes holds an address"));
+    let everyone = format!("{FILE}\n[nodes]\nnames = [\"*\"]");
+    assert!(load(&everyone, &[]).unwrap_err().contains("nodes.names"));
+}
+
+#[test]
+fn without_a_root_key_the_remedy_is_named() {
+    let config = load(FILE, &[]).unwrap();
+    let Err(error) = config.load_root_key(&[]) else { panic!("there is no root key") };
+    assert!(error.to_string().contains("root_key.file"), "{error}");
+    let value = (ROOT_KEY_VARIABLE.to_owned(), "A".repeat(43) + "=");
+    assert!(config.load_root_key(&[value]).is_ok());
+}

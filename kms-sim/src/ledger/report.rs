@@ -1,0 +1,178 @@
+//! The bill of a span of time: lines from the counters, meters from the lines (`contract §7`).
+//!
+//! Promises that a meter is the sum of what the lines say. Refuses to know how it is printed.
+
+use std::collections::BTreeMap;
+
+use lockbox_core::LogTime;
+
+use super::counters::{Counts, HOUR_MS};
+use super::prices::{Meter, Prices};
+use super::verify::read_counters;
+use crate::keys::apply::{read_keys, read_versions};
+use crate::store::records::{KeyScope, VersionRecord};
+use crate::store::{StoreError, View};
+
+/// A span of whole hours: from the first up to, but not including, the last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Span {
+    /// First hour, counted from 1970-01-01T00:00:00Z.
+    pub from_hour: u64,
+    /// Hour behind the last one.
+    pub to_hour: u64,
+}
+
+impl Span {
+    /// The smallest span of whole hours that covers the times between two points.
+    #[must_use]
+    pub const fn covering(from: LogTime, to: LogTime) -> Self {
+        Self { from_hour: from.as_ms() / HOUR_MS, to_hour: to.as_ms().div_ceil(HOUR_MS) }
+    }
+
+    /// Its two ends.
+    #[must_use]
+    pub fn ends(self) -> (LogTime, LogTime) {
+        let end = |hour: u64| LogTime::from_ms(hour.saturating_mul(HOUR_MS));
+        (end(self.from_hour), end(self.to_hour))
+    }
+}
+
+/// What one subject did with one key version.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LineKey {
+    /// The key.
+    pub key_id: String,
+    /// The version.
+    pub version_id: String,
+    /// The operation's name.
+    pub operation: &'static str,
+    /// Who, as `type:id`.
+    pub subject: String,
+}
+
+/// One line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// What was done, with what, by whom.
+    pub key: LineKey,
+    /// How often.
+    pub counts: Counts,
+}
+
+/// What one meter shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reading {
+    /// The meter.
+    pub meter: Meter,
+    /// Things counted: operations, or milliseconds of key versions.
+    pub counted: u128,
+    /// What they cost, in millionths; none without a price.
+    pub amount_micros: Option<u128>,
+}
+
+/// The bill.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Of which hours.
+    pub span: Span,
+    /// By key version, operation and subject.
+    pub lines: Vec<Line>,
+    /// The sums.
+    pub meters: Vec<Reading>,
+    /// Of the amounts; none without a price list.
+    pub currency: Option<String>,
+}
+
+/// Makes the bill of a span; storage is counted up to `now`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn report(
+    view: &View<'_>,
+    span: Span,
+    now: LogTime,
+    prices: Option<&Prices>,
+) -> Result<Report, StoreError> {
+    let mut lines = BTreeMap::<LineKey, Counts>::new();
+    for (key, counts) in read_counters(view, span.from_hour, span.to_hour)? {
+        let line = lines
+            .entry(LineKey {
+                key_id: key.key_id.into(),
+                version_id: key.version_id.into(),
+                operation: key.operation.as_str(),
+                subject: key.subject.to_string(),
+            })
+            .or_default();
+        line.billed += counts.billed;
+        line.unbilled += counts.unbilled;
+    }
+    let operations = lines.values().map(|counts| u128::from(counts.billed)).sum();
+    let storage = stored_ms(view, span, now)?;
+    let meters = [(Meter::Operations, operations), (Meter::Storage, storage)]
+        .map(|(meter, counted)| {
+            let amount_micros = prices.and_then(|prices| prices.amount_micros(meter, counted));
+            Reading { meter, counted, amount_micros }
+        })
+        .to_vec();
+    Ok(Report {
+        span,
+        lines: lines.into_iter().map(|(key, counts)| Line { key, counts }).collect(),
+        meters,
+        currency: prices.map(|prices| prices.currency.clone()),
+    })
+}
+
+/// Milliseconds that the customers' key versions were stored within the span.
+fn stored_ms(view: &View<'_>, span: Span, now: LogTime) -> Result<u128, StoreError> {
+    let mut total = 0;
+    for key in read_keys(view)?.iter().filter(|key| key.scope == KeyScope::Customer) {
+        for version in read_versions(view, key)? {
+            total += u128::from(stored_ms_of(&version, span, now));
+        }
+    }
+    Ok(total)
+}
+
+fn stored_ms_of(version: &VersionRecord, span: Span, now: LogTime) -> u64 {
+    let (from, to) = span.ends();
+    let end = version.destroyed_at.unwrap_or(now).min(to);
+    let start = version.created_at.max(from);
+    end.as_ms().saturating_sub(start.as_ms())
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbox_core::{KmsKeyId, KmsKeyVersionId};
+
+    use super::*;
+    use crate::algorithm::Algorithm;
+    use crate::store::records::VersionStatus;
+
+    #[test]
+    fn storage_is_counted_from_creation_to_destruction_within_the_span() {
+        let at = |hours: u64| LogTime::from_ms(hours * HOUR_MS);
+        let mut version = VersionRecord {
+            id: KmsKeyVersionId::parse("v").unwrap(),
+            key_id: KmsKeyId::parse("k").unwrap(),
+            status: VersionStatus::Active,
+            algorithm: Algorithm::Aes256,
+            created_at: at(10),
+            destroy_at: None,
+            destroyed_at: None,
+        };
+        let span = Span { from_hour: 8, to_hour: 20 };
+        let hours = |version: &VersionRecord, now| stored_ms_of(version, span, now) / HOUR_MS;
+        assert_eq!(hours(&version, at(13)), 3);
+        assert_eq!(hours(&version, at(30)), 10);
+        version.destroyed_at = Some(at(12));
+        assert_eq!(hours(&version, at(30)), 2);
+        version.created_at = at(25);
+        assert_eq!(hours(&version, at(30)), 0);
+    }
+
+    #[test]
+    fn a_span_covers_the_hours_it_touches() {
+        let span = Span::covering(LogTime::from_ms(HOUR_MS + 1), LogTime::from_ms(2 * HOUR_MS + 1));
+        assert_eq!(span, Span { from_hour: 1, to_hour: 3 });
+    }
+}

@@ -1,0 +1,200 @@
+//! Checks the ledger: recomputes every counter from its records and compares (`billing verify`).
+//!
+//! Owns the walk along the chain. Promises that a record changed, lost, inserted or moved is
+//! reported, and so is a counter that the records do not give.
+
+use std::fmt;
+
+use super::counters::{CounterKey, Counters, Counts, Usage};
+use super::record::{self, CHAIN_BYTES, Chain, LedgerRecord};
+use crate::store::tables::Table;
+use crate::store::{StoreError, View, codec};
+
+/// What is wrong with the ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Problem {
+    /// A record does not decode.
+    Undecodable {
+        /// Its place.
+        sequence: u64,
+    },
+    /// A record is not the one that followed its predecessor, or stands in another's place.
+    BrokenChain {
+        /// Its place.
+        sequence: u64,
+    },
+    /// The last record is not the one that the head names.
+    WrongEnd {
+        /// Number of records found.
+        found: u64,
+        /// Number of records that the head names.
+        expected: u64,
+    },
+    /// A counter is not what the records give.
+    WrongCounter {
+        /// What it counts.
+        counter: String,
+        /// What is stored.
+        stored: Counts,
+        /// What the records give.
+        recomputed: Counts,
+    },
+    /// A version's number of encryptions is not what the records give.
+    WrongUsage {
+        /// The version.
+        version: String,
+        /// What is stored.
+        stored: u64,
+        /// What the records give.
+        recomputed: u64,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Undecodable { sequence } => write!(f, "record {sequence} does not decode"),
+            Self::BrokenChain { sequence } => {
+                write!(f, "record {sequence} does not follow from the one before it")
+            }
+            Self::WrongEnd { found, expected } => {
+                write!(f, "the ledger ends after {found} records, its head names {expected}")
+            }
+            Self::WrongCounter { counter, stored, recomputed } => write!(
+                f,
+                "counter {counter} is {} billed and {} not billed, the ledger gives {} and {}",
+                stored.billed, stored.unbilled, recomputed.billed, recomputed.unbilled
+            ),
+            Self::WrongUsage { version, stored, recomputed } => write!(
+                f,
+                "key version {version} counts {stored} encryptions, the ledger gives {recomputed}"
+            ),
+        }
+    }
+}
+
+/// Everything that the ledger's records give.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Recomputed {
+    /// Records found.
+    pub records: u64,
+    /// Counters by hour, key, version, operation and subject.
+    pub counters: Counters,
+    /// Encryptions by key version.
+    pub usage: Usage,
+    /// Damage met on the way.
+    pub problems: Vec<Problem>,
+}
+
+/// Recomputes all counters from the ledger alone.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read; damage is reported in the result.
+pub fn rebuild_counters(view: &View<'_>) -> Result<Recomputed, StoreError> {
+    let mut result = Recomputed::default();
+    let mut chain: Chain = [0; CHAIN_BYTES];
+    for row in view.scan(Table::Ledger, b"", b"") {
+        let (row, value) = row?;
+        let place = row.as_ref().try_into().map_or(0, u64::from_be_bytes);
+        result.records += 1;
+        match record::decode(&value, &chain) {
+            Err(_) => result.problems.push(Problem::Undecodable { sequence: place }),
+            Ok((record, found, follows)) => {
+                if !follows || record.sequence != place {
+                    result.problems.push(Problem::BrokenChain { sequence: place });
+                }
+                chain = found;
+                result.add(&record);
+            }
+        }
+    }
+    let head = view.head()?;
+    if head.chain != chain || head.ledger_records != result.records {
+        let (found, expected) = (result.records, head.ledger_records);
+        result.problems.push(Problem::WrongEnd { found, expected });
+    }
+    Ok(result)
+}
+
+/// Recomputes all counters and compares them with the stored ones.
+///
+/// # Errors
+/// [`StoreError`] when the store cannot be read; differences are reported in the result.
+pub fn verify(view: &View<'_>) -> Result<Recomputed, StoreError> {
+    let mut result = rebuild_counters(view)?;
+    let mut stored = read_counters(view, 0, u64::MAX)?;
+    for (key, recomputed) in &result.counters {
+        let stored = stored.remove(key).unwrap_or_default();
+        if stored != *recomputed {
+            result.problems.push(wrong_counter(key, stored, *recomputed));
+        }
+    }
+    for (key, stored) in stored {
+        result.problems.push(wrong_counter(&key, stored, Counts::default()));
+    }
+    let mut stored = read_usage(view)?;
+    for (version, recomputed) in &result.usage {
+        let stored = stored.remove(version.as_str()).unwrap_or_default();
+        if stored != *recomputed {
+            let (version, recomputed) = (version.to_string(), *recomputed);
+            result.problems.push(Problem::WrongUsage { version, stored, recomputed });
+        }
+    }
+    for (version, stored) in stored {
+        result.problems.push(Problem::WrongUsage { version, stored, recomputed: 0 });
+    }
+    Ok(result)
+}
+
+/// The stored counters of the hours from `from` up to, but not including, `to`.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn read_counters(view: &View<'_>, from: u64, to: u64) -> Result<Counters, StoreError> {
+    let mut counters = Counters::new();
+    for row in view.scan(Table::Counters, b"", &from.to_be_bytes()) {
+        let (row, value) = row?;
+        let key = CounterKey::parse(&row)
+            .ok_or_else(|| StoreError::inconsistent(Table::Counters, "a row has no such key"))?;
+        if key.hour >= to {
+            break;
+        }
+        let counts =
+            codec::decode(&value).map_err(|e| StoreError::undecodable(Table::Counters, &e))?;
+        counters.insert(key, counts);
+    }
+    Ok(counters)
+}
+
+fn read_usage(view: &View<'_>) -> Result<std::collections::BTreeMap<String, u64>, StoreError> {
+    view.scan(Table::Usage, b"", b"")
+        .map(|row| {
+            let (row, value) = row?;
+            let uses =
+                codec::decode(&value).map_err(|e| StoreError::undecodable(Table::Usage, &e))?;
+            Ok((String::from_utf8_lossy(&row).into_owned(), uses))
+        })
+        .collect()
+}
+
+fn wrong_counter(key: &CounterKey, stored: Counts, recomputed: Counts) -> Problem {
+    let counter = format!(
+        "{}/{}/{}/{}/hour {}",
+        key.key_id,
+        key.version_id,
+        key.operation.as_str(),
+        key.subject,
+        key.hour
+    );
+    Problem::WrongCounter { counter, stored, recomputed }
+}
+
+impl Recomputed {
+    fn add(&mut self, record: &LedgerRecord) {
+        self.counters.entry(CounterKey::of(record)).or_default().add(record);
+        if record.entry.operation.encrypts() {
+            *self.usage.entry(record.entry.target.version_id.clone()).or_default() += 1;
+        }
+    }
+}
+

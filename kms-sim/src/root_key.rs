@@ -1,0 +1,220 @@
+//! The root key: 32 bytes that wrap all key material at rest.
+//!
+//! Owns where it comes from (a private file or the environment) and the keys derived from it.
+//! Promises that a file which others can read is refused, and that the bytes are wiped when
+//! dropped. Refuses to know what is wrapped.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use lockbox_core::{Randomness, Sensitive};
+use zeroize::Zeroizing;
+
+use crate::gcm;
+
+/// Length of the root key, in bytes.
+pub const ROOT_KEY_BYTES: usize = 32;
+/// The environment variable that can hold the root key in base64.
+pub const ROOT_KEY_VARIABLE: &str = "KMS_ROOT_KEY";
+
+/// Longest file that can be a root key in any of the accepted forms.
+const FILE_BYTES_MAX: u64 = 256;
+/// The mode bits of group and others.
+const MODE_OTHERS: u32 = 0o077;
+const INFO_ROOT_ID: &[u8] = b"lockbox kms root key v1 id";
+
+/// Why there is no root key; one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum RootKeyError {
+    /// The file cannot be read.
+    #[error("cannot read the root key file {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// Others than the owner may read the file.
+    #[error(
+        "the root key file {path} has mode {mode:03o}: others can read it; run chmod 600 {path}"
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode bits.
+        mode: u32,
+    },
+    /// The file or variable does not hold a key.
+    #[error("{origin} does not hold a root key: 32 bytes are expected, raw, in hex or in base64")]
+    Malformed {
+        /// The file or variable.
+        origin: String,
+    },
+    /// Neither file nor variable is there.
+    #[error(
+        "there is no root key: set root_key.file in the configuration or {ROOT_KEY_VARIABLE} \
+         in the environment"
+    )]
+    Missing,
+    /// The file cannot be created; it is never overwritten.
+    #[error("cannot create the root key file {path}: {source}")]
+    Create {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+}
+
+/// Names a root key without giving it away, so that a rotation can tell old wraps from new ones.
+pub type RootKeyId = [u8; 8];
+
+/// The root key. No `Debug`, wiped when dropped.
+pub struct RootKey(Zeroizing<[u8; ROOT_KEY_BYTES]>);
+
+impl RootKey {
+    /// Takes 32 bytes as the root key.
+    #[must_use]
+    pub fn from_bytes(bytes: [u8; ROOT_KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Reads a file that only its owner may read: 32 raw bytes, 64 hex digits or base64.
+    ///
+    /// # Errors
+    /// [`RootKeyError::Read`], [`RootKeyError::Exposed`] or [`RootKeyError::Malformed`].
+    pub fn read_file(path: &Path) -> Result<Self, RootKeyError> {
+        let failed = |source| RootKeyError::Read { path: path.to_owned(), source };
+        let file = File::open(path).map_err(failed)?;
+        // Asked of the open file: the name could be moved to another one in between.
+        let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+        if mode & MODE_OTHERS != 0 {
+            return Err(RootKeyError::Exposed { path: path.to_owned(), mode });
+        }
+        let mut content = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
+        file.take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(failed)?;
+        parse(&content).ok_or_else(|| RootKeyError::Malformed { origin: path.display().to_string() })
+    }
+
+    /// Reads the value of [`ROOT_KEY_VARIABLE`].
+    ///
+    /// # Errors
+    /// [`RootKeyError::Malformed`].
+    pub fn from_variable(value: &Sensitive<String>) -> Result<Self, RootKeyError> {
+        parse(value.expose().as_bytes())
+            .ok_or_else(|| RootKeyError::Malformed { origin: ROOT_KEY_VARIABLE.to_owned() })
+    }
+
+    /// The public name of this key.
+    #[must_use]
+    pub fn id(&self) -> RootKeyId {
+        let mut id = RootKeyId::default();
+        self.derive(None, &[INFO_ROOT_ID], &mut id);
+        id
+    }
+
+    /// Derives a key for one purpose.
+    pub(crate) fn derive(&self, salt: Option<&[u8]>, info: &[&[u8]], output: &mut [u8]) {
+        gcm::derive(self.0.as_slice(), salt, info, output);
+    }
+}
+
+/// Creates a root key file with mode 0600, in hex. An existing file is left alone.
+///
+/// # Errors
+/// [`RootKeyError::Create`].
+pub fn create_file(path: &Path, random: &dyn Randomness) -> Result<(), RootKeyError> {
+    let mut key = Zeroizing::new([0_u8; ROOT_KEY_BYTES]);
+    random.fill(key.as_mut_slice());
+    let mut text = Zeroizing::new(hex::encode(key.as_slice()));
+    text.push('\n');
+    let written = || -> io::Result<()> {
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    written().map_err(|source| RootKeyError::Create { path: path.to_owned(), source })
+}
+
+fn parse(content: &[u8]) -> Option<RootKey> {
+    if let Ok(raw) = <[u8; ROOT_KEY_BYTES]>::try_from(content) {
+        return Some(RootKey::from_bytes(raw));
+    }
+    let text = std::str::from_utf8(content).ok()?.trim();
+    let decoded = if text.len() == 2 * ROOT_KEY_BYTES {
+        Zeroizing::new(hex::decode(text).ok()?)
+    } else {
+        Zeroizing::new(STANDARD.decode(text).ok()?)
+    };
+    <[u8; ROOT_KEY_BYTES]>::try_from(decoded.as_slice()).ok().map(RootKey::from_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+
+    use lockbox_platform::system::SystemRandom;
+
+    use super::*;
+
+    fn write(path: &Path, content: &[u8], mode: u32) {
+        fs::write(path, content).unwrap();
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn a_created_file_is_private_reads_back_and_is_never_overwritten() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.key");
+        create_file(&path, &SystemRandom).unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        let first = RootKey::read_file(&path).map(|key| key.id()).unwrap();
+        assert!(matches!(create_file(&path, &SystemRandom), Err(RootKeyError::Create { .. })));
+        assert_eq!(RootKey::read_file(&path).map(|key| key.id()).unwrap(), first);
+    }
+
+    #[test]
+    fn the_three_forms_are_the_same_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.key");
+        let bytes = [0xc3_u8; ROOT_KEY_BYTES];
+        let expected = RootKey::from_bytes(bytes).id();
+        let base64 = STANDARD.encode(bytes);
+        let hexed = hex::encode(bytes) + "\n";
+        for content in [bytes.as_slice(), base64.as_bytes(), hexed.as_bytes()] {
+            write(&path, content, 0o400);
+            assert_eq!(RootKey::read_file(&path).map(|key| key.id()).unwrap(), expected);
+        }
+        let variable = Sensitive::new(base64);
+        assert_eq!(RootKey::from_variable(&variable).map(|key| key.id()).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_that_others_can_read_is_refused_with_the_remedy() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.key");
+        for mode in [0o644, 0o640, 0o604, 0o620] {
+            write(&path, &[7; ROOT_KEY_BYTES], mode);
+            let Err(error) = RootKey::read_file(&path) else { panic!("mode {mode:o} accepted") };
+            assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn missing_short_and_garbled_files_are_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("root.key");
+        assert!(matches!(RootKey::read_file(&path), Err(RootKeyError::Read { .. })));
+        for content in [&b""[..], &[1; 31], b"zz", &[b'f'; 63]] {
+            write(&path, content, 0o600);
+            assert!(matches!(RootKey::read_file(&path), Err(RootKeyError::Malformed { .. })));
+        }
+    }
+}

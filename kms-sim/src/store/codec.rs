@@ -1,0 +1,68 @@
+//! The one encoding of everything stored: a format byte, then CBOR.
+//!
+//! Fields are numbered: a reader skips what it does not know and takes what is missing as absent.
+//! The format byte changes only when an old reader must refuse.
+
+use minicbor::{Decode, Encode};
+
+/// The format that this build writes, and the only one that it reads.
+pub const FORMAT_VERSION: u8 = 1;
+
+/// Why bytes are not a record. Says where, never what.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum CodecError {
+    /// There is not even a format byte.
+    #[error("record is empty")]
+    Empty,
+    /// The record was written by another format.
+    #[error("record has format {found}, this build reads {FORMAT_VERSION}")]
+    Format {
+        /// The format byte that was found.
+        found: u8,
+    },
+    /// The bytes behind the format byte do not decode.
+    #[error("record does not decode as {type_name}")]
+    Malformed {
+        /// The Rust type that was expected.
+        type_name: &'static str,
+    },
+}
+
+/// Encodes a record behind its format byte.
+#[must_use]
+pub fn encode<T: Encode<()>>(record: &T) -> Vec<u8> {
+    let mut bytes = vec![FORMAT_VERSION];
+    let written = minicbor::encode(record, &mut bytes);
+    // INVARIANT: writing into a Vec cannot fail; minicbor's error type is `Infallible` there.
+    let Ok(()) = written.map_err(|_| ()) else { unreachable!("a Vec accepts every write") };
+    bytes
+}
+
+/// Decodes what [`encode`] wrote.
+///
+/// # Errors
+/// [`CodecError`] when the bytes are no such record. The caller treats that as corruption.
+pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, CodecError> {
+    let (format, body) = bytes.split_first().ok_or(CodecError::Empty)?;
+    if *format != FORMAT_VERSION {
+        return Err(CodecError::Format { found: *format });
+    }
+    minicbor::decode(body)
+        .map_err(|_| CodecError::Malformed { type_name: std::any::type_name::<T>() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::algorithm::Algorithm;
+
+    #[test]
+    fn damage_is_named_and_not_shown() {
+        let bytes = encode(&Algorithm::Aes192);
+        assert_eq!(decode(&bytes), Ok(Algorithm::Aes192));
+        assert_eq!(decode::<Algorithm>(&[]), Err(CodecError::Empty));
+        assert_eq!(decode::<Algorithm>(&[9, 1]), Err(CodecError::Format { found: 9 }));
+        let damaged = decode::<Algorithm>(&[FORMAT_VERSION, 0xff]);
+        assert!(matches!(damaged, Err(CodecError::Malformed { .. })));
+    }
+}

@@ -1,0 +1,8 @@
+//! What `kms-sim` keeps on disk: rows, their encoding and the RocksDB instance that holds them.
+
+pub mod codec;
+pub mod db;
+pub mod records;
+pub mod tables;
+
+pub use db::{Db, StoreError, View, Write};

@@ -1,0 +1,262 @@
+//! The rows of the store: keys, versions, operations and what retries are recognised by.
+//!
+//! No row holds a plaintext, a token or unwrapped key material. Field numbers are never reused.
+
+use std::collections::BTreeMap;
+
+use lockbox_core::{
+    CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, OperationId, OrganizationId,
+    ResourceKind, ResourcePath, ResourceRef, Subject,
+};
+use minicbor::{Decode, Encode};
+
+use crate::algorithm::Algorithm;
+
+/// Whose key it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum KeyScope {
+    /// A customer's: rights by roles, every use billed.
+    #[n(0)]
+    Customer,
+    /// The installation's own: for nodes alone, neither billed nor listed (`contract §3.4`).
+    #[n(1)]
+    System,
+}
+
+/// Whether a key may be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum KeyStatus {
+    /// It may.
+    #[n(2)]
+    Active,
+    /// It may not, until it is activated again.
+    #[n(3)]
+    Inactive,
+}
+
+impl KeyStatus {
+    /// The name on the wire and in audit records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::Inactive => "INACTIVE",
+        }
+    }
+}
+
+/// A folder with its ancestors, as they were when the key was made.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FolderPath {
+    /// The folder.
+    #[n(0)]
+    pub folder_id: FolderId,
+    /// Its cloud; none for the reserved folder.
+    #[n(1)]
+    pub cloud_id: Option<CloudId>,
+    /// The cloud's organization.
+    #[n(2)]
+    pub organization_id: Option<OrganizationId>,
+}
+
+impl FolderPath {
+    /// The resources from the organization down to the folder.
+    #[must_use]
+    pub fn resources(&self) -> ResourcePath {
+        let organization = self
+            .organization_id
+            .as_ref()
+            .map(|id| ResourceRef::new(ResourceKind::Organization, id.as_str()));
+        let cloud =
+            self.cloud_id.as_ref().map(|id| ResourceRef::new(ResourceKind::Cloud, id.as_str()));
+        let folder = ResourceRef::new(ResourceKind::Folder, self.folder_id.as_str());
+        ResourcePath::new(organization.into_iter().chain(cloud).chain([folder]).collect())
+    }
+}
+
+/// A key without its versions.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct KeyRecord {
+    /// Its id.
+    #[n(0)]
+    pub id: KmsKeyId,
+    /// Whose key it is.
+    #[n(1)]
+    pub scope: KeyScope,
+    /// Where it is.
+    #[n(2)]
+    pub path: FolderPath,
+    /// When it was made.
+    #[n(3)]
+    pub created_at: LogTime,
+    /// Not unique.
+    #[n(4)]
+    pub name: String,
+    /// For people.
+    #[n(5)]
+    pub description: String,
+    /// For people and tools.
+    #[n(6)]
+    pub labels: BTreeMap<String, String>,
+    /// Whether it may be used.
+    #[n(7)]
+    pub status: KeyStatus,
+    /// The version that encrypts by default.
+    #[n(8)]
+    pub primary_version_id: KmsKeyVersionId,
+    /// For versions made from now on.
+    #[n(9)]
+    pub default_algorithm: Algorithm,
+    /// When the newest version was made.
+    #[n(10)]
+    pub rotated_at: LogTime,
+    /// Time between automatic rotations, in milliseconds.
+    #[n(11)]
+    pub rotation_period_ms: Option<u64>,
+    /// Whether deletion is refused.
+    #[n(12)]
+    pub deletion_protection: bool,
+    /// Commit sequence of the last change of the key, its versions or its bindings. A crypto call
+    /// whose view is older than this is decided again.
+    #[n(13)]
+    pub revision: u64,
+}
+
+impl KeyRecord {
+    /// The resources from the organization down to the key.
+    #[must_use]
+    pub fn resources(&self) -> ResourcePath {
+        self.path.resources().with_leaf(ResourceRef::new(ResourceKind::KmsKey, self.id.as_str()))
+    }
+}
+
+/// Stage of a key version's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(index_only)]
+pub enum VersionStatus {
+    /// In use.
+    #[n(1)]
+    Active,
+    /// Closed for use; may still be taken back.
+    #[n(2)]
+    ScheduledForDestruction,
+    /// The material is gone.
+    #[n(3)]
+    Destroyed,
+}
+
+impl VersionStatus {
+    /// The name on the wire and in audit records.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "ACTIVE",
+            Self::ScheduledForDestruction => "SCHEDULED_FOR_DESTRUCTION",
+            Self::Destroyed => "DESTROYED",
+        }
+    }
+}
+
+/// One generation of key material, without the material.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct VersionRecord {
+    /// Its id.
+    #[n(0)]
+    pub id: KmsKeyVersionId,
+    /// Its key.
+    #[n(1)]
+    pub key_id: KmsKeyId,
+    /// Stage of its life.
+    #[n(2)]
+    pub status: VersionStatus,
+    /// What it encrypts with.
+    #[n(3)]
+    pub algorithm: Algorithm,
+    /// When it was made.
+    #[n(4)]
+    pub created_at: LogTime,
+    /// When it will be destroyed; only while scheduled.
+    #[n(5)]
+    pub destroy_at: Option<LogTime>,
+    /// When it was destroyed; ends its storage charge.
+    #[n(6)]
+    pub destroyed_at: Option<LogTime>,
+}
+
+/// What an operation did, with the ids that its metadata names.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub enum OperationKind {
+    /// A key was made.
+    #[n(0)]
+    CreateKey,
+    /// A key was changed.
+    #[n(1)]
+    UpdateKey,
+    /// A version was added and made primary.
+    #[n(2)]
+    RotateKey,
+}
+
+/// A finished mutation and the key as it left it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OperationRecord {
+    /// Its id.
+    #[n(0)]
+    pub id: OperationId,
+    /// What it did.
+    #[n(1)]
+    pub kind: OperationKind,
+    /// When.
+    #[n(2)]
+    pub created_at: LogTime,
+    /// Who asked for it.
+    #[n(3)]
+    pub created_by: Subject,
+    /// The key afterwards.
+    #[n(4)]
+    pub key: KeyRecord,
+    /// Its primary version afterwards.
+    #[n(5)]
+    pub primary_version: VersionRecord,
+}
+
+/// What a KMS request id was used for (`design §9`).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BilledRequest {
+    /// MAC of the operation, the subject and the whole input.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub input_mac: [u8; 32],
+    /// The ledger record that bills it.
+    #[n(1)]
+    pub sequence: u64,
+}
+
+/// What an idempotency key was used for (`contract §10`).
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct IdempotencyRecord {
+    /// MAC of the request as received.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub request_mac: [u8; 32],
+    /// The operation to answer a repeat with.
+    #[n(1)]
+    pub operation_id: OperationId,
+}
+
+/// The head of the commit sequence; written with every commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Encode, Decode)]
+pub struct Head {
+    /// Sequence of the last commit: the `kms-index` of what it wrote.
+    #[n(0)]
+    pub sequence: u64,
+    /// Time stamped on it; never decreases.
+    #[n(1)]
+    pub time: LogTime,
+    /// Chain value of the last ledger record.
+    #[cbor(n(2), with = "minicbor::bytes")]
+    pub chain: [u8; 32],
+    /// Number of ledger records.
+    #[n(3)]
+    pub ledger_records: u64,
+}

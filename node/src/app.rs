@@ -1,0 +1,38 @@
+//! What every handler needs, assembled once at start.
+
+use std::sync::Arc;
+
+use lockbox_core::{Clock, Randomness};
+use lockbox_platform::audit::AuditorHandle;
+use lockbox_platform::jwt::AcceptedAudiences;
+use lockbox_raft::Replica;
+
+use crate::authn::Authenticator;
+use crate::config::Config;
+use crate::keyring::Keyring;
+use crate::kms::KmsClient;
+use crate::sealer::Sealer;
+
+/// The node's parts, shared by its services. None of them is behind a lock.
+pub struct App {
+    /// Replication: propose and read.
+    pub replica: Replica,
+    /// The unwrapped keys, or the fact that the node is sealed.
+    pub keyring: Keyring,
+    /// Who calls.
+    pub authenticator: Authenticator,
+    /// Plaintext to ciphertext and back.
+    pub sealer: Sealer,
+    /// The KMS.
+    pub kms: KmsClient,
+    /// The audit file.
+    pub auditor: AuditorHandle,
+    /// The JWT audiences that this node accepts.
+    pub audiences: AcceptedAudiences,
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// The wall clock.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub random: Arc<dyn Randomness>,
+}

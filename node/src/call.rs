@@ -1,0 +1,346 @@
+//! One RPC from its beginning to its audit record and reply.
+//!
+//! A handler creates a [`Call`], walks the straight line of `design §3` with it, and ends with
+//! [`Call::finish`], which writes the one audit record before the reply leaves (`design §10`) and
+//! puts the index that the answer reflects into the metadata.
+
+use std::sync::Arc;
+
+use lockbox_core::{LogTime, OperationId, RequestId, ResourcePath, VersionId};
+use lockbox_platform::audit::{
+    AuditDetails, AuditFailure, AuditRecord, Authentication, Authorization, EventStatus,
+    RequestMetadata, RequestParameters, ResourceMetadata, ResponseSummary, TokenInfo,
+};
+use lockbox_platform::request::RequestContext;
+use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
+use lockbox_proto::validate::Validate;
+use lockbox_raft::apply::{Refusal, authenticate};
+use lockbox_raft::domain::command::{Command, Envelope, IdempotencyClaim};
+use lockbox_raft::domain::operation::OperationRecord;
+use lockbox_raft::domain::outcome::Outcome as Applied;
+use lockbox_raft::replica::{
+    NotProposedReason, ProposalOutcome, ProposeError, ReadError, Reading,
+};
+use lockbox_raft::state::StateRead;
+use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
+use tonic::{Response, Status};
+
+use crate::app::App;
+use crate::authn::Caller;
+use crate::errors::{DecidedAt, rejected};
+
+/// How long a caller waits before trying again what was refused for lack of room.
+const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// One RPC under way.
+pub struct Call<'a> {
+    /// The node.
+    pub app: &'a App,
+    /// What came with the request beside its message.
+    pub context: Arc<RequestContext>,
+    /// The event's details, filled in as they become known.
+    pub details: AuditDetails,
+    /// Ids of the request, for the audit record.
+    pub parameters: Option<RequestParameters>,
+    /// What of the response the audit record shows.
+    pub response: Option<ResponseSummary>,
+    /// The resource that the call is about, once resolved.
+    pub path: Option<ResourcePath>,
+    /// The KMS's commit sequence, when the call reached it.
+    pub kms_index: Option<String>,
+    caller: Option<Caller>,
+    observed: Option<DecidedAt>,
+    authorized: bool,
+}
+
+impl<'a> Call<'a> {
+    /// Takes up a request.
+    ///
+    /// # Errors
+    /// INTERNAL when the listener did not supply the request's context.
+    pub fn begin<T>(
+        app: &'a App,
+        request: &tonic::Request<T>,
+        details: AuditDetails,
+    ) -> Result<Self, Status> {
+        Ok(Self {
+            app,
+            context: RequestContext::of(request)?,
+            details,
+            parameters: None,
+            response: None,
+            path: None,
+            kms_index: None,
+            caller: None,
+            observed: None,
+            authorized: false,
+        })
+    }
+
+    /// Authenticates, then checks the fields (`contract §5.2`, order of checks).
+    ///
+    /// # Errors
+    /// UNAVAILABLE while sealed, UNAUTHENTICATED, INVALID_ARGUMENT with every wrong field.
+    pub fn admit(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
+        self.app.keyring.ring().map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
+        let caller = self.app.authenticator.caller(&self.context)?;
+        self.caller = Some(caller.clone());
+        validate(message)?;
+        Ok(caller)
+    }
+
+    /// Reads linearizably: authenticates the caller in the view, then runs `read` in it.
+    ///
+    /// # Errors
+    /// What `read` refuses, decided at the view's index; UNAVAILABLE without a leader in time.
+    pub async fn read<R>(
+        &mut self,
+        caller: &Caller,
+        read: impl FnOnce(&dyn StateRead) -> Result<R, Refusal>,
+    ) -> Result<R, ApiError> {
+        let now = self.app.replica.log_now();
+        let reading = self
+            .app
+            .replica
+            .read(self.context.deadline, |view| judge(view, caller, now, read))
+            .await
+            .map_err(unread)?;
+        self.settle(reading)
+    }
+
+    /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
+    ///
+    /// What comes back only has to be plausible, for `apply` decides again; but a refusal is an
+    /// answer, and an answer must reflect everything acknowledged before.
+    ///
+    /// # Errors
+    /// As [`Call::read`].
+    pub async fn prepare<R>(
+        &mut self,
+        caller: &Caller,
+        read: impl Fn(&dyn StateRead) -> Result<R, Refusal>,
+    ) -> Result<R, ApiError> {
+        let now = self.app.replica.log_now();
+        let glance =
+            self.app.replica.read_stale(|view| judge(view, caller, now, &read)).map_err(unread)?;
+        match glance.value {
+            Ok(value) => Ok(value),
+            Err(Refusal::Rejected(_)) => self.read(caller, read).await,
+            Err(Refusal::Storage(error)) => Err(ApiError::internal(error.to_string())),
+        }
+    }
+
+    fn settle<R>(&mut self, reading: Reading<Result<R, Refusal>>) -> Result<R, ApiError> {
+        let at = DecidedAt { index: reading.index, term: reading.term };
+        self.observed = Some(at);
+        match reading.value {
+            Ok(value) => {
+                self.authorized = true;
+                Ok(value)
+            }
+            Err(Refusal::Rejected(rejection)) => Err(rejected(&rejection, at)),
+            Err(Refusal::Storage(error)) => Err(ApiError::internal(error.to_string())),
+        }
+    }
+
+    /// Proposes a command and waits for its outcome.
+    ///
+    /// # Errors
+    /// [`Attempt::Rejected`] when the state refuses; [`Attempt::Failed`] otherwise.
+    pub async fn propose(
+        &mut self,
+        caller: &Caller,
+        claim: Option<IdempotencyClaim>,
+        command: Command,
+    ) -> Result<OperationRecord, Attempt> {
+        let envelope = self.envelope(caller, claim, command)?;
+        let applied = self.app.replica.propose(envelope, self.context.deadline).await;
+        let applied = applied.map_err(|error| Attempt::Failed(unproposed(&error)))?;
+        let at = DecidedAt { index: applied.index, term: applied.term };
+        self.observed = Some(at);
+        match applied.outcome {
+            Applied::Done(operation) => {
+                self.authorized = true;
+                Ok(operation)
+            }
+            Applied::Rejected(rejection) => Err(Attempt::Rejected(rejection, at)),
+            Applied::Nothing => {
+                Err(Attempt::Failed(ApiError::internal("a command was applied as nothing")))
+            }
+        }
+    }
+
+    fn envelope(
+        &self,
+        caller: &Caller,
+        idempotency: Option<IdempotencyClaim>,
+        command: Command,
+    ) -> Result<Envelope, Attempt> {
+        let if_version = match &self.context.if_version {
+            None => None,
+            Some(text) => Some(VersionId::parse(text).map_err(|_| {
+                Attempt::Failed(ApiError::invalid("x-if-version", "is not a version id"))
+            })?),
+        };
+        let random = self.app.random.as_ref();
+        Ok(Envelope {
+            // Never the client's request id: two clients could choose the same.
+            request_id: RequestId::generate(random),
+            subject: caller.subject.clone(),
+            token: Some(caller.token.clone()),
+            operation_id: OperationId::generate(random),
+            idempotency,
+            if_version,
+            proposed_at: LogTime::default(),
+            command,
+        })
+    }
+
+    /// Writes the audit record, then lets the reply leave.
+    ///
+    /// # Errors
+    /// The call's own error, or the audit's: a call that cannot be recorded fails.
+    pub async fn finish<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+        let record = self.record(result.as_ref().err());
+        let recorded = self.app.auditor.record(&record).await;
+        let result = match recorded {
+            Ok(()) => result,
+            Err(error) => Err(ApiError::from(error)),
+        };
+        match result {
+            Ok(message) => {
+                let mut response = Response::new(message);
+                self.label(response.metadata_mut());
+                Ok(response)
+            }
+            Err(error) => {
+                let mut status = error.into_status(&self.context.request_id);
+                self.label(status.metadata_mut());
+                Err(status)
+            }
+        }
+    }
+
+    /// Says which state the answer reflects and who leads (`design §3`).
+    fn label(&self, metadata: &mut tonic::metadata::MetadataMap) {
+        let mut put = |name: &'static str, value: String| {
+            if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
+                metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
+            }
+        };
+        put("lockbox-served-by", self.app.config.node_id.to_string());
+        if let Some(at) = self.observed {
+            put("lockbox-index", at.index.to_string());
+            put("lockbox-term", at.term.to_string());
+        }
+        if let Some((_, leader)) = self.app.replica.leader() {
+            put("lockbox-leader", leader.api_address);
+        }
+        if let Some(kms_index) = &self.kms_index {
+            put("kms-index", kms_index.clone());
+        }
+    }
+
+    fn record(&self, error: Option<&ApiError>) -> AuditRecord {
+        let authentication = self.caller.as_ref().map_or_else(Authentication::default, |caller| {
+            let token = TokenInfo {
+                masked_iam_token: caller.masked_token.clone(),
+                iam_token_id: Some(caller.token.token_id.to_string()),
+                impersonator_id: None,
+            };
+            Authentication::of(&caller.subject, None, Some(token))
+        });
+        AuditRecord {
+            event_id: RequestId::generate(self.app.random.as_ref()).to_string(),
+            event_time: self.app.replica.log_now().into(),
+            authentication,
+            authorization: Authorization { authorized: self.authorized },
+            resource_metadata: self.path.as_ref().map(ResourceMetadata::from).unwrap_or_default(),
+            request_metadata: RequestMetadata {
+                remote_address: self.context.remote.map(|a| a.ip().to_string()).unwrap_or_default(),
+                user_agent: self.context.user_agent.clone(),
+                request_id: self.context.request_id.clone(),
+                remote_port: self.context.remote.map(|a| a.port().to_string()),
+            },
+            event_status: if error.is_some() { EventStatus::Error } else { EventStatus::Done },
+            error: error.map(|error| AuditFailure {
+                code: error.code().into(),
+                message: error.message().to_owned(),
+            }),
+            details: self.details.clone(),
+            request_parameters: self.parameters.clone(),
+            response: self.response.clone(),
+        }
+    }
+}
+
+/// Why a proposal has no operation.
+#[derive(Debug)]
+pub enum Attempt {
+    /// The state refused it, at this point of the log; a handler may merge again.
+    Rejected(lockbox_raft::domain::Rejection, DecidedAt),
+    /// It was not proposed, or what became of it is unknown.
+    Failed(ApiError),
+}
+
+impl From<Attempt> for ApiError {
+    fn from(attempt: Attempt) -> Self {
+        match attempt {
+            Attempt::Rejected(rejection, at) => rejected(&rejection, at),
+            Attempt::Failed(error) => error,
+        }
+    }
+}
+
+/// Checks the fields of a message against the options of its definition.
+///
+/// # Errors
+/// INVALID_ARGUMENT that names every wrong field.
+pub fn validate(message: &impl Validate) -> Result<(), ApiError> {
+    let violations = message.validate();
+    if violations.is_empty() { Ok(()) } else { Err(ApiError::violations(violations)) }
+}
+
+fn judge<R>(
+    view: &dyn StateRead,
+    caller: &Caller,
+    now: LogTime,
+    read: impl FnOnce(&dyn StateRead) -> Result<R, Refusal>,
+) -> Result<R, Refusal> {
+    authenticate(view, &caller.subject, Some(&caller.token), now)?;
+    read(view)
+}
+
+fn unread(error: ReadError) -> ApiError {
+    match error {
+        ReadError::NoLeader => ApiError::unavailable("no leader"),
+        ReadError::Deadline => ApiError::unavailable("no leader confirmed the read in time"),
+        ReadError::Draining => ApiError::unavailable("the node is shutting down"),
+        ReadError::QueueFull => busy(),
+        ReadError::Storage(error) => ApiError::internal(error.to_string()),
+    }
+}
+
+fn unproposed(error: &ProposeError) -> ApiError {
+    let outcome = match error.outcome() {
+        ProposalOutcome::NotProposed => Outcome::NotProposed,
+        ProposalOutcome::Unknown => Outcome::Unknown,
+    };
+    match error {
+        ProposeError::NotProposed(NotProposedReason::QueueFull) => busy(),
+        ProposeError::NotProposed(
+            NotProposedReason::NoLeader | NotProposedReason::Draining | NotProposedReason::Refused,
+        )
+        | ProposeError::Unknown(_) => {
+            let kind = ErrorKind::Unavailable { retry_after: None };
+            ApiError::new(kind, error.to_string(), outcome)
+        }
+        ProposeError::Storage(error) => ApiError::internal(error.to_string()),
+    }
+}
+
+fn busy() -> ApiError {
+    let exhausted = Exhausted::Busy { retry_after: BUSY_RETRY };
+    let kind = ErrorKind::ResourceExhausted(exhausted);
+    ApiError::new(kind, "too many requests are under way", Outcome::NotProposed)
+}

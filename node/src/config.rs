@@ -1,0 +1,432 @@
+//! The node's configuration: one TOML file, each key overridable by an environment variable.
+//!
+//! `api.listen` is overridden by `LOCKBOX_CONFIG_API__LISTEN`, and so on: upper case, two
+//! underscores between the table and the key. Secrets are named by file paths only.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lockbox_core::NodeId;
+use serde::Deserialize;
+
+use crate::merge::PayloadLimits;
+
+/// What the environment's overrides begin with.
+const OVERRIDE_PREFIX: &str = "LOCKBOX_CONFIG_";
+
+/// The whole configuration of one node.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// This node's id: a positive number, never reused within a cluster.
+    pub node_id: NodeId,
+    /// Where the node keeps its data.
+    pub data_dir: PathBuf,
+    /// The listener for clients.
+    pub api: ApiConfig,
+    /// The listener for other nodes.
+    pub peer: PeerConfig,
+    /// The listener for metrics and health.
+    pub metrics: MetricsConfig,
+    /// The KMS that holds the system key and the customers' own keys.
+    pub kms: KmsConfig,
+    /// The audit file.
+    #[serde(default)]
+    pub audit: AuditConfig,
+    /// Quotas and limits.
+    #[serde(default)]
+    pub limits: LimitsConfig,
+    /// Identity: tokens and logins.
+    #[serde(default)]
+    pub identity: IdentityConfig,
+    /// Consensus: timing and snapshots.
+    #[serde(default)]
+    pub raft: RaftConfig,
+    /// Logging.
+    #[serde(default)]
+    pub log: LogConfig,
+}
+
+/// The listener for clients: gRPC and REST on one port.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ApiConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// `host:port` that clients are told to use.
+    pub advertise: String,
+    /// PEM file of the certificate chain.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+}
+
+/// The listener for other nodes: mutual TLS, names checked.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PeerConfig {
+    /// Address to listen on.
+    pub listen: SocketAddr,
+    /// `host:port` that other nodes use.
+    pub advertise: String,
+    /// PEM file of this node's certificate chain; its name is `node-<id>.lockbox.internal`.
+    pub certificate: PathBuf,
+    /// PEM file of its private key.
+    pub key: PathBuf,
+    /// PEM file of the private CA that signed every node's certificate.
+    pub ca: PathBuf,
+}
+
+/// The listener for metrics and health.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsConfig {
+    /// Address to listen on; plain HTTP.
+    pub listen: SocketAddr,
+}
+
+/// The KMS.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KmsConfig {
+    /// `host:port` of the KMS; also what clients are told.
+    pub address: String,
+    /// The name in the KMS's certificate.
+    #[serde(default = "kms_server_name")]
+    pub server_name: String,
+    /// PEM file of the CA that signed it; the peer CA when absent.
+    pub ca: Option<PathBuf>,
+}
+
+fn kms_server_name() -> String {
+    "kms.lockbox.internal".to_owned()
+}
+
+/// How surely an audit record is on disk before its reply leaves (`design §10`).
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AuditSyncMode {
+    /// In the kernel at once, on disk within 100 ms: survives SIGKILL.
+    #[default]
+    Batched,
+    /// On disk: survives power loss.
+    Each,
+}
+
+/// The audit file.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AuditConfig {
+    /// The file; `audit.jsonl` in the data directory when absent.
+    pub path: Option<PathBuf>,
+    /// When records are synced.
+    #[serde(default)]
+    pub sync: AuditSyncMode,
+}
+
+/// Quotas and limits (`contract §9`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LimitsConfig {
+    /// Secrets in one cloud.
+    pub secrets_per_cloud: u32,
+    /// Versions of one secret that are not destroyed.
+    pub versions_per_secret: u32,
+    /// Sum of the values of one version, in bytes.
+    pub value_bytes: usize,
+    /// Sum of the keys of one version, in bytes.
+    pub key_bytes: usize,
+    /// Entries of one version.
+    pub entries: usize,
+    /// Whether secrets' names are unique within a folder (`contract §13` no. 1).
+    pub unique_names: bool,
+}
+
+impl Default for LimitsConfig {
+    fn default() -> Self {
+        let payload = PayloadLimits::default();
+        Self {
+            secrets_per_cloud: 10_000,
+            versions_per_secret: 1000,
+            value_bytes: payload.value_bytes_max,
+            key_bytes: payload.key_bytes_max,
+            entries: payload.entries_max,
+            unique_names: false,
+        }
+    }
+}
+
+impl LimitsConfig {
+    /// The limits on one version's entries.
+    #[must_use]
+    pub const fn payload(&self) -> PayloadLimits {
+        PayloadLimits {
+            value_bytes_max: self.value_bytes,
+            key_bytes_max: self.key_bytes,
+            entries_max: self.entries,
+        }
+    }
+}
+
+/// Tokens and logins.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct IdentityConfig {
+    /// JWT audiences accepted beside the standard ones (`contract §0.2`).
+    pub accepted_audiences: Vec<String>,
+    /// Life of an IAM token, in seconds; at most 12 hours.
+    pub token_lifetime_seconds: u64,
+}
+
+impl Default for IdentityConfig {
+    fn default() -> Self {
+        Self { accepted_audiences: Vec::new(), token_lifetime_seconds: 12 * 3600 }
+    }
+}
+
+impl IdentityConfig {
+    /// Life of an IAM token.
+    #[must_use]
+    pub const fn token_lifetime(&self) -> Duration {
+        Duration::from_secs(self.token_lifetime_seconds)
+    }
+}
+
+/// Consensus: timing and snapshots (`openraft.md §5.4`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RaftConfig {
+    /// Time between heartbeats; also the deadline of one, in milliseconds.
+    pub heartbeat_ms: u64,
+    /// Shortest election timeout, in milliseconds.
+    pub election_min_ms: u64,
+    /// Longest election timeout, in milliseconds.
+    pub election_max_ms: u64,
+    /// Entries between snapshots.
+    pub snapshot_entries: u64,
+    /// Entries kept in the log behind a snapshot.
+    pub entries_kept: u64,
+}
+
+impl Default for RaftConfig {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 100,
+            election_min_ms: 400,
+            election_max_ms: 800,
+            snapshot_entries: 50_000,
+            entries_kept: 20_000,
+        }
+    }
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogStyle {
+    /// One JSON object a line.
+    #[default]
+    Json,
+    /// For people.
+    Human,
+}
+
+/// Logging.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct LogConfig {
+    /// How lines look.
+    pub format: LogStyle,
+    /// Filter, as in `LOCKBOX_LOG`.
+    pub filter: Option<String>,
+}
+
+/// Why there is no configuration; one sentence that says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is no TOML, or a key is unknown, missing or of the wrong type.
+    #[error("configuration {path} is wrong: {message}")]
+    Parse {
+        /// The file.
+        path: PathBuf,
+        /// Where and what, as the parser says it.
+        message: String,
+    },
+    /// A value is out of range.
+    #[error("configuration {path} is wrong: {key} {problem}")]
+    Value {
+        /// The file.
+        path: PathBuf,
+        /// The key.
+        key: &'static str,
+        /// What is wrong with it.
+        problem: &'static str,
+    },
+}
+
+impl Config {
+    /// Reads, overrides and validates a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`].
+    pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Self, ConfigError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+        Self::parse(path, &text, environment)
+    }
+
+    fn parse(
+        path: &Path,
+        text: &str,
+        environment: &[(String, String)],
+    ) -> Result<Self, ConfigError> {
+        let parse_error =
+            |message: String| ConfigError::Parse { path: path.to_owned(), message };
+        let overridden = environment.iter().any(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
+        let config: Self = if overridden {
+            let mut table: toml::Table =
+                toml::from_str(text).map_err(|e| parse_error(e.to_string()))?;
+            for (name, value) in environment {
+                if let Some(key) = name.strip_prefix(OVERRIDE_PREFIX) {
+                    override_key(&mut table, key, value).map_err(parse_error)?;
+                }
+            }
+            table.try_into().map_err(|e: toml::de::Error| parse_error(e.to_string()))?
+        } else {
+            // Straight from the text, so that the parser can name the line.
+            toml::from_str(text).map_err(|e| parse_error(e.to_string()))?
+        };
+        config.validate(path)?;
+        Ok(config)
+    }
+
+    fn validate(&self, path: &Path) -> Result<(), ConfigError> {
+        let wrong = |key, problem| {
+            Err(ConfigError::Value { path: path.to_owned(), key, problem })
+        };
+        if self.node_id == 0 {
+            return wrong("node_id", "must be a positive number");
+        }
+        let raft = &self.raft;
+        if raft.heartbeat_ms == 0 || raft.election_min_ms < 2 * raft.heartbeat_ms {
+            return wrong("raft.election_min_ms", "must be at least twice raft.heartbeat_ms");
+        }
+        if raft.election_max_ms <= raft.election_min_ms {
+            return wrong("raft.election_max_ms", "must be larger than raft.election_min_ms");
+        }
+        if raft.snapshot_entries == 0 {
+            return wrong("raft.snapshot_entries", "must be positive");
+        }
+        let lifetime = self.identity.token_lifetime_seconds;
+        if lifetime == 0 || lifetime > 12 * 3600 {
+            return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
+        }
+        for (key, address) in [
+            ("api.advertise", &self.api.advertise),
+            ("peer.advertise", &self.peer.advertise),
+            ("kms.address", &self.kms.address),
+        ] {
+            if address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
+                return wrong(key, "must be host:port");
+            }
+        }
+        Ok(())
+    }
+
+    /// The audit file.
+    #[must_use]
+    pub fn audit_path(&self) -> PathBuf {
+        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join("audit.jsonl"))
+    }
+}
+
+/// Sets `TABLE__KEY` in the parsed file; a number or boolean where the text is one.
+fn override_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
+    let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
+        (Ok(number), _) => toml::Value::Integer(number),
+        (_, Ok(flag)) => toml::Value::Boolean(flag),
+        (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
+    };
+    let lower = key.to_ascii_lowercase();
+    match lower.split_once("__") {
+        None => drop(table.insert(lower, parsed)),
+        Some((name, inner)) => {
+            let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
+            let Some(inner_table) = entry.as_table_mut() else {
+                return Err(format!("{OVERRIDE_PREFIX}{key} names a key inside {name}"));
+            };
+            inner_table.insert(inner.to_owned(), parsed);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FILE: &str = r#"
+        node_id = 1
+        data_dir = "/data"
+        [api]
+        listen = "127.0.0.1:8443"
+        advertise = "localhost:8443"
+        certificate = "a.pem"
+        key = "a-key.pem"
+        [peer]
+        listen = "127.0.0.1:8444"
+        advertise = "localhost:8444"
+        certificate = "a.pem"
+        key = "a-key.pem"
+        ca = "ca.pem"
+        [metrics]
+        listen = "127.0.0.1:9464"
+        [kms]
+        address = "localhost:8470"
+    "#;
+
+    fn load(text: &str, environment: &[(&str, &str)]) -> Result<Config, String> {
+        let environment: Vec<_> =
+            environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Config::parse(Path::new("node.toml"), text, &environment).map_err(|e| e.to_string())
+    }
+
+    #[test]
+    fn a_small_file_has_the_documented_defaults() {
+        let config = load(FILE, &[]).unwrap();
+        assert_eq!(config.limits.versions_per_secret, 1000);
+        assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
+        assert_eq!(config.raft.election_max_ms, 800);
+    }
+
+    #[test]
+    fn the_environment_overrides_nested_keys() {
+        let overrides =
+            [("LOCKBOX_CONFIG_NODE_ID", "3"), ("LOCKBOX_CONFIG_LIMITS__ENTRIES", "7")];
+        let config = load(FILE, &overrides).unwrap();
+        assert_eq!((config.node_id, config.limits.entries), (3, 7));
+        let bad = [("LOCKBOX_CONFIG_NODE_ID__X", "3")];
+        assert!(load(FILE, &bad).unwrap_err().contains("names a key inside node_id"));
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let unknown = FILE.replace("node_id = 1", "node_id = 1\nnode_idd = 1");
+        assert!(load(&unknown, &[]).unwrap_err().contains("node_idd"));
+        let missing = FILE.replace("advertise = \"localhost:8443\"", "");
+        assert!(load(&missing, &[]).unwrap_err().contains("advertise"));
+        let zero = FILE.replace("node_id = 1", "node_id = 0");
+        assert!(load(&zero, &[]).unwrap_err().contains("node_id must be a positive"));
+        let port = FILE.replace("localhost:8470", "localhost");
+        assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
+    }
+}

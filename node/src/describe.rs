@@ -1,0 +1,123 @@
+//! From the domain to audit details (`contract §6.3`): ids, names, keys and states; never a value.
+
+use lockbox_platform::audit::details::{
+    AddVersionDetails, DeltaType, EntryDelta, PayloadDetails, SecretDetails,
+    SetCurrentVersionDetails, VersionDetails,
+};
+use lockbox_raft::domain::operation::SecretSnapshot;
+use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
+use lockbox_raft::domain::version::{VersionRecord, VersionStatus};
+
+/// `Secret.Status` by its name on the wire.
+#[must_use]
+pub const fn secret_status(status: SecretStatus) -> &'static str {
+    match status {
+        SecretStatus::Active => "ACTIVE",
+        SecretStatus::Inactive => "INACTIVE",
+    }
+}
+
+/// `Version.Status` by its name on the wire.
+#[must_use]
+pub const fn version_status(status: VersionStatus) -> &'static str {
+    match status {
+        VersionStatus::Active => "ACTIVE",
+        VersionStatus::ScheduledForDestruction => "SCHEDULED_FOR_DESTRUCTION",
+        VersionStatus::Destroyed => "DESTROYED",
+    }
+}
+
+fn version_details(version: &VersionRecord) -> VersionDetails {
+    VersionDetails {
+        secret_version_status: Some(version_status(version.status)),
+        secret_version_payload_entry_keys: version.entry_keys.clone(),
+        secret_version_description: version.description.clone(),
+        secret_version_created_at: Some(version.created_at.into()),
+        secret_version_destroy_at: version.destroy_at.map(Into::into),
+    }
+}
+
+/// A secret with its current version.
+#[must_use]
+pub fn secret(snapshot: &SecretSnapshot) -> SecretDetails {
+    let record = &snapshot.secret;
+    let current = snapshot.current_version.as_ref();
+    SecretDetails {
+        secret_id: record.id.to_string(),
+        secret_name: record.name.clone(),
+        secret_version_id: current.map(|v| v.id.to_string()).unwrap_or_default(),
+        kms_key_id: record.kms_key_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        deletion_protection: Some(record.deletion_protection),
+        status: Some(secret_status(record.status)),
+        version: current.map(version_details).unwrap_or_default(),
+        description: record.description.clone(),
+        labels: record.labels.clone(),
+        created_at: Some(record.created_at.into()),
+    }
+}
+
+/// The details of a call that has only an id so far.
+#[must_use]
+pub fn secret_id(id: &str) -> SecretDetails {
+    SecretDetails { secret_id: id.to_owned(), ..SecretDetails::default() }
+}
+
+/// A version that was added: to which secret, in place of which, with which keys.
+#[must_use]
+pub fn added_version(
+    secret: SecretDetails,
+    version: &VersionRecord,
+    previous_version_id: &str,
+    base_keys: &[String],
+    changed_keys: &[String],
+) -> AddVersionDetails {
+    let delta = |key: &String| {
+        let (was, is) = (base_keys.contains(key), version.entry_keys.contains(key));
+        let delta_type = match (was, is) {
+            (false, true) => DeltaType::Added,
+            (true, true) => DeltaType::Updated,
+            (_, false) => DeltaType::Removed,
+        };
+        EntryDelta { key: key.clone(), delta_type }
+    };
+    AddVersionDetails {
+        secret: SecretDetails { version: version_details(version), ..secret },
+        payload_entry_keys: version.entry_keys.clone(),
+        new_secret_version_id: version.id.to_string(),
+        old_secret_version_id: previous_version_id.to_owned(),
+        payload_entry_deltas: changed_keys.iter().map(delta).collect(),
+    }
+}
+
+/// A moved pointer.
+#[must_use]
+pub fn moved_pointer(
+    secret_id: &str,
+    version: &VersionRecord,
+    previous_version_id: &str,
+) -> SetCurrentVersionDetails {
+    SetCurrentVersionDetails {
+        secret: SecretDetails {
+            secret_id: secret_id.to_owned(),
+            version: version_details(version),
+            ..SecretDetails::default()
+        },
+        new_current_version_id: version.id.to_string(),
+        old_current_version_id: previous_version_id.to_owned(),
+    }
+}
+
+/// A payload that was read.
+#[must_use]
+pub fn payload(secret: &SecretRecord, version: &VersionRecord) -> PayloadDetails {
+    PayloadDetails {
+        secret_id: secret.id.to_string(),
+        secret_name: secret.name.clone(),
+        secret_version_id: version.id.to_string(),
+        secret_kms_key_id: secret.kms_key_id.as_ref().map(ToString::to_string).unwrap_or_default(),
+        secret_deletion_protection: Some(secret.deletion_protection),
+        secret_status: Some(secret_status(secret.status)),
+        secret_version_status: Some(version_status(version.status)),
+        secret_version_payload_entry_keys: version.entry_keys.clone(),
+    }
+}

@@ -1,0 +1,274 @@
+//! `AddVersion`: a delta on a base (`contract §2.6`), merged again when the base moves.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_core::{Permission, ResourceKind, ResourcePath, SecretId, VersionId};
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::details::AddVersionDetails;
+use lockbox_platform::status::ApiError;
+use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use lockbox_proto::yandex::cloud::operation::Operation;
+use lockbox_raft::apply::{Refusal, default_base, require};
+use lockbox_raft::domain::Rejection;
+use lockbox_raft::domain::command::{AddVersion, Command, MergeBase, NewVersion};
+use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
+use lockbox_raft::domain::outcome::Precondition;
+use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
+use lockbox_raft::domain::version::{SealedPayload, VersionRecord, VersionStatus};
+use lockbox_raft::state::{StateRead, tables};
+
+use super::create::{cloud_of, generated};
+use super::{changes, parse_secret_id};
+use crate::authn::Caller;
+use crate::call::{Attempt, Call};
+use crate::errors::{rejected, wrong_entries};
+use crate::fresh_ids::FreshIds;
+use crate::grants::{Grants, KmsStep, kms_grants};
+use crate::merge::{EntryChange, merge};
+use crate::payload::Payload;
+use crate::seal::SealPlace;
+use crate::sealer::OwnKey;
+use crate::{convert, describe, idempotency};
+
+/// Merges that one call attempts before it gives up with ABORTED (`design §8`).
+const MERGES_MAX: u32 = 8;
+/// Longest pause before a merge is tried again, in milliseconds; the pause is jittered.
+const PAUSE_MS_MAX: u8 = 20;
+
+const ENTRIES_FIELD: &str = "payload_entries";
+
+/// The audit details of an AddVersion, as far as the request names them.
+pub(super) fn event(secret_id: &str) -> AuditDetails {
+    let secret = describe::secret_id(secret_id);
+    AuditDetails::AddVersion(AddVersionDetails { secret, ..AddVersionDetails::default() })
+}
+
+/// What the request asks for, taken apart.
+struct Wanted {
+    secret_id: SecretId,
+    base: Option<VersionId>,
+    description: String,
+    changes: Vec<EntryChange>,
+}
+
+/// What one view says about the secret and the base.
+struct Situation {
+    secret: SecretRecord,
+    path: ResourcePath,
+    base: Option<(VersionRecord, SealedPayload)>,
+    grants: Grants,
+}
+
+pub(super) async fn add_version(
+    call: &mut Call<'_>,
+    mut request: wire::AddVersionRequest,
+) -> Result<Operation, ApiError> {
+    let caller = call.admit(&request)?;
+    let claim = idempotency::claim(&call.context, &call.app.keyring, &request)?;
+    let wanted = wanted(&mut request)?;
+    let random = Arc::clone(&call.app.random);
+    let mut ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    let mut merges = 0;
+    loop {
+        let situation = call.prepare(&caller, |view| look_up(view, &caller, &wanted)).await?;
+        call.path = Some(situation.path.clone());
+        let command = seal(call, &caller, &wanted, &situation, &ids).await?;
+        merges += 1;
+        match call.propose(&caller, claim.clone(), command).await {
+            Ok(operation) => {
+                note(call, &operation, &situation, &wanted);
+                return Ok(convert::operation(&operation));
+            }
+            // Another version became current meanwhile: its keys must not vanish, so merge again.
+            Err(Attempt::Rejected(Rejection::BaseMoved { .. }, at)) if merges < MERGES_MAX => {
+                ids = FreshIds::random(random.as_ref());
+                pause(call, at.index).await;
+            }
+            // The same request was executed once and is past its retention: it is a new one.
+            Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if ids.derived() => {
+                ids = FreshIds::random(random.as_ref());
+            }
+            Err(Attempt::Rejected(rejection, at)) => return Err(rejected(&rejection, at)),
+            Err(Attempt::Failed(error)) => return Err(error),
+        }
+    }
+}
+
+fn wanted(request: &mut wire::AddVersionRequest) -> Result<Wanted, ApiError> {
+    let base = match request.base_version_id.as_str() {
+        "" => None,
+        text => Some(
+            VersionId::parse(text)
+                .map_err(|error| ApiError::invalid("base_version_id", error.to_string()))?,
+        ),
+    };
+    Ok(Wanted {
+        secret_id: parse_secret_id(&request.secret_id)?,
+        base,
+        description: std::mem::take(&mut request.description),
+        changes: changes(std::mem::take(&mut request.payload_entries)),
+    })
+}
+
+/// Waits until this node has applied the version that moved the base, and a little more, so that
+/// callers who race do not race again in step.
+async fn pause(call: &Call<'_>, index: u64) {
+    let mut byte = [0];
+    call.app.random.fill(&mut byte);
+    let jitter = Duration::from_millis(u64::from(byte[0] % PAUSE_MS_MAX));
+    // Whether it was applied in time is decided by the next merge; only the deadline matters here.
+    let applied = call.app.replica.wait_applied(index, call.context.deadline).await;
+    if applied.is_ok() {
+        tokio::time::sleep(jitter).await;
+    }
+}
+
+fn look_up(
+    view: &dyn StateRead,
+    caller: &Caller,
+    wanted: &Wanted,
+) -> Result<Situation, Refusal> {
+    let id = &wanted.secret_id;
+    let secret = tables::secret(view, id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
+    let path = tables::secret_path(view, &secret)?;
+    require(view, &caller.subject, Permission::VersionsAdd, &path)?;
+    if secret.status == SecretStatus::Inactive {
+        return Err(Precondition::SecretInactive.into());
+    }
+    let base_id = match &wanted.base {
+        Some(named) => Some(named.clone()),
+        None => default_base(view, &secret)?,
+    };
+    let base = match base_id {
+        // The value is generated: the base is accepted and ignored, but it must exist.
+        Some(id) => Some(base_of(view, &secret, &id)?),
+        None => None,
+    };
+    let grants = match &secret.kms_key_id {
+        Some(_) => kms_grants(view, caller, &path)?,
+        None => Grants::default(),
+    };
+    Ok(Situation { secret, path, base, grants })
+}
+
+fn base_of(
+    view: &dyn StateRead,
+    secret: &SecretRecord,
+    id: &VersionId,
+) -> Result<(VersionRecord, SealedPayload), Refusal> {
+    let version = tables::version(view, &secret.id, id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::SecretVersion, id.as_str()))?;
+    let payload = tables::payload(view, &secret.id, id)?;
+    match (version.status, payload) {
+        (VersionStatus::Active, Some(payload)) => Ok((version, payload)),
+        _ => Err(Precondition::VersionNotActive(id.clone()).into()),
+    }
+}
+
+/// The command, merged and sealed: plaintext ends here.
+async fn seal(
+    call: &mut Call<'_>,
+    caller: &Caller,
+    wanted: &Wanted,
+    situation: &Situation,
+    ids: &FreshIds<'_>,
+) -> Result<Command, ApiError> {
+    let secret = &situation.secret;
+    let (payload, base) = match &secret.password_spec {
+        Some(_) if !wanted.changes.is_empty() => {
+            return Err(ApiError::invalid(ENTRIES_FIELD, "must be empty for a generated secret"));
+        }
+        Some(spec) => (generated(call, spec)?, MergeBase::Generated),
+        None => merged(call, caller, wanted, situation).await?,
+    };
+    let version_id = ids.version();
+    let cloud_id = cloud_of(&situation.path)?;
+    let place = SealPlace {
+        cloud: &cloud_id,
+        folder: &secret.folder_id,
+        secret: &secret.id,
+        version: &version_id,
+    };
+    let step = KmsStep { step: "seal", version_id: version_id.as_str(), mutation: true };
+    let wall_ms = call.app.clock.wall_ms();
+    let random = call.app.random.as_ref();
+    let assertion = situation.grants.assertion(caller, &call.context, step, wall_ms, random);
+    let own_key = secret.kms_key_id.as_ref().map(|key| OwnKey { key, assertion: &assertion });
+    let sealed = call.app.sealer.seal(&place, &payload, own_key, call.context.deadline).await?;
+    Ok(Command::AddVersion(Box::new(AddVersion {
+        secret_id: secret.id.clone(),
+        version: NewVersion {
+            id: version_id,
+            description: wanted.description.clone(),
+            entry_keys: payload.keys(),
+            password_spec: secret.password_spec.clone(),
+            payload: sealed,
+        },
+        base,
+        versions_per_secret_max: call.app.config.limits.versions_per_secret,
+    })))
+}
+
+/// The base's entries with the request's changes applied.
+async fn merged(
+    call: &Call<'_>,
+    caller: &Caller,
+    wanted: &Wanted,
+    situation: &Situation,
+) -> Result<(Payload, MergeBase), ApiError> {
+    let secret = &situation.secret;
+    let base_payload = match &situation.base {
+        None => Payload::default(),
+        Some((version, sealed)) => {
+            let cloud_id = cloud_of(&situation.path)?;
+            let place = SealPlace {
+                cloud: &cloud_id,
+                folder: &secret.folder_id,
+                secret: &secret.id,
+                version: &version.id,
+            };
+            let step = KmsStep { step: "open", version_id: version.id.as_str(), mutation: true };
+            let wall_ms = call.app.clock.wall_ms();
+            let random = call.app.random.as_ref();
+            let assertion =
+                situation.grants.assertion(caller, &call.context, step, wall_ms, random);
+            call.app.sealer.open(&place, sealed, &assertion, call.context.deadline).await?
+        }
+    };
+    let limits = call.app.config.limits.payload();
+    let payload = merge(base_payload, wanted.changes.clone(), limits)
+        .map_err(|error| wrong_entries(&error, ENTRIES_FIELD))?;
+    let base = match &wanted.base {
+        Some(named) => MergeBase::Named(named.clone()),
+        None => MergeBase::Default(situation.base.as_ref().map(|(version, _)| version.id.clone())),
+    };
+    Ok((payload, base))
+}
+
+/// Fills the audit details of a success.
+fn note(
+    call: &mut Call<'_>,
+    operation: &OperationRecord,
+    situation: &Situation,
+    wanted: &Wanted,
+) {
+    if let (
+        OperationMetadata::AddVersion { previous_version_id, .. },
+        OperationResult::Version(version),
+    ) = (&operation.metadata, &operation.result)
+    {
+        let secret = &situation.secret;
+        let mut details = describe::secret_id(secret.id.as_str());
+        details.secret_name.clone_from(&secret.name);
+        details.status = Some(describe::secret_status(secret.status));
+        details.created_at = Some(secret.created_at.into());
+        let previous = previous_version_id.as_ref().map(ToString::to_string).unwrap_or_default();
+        let base = situation.base.as_ref();
+        let base_keys = base.map(|(v, _)| v.entry_keys.clone()).unwrap_or_default();
+        let changed: Vec<String> = wanted.changes.iter().map(|c| c.key.clone()).collect();
+        let added = describe::added_version(details, version, &previous, &base_keys, &changed);
+        call.details = AuditDetails::AddVersion(added);
+    }
+}

@@ -1,0 +1,210 @@
+//! `SecretService`: each method reads top to bottom as the straight line of `design §3`.
+
+mod add_version;
+mod change;
+mod create;
+mod read;
+
+use std::sync::Arc;
+
+use lockbox_core::SecretId;
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::status::ApiError;
+use lockbox_proto::yandex::cloud::access;
+use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use lockbox_proto::yandex::cloud::operation::Operation;
+use lockbox_raft::domain::secret::SecretStatus;
+use lockbox_raft::error::StorageError;
+use lockbox_raft::domain::operation::SecretSnapshot;
+use lockbox_raft::domain::secret::SecretRecord;
+use lockbox_raft::state::{StateRead, tables};
+use tonic::{Request, Response, Status};
+use wire::secret_service_server::SecretService;
+
+use crate::app::App;
+use crate::call::Call;
+use crate::describe;
+use crate::merge::EntryChange;
+use crate::payload::EntryValue;
+
+/// The service over the node's parts.
+#[derive(Clone)]
+pub struct SecretGrpc {
+    app: Arc<App>,
+}
+
+impl SecretGrpc {
+    /// The service.
+    #[must_use]
+    pub const fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl SecretService for SecretGrpc {
+    async fn get(&self, request: Request<wire::GetSecretRequest>) -> Answer<wire::Secret> {
+        let details = read::event("GetSecret", "secret_id", &request.get_ref().secret_id);
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = read::get(&mut call, request.get_ref()).await;
+        call.finish(result).await
+    }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListSecretsRequest>,
+    ) -> Answer<wire::ListSecretsResponse> {
+        let details = read::event("ListSecrets", "folder_id", &request.get_ref().folder_id);
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = read::list(&mut call, request.get_ref()).await;
+        call.finish(result).await
+    }
+
+    async fn list_versions(
+        &self,
+        request: Request<wire::ListVersionsRequest>,
+    ) -> Answer<wire::ListVersionsResponse> {
+        let details = read::event("ListVersions", "secret_id", &request.get_ref().secret_id);
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = read::list_versions(&mut call, request.get_ref()).await;
+        call.finish(result).await
+    }
+
+    async fn create(&self, request: Request<wire::CreateSecretRequest>) -> Answer<Operation> {
+        let details = AuditDetails::CreateSecret(describe::secret_id(""));
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = create::create(&mut call, request.into_inner()).await;
+        call.finish(result).await
+    }
+
+    async fn add_version(&self, request: Request<wire::AddVersionRequest>) -> Answer<Operation> {
+        let details = add_version::event(&request.get_ref().secret_id);
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = add_version::add_version(&mut call, request.into_inner()).await;
+        call.finish(result).await
+    }
+
+    async fn update(&self, request: Request<wire::UpdateSecretRequest>) -> Answer<Operation> {
+        let id = describe::secret_id(&request.get_ref().secret_id);
+        let mut call = Call::begin(&self.app, &request, AuditDetails::UpdateSecret(id))?;
+        let result = change::update(&mut call, request.into_inner()).await;
+        call.finish(result).await
+    }
+
+    async fn delete(&self, request: Request<wire::DeleteSecretRequest>) -> Answer<Operation> {
+        let id = describe::secret_id(&request.get_ref().secret_id);
+        let mut call = Call::begin(&self.app, &request, AuditDetails::DeleteSecret(id))?;
+        let result = change::delete(&mut call, request.get_ref()).await;
+        call.finish(result).await
+    }
+
+    async fn activate(&self, request: Request<wire::ActivateSecretRequest>) -> Answer<Operation> {
+        let id = describe::secret_id(&request.get_ref().secret_id);
+        let mut call = Call::begin(&self.app, &request, AuditDetails::ActivateSecret(id))?;
+        let message = request.get_ref();
+        let result =
+            change::set_status(&mut call, message, &message.secret_id, SecretStatus::Active).await;
+        call.finish(result).await
+    }
+
+    async fn deactivate(
+        &self,
+        request: Request<wire::DeactivateSecretRequest>,
+    ) -> Answer<Operation> {
+        let id = describe::secret_id(&request.get_ref().secret_id);
+        let mut call = Call::begin(&self.app, &request, AuditDetails::DeactivateSecret(id))?;
+        let message = request.get_ref();
+        let status = SecretStatus::Inactive;
+        let result = change::set_status(&mut call, message, &message.secret_id, status).await;
+        call.finish(result).await
+    }
+
+    async fn set_current_version(
+        &self,
+        request: Request<wire::SetCurrentVersionRequest>,
+    ) -> Answer<Operation> {
+        let details = change::pointer_event(request.get_ref());
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = change::set_current_version(&mut call, request.get_ref()).await;
+        call.finish(result).await
+    }
+
+    async fn schedule_version_destruction(
+        &self,
+        _: Request<wire::ScheduleVersionDestructionRequest>,
+    ) -> Answer<Operation> {
+        Err(not_yet())
+    }
+
+    async fn cancel_version_destruction(
+        &self,
+        _: Request<wire::CancelVersionDestructionRequest>,
+    ) -> Answer<Operation> {
+        Err(not_yet())
+    }
+
+    async fn list_operations(
+        &self,
+        _: Request<wire::ListSecretOperationsRequest>,
+    ) -> Answer<wire::ListSecretOperationsResponse> {
+        Err(not_yet())
+    }
+
+    async fn list_access_bindings(
+        &self,
+        _: Request<access::ListAccessBindingsRequest>,
+    ) -> Answer<access::ListAccessBindingsResponse> {
+        Err(not_yet())
+    }
+
+    async fn set_access_bindings(
+        &self,
+        _: Request<access::SetAccessBindingsRequest>,
+    ) -> Answer<Operation> {
+        Err(not_yet())
+    }
+
+    async fn update_access_bindings(
+        &self,
+        _: Request<access::UpdateAccessBindingsRequest>,
+    ) -> Answer<Operation> {
+        Err(not_yet())
+    }
+}
+
+/// Methods that a later release serves.
+fn not_yet() -> Status {
+    Status::unimplemented("this method is not served yet")
+}
+
+/// Takes a secret's id from a request.
+fn parse_secret_id(text: &str) -> Result<SecretId, ApiError> {
+    SecretId::parse(text).map_err(|error| ApiError::invalid("secret_id", error.to_string()))
+}
+
+/// A secret together with its current version, in one view.
+fn with_current(
+    view: &dyn StateRead,
+    secret: SecretRecord,
+) -> Result<SecretSnapshot, StorageError> {
+    let current_version = match &secret.current_version {
+        Some(id) => tables::version(view, &secret.id, id)?,
+        None => None,
+    };
+    Ok(SecretSnapshot { secret, current_version })
+}
+
+/// Changes as they came; a missing and an empty value both mean removal.
+fn changes(entries: Vec<wire::PayloadEntryChange>) -> Vec<EntryChange> {
+    use wire::payload_entry_change::Value;
+    let change = |entry: wire::PayloadEntryChange| EntryChange {
+        key: entry.key,
+        value: entry.value.map(|value| match value {
+            Value::TextValue(text) => EntryValue::Text(text.into()),
+            Value::BinaryValue(bytes) => EntryValue::Binary(bytes.into()),
+        }),
+    };
+    entries.into_iter().map(change).collect()
+}

@@ -1,0 +1,25 @@
+//! The Lockbox node: what answers secrets' callers on top of the replicated state.
+//!
+//! Owns plaintext for the length of a request: merging, generating, sealing and opening payloads,
+//! and the mapping between the domain and the wire. Replication is `lockbox-raft`'s, transport is
+//! `lockbox-platform`'s.
+
+pub mod app;
+pub mod authn;
+pub mod call;
+pub mod config;
+pub mod convert;
+pub mod describe;
+pub mod errors;
+pub mod fresh_ids;
+pub mod grants;
+pub mod grpc;
+pub mod idempotency;
+pub mod keyring;
+pub mod kms;
+pub mod merge;
+pub mod page;
+pub mod password;
+pub mod payload;
+pub mod seal;
+pub mod sealer;

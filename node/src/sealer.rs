@@ -1,0 +1,161 @@
+//! From plaintext entries to a sealed payload and back, under the common key or an own key.
+//!
+//! The only place where a payload meets the keyring and the KMS. One data key for each version;
+//! an own key costs one KMS operation for each access and is never cached (`design §6`).
+
+use std::sync::Arc;
+
+use lockbox_core::{KmsKeyId, Randomness, SensitiveBytes};
+use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
+use lockbox_proto::lockbox::kms::v1::CallerAssertion;
+use lockbox_raft::domain::keyring::KeyPurpose;
+use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
+use tokio::time::Instant;
+
+use crate::keyring::{KeyRing, Keyring, Sealed};
+use crate::kms::KmsClient;
+use crate::payload::Payload;
+use crate::seal::{self, SEAL_FORMAT, SealPlace, SealedMessage, SymmetricKey};
+
+/// The own key of a secret and on whose behalf it is used.
+pub struct OwnKey<'a> {
+    /// The customer's key.
+    pub key: &'a KmsKeyId,
+    /// Who asks; the KMS judges their rights on the key.
+    pub assertion: &'a CallerAssertion,
+}
+
+/// Seals and opens payloads.
+#[derive(Clone)]
+pub struct Sealer {
+    keyring: Keyring,
+    kms: KmsClient,
+    random: Arc<dyn Randomness>,
+}
+
+impl Sealer {
+    /// A sealer over the node's keyring and KMS.
+    #[must_use]
+    pub fn new(keyring: Keyring, kms: KmsClient, random: Arc<dyn Randomness>) -> Self {
+        Self { keyring, kms, random }
+    }
+
+    /// Seals the entries of a new version.
+    ///
+    /// # Errors
+    /// UNAVAILABLE while the node is sealed; whatever the KMS says of an own key.
+    pub async fn seal(
+        &self,
+        place: &SealPlace<'_>,
+        payload: &Payload,
+        own_key: Option<OwnKey<'_>>,
+        deadline: Instant,
+    ) -> Result<SealedPayload, ApiError> {
+        let (data_key, wrapped_key) = match own_key {
+            None => self.common_data_key(place)?,
+            Some(own_key) => self.own_data_key(place, &own_key, deadline).await?,
+        };
+        let encoded = payload.encode();
+        let message = seal::seal(&data_key, place, &encoded, self.random.as_ref());
+        Ok(SealedPayload {
+            format: SEAL_FORMAT,
+            commitment: message.commitment,
+            nonce: message.nonce,
+            ciphertext: message.ciphertext,
+            wrapped_key,
+        })
+    }
+
+    /// Opens a version's entries.
+    ///
+    /// # Errors
+    /// UNAVAILABLE while the node is sealed, DATA_LOSS when the payload does not open, whatever
+    /// the KMS says of an own key.
+    pub async fn open(
+        &self,
+        place: &SealPlace<'_>,
+        sealed: &SealedPayload,
+        assertion: &CallerAssertion,
+        deadline: Instant,
+    ) -> Result<Payload, ApiError> {
+        let data_key = match &sealed.wrapped_key {
+            WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext } => {
+                let ring = self.keyring.ring().map_err(sealed_node)?;
+                let keyring_key = ring
+                    .get(*keyring_key_id, KeyPurpose::WrapDataKeys)
+                    .ok_or_else(|| lost("the payload's keyring key is not in the ring"))?;
+                let data = place.wrap_data(&keyring_name(*keyring_key_id));
+                seal::unwrap(keyring_key, salt, ciphertext, &data)
+                    .map_err(|_| lost("the payload's data key does not open"))?
+            }
+            WrappedDataKey::Kms { kms_key_id, ciphertext, .. } => {
+                let data = place.wrap_data(kms_key_id.as_str());
+                let ciphertext = ciphertext.clone();
+                let opened = self
+                    .kms
+                    .decrypt_data_key(kms_key_id, assertion, data, ciphertext, deadline)
+                    .await?;
+                data_key(&opened.plaintext)?
+            }
+        };
+        let message = SealedMessage {
+            commitment: sealed.commitment,
+            nonce: sealed.nonce,
+            ciphertext: sealed.ciphertext.clone(),
+        };
+        let plaintext = seal::open(&data_key, place, &message)
+            .map_err(|_| lost("the payload does not open"))?;
+        Payload::decode(&plaintext).map_err(|_| lost("the payload does not decode"))
+    }
+
+    fn common_data_key(
+        &self,
+        place: &SealPlace<'_>,
+    ) -> Result<(SymmetricKey, WrappedDataKey), ApiError> {
+        let ring: Arc<KeyRing> = self.keyring.ring().map_err(sealed_node)?;
+        let (keyring_key_id, keyring_key) = ring
+            .active(KeyPurpose::WrapDataKeys)
+            .ok_or_else(|| ApiError::internal("the keyring has no active key"))?;
+        let data_key = SymmetricKey::generate(self.random.as_ref());
+        let data = place.wrap_data(&keyring_name(keyring_key_id));
+        let (salt, ciphertext) =
+            seal::wrap(keyring_key, &data_key, &data, self.random.as_ref());
+        Ok((data_key, WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext }))
+    }
+
+    async fn own_data_key(
+        &self,
+        place: &SealPlace<'_>,
+        own_key: &OwnKey<'_>,
+        deadline: Instant,
+    ) -> Result<(SymmetricKey, WrappedDataKey), ApiError> {
+        let data = place.wrap_data(own_key.key.as_str());
+        let generated =
+            self.kms.generate_data_key(own_key.key, own_key.assertion, data, deadline).await?;
+        let wrapped_key = WrappedDataKey::Kms {
+            kms_key_id: own_key.key.clone(),
+            kms_key_version_id: generated.key_version_id,
+            ciphertext: generated.ciphertext,
+        };
+        Ok((data_key(&generated.plaintext)?, wrapped_key))
+    }
+}
+
+/// The wrapping key's name in associated data.
+fn keyring_name(id: u32) -> String {
+    format!("keyring/{id}")
+}
+
+fn data_key(bytes: &SensitiveBytes) -> Result<SymmetricKey, ApiError> {
+    SymmetricKey::from_slice(bytes.expose())
+        .ok_or_else(|| lost("the KMS answered with a data key of another length"))
+}
+
+fn sealed_node(sealed: Sealed) -> ApiError {
+    ApiError::unavailable(sealed.to_string())
+}
+
+/// Stored data that fails authentication. Nothing was proposed: the read ends here.
+fn lost(message: &str) -> ApiError {
+    ApiError::new(ErrorKind::DataLoss, message, Outcome::NotProposed)
+}

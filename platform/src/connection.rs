@@ -1,0 +1,112 @@
+//! HTTP on one connection: which versions, which limits, and how it is told to finish.
+//!
+//! Promises: a client that sends pings, however many, is never told to calm down (clients of the
+//! API ping every 30 s, `contract §0.1`; hyper has no such policy); a dead client is noticed.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use axum::body::Body;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio_util::sync::CancellationToken;
+use tower::Service;
+
+use crate::listener::ConnectionInfo;
+use crate::tls::ALPN_H2;
+
+/// How long the head of an HTTP/1.1 request may take; also the longest idle time between two.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
+/// Headers of one request, in bytes. An IAM token is up to 4096, a JWT goes in the body.
+const HEADERS_BYTES_MAX: u32 = 32 << 10;
+/// How often an HTTP/2 client is probed.
+const PROBE_INTERVAL: Duration = Duration::from_secs(30);
+/// How long a probe may stay unanswered.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
+/// Receive window of one HTTP/2 stream, in bytes: more than the largest request.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Receive window of one HTTP/2 connection, in bytes.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
+
+/// The HTTP versions that a connection may speak.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Served {
+    /// HTTP/1.1: chosen in ALPN, or nothing was.
+    Http1,
+    /// HTTP/2: chosen in ALPN.
+    Http2,
+    /// Whichever the first bytes say; plaintext only.
+    Either,
+}
+
+impl Served {
+    pub(crate) fn from_alpn(protocol: Option<&[u8]>) -> Self {
+        if protocol == Some(ALPN_H2) { Self::Http2 } else { Self::Http1 }
+    }
+}
+
+/// An error of the connection, for the log.
+pub(crate) type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
+
+/// Serves requests until the client goes away or `stop` is cancelled and those in flight are done.
+pub(crate) async fn serve<S>(
+    stream: S,
+    router: axum::Router,
+    info: ConnectionInfo,
+    served: Served,
+    streams_max: u32,
+    stop: &CancellationToken,
+) -> Result<(), ConnectionError>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(info.clone());
+        let mut router = router.clone();
+        // A router is always ready.
+        async move { router.call(request.map(Body::new)).await }
+    });
+    let builder = builder(served, streams_max);
+    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let mut connection = pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+fn builder(served: Served, streams_max: u32) -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(streams_max)
+        .max_header_list_size(HEADERS_BYTES_MAX)
+        .keep_alive_interval(PROBE_INTERVAL)
+        .keep_alive_timeout(PROBE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+    match served {
+        Served::Http1 => builder.http1_only(),
+        Served::Http2 => builder.http2_only(),
+        Served::Either => builder,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_client_without_alpn_gets_http1() {
+        assert_eq!(Served::from_alpn(None), Served::Http1);
+        assert_eq!(Served::from_alpn(Some(b"http/1.1")), Served::Http1);
+        assert_eq!(Served::from_alpn(Some(b"h2")), Served::Http2);
+    }
+}

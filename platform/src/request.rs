@@ -1,0 +1,256 @@
+//! What is known about a call before its handler runs (`contract §10`).
+//!
+//! Promises: the token is in a redacting type and no longer among the headers; the deadline is a
+//! point on the monotonic clock, never further than [`DEADLINE_MAX`]. Refuses to judge: nothing
+//! here is authenticated.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::HeaderMap;
+use lockbox_core::{Randomness, RequestId, SensitiveString};
+use tokio::time::Instant;
+
+use crate::headers;
+use crate::listener::ConnectionInfo;
+use crate::status::ApiError;
+use crate::tls::PeerIdentity;
+
+/// How long a call may take when its client does not say.
+pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
+/// How long a call may take whatever its client says.
+pub const DEADLINE_MAX: Duration = Duration::from_secs(300);
+/// How much of a header is kept for logs and audit, in bytes.
+const KEPT_BYTES_MAX: usize = 512;
+
+/// The credential of a call.
+#[derive(Debug, Clone)]
+pub enum Authorization {
+    /// There is none.
+    Missing,
+    /// There is one and it is not a bearer token.
+    Malformed,
+    /// A bearer token.
+    Bearer(SensitiveString),
+}
+
+/// What is known about a call. In the extensions of its request, shared.
+#[derive(Debug)]
+pub struct RequestContext {
+    /// The id of the request, a UUID. A client may have chosen it, so it is for logs, audit and
+    /// errors only: never the id of a proposal.
+    pub request_id: String,
+    /// Our own id of the request, a UUID.
+    pub server_trace_id: String,
+    /// The client's id of the request.
+    pub client_request_id: Option<String>,
+    /// The client's id of several requests.
+    pub client_trace_id: Option<String>,
+    /// The credential.
+    pub authorization: Authorization,
+    /// The key of the logical mutation. Reads ignore it.
+    pub idempotency_key: Option<String>,
+    /// Our extension `x-if-version`.
+    pub if_version: Option<String>,
+    /// Our extension `x-consistency`.
+    pub consistency: Option<String>,
+    /// The client's program; empty when it does not say.
+    pub user_agent: String,
+    /// The client's address; absent for calls made inside the process.
+    pub remote: Option<SocketAddr>,
+    /// The names of the client's certificate, when it showed one.
+    pub peer_identity: Option<PeerIdentity>,
+    /// When the caller stops waiting.
+    pub deadline: Instant,
+    /// Which attempt this is, when the client says.
+    pub retry_attempt: Option<u32>,
+    /// `/<package>.<Service>/<Method>`.
+    pub method: String,
+}
+
+impl RequestContext {
+    /// Reads the headers of a request, and takes the credential out of them.
+    #[must_use]
+    pub fn take(
+        method: &str,
+        headers: &mut HeaderMap,
+        connection: Option<&ConnectionInfo>,
+        random: &dyn Randomness,
+    ) -> Self {
+        let authorization = take_authorization(headers);
+        let client_request_id = text(headers, headers::CLIENT_REQUEST_ID);
+        let requested = text(headers, headers::REQUEST_ID);
+        let adopted = [&requested, &client_request_id]
+            .into_iter()
+            .find_map(|id| RequestId::parse(id.as_deref()?));
+        let request_id = adopted.unwrap_or_else(|| RequestId::generate(random));
+        let timeout = text(headers, headers::GRPC_TIMEOUT).and_then(|t| parse_timeout(&t));
+        let allowed = timeout.unwrap_or(DEADLINE_DEFAULT).min(DEADLINE_MAX);
+        Self {
+            request_id: request_id.to_string(),
+            server_trace_id: RequestId::generate(random).to_string(),
+            client_request_id,
+            client_trace_id: text(headers, headers::CLIENT_TRACE_ID),
+            authorization,
+            idempotency_key: text(headers, headers::IDEMPOTENCY_KEY),
+            if_version: text(headers, headers::IF_VERSION),
+            consistency: text(headers, headers::CONSISTENCY),
+            user_agent: text(headers, headers::USER_AGENT).unwrap_or_default(),
+            remote: connection.map(|connection| connection.remote_addr),
+            peer_identity: connection.and_then(|connection| connection.peer_identity.clone()),
+            deadline: Instant::now() + allowed,
+            retry_attempt: text(headers, headers::RETRY_ATTEMPT).and_then(|t| t.parse().ok()),
+            method: method.to_owned(),
+        }
+    }
+
+    /// The context that [`crate::request_layer::RequestLayer`] made for this call.
+    ///
+    /// # Errors
+    /// `INTERNAL` when the layer is not there: a bug in how the services are put together.
+    pub fn of<T>(request: &tonic::Request<T>) -> Result<Arc<Self>, Box<tonic::Status>> {
+        request.extensions().get::<Arc<Self>>().cloned().ok_or_else(|| {
+            Box::new(ApiError::internal("the request has no context").into_status(""))
+        })
+    }
+
+    /// The bearer token.
+    ///
+    /// # Errors
+    /// `UNAUTHENTICATED` when there is none (`contract §5.2`).
+    pub fn bearer(&self) -> Result<&SensitiveString, ApiError> {
+        match &self.authorization {
+            Authorization::Bearer(token) => Ok(token),
+            Authorization::Missing => Err(ApiError::unauthenticated("the call has no IAM token")),
+            Authorization::Malformed => {
+                Err(ApiError::unauthenticated("the authorization is not a bearer token"))
+            }
+        }
+    }
+
+    /// How long the caller still waits.
+    #[must_use]
+    pub fn remaining(&self) -> Duration {
+        self.deadline.saturating_duration_since(Instant::now())
+    }
+
+    /// Whether the caller has stopped waiting.
+    #[must_use]
+    pub fn expired(&self) -> bool {
+        self.remaining().is_zero()
+    }
+}
+
+/// A header as text, if it is there and not too long to keep.
+fn text(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?.to_str().ok()?;
+    let fits = !value.is_empty() && value.len() <= KEPT_BYTES_MAX;
+    fits.then(|| value.to_owned())
+}
+
+fn take_authorization(headers: &mut HeaderMap) -> Authorization {
+    let Some(value) = headers.remove(headers::AUTHORIZATION) else {
+        return Authorization::Missing;
+    };
+    let parts = value.to_str().ok().and_then(|text| text.split_once(' '));
+    match parts {
+        // RFC 9110 §11.1: the scheme has no case.
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
+            let token = token.trim_matches(' ');
+            if token.is_empty() || token.contains(' ') {
+                return Authorization::Malformed;
+            }
+            Authorization::Bearer(SensitiveString::new(token.to_owned()))
+        }
+        Some(_) | None => Authorization::Malformed,
+    }
+}
+
+/// Reads `grpc-timeout`: up to eight digits and a unit.
+fn parse_timeout(text: &str) -> Option<Duration> {
+    let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
+    let numeric = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if !numeric || digits.len() > 8 {
+        return None;
+    }
+    let count: u64 = digits.parse().ok()?;
+    match unit {
+        "H" => Some(Duration::from_secs(count * 3600)),
+        "M" => Some(Duration::from_secs(count * 60)),
+        "S" => Some(Duration::from_secs(count)),
+        "m" => Some(Duration::from_millis(count)),
+        "u" => Some(Duration::from_micros(count)),
+        "n" => Some(Duration::from_nanos(count)),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+    use crate::system::SystemRandom;
+
+    const UUID: &str = "0b0c1f9e-6a4f-4a57-8a3c-9d8e7f6a5b4c";
+
+    fn context(headers: &[(&'static str, &'static str)]) -> RequestContext {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| ((*name).parse().expect("a name"), HeaderValue::from_static(value)));
+        let mut headers: HeaderMap = pairs.collect();
+        let context = RequestContext::take("/a.B/C", &mut headers, None, &SystemRandom);
+        assert!(!headers.contains_key("authorization"));
+        context
+    }
+
+    #[test]
+    fn the_token_is_taken_whatever_the_case_of_the_scheme() {
+        for scheme in ["Bearer t1.a.b", "bearer t1.a.b", "BEARER  t1.a.b "] {
+            let context = context(&[("authorization", scheme)]);
+            assert!(context.bearer().is_ok_and(|token| token.ct_eq(b"t1.a.b")), "{scheme}");
+            assert!(!format!("{context:?}").contains("t1.a.b"));
+        }
+        for wrong in ["Basic dXNlcg==", "Bearer", "Bearer ", "Bearer a b", "t1.a.b"] {
+            let refused = context(&[("authorization", wrong)]);
+            assert!(matches!(refused.authorization, Authorization::Malformed), "{wrong}");
+            assert_eq!(refused.bearer().err().map(|e| e.code()), Some(tonic::Code::Unauthenticated));
+        }
+        assert!(matches!(context(&[]).authorization, Authorization::Missing));
+    }
+
+    #[test]
+    fn a_request_id_is_adopted_if_it_is_a_uuid() {
+        assert_eq!(context(&[("x-request-id", UUID)]).request_id, UUID);
+        assert_eq!(context(&[("x-client-request-id", UUID)]).request_id, UUID);
+        let made = context(&[("x-request-id", "'; drop table"), ("x-client-trace-id", "trace")]);
+        assert!(RequestId::parse(&made.request_id).is_some());
+        assert_ne!(made.request_id, context(&[]).request_id);
+        assert_eq!(made.client_trace_id.as_deref(), Some("trace"));
+        assert_ne!(made.server_trace_id, made.request_id);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn deadlines_have_a_default_and_a_cap() {
+        let cases = [
+            ("", DEADLINE_DEFAULT),
+            ("200m", Duration::from_millis(200)),
+            ("5S", Duration::from_secs(5)),
+            ("2M", Duration::from_secs(120)),
+            ("1H", DEADLINE_MAX),
+            ("99999999H", DEADLINE_MAX),
+            ("100000000n", DEADLINE_DEFAULT),
+            ("S", DEADLINE_DEFAULT),
+            ("-1S", DEADLINE_DEFAULT),
+            ("5s", DEADLINE_DEFAULT),
+        ];
+        for (timeout, expected) in cases {
+            let context = context(&[("grpc-timeout", timeout)]);
+            assert_eq!(context.remaining(), expected, "{timeout}");
+        }
+        let short = context(&[("grpc-timeout", "10m")]);
+        tokio::time::advance(Duration::from_millis(10)).await;
+        assert!(short.expired());
+    }
+}

@@ -1,0 +1,262 @@
+//! The layer around every gRPC service: context in; ids, metrics and one log line out.
+//!
+//! Promises: every call is counted once, with the code it ended with, even when its client went
+//! away; the two response ids are headers on success and on a failure that has no body, and
+//! trailers on a failure at the end of a body (`contract §10`). Logs no value and no query.
+
+use std::collections::BTreeSet;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use futures::future::BoxFuture;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
+use http_body::{Body as _, Frame, SizeHint};
+use lockbox_core::Randomness;
+use tokio::time::Instant;
+use tonic::Code;
+use tower::{Layer, Service};
+use tracing::Instrument;
+
+use crate::headers;
+use crate::listener::ConnectionInfo;
+use crate::metrics::RpcMetrics;
+use crate::request::RequestContext;
+
+/// The label of a method that is in no definition of ours.
+const METHOD_UNKNOWN: &str = "unknown";
+
+/// Wraps the routes of gRPC services. Put it on the router that holds all of them.
+#[derive(Clone)]
+pub struct RequestLayer {
+    shared: Arc<Shared>,
+}
+
+/// What every call needs.
+struct Shared {
+    random: Arc<dyn Randomness>,
+    metrics: RpcMetrics,
+    /// INVARIANT: the only values of the `method` label, [`METHOD_UNKNOWN`] aside.
+    methods: BTreeSet<String>,
+}
+
+impl RequestLayer {
+    /// A layer that counts into `metrics`.
+    #[must_use]
+    pub fn new(random: Arc<dyn Randomness>, metrics: RpcMetrics) -> Self {
+        Self { shared: Arc::new(Shared { random, metrics, methods: known_methods() }) }
+    }
+}
+
+/// Every method of the definitions, and the two services that every server has.
+fn known_methods() -> BTreeSet<String> {
+    let defined = lockbox_proto::descriptor_pool().services().flat_map(|service| {
+        let paths: Vec<_> = service
+            .methods()
+            .map(|method| format!("/{}/{}", service.full_name(), method.name()))
+            .collect();
+        paths
+    });
+    let standard = [
+        "/grpc.health.v1.Health/Check",
+        "/grpc.health.v1.Health/Watch",
+        "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    ];
+    defined.chain(standard.map(str::to_owned)).collect()
+}
+
+impl<S> Layer<S> for RequestLayer {
+    type Service = RequestService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        RequestService { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// A service with the layer around it.
+#[derive(Clone)]
+pub struct RequestService<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Service<Request<Body>> for RequestService<S>
+where
+    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
+    S::Future: Send + 'static,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        self.inner.poll_ready(cx)
+    }
+
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let connection = request.extensions().get::<ConnectionInfo>().cloned();
+        let method = request.uri().path().to_owned();
+        let random = self.shared.random.as_ref();
+        let context =
+            RequestContext::take(&method, request.headers_mut(), connection.as_ref(), random);
+        let context = Arc::new(context);
+        request.extensions_mut().insert(Arc::clone(&context));
+        let span = tracing::info_span!("rpc", method, request_id = %context.request_id);
+        let observed = Observed::begin(&self.shared, context);
+        let answered = self.inner.call(request);
+        Box::pin(async move { Ok(observed.answer(answered.await?)) }.instrument(span))
+    }
+}
+
+/// A call that is being answered. Counts and logs it once: at its end, or when it is dropped.
+struct Observed {
+    shared: Arc<Shared>,
+    context: Arc<RequestContext>,
+    begun: Instant,
+    finished: bool,
+}
+
+impl Observed {
+    fn begin(shared: &Arc<Shared>, context: Arc<RequestContext>) -> Self {
+        shared.metrics.in_flight.inc();
+        Self { shared: Arc::clone(shared), context, begun: Instant::now(), finished: false }
+    }
+
+    /// Adds the response ids, and watches the body for how the call ends.
+    fn answer(mut self, response: Response<Body>) -> Response<Body> {
+        let (mut parts, body) = response.into_parts();
+        add_ids(&mut parts.headers, &self.context);
+        if let Some(code) = code_in(&parts.headers) {
+            self.finish(code);
+            return Response::from_parts(parts, body);
+        }
+        Response::from_parts(parts, Body::new(ObservedBody { body, observed: self }))
+    }
+
+    fn finish(&mut self, code: Code) {
+        if std::mem::replace(&mut self.finished, true) {
+            return;
+        }
+        let Shared { metrics, methods, .. } = self.shared.as_ref();
+        let method = self.context.method.as_str();
+        let label = if methods.contains(method) { method } else { METHOD_UNKNOWN };
+        let elapsed = self.begun.elapsed();
+        metrics.in_flight.dec();
+        metrics.requests.with_label_values(&[label, code_name(code)]).inc();
+        metrics.duration.with_label_values(&[label]).observe(elapsed.as_secs_f64());
+        tracing::info!(
+            target: "rpc",
+            method = label,
+            code = code_name(code),
+            request_id = %self.context.request_id,
+            client_request_id = self.context.client_request_id.as_deref(),
+            client_trace_id = self.context.client_trace_id.as_deref(),
+            retry_attempt = self.context.retry_attempt,
+            remote = self.context.remote.map(tracing::field::display),
+            duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            "answered"
+        );
+    }
+}
+
+impl Drop for Observed {
+    fn drop(&mut self) {
+        // Nobody read the answer to its end.
+        self.finish(Code::Cancelled);
+    }
+}
+
+/// A body whose trailers say how the call ended.
+struct ObservedBody {
+    body: Body,
+    observed: Observed,
+}
+
+impl http_body::Body for ObservedBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let polled = Pin::new(&mut self.body).poll_frame(cx);
+        match polled {
+            Poll::Ready(Some(Ok(mut frame))) => {
+                if let Some(trailers) = frame.trailers_mut() {
+                    let code = code_in(trailers).unwrap_or(Code::Unknown);
+                    if code != Code::Ok {
+                        add_ids(trailers, &self.observed.context);
+                    }
+                    self.observed.finish(code);
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(None) => {
+                self.observed.finish(Code::Unknown);
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.observed.finish(Code::Unknown);
+                Poll::Ready(Some(Err(error)))
+            }
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+/// Sets the ids that every answer carries.
+fn add_ids(headers: &mut HeaderMap, context: &RequestContext) {
+    let ids = [
+        (headers::REQUEST_ID, &context.request_id),
+        (headers::SERVER_TRACE_ID, &context.server_trace_id),
+    ];
+    for (name, id) in ids {
+        if let Ok(value) = HeaderValue::from_str(id) {
+            headers.insert(HeaderName::from_static(name), value);
+        }
+    }
+}
+
+fn code_in(headers: &HeaderMap) -> Option<Code> {
+    headers.get(headers::GRPC_STATUS).map(|value| Code::from_bytes(value.as_bytes()))
+}
+
+/// The code's name as the contract spells it; a label of metrics.
+#[must_use]
+pub fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests;

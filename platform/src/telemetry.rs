@@ -1,0 +1,108 @@
+//! Structured logs on standard error, human or JSON, with an environment filter.
+//!
+//! Promises: the consensus library cannot print log entries (and so sealed commands) unless the
+//! operator names it in the filter. Refuses to know what is logged.
+
+use tracing_subscriber::EnvFilter;
+
+/// The variable that filters logs, in the syntax of `tracing`'s directives.
+pub const FILTER_VARIABLE: &str = "LOCKBOX_LOG";
+/// What is logged when nothing is said.
+const FILTER_DEFAULT: &str = "info";
+
+/// The shape of a log line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    /// For a terminal.
+    #[default]
+    Human,
+    /// One JSON object per line.
+    Json,
+}
+
+impl LogFormat {
+    /// Reads `human` or `json`.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "human" => Some(Self::Human),
+            "json" => Some(Self::Json),
+            _ => None,
+        }
+    }
+}
+
+/// Why logging could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TelemetryError {
+    /// The filter does not parse.
+    #[error("log filter {filter:?} is not understood: {source}")]
+    Filter {
+        /// The filter as given.
+        filter: String,
+        /// What is wrong with it.
+        source: tracing_subscriber::filter::ParseError,
+    },
+    /// A subscriber was installed before.
+    #[error("logging is already set up")]
+    AlreadySet,
+}
+
+/// Sets up logging for the process.
+///
+/// `filter` wins over [`FILTER_VARIABLE`], which wins over `info`.
+///
+/// # Errors
+/// [`TelemetryError`] when the filter does not parse or logging is already set up.
+pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryError> {
+    let chosen = match filter {
+        Some(filter) => filter.to_owned(),
+        None => std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| FILTER_DEFAULT.to_owned()),
+    };
+    let directives = with_quiet_consensus(&chosen);
+    let parsed = EnvFilter::try_new(&directives)
+        .map_err(|source| TelemetryError::Filter { filter: chosen, source })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
+    let installed = match format {
+        LogFormat::Human => builder.try_init(),
+        LogFormat::Json => builder.json().flatten_event(true).try_init(),
+    };
+    installed.map_err(|_already| TelemetryError::AlreadySet)
+}
+
+/// The filter with the consensus library held at warnings, unless the filter names it.
+fn with_quiet_consensus(filter: &str) -> String {
+    // openraft prints whole entries at debug level (`openraft.md`, traps).
+    if filter.contains("openraft") {
+        return filter.to_owned();
+    }
+    if filter.is_empty() {
+        return format!("{FILTER_DEFAULT},openraft=warn");
+    }
+    format!("{filter},openraft=warn")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_consensus_library_is_quiet_unless_named() {
+        assert_eq!(with_quiet_consensus("debug"), "debug,openraft=warn");
+        assert_eq!(with_quiet_consensus(""), "info,openraft=warn");
+        assert_eq!(with_quiet_consensus("info,openraft=debug"), "info,openraft=debug");
+    }
+
+    #[test]
+    fn a_wrong_filter_is_named_in_the_error() {
+        let error = init(LogFormat::Human, Some("lockbox=loudest")).map_err(|e| e.to_string());
+        assert!(error.is_err_and(|text| text.contains("lockbox=loudest")));
+    }
+
+    #[test]
+    fn formats_are_two() {
+        assert_eq!(LogFormat::parse("json"), Some(LogFormat::Json));
+        assert_eq!(LogFormat::parse("human"), Some(LogFormat::Human));
+        assert_eq!(LogFormat::parse("xml"), None);
+    }
+}

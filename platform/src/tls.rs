@@ -1,0 +1,338 @@
+//! TLS of both sides: certificates from files, names of peers, nothing older than TLS 1.2.
+//!
+//! Promises: a file that is missing, empty or does not fit is one clear sentence at start, and
+//! key bytes reach neither errors nor `Debug`. Key exchange prefers X25519MLKEM768. Refuses to
+//! know who may do what: it only says which names a peer's certificate carries.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
+use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
+use x509_parser::extensions::GeneralName;
+use zeroize::Zeroizing;
+
+/// HTTP/2 in ALPN.
+pub(crate) const ALPN_H2: &[u8] = b"h2";
+/// HTTP/1.1 in ALPN.
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+/// How long a client waits for a connection.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often an idle client connection is probed, so that a dead peer is noticed.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// How long a probe may stay unanswered.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Window of an HTTP/2 connection of ours to a peer, in bytes.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// Why TLS could not be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read.
+    #[error("cannot read the {what} {}: {source}", path.display())]
+    Read {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it cannot be read.
+        source: std::io::Error,
+    },
+    /// A file was read and is not what it should be.
+    #[error("{} holds no {what} in PEM", path.display())]
+    NotPem {
+        /// What the file should hold.
+        what: &'static str,
+        /// The file.
+        path: PathBuf,
+    },
+    /// The certificate and the key do not fit, or cannot be used for a server.
+    #[error("certificate {} and key {} cannot be used: {source}", certificate.display(), key.display())]
+    Unusable {
+        /// The certificate's file.
+        certificate: PathBuf,
+        /// The key's file.
+        key: PathBuf,
+        /// What TLS says about them.
+        source: rustls::Error,
+    },
+    /// A certificate authority cannot be used to check clients.
+    #[error("certificate authority {} cannot be used: {reason}", path.display())]
+    Authority {
+        /// The authority's file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// An address is not `host:port`.
+    #[error("{address:?} is not an address of the form host:port")]
+    Address {
+        /// The text as given.
+        address: String,
+    },
+}
+
+/// Whether a listener asks its clients for certificates.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ClientCertificates {
+    /// It does not ask.
+    None,
+    /// A client may show one of this authority; a wrong one is refused.
+    Optional(PathBuf),
+    /// A client must show one of this authority.
+    Required(PathBuf),
+}
+
+/// The files of a listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TlsFiles {
+    /// The certificate and its intermediates, leaf first, in PEM.
+    pub certificate: PathBuf,
+    /// The private key in PEM.
+    pub key: PathBuf,
+    /// The clients' certificates.
+    pub clients: ClientCertificates,
+}
+
+/// The names that a peer proved by its certificate.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct PeerIdentity {
+    /// The DNS names of the certificate's subject alternative names, in lower case.
+    pub dns_names: Vec<String>,
+}
+
+impl PeerIdentity {
+    /// Whether the certificate carries this name, exactly; wildcards mean nothing here.
+    #[must_use]
+    pub fn has(&self, dns_name: &str) -> bool {
+        self.dns_names.iter().any(|name| name.eq_ignore_ascii_case(dns_name))
+    }
+
+    /// Reads the names from a certificate that the handshake has already verified.
+    pub(crate) fn from_certificate(certificate: &CertificateDer<'_>) -> Self {
+        let Ok((_, parsed)) = x509_parser::parse_x509_certificate(certificate.as_ref()) else {
+            return Self::default();
+        };
+        let Ok(Some(names)) = parsed.subject_alternative_name() else {
+            return Self::default();
+        };
+        let dns_names = names.value.general_names.iter().filter_map(|name| match name {
+            GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+            _ => None,
+        });
+        Self { dns_names: dns_names.collect() }
+    }
+}
+
+/// TLS of a listener, ready to accept.
+#[derive(Clone)]
+pub struct ServerTls {
+    config: Arc<ServerConfig>,
+}
+
+impl std::fmt::Debug for ServerTls {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        // The configuration holds the private key.
+        f.debug_struct("ServerTls").finish_non_exhaustive()
+    }
+}
+
+impl ServerTls {
+    /// Reads the files and checks that they fit together.
+    ///
+    /// # Errors
+    /// [`TlsError`], one sentence that names the file.
+    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
+        let chain = read_certificates("certificate", &files.certificate)?;
+        let key = read_key(&files.key)?;
+        let provider = provider();
+        let verifier = client_verifier(&files.clients, &provider)?;
+        let unusable = |source| TlsError::Unusable {
+            certificate: files.certificate.clone(),
+            key: files.key.clone(),
+            source,
+        };
+        let builder = ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .map_err(unusable)?;
+        let builder = match verifier {
+            Some(verifier) => builder.with_client_cert_verifier(verifier),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
+        config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
+        Ok(Self { config: Arc::new(config) })
+    }
+
+    /// The configuration for the acceptor.
+    pub(crate) fn config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.config)
+    }
+}
+
+/// The cryptography that every connection uses.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(aws_lc_rs::default_provider())
+}
+
+fn client_verifier(
+    clients: &ClientCertificates,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Option<Arc<dyn ClientCertVerifier>>, TlsError> {
+    let (path, optional) = match clients {
+        ClientCertificates::None => return Ok(None),
+        ClientCertificates::Optional(path) => (path, true),
+        ClientCertificates::Required(path) => (path, false),
+    };
+    let unusable = |reason: String| TlsError::Authority { path: path.clone(), reason };
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates("certificate authority", path)? {
+        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
+    }
+    let mut builder =
+        WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
+    if optional {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map(Some).map_err(|error| unusable(error.to_string()))
+}
+
+/// A certificate and key that a client shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdentityFiles {
+    /// The certificate and its intermediates, leaf first, in PEM.
+    pub certificate: PathBuf,
+    /// The private key in PEM.
+    pub key: PathBuf,
+}
+
+/// The files of a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientTlsFiles {
+    /// The authority that the server's certificate must come from.
+    pub ca: PathBuf,
+    /// What the client shows of itself.
+    pub identity: Option<IdentityFiles>,
+}
+
+/// TLS of a client that accepts a server only under `server_name`.
+///
+/// # Errors
+/// [`TlsError`], one sentence that names the file.
+pub fn client_tls(files: &ClientTlsFiles, server_name: &str) -> Result<ClientTlsConfig, TlsError> {
+    read_certificates("certificate authority", &files.ca)?;
+    let ca = read_file("certificate authority", &files.ca)?;
+    let mut config = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(ca.as_slice()))
+        .domain_name(server_name);
+    if let Some(identity) = &files.identity {
+        read_certificates("certificate", &identity.certificate)?;
+        read_key(&identity.key)?;
+        let certificate = read_file("certificate", &identity.certificate)?;
+        let key = read_file("private key", &identity.key)?;
+        config = config.identity(Identity::from_pem(certificate.as_slice(), key.as_slice()));
+    }
+    Ok(config)
+}
+
+/// A gRPC client's endpoint at `host:port`; plaintext when `tls` is absent.
+///
+/// # Errors
+/// [`TlsError::Address`] when the address is malformed or the TLS configuration does not fit it.
+pub fn endpoint(address: &str, tls: Option<ClientTlsConfig>) -> Result<Endpoint, TlsError> {
+    let malformed = || TlsError::Address { address: address.to_owned() };
+    let (host, port) = address.rsplit_once(':').ok_or_else(malformed)?;
+    if host.is_empty() || port.parse::<u16>().is_err() {
+        return Err(malformed());
+    }
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    let endpoint = Endpoint::from_shared(format!("{scheme}://{address}"))
+        .map_err(|_malformed| malformed())?
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .initial_stream_window_size(WINDOW_BYTES)
+        .initial_connection_window_size(WINDOW_BYTES);
+    match tls {
+        Some(tls) => endpoint.tls_config(tls).map_err(|_unusable| malformed()),
+        None => Ok(endpoint),
+    }
+}
+
+fn read_file(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
+    let read = std::fs::read(path);
+    read.map(Zeroizing::new).map_err(|source| TlsError::Read {
+        what,
+        path: path.to_owned(),
+        source,
+    })
+}
+
+fn read_certificates(
+    what: &'static str,
+    path: &Path,
+) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let text = read_file(what, path)?;
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
+    match parsed {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        Ok(_) | Err(_) => Err(TlsError::NotPem { what, path: path.to_owned() }),
+    }
+}
+
+fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
+    let text = read_file("private key", path)?;
+    PrivateKeyDer::from_pem_slice(&text)
+        .map_err(|_malformed| TlsError::NotPem { what: "private key", path: path.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(certificate: PathBuf, key: PathBuf, clients: ClientCertificates) -> TlsFiles {
+        TlsFiles { certificate, key, clients }
+    }
+
+    #[test]
+    fn a_missing_or_wrong_file_is_one_sentence_that_names_it() {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let absent = dir.path().join("absent.pem");
+        let empty = dir.path().join("empty.pem");
+        std::fs::write(&empty, "nothing here").expect("a written file");
+
+        let missing = files(absent.clone(), absent.clone(), ClientCertificates::None);
+        let text = ServerTls::load(&missing).map(|_| ()).map_err(|e| e.to_string());
+        assert!(text.is_err_and(
+            |t| t.starts_with("cannot read the certificate") && t.contains("absent.pem")
+        ));
+
+        let wrong = files(empty, absent, ClientCertificates::None);
+        let text = ServerTls::load(&wrong).map(|_| ()).map_err(|e| e.to_string());
+        assert!(text.is_err_and(|t| t.ends_with("empty.pem holds no certificate in PEM")));
+    }
+
+    #[test]
+    fn an_address_needs_a_host_and_a_port() {
+        for wrong in ["localhost", ":8443", "localhost:", "localhost:99999", "a b:1"] {
+            assert!(endpoint(wrong, None).is_err(), "{wrong}");
+        }
+        assert!(endpoint("localhost:8443", None).is_ok());
+    }
+
+    #[test]
+    fn names_are_compared_whole_and_without_case() {
+        let identity = PeerIdentity { dns_names: vec!["node-1".to_owned()] };
+        assert!(identity.has("Node-1"));
+        assert!(!identity.has("node-11"));
+        assert!(!identity.has("node"));
+    }
+}

@@ -1,0 +1,128 @@
+//! Who may speak to this node: checked on every request of a peer before anything else.
+
+use std::sync::Arc;
+
+use lockbox_core::{ClusterId, NodeId};
+use lockbox_proto::lockbox::peer::v1::PeerHeader;
+use tonic::{Extensions, Status};
+
+use super::cluster_identity::ClusterIdentity;
+use super::{PROTOCOL_MAX, PROTOCOL_MIN};
+use crate::types::StoredMembership;
+
+/// Why a connection may not speak for the node that it names.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the connection's identity is not that of node {claimed}")]
+pub struct IdentityMismatch {
+    /// The node that the request named as its sender.
+    pub claimed: NodeId,
+}
+
+/// Compares the transport's identity with the node that a request names as its sender.
+pub trait PeerAuthorizer: Send + Sync + 'static {
+    /// Whether the connection that carried these extensions may speak for `source`.
+    ///
+    /// # Errors
+    /// [`IdentityMismatch`] when it may not.
+    fn authorize(&self, extensions: &Extensions, source: NodeId) -> Result<(), IdentityMismatch>;
+}
+
+/// Lets every connection speak for every node: for plaintext on loopback only.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AllowAllPeers;
+
+impl PeerAuthorizer for AllowAllPeers {
+    fn authorize(&self, _extensions: &Extensions, _source: NodeId) -> Result<(), IdentityMismatch> {
+        Ok(())
+    }
+}
+
+/// What a request does, as far as it matters to who may send it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sender {
+    /// A leader that replicates. It may be a member that this node has not heard of: a node that
+    /// was away learns the new membership from exactly these requests.
+    Leader,
+    /// A member that this node must know: candidates and replicas that forward.
+    Member,
+    /// Anyone whose transport identity holds: a peer that only asks who this node is.
+    Peer,
+}
+
+/// Reads the membership that this node has last seen.
+pub(crate) type MembershipSource = dyn Fn() -> Arc<StoredMembership> + Send + Sync;
+
+/// The check itself, shared by all services of the peer listener.
+pub struct PeerGate {
+    me: NodeId,
+    identity: Arc<ClusterIdentity>,
+    authorizer: Arc<dyn PeerAuthorizer>,
+    membership: Box<MembershipSource>,
+}
+
+impl PeerGate {
+    pub(crate) fn new(
+        me: NodeId,
+        identity: Arc<ClusterIdentity>,
+        authorizer: Arc<dyn PeerAuthorizer>,
+        membership: Box<MembershipSource>,
+    ) -> Self {
+        Self { me, identity, authorizer, membership }
+    }
+
+    pub(crate) const fn me(&self) -> NodeId {
+        self.me
+    }
+
+    pub(crate) fn cluster_id_to_wire(&self) -> String {
+        self.identity.to_wire()
+    }
+
+    /// Checks the sender of a request; the wrong process is refused before it can do harm
+    /// (`openraft.md §2.5`).
+    pub(crate) fn check(
+        &self,
+        header: Option<&PeerHeader>,
+        extensions: &Extensions,
+        sender: Sender,
+    ) -> Result<(), Status> {
+        let Some(header) = header else {
+            return Err(Status::invalid_argument("field header is missing"));
+        };
+        let source = header.source_node_id;
+        self.authorizer
+            .authorize(extensions, source)
+            .map_err(|mismatch| Status::permission_denied(mismatch.to_string()))?;
+        self.check_address(header, sender)?;
+        let known = (self.membership)();
+        let somebody_known = known.membership().nodes().next().is_some();
+        if sender == Sender::Member && somebody_known && known.get_node(&source).is_none() {
+            return Err(Status::permission_denied(format!("node {source} is not a member")));
+        }
+        Ok(())
+    }
+
+    /// Checks what can differ from message to message of one stream.
+    pub(crate) fn check_address(&self, header: &PeerHeader, sender: Sender) -> Result<(), Status> {
+        if header.target_node_id != self.me {
+            let (meant, me) = (header.target_node_id, self.me);
+            return Err(Status::permission_denied(format!(
+                "node {meant} was called, this is {me}"
+            )));
+        }
+        if !self.identity.accepts(&header.cluster_id) {
+            return Err(Status::permission_denied("the request names another cluster"));
+        }
+        let version = header.protocol_version;
+        if sender != Sender::Peer && !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
+            let message = format!("protocol version {version} is not spoken here");
+            return Err(Status::failed_precondition(message));
+        }
+        if sender == Sender::Leader && !header.cluster_id.is_empty() {
+            let id = ClusterId::parse(&header.cluster_id)
+                .map_err(|e| Status::invalid_argument(format!("header.cluster_id: {e}")))?;
+            self.identity.adopt(id);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! Channels to peers, kept and shared: one for each peer and purpose, with the protocol version
+//! that both sides speak.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use lockbox_core::NodeId;
+use lockbox_proto::lockbox::peer::v1 as wire;
+use tonic::transport::Channel;
+use tonic::{Code, Status};
+use wire::raft_service_client::RaftServiceClient;
+use wire::replica_service_client::ReplicaServiceClient;
+
+use super::cluster_identity::ClusterIdentity;
+use super::connect::{ChannelPurpose, ConnectError, PeerConnector};
+use super::{MESSAGE_BYTES_MAX, PROTOCOL_MAX, PROTOCOL_MIN};
+use crate::types::Member;
+
+/// No version has been agreed on.
+const VERSION_UNKNOWN: u32 = 0;
+
+/// A peer to call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Target {
+    /// Its node id.
+    pub(crate) id: NodeId,
+    /// Its addresses.
+    pub(crate) member: Member,
+}
+
+struct Kept {
+    member: Member,
+    channel: Channel,
+    version: Arc<AtomicU32>,
+}
+
+/// All channels of this node to its peers.
+pub(crate) struct PeerLinks {
+    me: NodeId,
+    identity: Arc<ClusterIdentity>,
+    connector: Arc<dyn PeerConnector>,
+    kept: Mutex<BTreeMap<(NodeId, ChannelPurpose), Kept>>,
+}
+
+impl PeerLinks {
+    pub(crate) fn new(
+        me: NodeId,
+        identity: Arc<ClusterIdentity>,
+        connector: Arc<dyn PeerConnector>,
+    ) -> Self {
+        Self { me, identity, connector, kept: Mutex::default() }
+    }
+
+    /// This node's id.
+    pub(crate) const fn me(&self) -> NodeId {
+        self.me
+    }
+
+    /// The link to a peer; a new one if there is none or the peer has moved.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the connector cannot make a channel at all.
+    pub(crate) fn link(
+        &self,
+        target: &Target,
+        purpose: ChannelPurpose,
+    ) -> Result<PeerLink, ConnectError> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let slot = (target.id, purpose);
+        if kept.get(&slot).is_none_or(|kept| kept.member != target.member) {
+            let channel = self.connector.channel(target.id, &target.member, purpose)?;
+            let version = Arc::new(AtomicU32::new(VERSION_UNKNOWN));
+            kept.insert(slot, Kept { member: target.member.clone(), channel, version });
+        }
+        let found = &kept[&slot];
+        Ok(PeerLink {
+            me: self.me,
+            target: target.id,
+            identity: Arc::clone(&self.identity),
+            channel: found.channel.clone(),
+            version: Arc::clone(&found.version),
+        })
+    }
+}
+
+/// One channel to one peer. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PeerLink {
+    me: NodeId,
+    target: NodeId,
+    identity: Arc<ClusterIdentity>,
+    channel: Channel,
+    version: Arc<AtomicU32>,
+}
+
+impl PeerLink {
+    /// A client for consensus, with its message sizes set.
+    pub(crate) fn raft(&self) -> RaftServiceClient<Channel> {
+        RaftServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// A client for forwarding, with its message sizes set.
+    pub(crate) fn replica(&self) -> ReplicaServiceClient<Channel> {
+        ReplicaServiceClient::new(self.channel.clone())
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX)
+    }
+
+    /// The header of the next request. Agrees on a protocol version first if none is known.
+    ///
+    /// # Errors
+    /// The status of the failed `Hello`; nothing else was sent.
+    pub(crate) async fn header(&self) -> Result<wire::PeerHeader, Status> {
+        let known = self.version.load(Ordering::Relaxed);
+        if known != VERSION_UNKNOWN {
+            return Ok(self.header_with(known));
+        }
+        let hello = wire::HelloRequest {
+            header: Some(self.header_with(PROTOCOL_MAX)),
+            protocol_min: PROTOCOL_MIN,
+            protocol_max: PROTOCOL_MAX,
+        };
+        let agreed = self.raft().hello(hello).await?.into_inner().protocol_version;
+        if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&agreed) {
+            let message = format!("node {} chose protocol version {agreed}", self.target);
+            return Err(Status::failed_precondition(message));
+        }
+        self.version.store(agreed, Ordering::Relaxed);
+        Ok(self.header_with(agreed))
+    }
+
+    /// Learns from a failure: a peer that came back with another build agrees on a version anew.
+    pub(crate) fn saw(&self, status: &Status) {
+        if status.code() == Code::FailedPrecondition {
+            self.version.store(VERSION_UNKNOWN, Ordering::Relaxed);
+        }
+    }
+
+    fn header_with(&self, protocol_version: u32) -> wire::PeerHeader {
+        wire::PeerHeader {
+            cluster_id: self.identity.to_wire(),
+            source_node_id: self.me,
+            target_node_id: self.target,
+            protocol_version,
+        }
+    }
+}

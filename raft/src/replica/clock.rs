@@ -1,0 +1,249 @@
+//! The time that goes into the log: never back, and never far from what most voters see.
+//!
+//! One fast clock must not poison log time (`design §5`): each append reply carries the voter's
+//! own wall clock, and a leader stamps `max(previous, min(own clock, median of voters + 500 ms))`.
+//! Between stamps, log time goes on with the monotonic clock.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lockbox_core::{Clock, LogTime, NodeId};
+
+use crate::network::VoterClocks;
+
+/// How far the leader's clock may be ahead of the median of the voters before it is cut.
+const AHEAD_OF_MEDIAN_MAX_MS: u64 = 500;
+/// Skew between this node and a voter that raises the alarm.
+const SKEW_ALARM_MS: u64 = 250;
+/// A voter's clock counts for this long after it was heard; then the voter is taken for absent.
+const HEARD_VALID: Duration = Duration::from_secs(10);
+
+/// A voter's wall clock as it was heard.
+#[derive(Debug, Clone, Copy)]
+struct Heard {
+    wall_ms: u64,
+    at: Duration,
+}
+
+#[derive(Debug, Default)]
+struct Voters {
+    ids: BTreeSet<NodeId>,
+    heard: BTreeMap<NodeId, Heard>,
+}
+
+/// Stamps proposals and tells the log's time.
+pub(crate) struct ClusterClock {
+    me: NodeId,
+    clock: Arc<dyn Clock>,
+    voters: Mutex<Voters>,
+    /// The largest stamp given or applied.
+    latest_ms: AtomicU64,
+    /// The largest (applied stamp − monotonic clock) seen: log time is the monotonic clock plus
+    /// this, so it goes on while nothing is applied and never back.
+    lead_ms: AtomicI64,
+    skew_ms: AtomicU64,
+    alarmed: AtomicBool,
+}
+
+impl ClusterClock {
+    pub(crate) fn new(me: NodeId, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            me,
+            clock,
+            voters: Mutex::default(),
+            latest_ms: AtomicU64::new(0),
+            lead_ms: AtomicI64::new(i64::MIN),
+            skew_ms: AtomicU64::new(0),
+            alarmed: AtomicBool::new(false),
+        }
+    }
+
+    /// The voters of the membership in force; only their clocks count.
+    pub(crate) fn set_voters(&self, ids: BTreeSet<NodeId>) {
+        let mut voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        voters.heard.retain(|id, _| ids.contains(id));
+        voters.ids = ids;
+    }
+
+    /// The stamp of the next proposal. Later calls never get an earlier one.
+    pub(crate) fn stamp(&self) -> LogTime {
+        let own_ms = self.clock.wall_ms();
+        let bound_ms = self.median_ms(own_ms).saturating_add(AHEAD_OF_MEDIAN_MAX_MS);
+        let candidate_ms = own_ms.min(bound_ms);
+        let previous_ms = self.latest_ms.fetch_max(candidate_ms, Ordering::AcqRel);
+        LogTime::from_ms(previous_ms.max(candidate_ms))
+    }
+
+    /// Takes note of a stamp that was applied: neither stamps nor log time go below it.
+    pub(crate) fn applied(&self, stamp: LogTime) {
+        if stamp == LogTime::default() {
+            return;
+        }
+        self.latest_ms.fetch_max(stamp.as_ms(), Ordering::AcqRel);
+        let lead_ms = to_signed(stamp.as_ms()).saturating_sub(self.monotonic_ms());
+        self.lead_ms.fetch_max(lead_ms, Ordering::AcqRel);
+    }
+
+    /// The log's time now: the last applied stamp plus the time since it was applied. Zero while
+    /// nothing is applied.
+    pub(crate) fn log_now(&self) -> LogTime {
+        let lead_ms = self.lead_ms.load(Ordering::Acquire);
+        if lead_ms == i64::MIN {
+            return LogTime::default();
+        }
+        let now_ms = self.monotonic_ms().saturating_add(lead_ms);
+        LogTime::from_ms(u64::try_from(now_ms).unwrap_or(0))
+    }
+
+    /// The largest skew that was seen between this node and a voter, in the last round of replies.
+    pub(crate) fn skew_ms(&self) -> u64 {
+        self.skew_ms.load(Ordering::Relaxed)
+    }
+
+    /// The lower median of the clocks of all voters that were heard lately, this node's included.
+    /// The lower one, because a clock that is behind delays log time and one that is ahead
+    /// expires tokens and secrets.
+    fn median_ms(&self, own_ms: u64) -> u64 {
+        let now = self.clock.monotonic();
+        let voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut clocks_ms: Vec<u64> = voters
+            .heard
+            .values()
+            .filter(|heard| now.saturating_sub(heard.at) <= HEARD_VALID)
+            .map(|heard| heard.wall_ms.saturating_add(whole_ms(now.saturating_sub(heard.at))))
+            .collect();
+        clocks_ms.push(own_ms);
+        clocks_ms.sort_unstable();
+        clocks_ms[(clocks_ms.len() - 1) / 2]
+    }
+
+    fn monotonic_ms(&self) -> i64 {
+        to_signed(whole_ms(self.clock.monotonic()))
+    }
+
+    /// Says once that a clock is off, and once that it is well again.
+    fn watch_skew(&self, peer: NodeId, skew_ms: u64) {
+        self.skew_ms.store(skew_ms, Ordering::Relaxed);
+        let bad = skew_ms > SKEW_ALARM_MS;
+        if bad != self.alarmed.swap(bad, Ordering::Relaxed) {
+            if bad {
+                tracing::warn!(peer, skew_ms, "wall clocks of two nodes are too far apart");
+            } else {
+                tracing::info!(peer, skew_ms, "wall clocks of the nodes agree again");
+            }
+        }
+    }
+}
+
+impl VoterClocks for ClusterClock {
+    fn heard(&self, peer: NodeId, wall_clock_ms: u64) {
+        let at = self.clock.monotonic();
+        let own_ms = self.clock.wall_ms();
+        let mut voters = self.voters.lock().unwrap_or_else(PoisonError::into_inner);
+        if peer == self.me || !voters.ids.contains(&peer) {
+            return;
+        }
+        voters.heard.insert(peer, Heard { wall_ms: wall_clock_ms, at });
+        let recent =
+            voters.heard.values().filter(|heard| at.saturating_sub(heard.at) <= HEARD_VALID);
+        let skew_ms = recent
+            .map(|heard| {
+                let since_ms = whole_ms(at.saturating_sub(heard.at));
+                own_ms.abs_diff(heard.wall_ms.saturating_add(since_ms))
+            })
+            .max();
+        drop(voters);
+        self.watch_skew(peer, skew_ms.unwrap_or(0));
+    }
+}
+
+fn whole_ms(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn to_signed(ms: u64) -> i64 {
+    i64::try_from(ms).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[derive(Default)]
+    struct HandClock {
+        wall_ms: AtomicU64,
+        monotonic_ms: AtomicU64,
+    }
+
+    impl Clock for HandClock {
+        fn wall_ms(&self) -> u64 {
+            self.wall_ms.load(Ordering::Relaxed)
+        }
+
+        fn monotonic(&self) -> Duration {
+            Duration::from_millis(self.monotonic_ms.load(Ordering::Relaxed))
+        }
+    }
+
+    fn clock_at(wall_ms: u64) -> (Arc<HandClock>, ClusterClock) {
+        let hand = Arc::new(HandClock::default());
+        hand.wall_ms.store(wall_ms, Ordering::Relaxed);
+        let cluster = ClusterClock::new(1, Arc::clone(&hand) as Arc<dyn Clock>);
+        (hand, cluster)
+    }
+
+    #[test]
+    fn stamps_follow_the_clock_and_never_go_back() {
+        let (hand, cluster) = clock_at(1_000);
+        assert_eq!(cluster.stamp().as_ms(), 1_000);
+        hand.wall_ms.store(400, Ordering::Relaxed);
+        assert_eq!(cluster.stamp().as_ms(), 1_000);
+        cluster.applied(LogTime::from_ms(5_000));
+        assert_eq!(cluster.stamp().as_ms(), 5_000);
+        hand.wall_ms.store(6_000, Ordering::Relaxed);
+        assert_eq!(cluster.stamp().as_ms(), 6_000);
+    }
+
+    #[test]
+    fn a_fast_leader_is_cut_to_the_median_and_a_slow_one_is_not_pushed() {
+        let (_, fast) = clock_at(1_000_000);
+        fast.set_voters([1, 2, 3].into());
+        fast.heard(2, 10_000);
+        fast.heard(3, 10_100);
+        assert_eq!(fast.stamp().as_ms(), 10_600, "median of three, plus 500");
+        assert_eq!(fast.skew_ms(), 990_000);
+        let (_, slow) = clock_at(2_000);
+        slow.set_voters([1, 2, 3].into());
+        slow.heard(2, 10_000);
+        slow.heard(3, 10_100);
+        assert_eq!(slow.stamp().as_ms(), 2_000);
+    }
+
+    #[test]
+    fn a_heard_clock_goes_on_and_grows_old() {
+        let (hand, cluster) = clock_at(1_000_000);
+        cluster.set_voters([1, 2].into());
+        cluster.heard(2, 10_000);
+        cluster.heard(7, 0);
+        hand.monotonic_ms.store(3_000, Ordering::Relaxed);
+        assert_eq!(cluster.stamp().as_ms(), 13_500);
+        hand.monotonic_ms.store(60_000, Ordering::Relaxed);
+        assert_eq!(cluster.stamp().as_ms(), 1_000_000, "nobody else is there");
+    }
+
+    #[test]
+    fn log_time_goes_on_between_stamps_and_never_back() {
+        let (hand, cluster) = clock_at(0);
+        assert_eq!(cluster.log_now(), LogTime::default());
+        cluster.applied(LogTime::from_ms(10_000));
+        assert_eq!(cluster.log_now().as_ms(), 10_000);
+        hand.monotonic_ms.store(250, Ordering::Relaxed);
+        assert_eq!(cluster.log_now().as_ms(), 10_250);
+        cluster.applied(LogTime::from_ms(10_100));
+        assert_eq!(cluster.log_now().as_ms(), 10_250);
+        cluster.applied(LogTime::from_ms(20_000));
+        assert_eq!(cluster.log_now().as_ms(), 20_000);
+    }
+}

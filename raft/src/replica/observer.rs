@@ -1,0 +1,72 @@
+//! Background tasks of a replica: what follows the log, and what makes the state durable.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::MissedTickBehavior;
+use tokio_util::sync::CancellationToken;
+
+use super::clock::ClusterClock;
+use super::leadership::LeadershipWatch;
+use crate::network::ClusterIdentity;
+use crate::state::tables;
+use crate::store::StateHandle;
+
+/// How much applied state a crash may leave to be applied again (`openraft.md §3.2`).
+const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Keeps the clock, the voters and the cluster's id up to date with what is applied.
+pub(super) struct Observer {
+    pub(super) state: StateHandle,
+    pub(super) leadership: LeadershipWatch,
+    pub(super) clock: Arc<ClusterClock>,
+    pub(super) identity: Arc<ClusterIdentity>,
+}
+
+impl Observer {
+    /// Runs until `stop`.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut applied = self.state.applied();
+        let mut identity_known = false;
+        loop {
+            let log_time = applied.borrow_and_update().log_time;
+            self.clock.applied(log_time);
+            self.clock.set_voters(self.leadership.voters());
+            identity_known = identity_known || self.learn_identity();
+            tokio::select! {
+                () = stop.cancelled() => return,
+                changes = applied.changed() => if changes.is_err() { return },
+                changes = self.leadership.changed() => if !changes { return },
+            }
+        }
+    }
+
+    /// Whether the cluster record is applied; a view that cannot be read is the store's to report.
+    fn learn_identity(&self) -> bool {
+        match self.state.read(|view| tables::cluster(view)) {
+            Ok(Ok(Some(cluster))) => {
+                self.identity.confirm(cluster.id);
+                true
+            }
+            Ok(Ok(None) | Err(_)) | Err(_) => false,
+        }
+    }
+}
+
+/// Flushes the state from time to time; a failure is recorded by the store and ends the process.
+pub(super) async fn flush_regularly(state: StateHandle, stop: CancellationToken) {
+    let mut ticks = tokio::time::interval(FLUSH_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let state = state.clone();
+        match tokio::task::spawn_blocking(move || state.flush()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "flushing the state failed"),
+            Err(_panic) => tracing::error!("flushing the state panicked"),
+        }
+    }
+}

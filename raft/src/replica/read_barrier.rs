@@ -1,0 +1,155 @@
+//! The read barrier: an actor that confirms leadership once for all reads that wait.
+//!
+//! A round serves the reads that arrived before it began, and only those: its read point then
+//! covers everything acknowledged before each of them. The mailbox is bounded, and two rounds are
+//! under way at most, so that one is always being filled while the others travel.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openraft::ReadPolicy;
+use openraft::errors::RaftError;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::error::ReadError;
+use super::forward::{Forwarder, ReadPoint};
+use super::leadership::{LeadershipWatch, Place};
+use crate::network::Raft;
+use crate::store::StateHandle;
+
+/// Rounds under way at the same time.
+const ROUNDS_MAX: usize = 2;
+/// Reads that one round takes from the mailbox.
+const READS_PER_ROUND_MAX: usize = 4096;
+
+/// Why a round gave no read point.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RoundFailure {
+    /// No leader, or none that a quorum confirmed.
+    NoLeader,
+    /// This node has not applied the read point in time.
+    Behind,
+}
+
+type Answer = Result<ReadPoint, RoundFailure>;
+
+/// A handle on the actor. Cheap to clone.
+#[derive(Clone)]
+pub(super) struct ReadBarrier {
+    mailbox: mpsc::Sender<oneshot::Sender<Answer>>,
+}
+
+impl ReadBarrier {
+    /// A barrier with its actor, which the caller runs.
+    pub(super) fn new(confirmer: Confirmer, reads_waiting_max: usize) -> (Self, ReadRounds) {
+        let (sender, mailbox) = mpsc::channel(reads_waiting_max);
+        (Self { mailbox: sender }, ReadRounds { confirmer: Arc::new(confirmer), mailbox })
+    }
+
+    /// Waits until this node has applied everything that was acknowledged before the call.
+    pub(super) async fn pass(&self, deadline: Instant) -> Result<Answer, ReadError> {
+        let (answer, answered) = oneshot::channel();
+        self.mailbox.try_send(answer).map_err(|error| match error {
+            mpsc::error::TrySendError::Full(_) => ReadError::QueueFull,
+            mpsc::error::TrySendError::Closed(_) => ReadError::Draining,
+        })?;
+        match tokio::time::timeout_at(deadline, answered).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(_actor_gone)) => Err(ReadError::Draining),
+            Err(_elapsed) => Err(ReadError::Deadline),
+        }
+    }
+}
+
+/// The actor.
+pub(super) struct ReadRounds {
+    confirmer: Arc<Confirmer>,
+    mailbox: mpsc::Receiver<oneshot::Sender<Answer>>,
+}
+
+impl ReadRounds {
+    /// Runs rounds until `stop`; the reads that still wait then learn that the actor is gone.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        let mut rounds = JoinSet::new();
+        let mut waiting = Vec::new();
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.cancelled() => break,
+                Some(ended) = rounds.join_next() => {
+                    if ended.is_err_and(|error| error.is_panic()) {
+                        tracing::error!("a round of the read barrier panicked");
+                        break;
+                    }
+                }
+                received = self.mailbox.recv_many(&mut waiting, READS_PER_ROUND_MAX),
+                    if rounds.len() < ROUNDS_MAX =>
+                {
+                    if received == 0 {
+                        break;
+                    }
+                    let confirmer = Arc::clone(&self.confirmer);
+                    rounds.spawn(round(confirmer, std::mem::take(&mut waiting)));
+                }
+            }
+        }
+        rounds.shutdown().await;
+    }
+}
+
+async fn round(confirmer: Arc<Confirmer>, readers: Vec<oneshot::Sender<Answer>>) {
+    let answer = confirmer.read_point().await;
+    for reader in readers {
+        // A reader that is gone has met its deadline.
+        let _reader_gone = reader.send(answer).is_err();
+    }
+}
+
+/// Gets read points and waits until they are applied here.
+pub(super) struct Confirmer {
+    pub(super) raft: Raft,
+    pub(super) leadership: LeadershipWatch,
+    pub(super) forwarder: Forwarder,
+    pub(super) state: StateHandle,
+    /// For one round: longer than that, and the leader is asked anew.
+    pub(super) round_timeout: Duration,
+}
+
+impl Confirmer {
+    async fn read_point(&self) -> Answer {
+        let by = Instant::now() + self.round_timeout;
+        let point = match self.leadership.place() {
+            Place::Here => confirm_here(&self.raft, by).await,
+            Place::There(leader) => self.forwarder.read_index(&leader, by).await,
+            Place::Nowhere => None,
+        };
+        let point = point.ok_or(RoundFailure::NoLeader)?;
+        let mut applied = self.state.applied();
+        let reached = applied.wait_for(|applied| applied.at.index >= point.index);
+        match tokio::time::timeout_at(by, reached).await {
+            Ok(Ok(_)) => Ok(point),
+            Ok(Err(_)) | Err(_) => Err(RoundFailure::Behind),
+        }
+    }
+}
+
+/// Confirms that this node leads and returns its read point; `None` when it does not.
+///
+/// Never by the lease: a restarted voter does not honour one (`openraft.md §4.4`).
+pub(super) async fn confirm_here(raft: &Raft, by: Instant) -> Option<ReadPoint> {
+    let confirmation = raft.get_read_log_id(ReadPolicy::ReadIndex);
+    match tokio::time::timeout_at(by, confirmation).await {
+        Ok(Ok((read_log_id, _applied))) => Some(ReadPoint {
+            index: read_log_id.index(),
+            term: read_log_id.committed_leader_id().term,
+        }),
+        Ok(Err(RaftError::APIError(error))) => {
+            tracing::debug!(%error, "leadership is not confirmed");
+            None
+        }
+        Ok(Err(RaftError::Fatal(_))) | Err(_) => None,
+    }
+}

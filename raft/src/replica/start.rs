@@ -1,0 +1,163 @@
+//! The way up: identity, log, state, consensus, then the tasks of the replica.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use lockbox_core::{Clock, Randomness};
+use openraft::errors::Fatal;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clock::ClusterClock;
+use super::config::ReplicaConfig;
+use super::error::StartError;
+use super::forward::Forwarder;
+use super::leadership::LeadershipWatch;
+use super::observer::{self, Observer};
+use super::proposer::Proposer;
+use super::read_barrier::{Confirmer, ReadBarrier};
+use super::{Inner, Replica};
+use crate::error::StorageError;
+use crate::network::{
+    ClusterIdentity, NetworkContext, PeerAuthorizer, PeerConnector, PeerGate, PeerLinks,
+    PeerNetwork, Raft, VoterClocks,
+};
+use crate::state::tables;
+use crate::store::{self, Engines, Faults, NodeIdentity, Store};
+use crate::types::TypeConfig;
+
+/// What a node plugs into its replica.
+#[derive(Clone)]
+pub struct ReplicaParts {
+    /// Opens the log and the state.
+    pub engines: Arc<dyn Engines>,
+    /// Makes channels to peers.
+    pub connector: Arc<dyn PeerConnector>,
+    /// Compares peers' transport identities with the nodes they claim to be.
+    pub authorizer: Arc<dyn PeerAuthorizer>,
+    /// Wall and monotonic time.
+    pub clock: Arc<dyn Clock>,
+    /// Random bytes.
+    pub random: Arc<dyn Randomness>,
+}
+
+/// Opens everything and starts consensus.
+pub(super) async fn start(
+    config: ReplicaConfig,
+    parts: ReplicaParts,
+) -> Result<Replica, StartError> {
+    let openraft = Arc::new(config.to_openraft()?);
+    let store = open_store(&config, &parts).await?;
+    let Store { log, state_machine, state, snapshots, faults, writer } = store;
+
+    let me = config.node_id;
+    let identity = Arc::new(ClusterIdentity::default());
+    if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
+        identity.confirm(cluster.id);
+    }
+    let clock = Arc::new(ClusterClock::new(me, Arc::clone(&parts.clock)));
+    clock.applied(state.applied().borrow().log_time);
+    let links = Arc::new(PeerLinks::new(me, Arc::clone(&identity), parts.connector));
+    let network =
+        NetworkContext::new(Arc::clone(&links), Arc::clone(&clock) as Arc<dyn VoterClocks>);
+    let network = PeerNetwork(Arc::new(network));
+    // Boxed: openraft's start-up future is large, and this one is awaited once.
+    let raft = Box::pin(Raft::new(me, openraft, network, log, state_machine))
+        .await
+        .map_err(|fatal| not_started(&fatal, &faults))?;
+
+    let leadership = LeadershipWatch::new(me, &raft);
+    clock.set_voters(leadership.voters());
+    let forwarder = Forwarder::new(links);
+    let draining = CancellationToken::new();
+    let proposer = Arc::new(Proposer {
+        raft: raft.clone(),
+        leadership: leadership.clone(),
+        forwarder: forwarder.clone(),
+        clock: Arc::clone(&clock),
+        random: Arc::clone(&parts.random),
+        faults: faults.clone(),
+        in_flight: Semaphore::new(config.limits.proposals_in_flight_max),
+        draining: draining.clone(),
+    });
+    let membership = leadership.clone();
+    let gate = PeerGate::new(
+        me,
+        Arc::clone(&identity),
+        parts.authorizer,
+        Box::new(move || membership.membership()),
+    );
+    let confirmer = Confirmer {
+        raft: raft.clone(),
+        leadership: leadership.clone(),
+        forwarder,
+        state: state.clone(),
+        round_timeout: Duration::from_millis(config.timing.election_timeout_max_ms),
+    };
+    let (barrier, rounds) = ReadBarrier::new(confirmer, config.limits.reads_waiting_max);
+
+    let (tasks, stop, ended) =
+        (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let observer = Observer {
+        state: state.clone(),
+        leadership: leadership.clone(),
+        clock: Arc::clone(&clock),
+        identity: Arc::clone(&identity),
+    };
+    supervise(&tasks, &ended, rounds.run(stop.clone()));
+    supervise(&tasks, &ended, observer.run(stop.clone()));
+    supervise(&tasks, &ended, observer::flush_regularly(state.clone(), stop.clone()));
+    tasks.close();
+
+    Ok(Replica(Arc::new(Inner {
+        config,
+        raft,
+        proposer,
+        barrier,
+        leadership,
+        clock,
+        identity,
+        gate: Arc::new(gate),
+        state,
+        inbox: snapshots,
+        faults,
+        wall: parts.clock,
+        random: parts.random,
+        draining,
+        stop,
+        ended,
+        tasks,
+        writer: Mutex::new(Some(writer)),
+    })))
+}
+
+/// Runs a task that must not end before it is told to: `ended` fires when it does, by a panic too.
+fn supervise(
+    tasks: &TaskTracker,
+    ended: &CancellationToken,
+    task: impl Future<Output = ()> + Send + 'static,
+) {
+    let guard = ended.clone().drop_guard();
+    tasks.spawn(async move {
+        let _guard = guard;
+        task.await;
+    });
+}
+
+async fn open_store(config: &ReplicaConfig, parts: &ReplicaParts) -> Result<Store, StorageError> {
+    let mut fresh_store_id = [0; 16];
+    parts.random.fill(&mut fresh_store_id);
+    let identity = NodeIdentity { node_id: config.node_id, fresh_store_id };
+    let (directory, options) = (config.data_dir.clone(), config.store.clone());
+    let engines = Arc::clone(&parts.engines);
+    let opening = tokio::task::spawn_blocking(move || {
+        store::open_store(&directory, engines, &identity, &options)
+    });
+    opening.await.map_err(|panic| StorageError::io("open the data directory", &panic.into()))?
+}
+
+/// Consensus found at start that it cannot go on from what is stored.
+fn not_started(fatal: &Fatal<TypeConfig>, faults: &Faults) -> StorageError {
+    faults.current().unwrap_or_else(|| StorageError::corrupt("start consensus", fatal.to_string()))
+}

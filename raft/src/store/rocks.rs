@@ -1,0 +1,100 @@
+//! What both RocksDB engines share: the block cache, common options, and what errors mean.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rocksdb::{BlockBasedOptions, Cache, ErrorKind, LogLevel, Options};
+
+use super::engine::{Engines, LogEngine, StateEngine};
+use super::rocks_log::RocksLog;
+use super::rocks_state::RocksState;
+use crate::error::{StorageError, StorageFailure};
+
+/// One block cache for the log and the state together.
+const BLOCK_CACHE_BYTES: usize = 64 << 20;
+/// One memtable. The log fills one, the state one, and one more is being flushed: the node's
+/// budget of three.
+pub(super) const MEMTABLE_BYTES: usize = 16 << 20;
+/// RocksDB's own text logs that are kept.
+const INFO_LOGS_KEPT: usize = 2;
+/// Files held open by one database.
+const OPEN_FILES_MAX: i32 = 512;
+
+/// Opens RocksDB engines that share one block cache.
+pub struct RocksEngines {
+    cache: Cache,
+}
+
+impl RocksEngines {
+    /// Engines with their own block cache of 64 MiB.
+    #[must_use]
+    pub fn new() -> Self {
+        Self { cache: Cache::new_lru_cache(BLOCK_CACHE_BYTES) }
+    }
+}
+
+impl Default for RocksEngines {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Engines for RocksEngines {
+    fn open_log(&self, directory: &Path) -> Result<Arc<dyn LogEngine>, StorageError> {
+        Ok(Arc::new(RocksLog::open(directory, &self.cache)?))
+    }
+
+    fn open_state(&self, directory: &Path) -> Result<Arc<dyn StateEngine>, StorageError> {
+        Ok(Arc::new(RocksState::open(directory, &self.cache)?))
+    }
+}
+
+/// Options of the database as a whole, and of the default column family.
+pub(super) fn database_options() -> Options {
+    let mut options = Options::default();
+    options.create_if_missing(true);
+    options.create_missing_column_families(true);
+    options.set_paranoid_checks(true);
+    options.set_max_open_files(OPEN_FILES_MAX);
+    options.set_keep_log_file_num(INFO_LOGS_KEPT);
+    options.set_log_level(LogLevel::Warn);
+    options.set_stats_dump_period_sec(0);
+    options
+}
+
+/// Options of a column family with blocks in the shared cache.
+pub(super) fn family_options(cache: &Cache, bloom_bits_per_key: Option<f64>) -> Options {
+    let mut blocks = BlockBasedOptions::default();
+    blocks.set_block_cache(cache);
+    // Index and filter blocks count against the same budget.
+    blocks.set_cache_index_and_filter_blocks(true);
+    if let Some(bits) = bloom_bits_per_key {
+        blocks.set_bloom_filter(bits, false);
+    }
+    let mut options = Options::default();
+    options.set_block_based_table_factory(&blocks);
+    options.set_write_buffer_size(MEMTABLE_BYTES);
+    options
+}
+
+/// What a RocksDB error means for the node.
+pub(super) fn storage_error(context: &str, error: &rocksdb::Error) -> StorageError {
+    let text: &str = error.as_ref();
+    let failure = match error.kind() {
+        ErrorKind::Corruption => StorageFailure::Corrupt,
+        // The kind "no space" is only in the text: a sub-code of an I/O error.
+        _ if text.contains("No space left on device") => StorageFailure::DiskFull,
+        _ => StorageFailure::Io,
+    };
+    StorageError { failure, context: context.to_owned(), message: text.to_owned() }
+}
+
+/// A column family that was opened with the database.
+pub(super) fn family<'db>(
+    database: &'db rocksdb::DB,
+    name: &str,
+) -> Result<&'db rocksdb::ColumnFamily, StorageError> {
+    database.cf_handle(name).ok_or_else(|| {
+        StorageError::corrupt("open a column family", format!("{name} does not exist"))
+    })
+}

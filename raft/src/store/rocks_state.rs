@@ -1,0 +1,118 @@
+//! The state in RocksDB: no write-ahead log, all column families flushed together.
+//!
+//! After a crash it is some earlier committed batch, whole in every family; the log brings it
+//! forward again (`openraft.md §3.3`).
+
+use std::path::Path;
+
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{
+    Cache, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions, IteratorMode, ReadOptions,
+    Snapshot, WriteBatch, WriteOptions,
+};
+
+use super::durable_files::sync_tree;
+use super::engine::StateEngine;
+use super::rocks::{MEMTABLE_BYTES, database_options, family, family_options, storage_error};
+use crate::error::StorageError;
+use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
+
+/// Point look-ups of what does not exist mostly need no disk.
+const BLOOM_BITS_PER_KEY: f64 = 10.0;
+
+/// The RocksDB state engine.
+pub(super) struct RocksState {
+    database: DB,
+}
+
+impl RocksState {
+    pub(super) fn open(directory: &Path, cache: &Cache) -> Result<Self, StorageError> {
+        let mut options = database_options();
+        options.set_atomic_flush(true);
+        // One memtable's worth over all families, since they are flushed together.
+        options.set_db_write_buffer_size(MEMTABLE_BYTES);
+        let families = Space::ALL.map(|space| {
+            let mut options = family_options(cache, Some(BLOOM_BITS_PER_KEY));
+            options.set_compression_type(DBCompressionType::Lz4);
+            ColumnFamilyDescriptor::new(space.name(), options)
+        });
+        let database = DB::open_cf_descriptors(&options, directory, families)
+            .map_err(|error| storage_error("open the state", &error))?;
+        Ok(Self { database })
+    }
+}
+
+impl StateEngine for RocksState {
+    fn with_view(&self, read: &mut dyn FnMut(&dyn StateRead)) {
+        let snapshot = self.database.snapshot();
+        read(&RocksView { database: &self.database, snapshot: &snapshot });
+    }
+
+    fn commit(&self, writes: &[Write]) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        for Write { space, key, value } in writes {
+            let family = family(&self.database, space.name())?;
+            match value {
+                Some(value) => batch.put_cf(family, key, value),
+                None => batch.delete_cf(family, key),
+            }
+        }
+        let mut options = WriteOptions::default();
+        options.disable_wal(true);
+        self.database
+            .write_opt(batch, &options)
+            .map_err(|error| storage_error("commit to the state", &error))
+    }
+
+    fn flush(&self) -> Result<(), StorageError> {
+        let families = Space::ALL.map(|space| family(&self.database, space.name()));
+        let families = families.into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.database
+            .flush_cfs_opt(&families, &FlushOptions::default())
+            .map_err(|error| storage_error("flush the state", &error))
+    }
+
+    fn checkpoint(&self, directory: &Path) -> Result<(), StorageError> {
+        // It flushes the memtables first, without which a database without a write-ahead log
+        // would be copied without its newest writes.
+        Checkpoint::new(&self.database)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
+            .map_err(|error| storage_error("take a checkpoint of the state", &error))?;
+        sync_tree(directory)
+    }
+}
+
+struct RocksView<'a> {
+    database: &'a DB,
+    snapshot: &'a Snapshot<'a>,
+}
+
+impl StateRead for RocksView<'_> {
+    fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        let family = family(self.database, space.name())?;
+        self.snapshot.get_cf(family, key).map_err(read_error)
+    }
+
+    fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StorageError> {
+        if scan.from >= scan.to {
+            return Ok(Vec::new());
+        }
+        let family = family(self.database, scan.space.name())?;
+        let mut options = ReadOptions::default();
+        options.set_iterate_lower_bound(scan.from.clone());
+        options.set_iterate_upper_bound(scan.to.clone());
+        let mode = match scan.direction {
+            Direction::Ascending => IteratorMode::Start,
+            Direction::Descending => IteratorMode::End,
+        };
+        let rows = self.snapshot.iterator_cf_opt(family, options, mode).take(scan.limit);
+        rows.map(|row| row.map(|(key, value)| (key.into_vec(), value.into_vec())))
+            .collect::<Result<_, _>>()
+            .map_err(read_error)
+    }
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature that map_err wants")]
+fn read_error(error: rocksdb::Error) -> StorageError {
+    storage_error("read the state", &error)
+}

@@ -1,0 +1,185 @@
+//! Snapshots on disk: checkpoints with a manifest, the newest of which is the current one.
+//!
+//! A snapshot is complete once its directory has its final name. Whoever holds a
+//! [`SnapshotHandle`] keeps the files; a replaced snapshot goes with its last handle.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use sha2::{Digest, Sha256};
+
+use super::durable_files::{
+    UNFINISHED, create_directory, failed, names, read_optional, remove_directory, rename,
+    sync_directory, write_synced,
+};
+use super::layout::{is_unfinished, snapshot_name};
+use super::locking::locked;
+use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile};
+use super::owned_directory::OwnedDirectory;
+use crate::error::StorageError;
+use crate::types::{LogId, Snapshot, SnapshotMeta};
+
+const HASH_BUFFER_BYTES: usize = 256 << 10;
+
+/// A complete snapshot. Its files stay as long as a handle lives.
+#[derive(Debug, Clone)]
+pub struct SnapshotHandle {
+    directory: Arc<OwnedDirectory>,
+    manifest: Arc<Manifest>,
+}
+
+impl SnapshotHandle {
+    pub(super) fn new(directory: OwnedDirectory, manifest: Manifest) -> Self {
+        Self { directory: Arc::new(directory), manifest: Arc::new(manifest) }
+    }
+
+    /// Its manifest.
+    #[must_use]
+    pub fn manifest(&self) -> &Manifest {
+        &self.manifest
+    }
+
+    /// What it contains.
+    #[must_use]
+    pub fn meta(&self) -> &SnapshotMeta {
+        self.manifest.meta()
+    }
+
+    /// Opens one of its files for reading.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub fn open_file(&self, file: &ManifestFile) -> Result<File, StorageError> {
+        let path = self.directory.path().join(&file.name);
+        File::open(&path).map_err(|error| failed("open the snapshot file", &path, &error))
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        self.directory.path()
+    }
+
+    pub(super) fn into_snapshot(self) -> Snapshot {
+        Snapshot { meta: self.meta().clone(), snapshot: self }
+    }
+
+    fn last(&self) -> Option<&LogId> {
+        self.meta().last_log_id.as_ref()
+    }
+}
+
+/// The directory of snapshots and the current one.
+pub(super) struct SnapshotShelf {
+    directory: PathBuf,
+    current: Mutex<Option<SnapshotHandle>>,
+    unfinished: AtomicU64,
+}
+
+impl SnapshotShelf {
+    /// Finds the newest snapshot and removes the others and all that is unfinished.
+    pub(super) fn open(directory: PathBuf) -> Result<Self, StorageError> {
+        create_directory(&directory)?;
+        let mut newest: Option<SnapshotHandle> = None;
+        for name in names(&directory)? {
+            let path = directory.join(&name);
+            if is_unfinished(&name) {
+                remove_directory(&path)?;
+                continue;
+            }
+            let found = load(path)?;
+            // ORDER: never compare by name: terms are decimal.
+            if newest.as_ref().is_some_and(|newest| newest.last() >= found.last()) {
+                found.directory.discard();
+            } else if let Some(older) = newest.replace(found) {
+                older.directory.discard();
+            }
+        }
+        let current = Mutex::new(newest);
+        Ok(Self { directory, current, unfinished: AtomicU64::new(0) })
+    }
+
+    pub(super) fn current(&self) -> Option<SnapshotHandle> {
+        locked(&self.current).clone()
+    }
+
+    /// A name for something unfinished, unique in this process; leftovers of another one are
+    /// removed at opening.
+    pub(super) fn unfinished(&self, kind: &str) -> PathBuf {
+        let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
+        self.directory.join(format!("{kind}-{number}.{UNFINISHED}"))
+    }
+
+    /// Gives a finished snapshot its final name and makes it the current one. If the current one
+    /// is not older, it stays, and the given one goes with its last handle.
+    pub(super) fn publish(&self, finished: SnapshotHandle) -> Result<SnapshotHandle, StorageError> {
+        let mut current = locked(&self.current);
+        if let Some(current) = current.as_ref()
+            && current.last() >= finished.last()
+        {
+            return Ok(current.clone());
+        }
+        let path = self.directory.join(snapshot_name(finished.last()));
+        rename(finished.path(), &path)?;
+        let directory = Arc::new(OwnedDirectory::wanted(path));
+        let published = SnapshotHandle { directory, manifest: finished.manifest };
+        if let Some(replaced) = current.replace(published.clone()) {
+            replaced.directory.discard();
+        }
+        Ok(published)
+    }
+}
+
+fn load(path: PathBuf) -> Result<SnapshotHandle, StorageError> {
+    let manifest = read_optional(&path.join(MANIFEST_NAME))?.ok_or_else(|| {
+        StorageError::corrupt("open a snapshot", format!("{} has no manifest", path.display()))
+    })?;
+    let manifest = Manifest::from_json(&manifest)?;
+    for file in manifest.files() {
+        let path = path.join(&file.name);
+        let length = std::fs::metadata(&path)
+            .map_err(|error| failed("open the snapshot file", &path, &error))?
+            .len();
+        if length != file.bytes {
+            let message = format!("{} has {length} bytes, not {}", path.display(), file.bytes);
+            return Err(StorageError::corrupt("open a snapshot", message));
+        }
+    }
+    Ok(SnapshotHandle::new(OwnedDirectory::wanted(path), manifest))
+}
+
+/// Hashes a checkpoint's files and writes the manifest beside them, durably.
+pub(super) fn seal(directory: &Path, meta: SnapshotMeta) -> Result<Manifest, StorageError> {
+    let files = names(directory)?.into_iter().map(|name| {
+        let (bytes, sha256) = hash_file(&directory.join(&name))?;
+        Ok(ManifestFile { name, bytes, sha256 })
+    });
+    let manifest = Manifest::new(meta, files.collect::<Result<_, StorageError>>()?);
+    write_manifest(directory, &manifest)?;
+    Ok(manifest)
+}
+
+/// Writes the manifest beside its files, which are durable already.
+pub(super) fn write_manifest(directory: &Path, manifest: &Manifest) -> Result<(), StorageError> {
+    write_synced(&directory.join(MANIFEST_NAME), &manifest.to_json())?;
+    sync_directory(directory)
+}
+
+fn hash_file(path: &Path) -> Result<(u64, [u8; 32]), StorageError> {
+    let hash = || -> std::io::Result<(u64, [u8; 32])> {
+        let mut file = File::open(path)?;
+        let mut hash = Sha256::new();
+        let mut buffer = vec![0; HASH_BUFFER_BYTES];
+        let mut bytes = 0;
+        loop {
+            let read = file.read(&mut buffer)?;
+            if read == 0 {
+                return Ok((bytes, hash.finalize().into()));
+            }
+            bytes += read as u64;
+            hash.update(&buffer[..read]);
+        }
+    };
+    hash().map_err(|error| failed("hash the file", path, &error))
+}
