@@ -134,7 +134,8 @@ impl Caller {
     /// Whether some role of the caller grants the permission, wherever it is bound.
     #[must_use]
     pub fn has_anywhere(&self, permission: Permission) -> bool {
-        let grants = |grant: &Grant| Role::parse(&grant.role_id).map(|role| role.grants(permission));
+        let grants =
+            |grant: &Grant| Role::parse(&grant.role_id).map(|role| role.grants(permission));
         self.rights.grants.iter().any(|grant| grants(grant) == Some(true))
     }
 

@@ -193,7 +193,8 @@ mod tests {
             assert_eq!(fixture.open(&sealed, b"contexT"), Err(CiphertextError));
             assert_eq!(fixture.open(&sealed, b""), Err(CiphertextError));
 
-            let other = Fixture { version_id: fixture.version_id.clone(), ..Fixture::new(algorithm) };
+            let other =
+                Fixture { version_id: fixture.version_id.clone(), ..Fixture::new(algorithm) };
             assert_eq!(other.open(&sealed, b"context"), Err(CiphertextError));
             // The same material under another key id: only the binding to the id refuses it.
             let renamed = Fixture { key_id: KmsKeyId::generate(&SystemRandom), ..fixture };

@@ -267,8 +267,7 @@ impl KmsConfig {
     }
 
     fn validate(&self, path: &Path) -> Result<(), ConfigError> {
-        let wrong =
-            |key, problem| Err(ConfigError::Value { path: path.to_owned(), key, problem });
+        let wrong = |key, problem| Err(ConfigError::Value { path: path.to_owned(), key, problem });
         if self.nodes.names.iter().any(|name| NodeName::parse(name).is_none()) {
             return wrong("nodes.names", "holds a name that is neither exact nor like node-*.x.y");
         }

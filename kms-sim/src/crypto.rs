@@ -179,7 +179,10 @@ pub async fn execute(
             subject: caller.subject.clone(),
             node: caller.node_name().map(str::to_owned),
             request_id: request_id.to_owned(),
-            kms_request_id: claim.as_ref().map(|(id, _)| id.as_bytes().to_vec()).unwrap_or_default(),
+            kms_request_id: claim
+                .as_ref()
+                .map(|(id, _)| id.as_bytes().to_vec())
+                .unwrap_or_default(),
         };
         let claim = claim.as_ref().map(|(_, claim)| claim.clone());
         match engine.committer().record(CryptoCommit { entry, seen, claim }).await? {
@@ -220,8 +223,7 @@ fn compute(
         CryptoInput::Decrypt(source) => {
             let key = cx.key(Permission::KmsKeysDecrypt, &source.key_id, &mut observed.key)?;
             cx.active(&key)?;
-            let (version, plaintext) =
-                cx.decrypt(&key, source, &mut observed.version_id)?;
+            let (version, plaintext) = cx.decrypt(&key, source, &mut observed.version_id)?;
             let output = CryptoOutput {
                 target: version,
                 source: None,
@@ -283,9 +285,7 @@ impl Context<'_> {
     fn active(&self, key: &KeyRecord) -> Result<(), KmsError> {
         match key.status {
             KeyStatus::Active => Ok(()),
-            KeyStatus::Inactive => {
-                Err(self.reading.reject(Rejection::KeyInactive(key.id.clone())))
-            }
+            KeyStatus::Inactive => Err(self.reading.reject(Rejection::KeyInactive(key.id.clone()))),
         }
     }
 
@@ -358,8 +358,7 @@ impl Context<'_> {
         *observed = Some(version.id.clone());
         self.active_version(&version)?;
         let material = self.engine.material(self.reading, &version)?;
-        let plaintext =
-            parsed.open(&material, &key.id, &source.context).map_err(|_| foreign())?;
+        let plaintext = parsed.open(&material, &key.id, &source.context).map_err(|_| foreign())?;
         let reference = KeyVersionRef { key_id: version.key_id, version_id: version.id };
         Ok((reference, plaintext))
     }

@@ -41,7 +41,9 @@ pub enum Rejection {
     #[error("the idempotency key was used for another request")]
     IdempotencyKeyReused,
     /// The version has done as many encryptions as one may.
-    #[error("version {1} of symmetric key {0} has reached its limit of encryptions: rotate the key")]
+    #[error(
+        "version {1} of symmetric key {0} has reached its limit of encryptions: rotate the key"
+    )]
     VersionExhausted(KmsKeyId, KmsKeyVersionId),
     /// The cloud has as many keys as it may.
     #[error("the quota of symmetric keys per cloud is reached")]

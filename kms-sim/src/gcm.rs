@@ -69,7 +69,10 @@ where
     cipher.encrypt(&(*parameters.nonce).into(), payload).map_err(|_| DoesNotOpen)
 }
 
-fn open_with<C>(parameters: Parameters<'_>, ciphertext: &[u8]) -> Result<SensitiveBytes, DoesNotOpen>
+fn open_with<C>(
+    parameters: Parameters<'_>,
+    ciphertext: &[u8],
+) -> Result<SensitiveBytes, DoesNotOpen>
 where
     C: KeyInit + Aead<NonceSize = U12>,
 {

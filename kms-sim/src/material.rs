@@ -112,7 +112,12 @@ pub fn wrap(
         },
         material.expose(),
     );
-    WrappedMaterial { root_key_id: root.id(), salt, commitment: commitment(root, &salt), ciphertext }
+    WrappedMaterial {
+        root_key_id: root.id(),
+        salt,
+        commitment: commitment(root, &salt),
+        ciphertext,
+    }
 }
 
 /// Opens a wrap.

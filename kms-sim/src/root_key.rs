@@ -97,7 +97,8 @@ impl RootKey {
         }
         let mut content = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
         file.take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(failed)?;
-        parse(&content).ok_or_else(|| RootKeyError::Malformed { origin: path.display().to_string() })
+        parse(&content)
+            .ok_or_else(|| RootKeyError::Malformed { origin: path.display().to_string() })
     }
 
     /// Reads the value of [`ROOT_KEY_VARIABLE`].

@@ -7,10 +7,11 @@
 use std::sync::Arc;
 
 use lockbox_core::{LogTime, OperationId, RequestId, ResourcePath, VersionId};
-use lockbox_platform::audit::{
-    AuditDetails, AuditFailure, AuditRecord, Authentication, Authorization, EventStatus,
-    RequestMetadata, RequestParameters, ResourceMetadata, ResponseSummary, TokenInfo,
+use lockbox_platform::audit::record::{
+    AuditFailure, Authentication, Authorization, EventStatus, RequestMetadata, RequestParameters,
+    ResourceMetadata, ResponseSummary, TokenInfo,
 };
+use lockbox_platform::audit::{AuditDetails, AuditRecord};
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_proto::validate::Validate;
@@ -18,9 +19,7 @@ use lockbox_raft::apply::{Refusal, authenticate};
 use lockbox_raft::domain::command::{Command, Envelope, IdempotencyClaim};
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::domain::outcome::Outcome as Applied;
-use lockbox_raft::replica::{
-    NotProposedReason, ProposalOutcome, ProposeError, ReadError, Reading,
-};
+use lockbox_raft::replica::{NotProposedReason, ProposalOutcome, ProposeError, ReadError, Reading};
 use lockbox_raft::state::StateRead;
 use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
 use tonic::{Response, Status};
@@ -108,6 +107,19 @@ impl<'a> Call<'a> {
         self.settle(reading)
     }
 
+    /// Reads linearizably for a caller who has no token yet.
+    ///
+    /// # Errors
+    /// As [`Call::read`].
+    pub async fn look<R>(
+        &mut self,
+        read: impl FnOnce(&dyn StateRead) -> Result<R, Refusal>,
+    ) -> Result<R, ApiError> {
+        let deadline = self.context.deadline;
+        let reading = self.app.replica.read(deadline, |view| read(view)).await.map_err(unread)?;
+        self.settle(reading)
+    }
+
     /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
     ///
     /// What comes back only has to be plausible, for `apply` decides again; but a refusal is an
@@ -121,8 +133,11 @@ impl<'a> Call<'a> {
         read: impl Fn(&dyn StateRead) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
         let now = self.app.replica.log_now();
-        let glance =
-            self.app.replica.read_stale(|view| judge(view, caller, now, &read)).map_err(unread)?;
+        let glance = self
+            .app
+            .replica
+            .read_stale(|view| judge(view, caller, now, &read))
+            .map_err(|error| ApiError::internal(error.to_string()))?;
         match glance.value {
             Ok(value) => Ok(value),
             Err(Refusal::Rejected(_)) => self.read(caller, read).await,

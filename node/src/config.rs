@@ -289,8 +289,7 @@ impl Config {
         text: &str,
         environment: &[(String, String)],
     ) -> Result<Self, ConfigError> {
-        let parse_error =
-            |message: String| ConfigError::Parse { path: path.to_owned(), message };
+        let parse_error = |message: String| ConfigError::Parse { path: path.to_owned(), message };
         let overridden = environment.iter().any(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
         let config: Self = if overridden {
             let mut table: toml::Table =
@@ -310,9 +309,7 @@ impl Config {
     }
 
     fn validate(&self, path: &Path) -> Result<(), ConfigError> {
-        let wrong = |key, problem| {
-            Err(ConfigError::Value { path: path.to_owned(), key, problem })
-        };
+        let wrong = |key, problem| Err(ConfigError::Value { path: path.to_owned(), key, problem });
         if self.node_id == 0 {
             return wrong("node_id", "must be a positive number");
         }
@@ -410,8 +407,7 @@ mod tests {
 
     #[test]
     fn the_environment_overrides_nested_keys() {
-        let overrides =
-            [("LOCKBOX_CONFIG_NODE_ID", "3"), ("LOCKBOX_CONFIG_LIMITS__ENTRIES", "7")];
+        let overrides = [("LOCKBOX_CONFIG_NODE_ID", "3"), ("LOCKBOX_CONFIG_LIMITS__ENTRIES", "7")];
         let config = load(FILE, &overrides).unwrap();
         assert_eq!((config.node_id, config.limits.entries), (3, 7));
         let bad = [("LOCKBOX_CONFIG_NODE_ID__X", "3")];

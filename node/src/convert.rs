@@ -2,7 +2,7 @@
 //!
 //! Nothing here decides anything; a field's meaning is in the domain, its number in the protos.
 
-use lockbox_core::LogTime;
+use lockbox_core::{LogTime, SecretId};
 use lockbox_proto::yandex::cloud::access;
 use lockbox_proto::yandex::cloud::iam::v1 as iam;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
@@ -24,10 +24,7 @@ const TYPE_PREFIX: &str = "type.googleapis.com/";
 /// Packs a message under its exact type.
 #[must_use]
 pub fn pack<M: Message + Name>(message: &M) -> Any {
-    Any {
-        type_url: format!("{TYPE_PREFIX}{}", M::full_name()),
-        value: message.encode_to_vec(),
-    }
+    Any { type_url: format!("{TYPE_PREFIX}{}", M::full_name()), value: message.encode_to_vec() }
 }
 
 /// A point on the log's clock as a timestamp.
@@ -181,12 +178,12 @@ pub fn operation(record: &OperationRecord) -> Operation {
 }
 
 fn metadata(metadata: &OperationMetadata) -> Option<Any> {
-    let text = ToString::to_string;
+    let text = SecretId::to_string;
     Some(match metadata {
         OperationMetadata::CreateSecret { secret_id, version_id } => {
             pack(&wire::CreateSecretMetadata {
                 secret_id: text(secret_id),
-                version_id: version_id.as_ref().map(text).unwrap_or_default(),
+                version_id: version_id.as_ref().map(ToString::to_string).unwrap_or_default(),
             })
         }
         OperationMetadata::UpdateSecret { secret_id } => {
@@ -228,10 +225,9 @@ fn metadata(metadata: &OperationMetadata) -> Option<Any> {
 
 fn response(result: &OperationResult) -> Any {
     match result {
-        OperationResult::Empty => Any {
-            type_url: format!("{TYPE_PREFIX}google.protobuf.Empty"),
-            value: Vec::new(),
-        },
+        OperationResult::Empty => {
+            Any { type_url: format!("{TYPE_PREFIX}google.protobuf.Empty"), value: Vec::new() }
+        }
         OperationResult::Secret(snapshot) => pack(&secret(snapshot)),
         OperationResult::Version(record) => pack(&version(record)),
         OperationResult::ServiceAccount(record) => pack(&service_account(record)),
@@ -241,7 +237,7 @@ fn response(result: &OperationResult) -> Any {
 
 #[cfg(test)]
 mod tests {
-    use lockbox_core::{OperationId, ResourceKind, ResourceRef, SecretId, Subject, VersionId};
+    use lockbox_core::{OperationId, ResourceKind, ResourceRef, Subject, VersionId};
 
     use super::*;
 

@@ -1,9 +1,13 @@
 //! From the domain to audit details (`contract §6.3`): ids, names, keys and states; never a value.
 
+use std::collections::BTreeMap;
+
+use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::{
-    AddVersionDetails, DeltaType, EntryDelta, PayloadDetails, SecretDetails,
+    AddVersionDetails, DeltaType, EntryDelta, PayloadDetails, RequestDetails, SecretDetails,
     SetCurrentVersionDetails, VersionDetails,
 };
+use lockbox_platform::audit::record::EventSource;
 use lockbox_raft::domain::operation::SecretSnapshot;
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
 use lockbox_raft::domain::version::{VersionRecord, VersionStatus};
@@ -120,4 +124,11 @@ pub fn payload(secret: &SecretRecord, version: &VersionRecord) -> PayloadDetails
         secret_version_status: Some(version_status(version.status)),
         secret_version_payload_entry_keys: version.entry_keys.clone(),
     }
+}
+
+/// A call about an operation.
+#[must_use]
+pub fn operation_event(event_name: &'static str, operation_id: &str) -> AuditDetails {
+    let ids = BTreeMap::from([("operation_id", operation_id.to_owned())]);
+    AuditDetails::Request(RequestDetails { source: EventSource::Operation, event_name, ids })
 }

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, FieldViolation, Outcome, Precondition};
+use lockbox_platform::status::{
+    ApiError, ErrorKind, Exhausted, FieldViolation, Outcome, Precondition,
+};
 use lockbox_raft::domain::outcome::{Precondition as StatePrecondition, Rejection};
 
 use crate::merge::MergeError;
@@ -57,9 +59,12 @@ pub fn rejected(rejection: &Rejection, at: DecidedAt) -> ApiError {
             };
             ErrorKind::Aborted { precondition: Some(precondition), retry_after: None }
         }
-        Rejection::QuotaExceeded { quota, limit } => ErrorKind::ResourceExhausted(
-            Exhausted::Quota { subject: quota.clone(), description: format!("limit is {limit}") },
-        ),
+        Rejection::QuotaExceeded { quota, limit } => {
+            ErrorKind::ResourceExhausted(Exhausted::Quota {
+                subject: quota.clone(),
+                description: format!("limit is {limit}"),
+            })
+        }
         Rejection::IdempotencyConflict => ErrorKind::InvalidArgument(vec![FieldViolation {
             field: "idempotency-key".to_owned(),
             description: "was used for another request".to_owned(),

@@ -108,9 +108,7 @@ fn encode_entries(entries: &[PayloadEntry], encoder: &mut Encoder<&mut Vec<u8>>)
     Ok(())
 }
 
-fn decode_entries(
-    decoder: &mut Decoder<'_>,
-) -> Result<Vec<PayloadEntry>, minicbor::decode::Error> {
+fn decode_entries(decoder: &mut Decoder<'_>) -> Result<Vec<PayloadEntry>, minicbor::decode::Error> {
     let malformed = || minicbor::decode::Error::message("payload does not decode");
     let count = decoder.array()?.ok_or_else(malformed)?;
     let mut entries = Vec::new();
@@ -149,7 +147,9 @@ mod tests {
         let decoded = Payload::decode(&Payload { entries }.encode()).unwrap();
         assert_eq!(decoded.keys(), ["b", "a", "long"]);
         assert!(matches!(&decoded.entries[0].value, EntryValue::Text(t) if t.expose() == "two"));
-        assert!(matches!(&decoded.entries[1].value, EntryValue::Binary(b) if *b.expose() == [0, 0xff]));
+        assert!(
+            matches!(&decoded.entries[1].value, EntryValue::Binary(b) if *b.expose() == [0, 0xff])
+        );
         assert_eq!(decoded.value_bytes(), 3 + 2 + 65_000);
     }
 

@@ -75,8 +75,12 @@ impl SealPlace<'_> {
     #[must_use]
     pub fn associated_data(&self) -> Vec<u8> {
         let mut data = vec![SEAL_FORMAT];
-        let parts =
-            [self.cloud.as_str(), self.folder.as_str(), self.secret.as_str(), self.version.as_str()];
+        let parts = [
+            self.cloud.as_str(),
+            self.folder.as_str(),
+            self.secret.as_str(),
+            self.version.as_str(),
+        ];
         for part in parts {
             push_part(&mut data, part);
         }
@@ -125,8 +129,7 @@ pub fn seal(
     let mut nonce = [0; 12];
     random.fill(&mut nonce);
     let message_key = derive(data_key, None, &[INFO_MESSAGE]);
-    let ciphertext =
-        encrypt(&message_key, &nonce, plaintext.expose(), &place.associated_data());
+    let ciphertext = encrypt(&message_key, &nonce, plaintext.expose(), &place.associated_data());
     let commitment = *derive(data_key, None, &[INFO_COMMITMENT]).expose();
     SealedMessage { commitment, nonce, ciphertext }
 }
@@ -180,8 +183,7 @@ pub fn unwrap(
 
 fn derive(key: &SymmetricKey, salt: Option<&[u8]>, info: &[&[u8]]) -> SymmetricKey {
     let mut output = SymmetricKey([0; KEY_BYTES]);
-    let expanded =
-        Hkdf::<Sha256>::new(salt, key.expose()).expand_multi_info(info, &mut output.0);
+    let expanded = Hkdf::<Sha256>::new(salt, key.expose()).expand_multi_info(info, &mut output.0);
     // INVARIANT: HKDF-SHA256 gives up to 8160 bytes (RFC 5869 §2.3); 32 always fit.
     assert!(expanded.is_ok(), "HKDF output is too long");
     output

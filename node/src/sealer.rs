@@ -118,8 +118,7 @@ impl Sealer {
             .ok_or_else(|| ApiError::internal("the keyring has no active key"))?;
         let data_key = SymmetricKey::generate(self.random.as_ref());
         let data = place.wrap_data(&keyring_name(keyring_key_id));
-        let (salt, ciphertext) =
-            seal::wrap(keyring_key, &data_key, &data, self.random.as_ref());
+        let (salt, ciphertext) = seal::wrap(keyring_key, &data_key, &data, self.random.as_ref());
         Ok((data_key, WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext }))
     }
 

@@ -9,6 +9,8 @@ use std::collections::BTreeSet;
 use jsonwebtoken::{Algorithm, DecodingKey, TokenData, Validation};
 use serde::Deserialize;
 
+use crate::status::ApiError;
+
 /// The audience of most SDKs, whatever endpoint they use (`contract §0.2`).
 pub const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// The longest JWT (`contract §1.10`), in bytes.
@@ -48,6 +50,23 @@ pub enum JwtError {
     /// It is meant for somebody else.
     #[error("the JWT's audience is not accepted here")]
     Audience,
+}
+
+impl From<JwtError> for ApiError {
+    /// `contract §5.2`: a JWT that is refused is UNAUTHENTICATED.
+    fn from(error: JwtError) -> Self {
+        match error {
+            JwtError::TooLong
+            | JwtError::Malformed
+            | JwtError::Algorithm
+            | JwtError::BadSignature
+            | JwtError::Lifetime
+            | JwtError::Expired
+            | JwtError::NotYetValid
+            | JwtError::Audience => Self::unauthenticated(error.to_string()),
+            JwtError::BadKey => Self::internal(error.to_string()),
+        }
+    }
 }
 
 /// What a JWT claims.

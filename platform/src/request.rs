@@ -93,9 +93,9 @@ impl RequestContext {
             client_request_id,
             client_trace_id: text(headers, headers::CLIENT_TRACE_ID),
             authorization,
-            idempotency_key: text(headers, headers::IDEMPOTENCY_KEY),
-            if_version: text(headers, headers::IF_VERSION),
-            consistency: text(headers, headers::CONSISTENCY),
+            idempotency_key: whole(headers, headers::IDEMPOTENCY_KEY),
+            if_version: whole(headers, headers::IF_VERSION),
+            consistency: whole(headers, headers::CONSISTENCY),
             user_agent: text(headers, headers::USER_AGENT).unwrap_or_default(),
             remote: connection.map(|connection| connection.remote_addr),
             peer_identity: connection.and_then(|connection| connection.peer_identity.clone()),
@@ -109,10 +109,9 @@ impl RequestContext {
     ///
     /// # Errors
     /// `INTERNAL` when the layer is not there: a bug in how the services are put together.
-    pub fn of<T>(request: &tonic::Request<T>) -> Result<Arc<Self>, Box<tonic::Status>> {
-        request.extensions().get::<Arc<Self>>().cloned().ok_or_else(|| {
-            Box::new(ApiError::internal("the request has no context").into_status(""))
-        })
+    pub fn of<T>(request: &tonic::Request<T>) -> Result<Arc<Self>, tonic::Status> {
+        let context = request.extensions().get::<Arc<Self>>().cloned();
+        context.ok_or_else(|| ApiError::internal("the request has no context").into_status(""))
     }
 
     /// The bearer token.
@@ -142,7 +141,13 @@ impl RequestContext {
     }
 }
 
-/// A header as text, if it is there and not too long to keep.
+/// A header that decides what the call does: kept whole, however wrong, for its service to judge.
+fn whole(headers: &HeaderMap, name: &str) -> Option<String> {
+    let value = headers.get(name)?;
+    Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+/// A header for logs and audit, if it is there and not too long to keep.
 fn text(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?.to_str().ok()?;
     let fits = !value.is_empty() && value.len() <= KEPT_BYTES_MAX;
@@ -196,9 +201,9 @@ mod tests {
     const UUID: &str = "0b0c1f9e-6a4f-4a57-8a3c-9d8e7f6a5b4c";
 
     fn context(headers: &[(&'static str, &'static str)]) -> RequestContext {
-        let pairs = headers
-            .iter()
-            .map(|(name, value)| ((*name).parse().expect("a name"), HeaderValue::from_static(value)));
+        let pairs = headers.iter().map(|(name, value)| {
+            ((*name).parse().expect("a name"), HeaderValue::from_static(value))
+        });
         let mut headers: HeaderMap = pairs.collect();
         let context = RequestContext::take("/a.B/C", &mut headers, None, &SystemRandom);
         assert!(!headers.contains_key("authorization"));
@@ -215,7 +220,10 @@ mod tests {
         for wrong in ["Basic dXNlcg==", "Bearer", "Bearer ", "Bearer a b", "t1.a.b"] {
             let refused = context(&[("authorization", wrong)]);
             assert!(matches!(refused.authorization, Authorization::Malformed), "{wrong}");
-            assert_eq!(refused.bearer().err().map(|e| e.code()), Some(tonic::Code::Unauthenticated));
+            assert_eq!(
+                refused.bearer().err().map(|e| e.code()),
+                Some(tonic::Code::Unauthenticated)
+            );
         }
         assert!(matches!(context(&[]).authorization, Authorization::Missing));
     }

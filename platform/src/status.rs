@@ -218,9 +218,12 @@ pub enum Outcome {
     Unknown,
 }
 
-/// The error that a handler answers with.
+/// The error that a handler answers with. One pointer, for it is in every result.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ApiError {
+pub struct ApiError(Box<Content>);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Content {
     kind: ErrorKind,
     message: String,
     outcome: Outcome,
@@ -229,7 +232,7 @@ pub struct ApiError {
 
 impl fmt::Display for ApiError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
+        f.write_str(&self.0.message)
     }
 }
 
@@ -239,7 +242,8 @@ impl ApiError {
     /// An error of this kind. The message is lower case without a full stop and holds no value.
     #[must_use]
     pub fn new(kind: ErrorKind, message: impl Into<String>, outcome: Outcome) -> Self {
-        Self { kind, message: message.into(), outcome, extra_headers: Vec::new() }
+        let message = message.into();
+        Self(Box::new(Content { kind, message, outcome, extra_headers: Vec::new() }))
     }
 
     /// A request with wrong fields; nothing proposed.
@@ -288,61 +292,61 @@ impl ApiError {
     /// This error with another outcome.
     #[must_use]
     pub fn with_outcome(mut self, outcome: Outcome) -> Self {
-        self.outcome = outcome;
+        self.0.outcome = outcome;
         self
     }
 
     /// This error with one more header, for example the leader or the KMS's index.
     #[must_use]
     pub fn with_header(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.extra_headers.push((name, value.into()));
+        self.0.extra_headers.push((name, value.into()));
         self
     }
 
     /// What kind of failure it is.
     #[must_use]
-    pub const fn kind(&self) -> &ErrorKind {
-        &self.kind
+    pub fn kind(&self) -> &ErrorKind {
+        &self.0.kind
     }
 
     /// The message.
     #[must_use]
     pub fn message(&self) -> &str {
-        &self.message
+        &self.0.message
     }
 
     /// What the caller may conclude.
     #[must_use]
-    pub const fn outcome(&self) -> Outcome {
-        self.outcome
+    pub fn outcome(&self) -> Outcome {
+        self.0.outcome
     }
 
     /// The gRPC code.
     #[must_use]
-    pub const fn code(&self) -> Code {
-        self.kind.code()
+    pub fn code(&self) -> Code {
+        self.0.kind.code()
     }
 
     /// The status that goes on the wire, with details and headers.
     #[must_use]
     pub fn into_status(self, request_id: &str) -> Status {
         let code = self.code();
-        let mut details = self.kind.details();
+        let mut details = self.0.kind.details();
         details.push(any::pack(&rpc::RequestInfo {
             request_id: request_id.to_owned(),
             serving_data: String::new(),
         }));
         let status =
-            rpc::Status { code: i32::from(code), message: self.message.clone(), details };
+            rpc::Status { code: i32::from(code), message: self.0.message.clone(), details };
         let encoded = Bytes::from(status.encode_to_vec());
         let metadata = self.metadata(request_id);
-        Status::with_details_and_metadata(code, self.message, encoded, metadata)
+        Status::with_details_and_metadata(code, self.0.message, encoded, metadata)
     }
 
     fn metadata(&self, request_id: &str) -> MetadataMap {
         let mut metadata = MetadataMap::new();
         insert(&mut metadata, headers::REQUEST_ID, request_id);
-        match self.outcome {
+        match self.0.outcome {
             Outcome::NotProposed => {
                 insert(&mut metadata, headers::OUTCOME, headers::OUTCOME_NOT_PROPOSED);
             }
@@ -352,7 +356,7 @@ impl ApiError {
             }
             Outcome::Unknown => {}
         }
-        for (name, value) in &self.extra_headers {
+        for (name, value) in &self.0.extra_headers {
             insert(&mut metadata, name, value);
         }
         metadata

@@ -20,6 +20,8 @@ use lru::LruCache;
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
+use crate::status::ApiError;
+
 /// The longest token (`contract §9`), in bytes.
 pub const TOKEN_BYTES_MAX: usize = 4096;
 /// The first part of every token: the format's version.
@@ -53,6 +55,20 @@ pub enum TokenError {
     /// The seed is not a signing key.
     #[error("the token-signing key cannot be used")]
     BadKey,
+}
+
+impl From<TokenError> for ApiError {
+    /// `contract §5.2`: whatever is wrong with a token, the call is not authenticated.
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::TooLong
+            | TokenError::Malformed
+            | TokenError::UnknownKey
+            | TokenError::BadSignature
+            | TokenError::OtherCluster => Self::unauthenticated(error.to_string()),
+            TokenError::BadKey => Self::internal(error.to_string()),
+        }
+    }
 }
 
 /// What a token says.

@@ -1,7 +1,7 @@
 //! The grammar of bounds in validation options.
 //!
-//! Owns the reading of `<=n`, `<n`, `>=n`, `>n`, `n`, `a-b` and of timestamp ranges. Anything else is
-//! an error, so that a misspelt option cannot silently allow everything.
+//! Owns the reading of `<=n`, `<n`, `>=n`, `>n`, `n`, `a-b` and of timestamp ranges. Anything else
+//! is an error, so that a misspelt option cannot silently allow everything.
 
 /// Days from 0000-03-01 to 1970-01-01 in the proleptic Gregorian calendar.
 const DAYS_TO_UNIX_EPOCH: i64 = 719_468;

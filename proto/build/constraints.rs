@@ -114,7 +114,9 @@ impl Constraints {
             ("bytes", self.bytes.is_some()),
         ];
         match leftovers.iter().find(|(_, left)| *left) {
-            Some((option, _)) => Err(format!("option {option} does not apply to this kind of field")),
+            Some((option, _)) => {
+                Err(format!("option {option} does not apply to this kind of field"))
+            }
             None => Ok(()),
         }
     }

@@ -33,8 +33,7 @@ const SHARED_BYTES: [&str; 4] = [
 ];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed={PROTO_ROOT}");
-    println!("cargo::rerun-if-changed=build");
+    announce_inputs();
     let out_dir = PathBuf::from(std::env::var("OUT_DIR")?);
 
     let mut files = Vec::new();
@@ -62,6 +61,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+#[expect(clippy::print_stdout, reason = "build scripts speak to cargo on standard output")]
+fn announce_inputs() {
+    println!("cargo::rerun-if-changed={PROTO_ROOT}");
+    println!("cargo::rerun-if-changed=build");
+}
+
 /// Finds the definitions below `dir`, with paths relative to [`PROTO_ROOT`].
 fn collect_proto_files(dir: &Path, files: &mut Vec<PathBuf>) -> Result<(), Box<dyn Error>> {
     for entry in fs::read_dir(dir)? {
@@ -82,9 +87,9 @@ fn generate_types(
 ) -> Result<(), Box<dyn Error>> {
     // Packages that only declare options have no use at run time. The well-known types are mapped
     // to `prost_types`, but the generator must see them.
-    descriptor_set.file.retain(|file| {
-        schema::is_generated(file.package()) || file.package() == "google.protobuf"
-    });
+    descriptor_set
+        .file
+        .retain(|file| schema::is_generated(file.package()) || file.package() == "google.protobuf");
 
     let mut config = tonic_prost_build::Config::new();
     config.enable_type_names();

@@ -5,7 +5,6 @@
 //! such a message, prints its name and nothing else. Nobody has to remember a list.
 
 use std::collections::BTreeSet;
-use std::fmt::Write;
 
 use prost_reflect::{Kind, MessageDescriptor, Value};
 
@@ -18,9 +17,9 @@ pub(crate) fn redacted_messages(schema: &Schema) -> Result<Vec<MessageDescriptor
     let sensitive = schema.option(SENSITIVE)?;
     let mut reached = BTreeSet::new();
     for message in schema.messages() {
-        let marked = message.fields().any(|field| {
-            option_value(&field.options(), &sensitive) == Some(Value::Bool(true))
-        });
+        let marked = message
+            .fields()
+            .any(|field| option_value(&field.options(), &sensitive) == Some(Value::Bool(true)));
         if marked {
             reached.insert(message.full_name().to_owned());
         }
@@ -41,7 +40,9 @@ pub(crate) fn redacted_messages(schema: &Schema) -> Result<Vec<MessageDescriptor
         schema.messages().filter(|message| reached.contains(message.full_name())).collect();
     match redacted.iter().find(|message| message.child_enums().next().is_some()) {
         // The type generator would drop `Debug` of the enum as well, and it needs one.
-        Some(message) => Err(format!("move the enum out of {}, it is redacted", message.full_name())),
+        Some(message) => {
+            Err(format!("move the enum out of {}, it is redacted", message.full_name()))
+        }
         None => Ok(redacted),
     }
 }
@@ -61,12 +62,10 @@ pub(crate) fn debug_impls(redacted: &[MessageDescriptor]) -> String {
 }
 
 fn push_impl(code: &mut String, path: &str, name: &str) {
-    // Writing to a String cannot fail.
-    let _ = writeln!(
-        code,
+    *code += &format!(
         "impl ::core::fmt::Debug for {path} {{\n    \
              fn fmt(&self, f: &mut ::core::fmt::Formatter<'_>) -> ::core::fmt::Result {{\n        \
-                 f.write_str(\"{name} {{ [redacted] }}\")\n    }}\n}}"
+                 f.write_str(\"{name} {{ [redacted] }}\")\n    }}\n}}\n"
     );
 }
 

@@ -67,12 +67,17 @@ impl Schema {
 
     /// Looks up a custom option by its full name.
     pub(crate) fn option(&self, name: &str) -> Result<ExtensionDescriptor, String> {
-        self.pool.get_extension_by_name(name).ok_or_else(|| format!("option {name} is not declared"))
+        self.pool
+            .get_extension_by_name(name)
+            .ok_or_else(|| format!("option {name} is not declared"))
     }
 }
 
 /// Reads an option if it was set explicitly.
-pub(crate) fn option_value(options: &DynamicMessage, option: &ExtensionDescriptor) -> Option<Value> {
+pub(crate) fn option_value(
+    options: &DynamicMessage,
+    option: &ExtensionDescriptor,
+) -> Option<Value> {
     options.has_extension(option).then(|| options.get_extension(option).into_owned())
 }
 

@@ -22,7 +22,8 @@ pub(crate) fn implementations(schema: &Schema) -> Result<String, String> {
         let (at, found) = if body.is_empty() { ("_", "_") } else { ("at", "found") };
         code += &format!(
             "impl Validate for {} {{\n    \
-                 fn check(&self, {at}: &FieldPath<'_>, {found}: &mut Violations) {{\n{body}    }}\n}}\n",
+                 fn check(&self, {at}: &FieldPath<'_>, {found}: &mut Violations) {{\n\
+                 {body}    }}\n}}\n",
             rust_type(&message)
         );
     }
@@ -47,7 +48,8 @@ impl Generator {
         let mut body = String::new();
         let plain = message.fields().filter(|field| field.containing_oneof().is_none());
         for field in plain {
-            let checks = self.field(&field).map_err(|why| format!("{}: {why}", field.full_name()))?;
+            let checks =
+                self.field(&field).map_err(|why| format!("{}: {why}", field.full_name()))?;
             if !checks.is_empty() {
                 let (name, value) = (field.name(), rust_field(&field));
                 body += &format!("{{ let at = &at.field({name:?}); let value = &self.{value};\n");
@@ -99,7 +101,8 @@ impl Generator {
             let value = if value_check.is_empty() { "_" } else { "value" };
             checks += &format!(
                 "for (key, {value}) in value {{\n\
-                 if found.is_full() {{ break; }}\nlet at = &at.key(key);\n{key_check}{value_check}}}\n"
+                 if found.is_full() {{ break; }}\nlet at = &at.key(key);\n\
+                 {key_check}{value_check}}}\n"
             );
         }
         Ok(checks)
@@ -108,7 +111,8 @@ impl Generator {
     fn list(&mut self, field: &FieldDescriptor, asked: &mut Constraints) -> Result<String, String> {
         let mut checks = size_checks(asked);
         if std::mem::take(&mut asked.unique) {
-            checks += "if value.iter().collect::<std::collections::BTreeSet<_>>().len() != value.len() {\n\
+            checks += "let distinct = value.iter().collect::<std::collections::BTreeSet<_>>();\n\
+                       if distinct.len() != value.len() {\n\
                        found.push(at, \"elements must differ from each other\");\n}\n";
         }
         let element = self.value(&field.kind(), asked)?;
@@ -131,7 +135,8 @@ impl Generator {
             // A mask without paths names nothing, which is what a missing one does.
             checks += match inner.full_name() {
                 "google.protobuf.FieldMask" => {
-                    "check_present(value.as_ref().is_some_and(|mask| !mask.paths.is_empty()), at, found);\n"
+                    "let has_paths = value.as_ref().is_some_and(|mask| !mask.paths.is_empty());\n\
+                     check_present(has_paths, at, found);\n"
                 }
                 _ => "check_present(value.is_some(), at, found);\n",
             };
@@ -247,7 +252,8 @@ impl Generator {
             None => "None".to_owned(),
         };
         Ok(format!(
-            "TextRule {{ noun: {noun:?}, required: {required}, length: {}, bytes: {}, pattern: {pattern} }}",
+            "TextRule {{ noun: {noun:?}, required: {required}, length: {}, bytes: {}, \
+             pattern: {pattern} }}",
             option_code(length),
             option_code(bytes)
         ))
@@ -261,7 +267,9 @@ fn message_checks(inner: &MessageDescriptor, asked: &mut Constraints) -> Result<
             let range = match asked.value.take() {
                 Some(text) => {
                     let [first, last] = parse_timestamp_range(&text)?;
-                    format!("Some(({first:?}, {last:?}, {text:?}))")
+                    format!(
+                        "Some(Moments {{ first: {first:?}, last: {last:?}, written: {text:?} }})"
+                    )
                 }
                 None => "None".to_owned(),
             };

@@ -17,7 +17,7 @@ mod generated {
     use regex::Regex;
 
     use super::rules::{
-        Bounds, BytesRule, EnumRule, NumberRule, TextRule, TimestampRule, check_duration,
+        Bounds, BytesRule, EnumRule, Moments, NumberRule, TextRule, TimestampRule, check_duration,
         check_present, check_size,
     };
     use super::{FieldPath, Validate, Violations};

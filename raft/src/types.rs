@@ -45,8 +45,7 @@ impl fmt::Display for Member {
 type Runtime = openraft_rt_tokio::TokioRuntime;
 /// Election jitter comes from the seed; enter it with `scope(seed, future)`.
 #[cfg(feature = "sim")]
-type Runtime =
-    openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
+type Runtime = openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
 
 openraft::declare_raft_types!(
     /// The types that consensus is instantiated with. One leader for each term

@@ -130,8 +130,7 @@ impl<'a> Staged<'a> {
         {
             self.remember(&entry.kms_request_id, &claim, sequence, time);
         }
-        let record =
-            LedgerRecord { sequence, time, entry, billable, units: UNITS_PER_OPERATION };
+        let record = LedgerRecord { sequence, time, entry, billable, units: UNITS_PER_OPERATION };
         self.count(&record)?;
         let (bytes, chain) = record::encode(&record, &self.head.chain);
         self.writes.push(Write::put(Table::Ledger, tables::ledger(sequence).to_vec(), bytes));
@@ -272,9 +271,8 @@ mod tests {
         db.commit(&[Write::put(Table::Usage, b"v".to_vec(), used)]).unwrap();
         let (view, revisions) = (db.view(), revisions());
         let mut staged = Staged::new(&view, &revisions, Head::default());
-        let mut stage = |operation, id| {
-            staged.stage(commit(operation, id, id), LogTime::default()).unwrap()
-        };
+        let mut stage =
+            |operation, id| staged.stage(commit(operation, id, id), LogTime::default()).unwrap();
         assert!(stage(CryptoOperation::Encrypt, 1).is_ok());
         let refused = Err(CryptoRefusal::VersionExhausted);
         assert_eq!(stage(CryptoOperation::GenerateDataKey, 2), refused);

@@ -137,12 +137,8 @@ pub async fn rotate(
     observed: &mut Option<KeyRecord>,
 ) -> Result<Answer<Box<OperationRecord>>, KmsError> {
     for _ in 0..TRIES_MAX {
-        let key = engine.reading()?.permitted_key(
-            caller,
-            Permission::KmsKeysUpdate,
-            key_id,
-            observed,
-        )?;
+        let key =
+            engine.reading()?.permitted_key(caller, Permission::KmsKeysUpdate, key_id, observed)?;
         let version = engine.new_version(key_id, key.default_algorithm);
         let command = Command::Rotate(RotateKey { key_id: key_id.clone(), version });
         match mutate(engine, caller, command, idempotency.as_ref()).await? {

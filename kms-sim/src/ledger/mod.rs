@@ -1,8 +1,8 @@
 //! The ledger: one record per crypto call, counters derived from it, and the bill.
 
 pub mod counters;
-pub mod record;
 pub mod prices;
 pub mod print;
+pub mod record;
 pub mod report;
 pub mod verify;

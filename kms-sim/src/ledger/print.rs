@@ -86,9 +86,8 @@ fn print_table(report: &Report, output: &mut dyn Write) -> io::Result<()> {
     let mut rows = vec![["meter", "unit", "quantity", "amount"].map(str::to_owned)];
     for reading in &report.meters {
         let currency = report.currency.as_deref().unwrap_or_default();
-        let amount = reading.amount_micros.map(|micros| {
-            format!("{} {currency}", format_micros(micros))
-        });
+        let amount =
+            reading.amount_micros.map(|micros| format!("{} {currency}", format_micros(micros)));
         rows.push([
             reading.meter.sku().to_owned(),
             reading.meter.unit().to_owned(),

@@ -39,7 +39,8 @@ pub enum CryptoOperation {
 
 impl CryptoOperation {
     /// Every operation.
-    pub const ALL: [Self; 4] = [Self::Encrypt, Self::Decrypt, Self::ReEncrypt, Self::GenerateDataKey];
+    pub const ALL: [Self; 4] =
+        [Self::Encrypt, Self::Decrypt, Self::ReEncrypt, Self::GenerateDataKey];
 
     /// The name in reports, metrics and audit records.
     #[must_use]

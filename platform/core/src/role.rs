@@ -82,8 +82,7 @@ const KMS_USER: &[P] = &[P::KmsKeysGet, P::KmsKeysList, P::KmsKeysUse];
 const KMS_ENCRYPTER: &[P] = &[P::KmsKeysGet, P::KmsKeysEncrypt];
 const KMS_DECRYPTER: &[P] = &[P::KmsKeysGet, P::KmsKeysDecrypt];
 const KMS_EDITOR: &[P] = &[P::KmsKeysCreate, P::KmsKeysUpdate];
-const KMS_ADMIN: &[P] =
-    &[P::KmsKeysSetStatus, P::KmsKeysAdminister, P::KmsKeysSetAccessBindings];
+const KMS_ADMIN: &[P] = &[P::KmsKeysSetStatus, P::KmsKeysAdminister, P::KmsKeysSetAccessBindings];
 
 const IAM_VIEWER: &[P] = &[P::ServiceAccountsGet];
 const IAM_EDITOR: &[P] = &[P::ServiceAccountsAdminister];

@@ -20,10 +20,13 @@ use tokio::sync::oneshot;
 use crate::audit::file::{self, AuditFile, AuditOpenError};
 use crate::audit::record::AuditRecord;
 use crate::metrics::AuditMetrics;
+use crate::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use crate::tasks::{TaskKind, Tasks};
 
 /// Records that may wait for the writer; more callers are told to come back.
 const MAILBOX_MAX: usize = 4096;
+/// When a caller that found the mailbox full should come back.
+const BUSY_RETRY: Duration = Duration::from_millis(100);
 /// Records that one write carries at most.
 const BATCH_MAX: usize = 512;
 /// Signals to the syncer: one says all there is to say.
@@ -64,6 +67,21 @@ pub enum AuditError {
     /// The process is stopping.
     #[error("the auditor has stopped")]
     Stopped,
+}
+
+impl From<AuditError> for ApiError {
+    /// What the call did before is not known here; a caller that knows says so.
+    fn from(error: AuditError) -> Self {
+        let kind = match error {
+            AuditError::Busy => {
+                ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after: BUSY_RETRY })
+            }
+            AuditError::Failed | AuditError::Stopped => {
+                ErrorKind::Unavailable { retry_after: None }
+            }
+        };
+        Self::new(kind, error.to_string(), Outcome::Unknown)
+    }
 }
 
 /// A record on its way to the writer.

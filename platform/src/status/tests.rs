@@ -8,7 +8,11 @@ use super::*;
 type Row = (ErrorKind, Outcome, Code, u16, &'static [&'static str]);
 
 fn condition() -> Precondition {
-    Precondition { kind: "SECRET_INACTIVE", subject: "e6q1".to_owned(), description: "x".to_owned() }
+    Precondition {
+        kind: "SECRET_INACTIVE",
+        subject: "e6q1".to_owned(),
+        description: "x".to_owned(),
+    }
 }
 
 fn table() -> Vec<Row> {
@@ -18,19 +22,85 @@ fn table() -> Vec<Row> {
     let quota = Exhausted::Quota { subject: "cloud".to_owned(), description: "full".to_owned() };
     let decided = Outcome::DecidedAt { index: 42, term: 3 };
     vec![
-        (ErrorKind::InvalidArgument(vec![violation]), Outcome::NotProposed, Code::InvalidArgument, 400, &["BadRequest"]),
-        (ErrorKind::InvalidArgument(Vec::new()), Outcome::NotProposed, Code::InvalidArgument, 400, &[]),
+        (
+            ErrorKind::InvalidArgument(vec![violation]),
+            Outcome::NotProposed,
+            Code::InvalidArgument,
+            400,
+            &["BadRequest"],
+        ),
+        (
+            ErrorKind::InvalidArgument(Vec::new()),
+            Outcome::NotProposed,
+            Code::InvalidArgument,
+            400,
+            &[],
+        ),
         (ErrorKind::Unauthenticated, Outcome::NotProposed, Code::Unauthenticated, 401, &[]),
         (ErrorKind::PermissionDenied, decided, Code::PermissionDenied, 403, &[]),
-        (ErrorKind::NotFound { resource_type, id: id.clone() }, decided, Code::NotFound, 404, &["ResourceInfo"]),
-        (ErrorKind::AlreadyExists { resource_type, id }, decided, Code::AlreadyExists, 409, &["ResourceInfo"]),
-        (ErrorKind::FailedPrecondition(condition()), decided, Code::FailedPrecondition, 400, &["PreconditionFailure"]),
-        (ErrorKind::Aborted { precondition: Some(condition()), retry_after: None }, decided, Code::Aborted, 409, &["PreconditionFailure"]),
-        (ErrorKind::Aborted { precondition: None, retry_after: Some(second) }, decided, Code::Aborted, 409, &["RetryInfo"]),
-        (ErrorKind::ResourceExhausted(quota), decided, Code::ResourceExhausted, 429, &["QuotaFailure"]),
-        (ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after: second }), Outcome::NotProposed, Code::ResourceExhausted, 429, &["RetryInfo"]),
-        (ErrorKind::Unavailable { retry_after: Some(second) }, Outcome::NotProposed, Code::Unavailable, 503, &["RetryInfo"]),
-        (ErrorKind::Unavailable { retry_after: None }, Outcome::Unknown, Code::Unavailable, 503, &[]),
+        (
+            ErrorKind::NotFound { resource_type, id: id.clone() },
+            decided,
+            Code::NotFound,
+            404,
+            &["ResourceInfo"],
+        ),
+        (
+            ErrorKind::AlreadyExists { resource_type, id },
+            decided,
+            Code::AlreadyExists,
+            409,
+            &["ResourceInfo"],
+        ),
+        (
+            ErrorKind::FailedPrecondition(condition()),
+            decided,
+            Code::FailedPrecondition,
+            400,
+            &["PreconditionFailure"],
+        ),
+        (
+            ErrorKind::Aborted { precondition: Some(condition()), retry_after: None },
+            decided,
+            Code::Aborted,
+            409,
+            &["PreconditionFailure"],
+        ),
+        (
+            ErrorKind::Aborted { precondition: None, retry_after: Some(second) },
+            decided,
+            Code::Aborted,
+            409,
+            &["RetryInfo"],
+        ),
+        (
+            ErrorKind::ResourceExhausted(quota),
+            decided,
+            Code::ResourceExhausted,
+            429,
+            &["QuotaFailure"],
+        ),
+        (
+            ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after: second }),
+            Outcome::NotProposed,
+            Code::ResourceExhausted,
+            429,
+            &["RetryInfo"],
+        ),
+        (
+            ErrorKind::Unavailable { retry_after: Some(second) },
+            Outcome::NotProposed,
+            Code::Unavailable,
+            503,
+            &["RetryInfo"],
+        ),
+        (
+            ErrorKind::Unavailable { retry_after: None },
+            Outcome::Unknown,
+            Code::Unavailable,
+            503,
+            &[],
+        ),
         (ErrorKind::DeadlineExceeded, Outcome::Unknown, Code::DeadlineExceeded, 504, &[]),
         (ErrorKind::Unimplemented, Outcome::NotProposed, Code::Unimplemented, 501, &[]),
         (ErrorKind::Internal, Outcome::Unknown, Code::Internal, 500, &[]),

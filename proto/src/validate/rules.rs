@@ -137,11 +137,19 @@ impl EnumRule {
     }
 }
 
+/// A range of moments, both ends included, as seconds and nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moments {
+    pub(super) first: (i64, i32),
+    pub(super) last: (i64, i32),
+    /// The option as its author wrote it.
+    pub(super) written: &'static str,
+}
+
 /// What a timestamp must be like; always within what the type can express.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TimestampRule {
-    /// First and last moment as (seconds, nanoseconds), with the option as its author wrote it.
-    pub(super) value: Option<((i64, i32), (i64, i32), &'static str)>,
+    pub(super) value: Option<Moments>,
 }
 
 impl TimestampRule {
@@ -151,10 +159,8 @@ impl TimestampRule {
             return found.push(at, "value is not a valid timestamp");
         }
         let pair = (moment.seconds, moment.nanos);
-        if let Some((_, _, written)) =
-            self.value.filter(|(first, last, _)| pair < *first || pair > *last)
-        {
-            found.push(at, format!("value must lie in {written}"));
+        if let Some(range) = self.value.filter(|range| pair < range.first || pair > range.last) {
+            found.push(at, format!("value must lie in {}", range.written));
         }
     }
 }

@@ -4,6 +4,7 @@
 //! the build's. Each of them is filled with a canary and printed.
 
 use std::collections::BTreeSet;
+use std::fmt::Debug;
 
 use lockbox_proto::descriptor_pool;
 use lockbox_proto::lockbox::cluster::v1 as cluster;
@@ -67,7 +68,7 @@ fn printers() -> Vec<Printer> {
     ]
 }
 
-fn print<M: Message + Default>(bytes: &[u8]) -> [String; 2] {
+fn print<M: Message + Default + Debug>(bytes: &[u8]) -> [String; 2] {
     let message = M::decode(bytes).expect("the canary message is well formed");
     [format!("{message:?}"), format!("{message:#?}")]
 }
@@ -126,12 +127,11 @@ fn the_canary_shows_in_a_message_without_secrets() {
 
 #[test]
 fn fields_with_telling_names_are_marked() {
-    let telling = own_messages().flat_map(|message| message.fields().collect::<Vec<_>>()).filter(
-        |field| {
+    let telling =
+        own_messages().flat_map(|message| message.fields().collect::<Vec<_>>()).filter(|field| {
             matches!(field.kind(), Kind::String | Kind::Bytes)
                 && (SECRET_NAMES.contains(&field.name()) || field.name().ends_with("_private_key"))
-        },
-    );
+        });
     let mut seen = 0;
     for field in telling {
         assert!(is_sensitive(&field), "{} is not marked", field.full_name());

@@ -108,10 +108,7 @@ fn exactly_one_way_to_name_a_secret() {
     let request = |identifier| GetExRequest { identifier, ..Default::default() };
     let violations = request(None).validate();
     assert_eq!(violations[0].field, "identifier");
-    assert_eq!(
-        violations[0].description,
-        "exactly one of secret_id, folder_and_name is required"
-    );
+    assert_eq!(violations[0].description, "exactly one of secret_id, folder_and_name is required");
     assert!(broken(&request(Some(Identifier::SecretId("e6q1".to_owned())))).is_empty());
     assert_eq!(broken(&request(Some(Identifier::SecretId(String::new())))), ["secret_id"]);
     let named = FolderAndName { folder_id: "b1g1".to_owned(), secret_name: String::new() };

@@ -40,7 +40,7 @@ fn cancel_answers_to_both_verbs() {
 
 #[test]
 fn peer_protocol_keeps_its_numbers() {
-    // Nodes of different versions talk to each other: these numbers are as fixed as the public ones.
+    // Nodes of different versions talk to each other: these numbers are fixed like the public ones.
     let number = |message: &str, field: &str| {
         let message = descriptor_pool().get_message_by_name(message).expect("declared");
         message.get_field_by_name(field).expect("declared").number()

@@ -46,11 +46,7 @@ pub fn authenticate(
     Ok(())
 }
 
-fn account_is_active(
-    view: &dyn StateRead,
-    subject: &Subject,
-    now: LogTime,
-) -> Result<(), Refusal> {
+fn account_is_active(view: &dyn StateRead, subject: &Subject, now: LogTime) -> Result<(), Refusal> {
     let refused = || Refusal::from(Rejection::Unauthenticated);
     let id = ServiceAccountId::parse(&subject.id).map_err(|_| refused())?;
     let account = tables::service_account(view, &id)?.ok_or_else(refused)?;
@@ -78,8 +74,9 @@ pub fn authorize(
         let set = tables::bindings(view, resource)?;
         // Conditional bindings are reserved (`domain::binding`): none is stored yet, and one
         // written by a later build grants nothing here rather than too much.
-        let unconditional =
-            |b: &&crate::domain::AccessBinding| b.not_after.is_none() && b.current_version_only.is_none();
+        let unconditional = |b: &&crate::domain::AccessBinding| {
+            b.not_after.is_none() && b.current_version_only.is_none()
+        };
         let bound = set.bindings().iter().filter(unconditional);
         Ok(bound.map(|b| (b.role_id.clone(), b.subject.clone())).collect())
     })

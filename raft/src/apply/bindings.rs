@@ -58,7 +58,9 @@ fn store(
 ) -> Result<(), Refusal> {
     if set.bindings().len() > BINDINGS_MAX {
         let limit = u32::try_from(BINDINGS_MAX).unwrap_or(u32::MAX);
-        return Err(Rejection::QuotaExceeded { quota: "access.bindings.count".into(), limit }.into());
+        return Err(
+            Rejection::QuotaExceeded { quota: "access.bindings.count".into(), limit }.into()
+        );
     }
     application.put(Space::Records, keys::bindings(resource), &set);
     Ok(())

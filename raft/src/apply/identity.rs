@@ -90,9 +90,8 @@ fn store_service_account(
     let kind = ResourceKind::ServiceAccount;
     let key = keys::service_account(&create.id);
     require_absent(application.state, Space::Records, &key, kind)?;
-    let folder = tables::folder(application.state, &create.folder_id)?.ok_or_else(|| {
-        Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str())
-    })?;
+    let folder = tables::folder(application.state, &create.folder_id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str()))?;
     // Names of service accounts are unique within a cloud (`contract §1.11`).
     let by_name = keys::service_account_by_name(&folder.cloud_id, &create.name);
     require_absent(application.state, Space::Records, &by_name, kind)?;
@@ -120,9 +119,8 @@ pub(super) fn create_authorized_key(
     create: &CreateAuthorizedKey,
 ) -> Result<Effect, Refusal> {
     let account_id = &create.service_account_id;
-    let account = tables::service_account(application.state, account_id)?.ok_or_else(|| {
-        Rejection::not_found(ResourceKind::ServiceAccount, account_id.as_str())
-    })?;
+    let account = tables::service_account(application.state, account_id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, account_id.as_str()))?;
     let path = account_path(application.state, &account)?;
     let permission = Permission::ServiceAccountsAdminister;
     // An account may make keys for itself (`contract §1.11`: empty means the caller itself).

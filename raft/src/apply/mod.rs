@@ -127,10 +127,7 @@ fn decide(
     Ok(operation)
 }
 
-fn dispatch(
-    application: &mut Application<'_, '_>,
-    envelope: &Envelope,
-) -> Result<Effect, Refusal> {
+fn dispatch(application: &mut Application<'_, '_>, envelope: &Envelope) -> Result<Effect, Refusal> {
     match &envelope.command {
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),

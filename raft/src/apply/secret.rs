@@ -113,7 +113,9 @@ fn count_secret(
     let mut cloud = cloud_of(application.state, &create.folder_id)?;
     if cloud.secrets >= create.secrets_per_cloud_max {
         let limit = create.secrets_per_cloud_max;
-        return Err(Rejection::QuotaExceeded { quota: "lockbox.secrets.count".into(), limit }.into());
+        return Err(
+            Rejection::QuotaExceeded { quota: "lockbox.secrets.count".into(), limit }.into()
+        );
     }
     cloud.secrets += 1;
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
@@ -185,7 +187,9 @@ pub(super) fn set_status(
     put(application, &secret);
     let secret_id = id.clone();
     let (description, metadata) = match status {
-        SecretStatus::Active => ("Activate secret", OperationMetadata::ActivateSecret { secret_id }),
+        SecretStatus::Active => {
+            ("Activate secret", OperationMetadata::ActivateSecret { secret_id })
+        }
         SecretStatus::Inactive => {
             ("Deactivate secret", OperationMetadata::DeactivateSecret { secret_id })
         }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, ClusterId, FolderId, LogTime, OperationId, OrganizationId,
-    RequestId, ResourceKind, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, ClusterId, FolderId, LogTime, OperationId, OrganizationId, RequestId,
+    ResourceKind, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 
 use super::apply_entry;
@@ -134,8 +134,7 @@ fn service_account(text: &str) -> CreateServiceAccount {
 
 impl World {
     fn new() -> Self {
-        let mut world =
-            Self { state: Map::default(), index: 0, now: LogTime::from_ms(1_000_000) };
+        let mut world = Self { state: Map::default(), index: 0, now: LogTime::from_ms(1_000_000) };
         let init = InitCluster {
             cluster: ClusterRecord {
                 id: id(ClusterId::parse, "cluster"),
@@ -275,10 +274,12 @@ fn every_new_version_becomes_current_whatever_its_base() {
     world.run(add_version("s", "v2", MergeBase::Default(Some(version_id("v1")))));
     world.run(add_version("s", "v3", MergeBase::Named(version_id("v1"))));
     assert_eq!(world.current("s"), Some(version_id("v3")));
-    let set = Command::SetCurrentVersion { secret_id: secret_id("s"), version_id: version_id("v1") };
+    let set =
+        Command::SetCurrentVersion { secret_id: secret_id("s"), version_id: version_id("v1") };
     world.run(set);
     assert_eq!(world.current("s"), Some(version_id("v1")));
-    let (versions, next) = tables::versions_page(&world.state, &secret_id("s"), u64::MAX, 2).unwrap();
+    let (versions, next) =
+        tables::versions_page(&world.state, &secret_id("s"), u64::MAX, 2).unwrap();
     assert_eq!(versions.iter().map(|v| v.id.as_str()).collect::<Vec<_>>(), ["v3", "v2"]);
     let (rest, end) =
         tables::versions_page(&world.state, &secret_id("s"), next.unwrap(), 2).unwrap();
@@ -322,12 +323,14 @@ fn an_inactive_secret_takes_no_version_but_moves_its_pointer() {
     let mut world = World::new();
     world.create("s", Some("v1"));
     world.run(add_version("s", "v2", MergeBase::Default(Some(version_id("v1")))));
-    let off = Command::SetSecretStatus { secret_id: secret_id("s"), status: SecretStatus::Inactive };
+    let off =
+        Command::SetSecretStatus { secret_id: secret_id("s"), status: SecretStatus::Inactive };
     world.run(off.clone());
     world.run(off);
     let add = add_version("s", "v3", MergeBase::Default(Some(version_id("v2"))));
     assert_eq!(world.refuse(add), Precondition::SecretInactive.into());
-    let set = Command::SetCurrentVersion { secret_id: secret_id("s"), version_id: version_id("v1") };
+    let set =
+        Command::SetCurrentVersion { secret_id: secret_id("s"), version_id: version_id("v1") };
     world.run(set);
     assert_eq!(world.current("s"), Some(version_id("v1")));
 }
@@ -508,10 +511,8 @@ fn x_if_version_compares_with_the_current_version() {
     let command = || add_version("s", "v2", MergeBase::Named(version_id("v1")));
     let mut envelope = world.envelope(command());
     envelope.if_version = Some(version_id("v0"));
-    let expected = Rejection::CurrentMismatch {
-        expected: version_id("v0"),
-        current: Some(version_id("v1")),
-    };
+    let expected =
+        Rejection::CurrentMismatch { expected: version_id("v0"), current: Some(version_id("v1")) };
     assert_eq!(world.refused(envelope), expected);
     let mut envelope = world.envelope(command());
     envelope.if_version = Some(version_id("v1"));

@@ -6,8 +6,8 @@
 pub mod binding;
 pub mod codec;
 pub mod command;
-pub mod identity;
 pub mod idempotency;
+pub mod identity;
 pub mod keyring;
 pub mod operation;
 pub mod outcome;

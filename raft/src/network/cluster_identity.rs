@@ -17,17 +17,22 @@ pub(crate) struct ClusterIdentity {
 
 impl ClusterIdentity {
     /// Takes the id from the replicated record; it never changes again.
-    pub(crate) fn confirm(&self, id: ClusterId) {
+    pub(crate) fn confirm(&self, id: &ClusterId) {
         let kept = self.confirmed.get_or_init(|| id.clone());
         // INVARIANT: `apply` refuses a second cluster record.
-        assert_eq!(*kept, id, "the cluster record changed its id");
+        assert_eq!(kept, id, "the cluster record changed its id");
     }
 
     /// Takes the id that `cluster init` chose or a leader sent, until the record is applied.
     pub(crate) fn adopt(&self, id: ClusterId) {
-        if self.confirmed.get().is_none() {
+        if !self.is_confirmed() {
             self.adopted.store(Some(Arc::new(id)));
         }
+    }
+
+    /// Whether the replicated record has been applied.
+    pub(crate) fn is_confirmed(&self) -> bool {
+        self.confirmed.get().is_some()
     }
 
     /// The id as requests carry it; empty while nothing is known.
@@ -64,7 +69,7 @@ mod tests {
         identity.adopt(id("lbcone"));
         assert_eq!(identity.to_wire(), "lbcone");
         assert!(identity.accepts("lbctwo"), "an adopted id is not proof");
-        identity.confirm(id("lbctwo"));
+        identity.confirm(&id("lbctwo"));
         identity.adopt(id("lbcthree"));
         assert_eq!(identity.to_wire(), "lbctwo");
         assert!(identity.accepts("lbctwo"));

@@ -1,1 +1,143 @@
+//! Who may speak to a node: requests of the wrong cluster, for the wrong node, from the wrong
+//! sender and in the wrong protocol are refused before they reach consensus.
 
+use lockbox_core::NodeId;
+use lockbox_proto::lockbox::peer::v1 as wire;
+use tonic::transport::Channel;
+use tonic::{Code, Extensions, Status};
+use wire::raft_service_client::RaftServiceClient;
+
+use super::{
+    ChannelPurpose, IdentityMismatch, PROTOCOL_MAX, PeerAuthorizer, PeerConnector,
+    PlaintextConnector,
+};
+use crate::replica::tests::commands::init_cluster;
+use crate::replica::tests::harness::{Cluster, TestRandom, cluster_id, soon};
+
+fn header(source: NodeId, target: NodeId) -> wire::PeerHeader {
+    wire::PeerHeader {
+        cluster_id: cluster_id().as_str().to_owned(),
+        source_node_id: source,
+        target_node_id: target,
+        protocol_version: PROTOCOL_MAX,
+    }
+}
+
+fn append(header: wire::PeerHeader) -> wire::AppendRequest {
+    wire::AppendRequest {
+        header: Some(header),
+        vote: Some(wire::RaftVote { term: 1_000, node_id: 2, committed: true }),
+        ..wire::AppendRequest::default()
+    }
+}
+
+fn vote(header: wire::PeerHeader) -> wire::VoteRequest {
+    wire::VoteRequest {
+        header: Some(header),
+        vote: Some(wire::RaftVote { term: 1_000, node_id: 2, committed: false }),
+        ..wire::VoteRequest::default()
+    }
+}
+
+/// A one-node cluster with its record applied, and a client that anybody could be.
+async fn target() -> (Cluster, RaftServiceClient<Channel>) {
+    let cluster = Cluster::start(1, |_| {}).await;
+    let random = TestRandom::new(5);
+    cluster.replica(1).propose(init_cluster(&random), soon()).await.unwrap();
+    cluster.replica(1).wait_identity().await;
+    let member = &cluster.members[&1];
+    let channel = PlaintextConnector.channel(1, member, ChannelPurpose::Replication).unwrap();
+    (cluster, RaftServiceClient::new(channel))
+}
+
+fn refused<T: std::fmt::Debug>(result: Result<T, Status>, with: Code) -> String {
+    let status = result.unwrap_err();
+    assert_eq!(status.code(), with, "{status:?}");
+    status.message().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_are_not_for_this_node_are_refused() {
+    let (cluster, mut client) = target().await;
+    let term = || cluster.replica(1).status().term;
+    let before = term();
+
+    let mut foreign = header(1, 1);
+    foreign.cluster_id = "lbcanother".to_owned();
+    let message = refused(client.append(append(foreign.clone())).await, Code::PermissionDenied);
+    assert!(message.contains("another cluster"), "{message}");
+    refused(client.vote(vote(foreign.clone())).await, Code::PermissionDenied);
+    refused(client.pre_vote(vote(foreign)).await, Code::PermissionDenied);
+
+    let message = refused(client.append(append(header(1, 7))).await, Code::PermissionDenied);
+    assert!(message.contains("node 7 was called, this is 1"), "{message}");
+    let message = refused(client.vote(vote(header(9, 1))).await, Code::PermissionDenied);
+    assert!(message.contains("node 9 is not a member"), "{message}");
+
+    let mut future = header(1, 1);
+    future.protocol_version = PROTOCOL_MAX + 1;
+    refused(client.append(append(future)).await, Code::FailedPrecondition);
+    let headless = wire::AppendRequest::default();
+    refused(client.append(headless).await, Code::InvalidArgument);
+
+    assert_eq!(term(), before, "none of them reached consensus");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_refused_as_a_call_is() {
+    let (cluster, mut client) = target().await;
+    let mut foreign = header(1, 1);
+    foreign.cluster_id = "lbcanother".to_owned();
+    let requests = tokio_stream::iter([append(foreign)]);
+    let mut replies = client.append_stream(requests).await.unwrap().into_inner();
+    refused(replies.message().await, Code::PermissionDenied);
+
+    let chunk = |part| wire::SnapshotChunk { part: Some(part) };
+    let commit = wire::snapshot_chunk::Part::Commit(wire::SnapshotCommit {});
+    let headless = tokio_stream::iter([chunk(commit)]);
+    refused(client.install_snapshot(headless).await, Code::InvalidArgument);
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn hello_agrees_on_a_version_or_says_why_not() {
+    let (cluster, mut client) = target().await;
+    let hello = |min, max| wire::HelloRequest {
+        header: Some(header(2, 1)),
+        protocol_min: min,
+        protocol_max: max,
+    };
+    let reply = client.hello(hello(1, 9)).await.unwrap().into_inner();
+    assert_eq!((reply.node_id, reply.protocol_version), (1, PROTOCOL_MAX));
+    assert_eq!(reply.cluster_id, cluster_id().as_str());
+    refused(client.hello(hello(PROTOCOL_MAX + 1, 9)).await, Code::FailedPrecondition);
+    cluster.end().await;
+}
+
+/// Only node 1 may come over this connection.
+struct OnlyNodeOne;
+
+impl PeerAuthorizer for OnlyNodeOne {
+    fn authorize(&self, _extensions: &Extensions, source: NodeId) -> Result<(), IdentityMismatch> {
+        if source == 1 { Ok(()) } else { Err(IdentityMismatch { claimed: source }) }
+    }
+}
+
+#[tokio::test]
+async fn a_sender_whose_connection_is_not_its_own_is_refused() {
+    let membership = std::sync::Arc::new(crate::types::StoredMembership::default());
+    let gate = super::PeerGate::new(
+        3,
+        std::sync::Arc::new(super::ClusterIdentity::default()),
+        std::sync::Arc::new(OnlyNodeOne),
+        Box::new(move || std::sync::Arc::clone(&membership)),
+    );
+    let check = |source, sender| gate.check(Some(&header(source, 3)), &Extensions::new(), sender);
+    check(1, super::Sender::Leader).unwrap();
+    check(1, super::Sender::Member).unwrap();
+    for sender in [super::Sender::Leader, super::Sender::Member, super::Sender::Peer] {
+        let message = refused(check(2, sender), Code::PermissionDenied);
+        assert!(message.contains("node 2"), "{message}");
+    }
+}

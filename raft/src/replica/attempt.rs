@@ -45,7 +45,7 @@ impl NotTaken {
 #[derive(Debug)]
 pub(super) enum Attempt {
     /// Applied, now or by an earlier try with the same request id.
-    Applied(Applied),
+    Applied(Box<Applied>),
     /// It is certain that this try proposed nothing.
     NotTaken(NotTaken),
     /// This try may have proposed.

@@ -187,11 +187,13 @@ mod tests {
     fn contradictions_are_refused() {
         let mut config = ReplicaConfig::new(1, PathBuf::new());
         config.timing.heartbeat_ms = 200;
-        assert_eq!(config.to_openraft(), Err(ConfigError::ElectionTimeout { at_least: 600 }));
+        let refused = config.to_openraft().unwrap_err();
+        assert_eq!(refused, ConfigError::ElectionTimeout { at_least: 600 });
         config.timing.election_timeout_min_ms = 900;
         assert!(matches!(config.to_openraft(), Err(ConfigError::Refused(_))));
         config.timing = Timing::default();
         config.limits.reads_waiting_max = 0;
-        assert_eq!(config.to_openraft(), Err(ConfigError::Zero { name: "reads_waiting_max" }));
+        let refused = config.to_openraft().unwrap_err();
+        assert_eq!(refused, ConfigError::Zero { name: "reads_waiting_max" });
     }
 }

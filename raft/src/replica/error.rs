@@ -56,6 +56,9 @@ pub enum UnknownReason {
     /// The deadline came first.
     #[error("deadline exceeded")]
     Deadline,
+    /// A later try was refused by the state, but an earlier one may still be decided otherwise.
+    #[error("an earlier try may still take effect")]
+    EarlierTry,
     /// The replica stopped meanwhile.
     #[error("the node stopped")]
     Stopped,

@@ -133,7 +133,8 @@ fn after_reply(reply: wire::ProposeReply) -> Attempt {
     match reply.result {
         Some(ProposeResult::Applied(applied)) => match codec::decode(&applied.outcome) {
             Ok(outcome) => {
-                Attempt::Applied(Applied { index: applied.index, term: applied.term, outcome })
+                let (index, term) = (applied.index, applied.term);
+                Attempt::Applied(Box::new(Applied { index, term, outcome }))
             }
             Err(error) => {
                 tracing::error!(%error, "the leader's outcome does not decode");

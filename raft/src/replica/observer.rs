@@ -27,12 +27,11 @@ impl Observer {
     /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut applied = self.state.applied();
-        let mut identity_known = false;
         loop {
             let log_time = applied.borrow_and_update().log_time;
             self.clock.applied(log_time);
             self.clock.set_voters(self.leadership.voters());
-            identity_known = identity_known || self.learn_identity();
+            self.learn_identity();
             tokio::select! {
                 () = stop.cancelled() => return,
                 changes = applied.changed() => if changes.is_err() { return },
@@ -41,14 +40,14 @@ impl Observer {
         }
     }
 
-    /// Whether the cluster record is applied; a view that cannot be read is the store's to report.
-    fn learn_identity(&self) -> bool {
-        match self.state.read(|view| tables::cluster(view)) {
-            Ok(Ok(Some(cluster))) => {
-                self.identity.confirm(cluster.id);
-                true
-            }
-            Ok(Ok(None) | Err(_)) | Err(_) => false,
+    /// Takes the id from the cluster record once that is applied. A view that cannot be read is
+    /// the store's to report.
+    fn learn_identity(&self) {
+        if self.identity.is_confirmed() {
+            return;
+        }
+        if let Ok(Ok(Some(cluster))) = self.state.read(|view| tables::cluster(view)) {
+            self.identity.confirm(&cluster.id);
         }
     }
 }

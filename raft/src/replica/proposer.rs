@@ -66,7 +66,13 @@ impl Proposer {
                 Place::Nowhere => Attempt::NotTaken(NotTaken::NoLeader),
             };
             let (awaiting, reason) = match attempt {
-                Attempt::Applied(applied) => return Ok(applied),
+                // The earlier try may reach the log behind this one and be decided otherwise.
+                Attempt::Applied(applied)
+                    if maybe_proposed && matches!(applied.outcome, Outcome::Rejected(_)) =>
+                {
+                    return Err(ProposeError::Unknown(UnknownReason::EarlierTry));
+                }
+                Attempt::Applied(applied) => return Ok(*applied),
                 Attempt::Stopped => return Err(self.stopped()),
                 Attempt::Unknown => {
                     maybe_proposed = true;
@@ -136,11 +142,11 @@ impl Proposer {
             return Attempt::Unknown;
         };
         match written {
-            Ok(response) => Attempt::Applied(Applied {
+            Ok(response) => Attempt::Applied(Box::new(Applied {
                 index: response.log_id.index(),
                 term: response.log_id.committed_leader_id().term,
                 outcome: response.data,
-            }),
+            })),
             Err(RaftError::Fatal(_)) => Attempt::Stopped,
             Err(RaftError::APIError(error)) => match error {
                 ClientWriteError::ForwardToLeader(forward) => match forward.reason {

@@ -54,7 +54,7 @@ pub(super) async fn start(
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::default());
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
-        identity.confirm(cluster.id);
+        identity.confirm(&cluster.id);
     }
     let clock = Arc::new(ClusterClock::new(me, Arc::clone(&parts.clock)));
     clock.applied(state.applied().borrow().log_time);
@@ -149,7 +149,7 @@ async fn open_store(config: &ReplicaConfig, parts: &ReplicaParts) -> Result<Stor
     let mut fresh_store_id = [0; 16];
     parts.random.fill(&mut fresh_store_id);
     let identity = NodeIdentity { node_id: config.node_id, fresh_store_id };
-    let (directory, options) = (config.data_dir.clone(), config.store.clone());
+    let (directory, options) = (config.data_dir.clone(), config.store);
     let engines = Arc::clone(&parts.engines);
     let opening = tokio::task::spawn_blocking(move || {
         store::open_store(&directory, engines, &identity, &options)

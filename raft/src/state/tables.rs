@@ -326,11 +326,7 @@ where
 }
 
 /// Decodes every value under a prefix, at most `limit`.
-fn prefix_rows<T>(
-    view: &dyn StateRead,
-    prefix: &[u8],
-    limit: usize,
-) -> Result<Vec<T>, StorageError>
+fn prefix_rows<T>(view: &dyn StateRead, prefix: &[u8], limit: usize) -> Result<Vec<T>, StorageError>
 where
     T: for<'b> Decode<'b, ()>,
 {

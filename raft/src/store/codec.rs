@@ -13,9 +13,7 @@ use openraft::{EntryPayload, Membership};
 
 use crate::domain::codec;
 use crate::error::StorageError;
-use crate::types::{
-    LogEntry, LogId, Member, Proposal, SnapshotMeta, StoredMembership, Vote,
-};
+use crate::types::{LogEntry, LogId, Member, Proposal, SnapshotMeta, StoredMembership, Vote};
 
 /// The entry format that this build writes, and the only one that it reads.
 pub const ENTRY_FORMAT: u8 = 1;
@@ -275,7 +273,6 @@ fn stored_membership(record: StoredMembershipRecord) -> Result<StoredMembership,
     let id = record.log_id.as_ref().map(log_id);
     Ok(openraft::StoredMembership::new(id, membership(record.membership)?))
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -10,7 +10,7 @@ const NAME: &str = "LOCK";
 
 /// Holds the data directory until it is dropped; the kernel drops it with the process.
 pub(super) struct DirectoryLock {
-    _file: File,
+    file: File,
 }
 
 impl DirectoryLock {
@@ -23,12 +23,22 @@ impl DirectoryLock {
             .open(&path)
             .map_err(|error| failed("open the lock file", &path, &error))?;
         match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
+            Ok(()) => Ok(Self { file }),
             Err(TryLockError::WouldBlock) => Err(StorageError::wrong_identity(format!(
                 "{} is in use by another process; stop it first",
                 directory.display()
             ))),
             Err(TryLockError::Error(error)) => Err(failed("lock", &path, &error)),
+        }
+    }
+}
+
+impl Drop for DirectoryLock {
+    fn drop(&mut self) {
+        // Explicitly: a child process that is just being started shares the open file, and closing
+        // it here alone would leave the lock held for that moment.
+        if let Err(error) = self.file.unlock() {
+            tracing::warn!(%error, "the data directory stays locked until the process ends");
         }
     }
 }

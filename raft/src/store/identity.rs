@@ -141,8 +141,7 @@ pub(super) fn read_marker(path: &Path) -> Result<Option<StoreIdentity>, StorageE
 
 pub(super) fn write_marker(path: &Path, identity: &StoreIdentity) -> Result<(), StorageError> {
     let store_id = hex::encode(identity.store_id);
-    let text =
-        IdentityText { format_version: FORMAT_VERSION, node_id: identity.node_id, store_id };
+    let text = IdentityText { format_version: FORMAT_VERSION, node_id: identity.node_id, store_id };
     replace_file(path, &to_json(&text))
 }
 

@@ -15,7 +15,9 @@ use super::install_step::{InstallStep, reached};
 use super::layout::Layout;
 use super::owned_directory::OwnedDirectory;
 use super::snapshot::{SnapshotHandle, SnapshotShelf};
-use super::state_handle::{Generation, StateHandle, applied_of, last_applied, membership_of, on_view};
+use super::state_handle::{
+    Generation, StateHandle, applied_of, last_applied, membership_of, on_view,
+};
 use crate::error::StorageError;
 use crate::types::SnapshotMeta;
 
@@ -79,7 +81,8 @@ fn place_files(snapshot: &SnapshotHandle, directory: &Path) -> Result<(), Storag
         let immutable = Path::new(&file.name).extension().is_some_and(|kind| kind == "sst");
         let linked = immutable && fs::hard_link(&from, &to).is_ok();
         if !linked {
-            fs::copy(&from, &to).map_err(|error| failed("copy the snapshot file", &from, &error))?;
+            fs::copy(&from, &to)
+                .map_err(|error| failed("copy the snapshot file", &from, &error))?;
         }
     }
     sync_tree(directory)

@@ -31,8 +31,7 @@ impl Tail {
         let Some(first) = entries.first() else { return Ok(()) };
         // An empty log that was never purged may begin anywhere: its start was a snapshot.
         let begins_anywhere = self.present.is_empty() && self.purged.is_none();
-        let mut expected =
-            if begins_anywhere { first.log_id.index } else { self.present.end };
+        let mut expected = if begins_anywhere { first.log_id.index } else { self.present.end };
         for entry in entries {
             let index = entry.log_id.index;
             if index != expected {

@@ -162,7 +162,10 @@ impl Engines for MemoryEngines {
 
 impl Place {
     /// Works on the log's disk; fails for an engine that did not live through a crash.
-    pub(super) fn on_log<R>(&self, work: impl FnOnce(&mut LogDisk) -> R) -> Result<R, StorageError> {
+    pub(super) fn on_log<R>(
+        &self,
+        work: impl FnOnce(&mut LogDisk) -> R,
+    ) -> Result<R, StorageError> {
         let mut images = self.alive()?;
         images.logs.get_mut(&self.image).map(work).ok_or_else(no_image)
     }

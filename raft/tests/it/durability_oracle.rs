@@ -88,8 +88,9 @@ impl StateEngine for BuggyState {
         if self.bug != Some(Bug::LastAppliedOutsideTheBatch) {
             return self.inner.commit(writes);
         }
-        let is_last_applied =
-            |write: &&Write| (write.space, &*write.key) == (Space::System, keys::SYSTEM_LAST_APPLIED);
+        let is_last_applied = |write: &&Write| {
+            (write.space, &*write.key) == (Space::System, keys::SYSTEM_LAST_APPLIED)
+        };
         let (mark, data): (Vec<&Write>, Vec<&Write>) = writes.iter().partition(is_last_applied);
         self.inner.commit(&data.into_iter().cloned().collect::<Vec<_>>())?;
         self.inner.commit(&mark.into_iter().cloned().collect::<Vec<_>>())

@@ -15,10 +15,10 @@ use openraft::storage::{IOFlushed, RaftLogReader, RaftLogStorage, RaftStateMachi
 use openraft::type_config::TypeConfigExt;
 use openraft::type_config::alias::OneshotReceiverOf;
 
-pub const NODE: NodeIdentity = NodeIdentity { node_id: 1, fresh_store_id: [9; 16] };
+pub(crate) const NODE: NodeIdentity = NodeIdentity { node_id: 1, fresh_store_id: [9; 16] };
 
 /// Everything in place and on this thread.
-pub const INLINE: StoreOptions = StoreOptions {
+pub(crate) const INLINE: StoreOptions = StoreOptions {
     tail_cache_bytes_max: 4 << 10,
     apply_entries_max: 7,
     apply_bytes_max: 64 << 10,
@@ -27,19 +27,19 @@ pub const INLINE: StoreOptions = StoreOptions {
 };
 
 /// As in production, with a cache so small that reads reach the engine.
-pub fn threaded() -> StoreOptions {
+pub(crate) fn threaded() -> StoreOptions {
     StoreOptions { tail_cache_bytes_max: 2 << 10, ..StoreOptions::default() }
 }
 
-pub fn open(directory: &Path, engines: &Arc<dyn Engines>, options: &StoreOptions) -> Store {
+pub(crate) fn open(directory: &Path, engines: &Arc<dyn Engines>, options: &StoreOptions) -> Store {
     open_store(directory, Arc::clone(engines), &NODE, options).unwrap()
 }
 
 /// A repeatable random source (splitmix64).
-pub struct Random(pub u64);
+pub(crate) struct Random(pub(crate) u64);
 
 impl Random {
-    pub fn next(&mut self) -> u64 {
+    pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -47,17 +47,17 @@ impl Random {
     }
 
     /// A number below `end`.
-    pub fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         self.next() % end
     }
 }
 
-pub fn log_id(term: u64, index: u64) -> LogId {
+pub(crate) fn log_id(term: u64, index: u64) -> LogId {
     LogId::new_term_index(term, index)
 }
 
 /// An entry whose whole content follows from its id.
-pub fn entry(term: u64, index: u64) -> LogEntry {
+pub(crate) fn entry(term: u64, index: u64) -> LogEntry {
     let command = Command::DeleteSecret { secret_id: SecretId::parse("absent").unwrap() };
     let mut request = [0; 16];
     request[..8].copy_from_slice(&index.to_be_bytes());
@@ -77,32 +77,32 @@ pub fn entry(term: u64, index: u64) -> LogEntry {
     LogEntry { log_id: log_id(term, index), payload }
 }
 
-pub type Ack = OneshotReceiverOf<TypeConfig, Result<(), std::io::Error>>;
+pub(crate) type Ack = OneshotReceiverOf<TypeConfig, Result<(), std::io::Error>>;
 
 /// Appends entries and returns the promise that they are durable.
-pub async fn append(store: &mut Store, entries: Vec<LogEntry>) -> std::io::Result<Ack> {
+pub(crate) async fn append(store: &mut Store, entries: Vec<LogEntry>) -> std::io::Result<Ack> {
     let (sender, ack) = TypeConfig::oneshot();
     store.log.append(entries, IOFlushed::signal(sender)).await?;
     Ok(ack)
 }
 
 /// Appends entries and waits until they are durable.
-pub async fn append_durably(store: &mut Store, entries: Vec<LogEntry>) {
+pub(crate) async fn append_durably(store: &mut Store, entries: Vec<LogEntry>) {
     append(store, entries).await.unwrap().await.unwrap().unwrap();
 }
 
 /// Applies entries as openraft's worker would.
-pub async fn apply(store: &mut Store, entries: Vec<LogEntry>) -> std::io::Result<()> {
+pub(crate) async fn apply(store: &mut Store, entries: Vec<LogEntry>) -> std::io::Result<()> {
     let stream = futures::stream::iter(entries.into_iter().map(|entry| Ok((entry, None))));
     store.state_machine.apply(stream).await
 }
 
 /// Every entry of the log.
-pub async fn entries(store: &mut Store) -> Vec<LogEntry> {
+pub(crate) async fn entries(store: &mut Store) -> Vec<LogEntry> {
     store.log.get_log_reader().await.try_get_log_entries(..).await.unwrap()
 }
 
 /// The hash of the present state.
-pub fn hash(store: &Store) -> Result<[u8; 32], StorageError> {
+pub(crate) fn hash(store: &Store) -> Result<[u8; 32], StorageError> {
     store.state.read(|view| state_hash(view))?
 }

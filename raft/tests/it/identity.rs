@@ -22,8 +22,7 @@ async fn used_directory() -> TempDir {
 }
 
 fn refused(directory: &Path, node: &NodeIdentity) -> StorageError {
-    let opened: Result<Store, StorageError> =
-        open_store(directory, engines(), node, &threaded());
+    let opened: Result<Store, StorageError> = open_store(directory, engines(), node, &threaded());
     let error = opened.err().expect("it opened");
     assert_eq!(error.failure, StorageFailure::WrongIdentity, "{error}");
     error

@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use lockbox_raft::StorageFailure;
 use lockbox_raft::store::{
-    Engines, Manifest, MemoryEngines, RocksEngines, SnapshotHandle, SnapshotInbox, SnapshotReceiver,
-    Store,
+    Engines, Manifest, MemoryEngines, RocksEngines, SnapshotHandle, SnapshotInbox,
+    SnapshotReceiver, Store,
 };
 use openraft::storage::{RaftSnapshotBuilder, RaftStateMachine};
 use tempfile::TempDir;

@@ -85,13 +85,12 @@ async fn stopping_writes_what_is_queued() {
         releasing.wait_for_stalled_sync();
         releasing.release_syncs();
     });
-    let lockbox_raft::store::Store { log, writer, .. } = store;
-    writer.stop();
+    store.writer.stop();
     release.join().unwrap();
     for ack in acks {
         ack.await.unwrap().unwrap();
     }
-    drop(log);
+    drop((store.log, store.state_machine, store.state));
     let mut store = open(directory.path(), &engines, &threaded());
     assert_eq!(entries(&mut store).await.len(), 4);
 }

@@ -124,11 +124,7 @@ async fn pause(call: &Call<'_>, index: u64) {
     }
 }
 
-fn look_up(
-    view: &dyn StateRead,
-    caller: &Caller,
-    wanted: &Wanted,
-) -> Result<Situation, Refusal> {
+fn look_up(view: &dyn StateRead, caller: &Caller, wanted: &Wanted) -> Result<Situation, Refusal> {
     let id = &wanted.secret_id;
     let secret = tables::secret(view, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
@@ -248,12 +244,7 @@ async fn merged(
 }
 
 /// Fills the audit details of a success.
-fn note(
-    call: &mut Call<'_>,
-    operation: &OperationRecord,
-    situation: &Situation,
-    wanted: &Wanted,
-) {
+fn note(call: &mut Call<'_>, operation: &OperationRecord, situation: &Situation, wanted: &Wanted) {
     if let (
         OperationMetadata::AddVersion { previous_version_id, .. },
         OperationResult::Version(version),

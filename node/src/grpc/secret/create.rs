@@ -104,8 +104,7 @@ fn plan(call: &Call<'_>, request: &mut wire::CreateSecretRequest) -> Result<Plan
 /// The one entry of a generated secret.
 pub(super) fn generated(call: &Call<'_>, spec: &PasswordSpec) -> Result<Payload, ApiError> {
     let value = password::generate(spec, call.app.random.as_ref()).map_err(errors::wrong_spec)?;
-    let entry =
-        PayloadEntry { key: spec.password_key.clone(), value: EntryValue::Text(value) };
+    let entry = PayloadEntry { key: spec.password_key.clone(), value: EntryValue::Text(value) };
     Ok(Payload { entries: vec![entry] })
 }
 
@@ -145,13 +144,11 @@ async fn seal(
         None => None,
         Some(payload) => {
             let version_id = ids.version();
-            let step =
-                KmsStep { step: "seal", version_id: version_id.as_str(), mutation: true };
+            let step = KmsStep { step: "seal", version_id: version_id.as_str(), mutation: true };
             let wall_ms = call.app.clock.wall_ms();
             let random = call.app.random.as_ref();
             let assertion = grants.assertion(caller, &call.context, step, wall_ms, random);
-            let own_key =
-                plan.kms_key_id.as_ref().map(|key| OwnKey { key, assertion: &assertion });
+            let own_key = plan.kms_key_id.as_ref().map(|key| OwnKey { key, assertion: &assertion });
             let place = SealPlace {
                 cloud: &cloud_id,
                 folder: &plan.folder_id,
@@ -185,7 +182,7 @@ async fn seal(
 }
 
 /// The cloud on a path; every path has one.
-pub(super) fn cloud_of(path: &ResourcePath) -> Result<CloudId, ApiError> {
+pub(in crate::grpc) fn cloud_of(path: &ResourcePath) -> Result<CloudId, ApiError> {
     let id = path.id_of(ResourceKind::Cloud).unwrap_or_default();
     CloudId::parse(id).map_err(|_| ApiError::internal("a path has no cloud"))
 }

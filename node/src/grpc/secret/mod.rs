@@ -5,6 +5,8 @@ mod change;
 mod create;
 mod read;
 
+pub(super) use create::cloud_of;
+
 use std::sync::Arc;
 
 use lockbox_core::SecretId;
@@ -13,10 +15,10 @@ use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::access;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::domain::secret::SecretStatus;
-use lockbox_raft::error::StorageError;
 use lockbox_raft::domain::operation::SecretSnapshot;
 use lockbox_raft::domain::secret::SecretRecord;
+use lockbox_raft::domain::secret::SecretStatus;
+use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, tables};
 use tonic::{Request, Response, Status};
 use wire::secret_service_server::SecretService;
@@ -180,7 +182,7 @@ fn not_yet() -> Status {
 }
 
 /// Takes a secret's id from a request.
-fn parse_secret_id(text: &str) -> Result<SecretId, ApiError> {
+pub(super) fn parse_secret_id(text: &str) -> Result<SecretId, ApiError> {
     SecretId::parse(text).map_err(|error| ApiError::invalid("secret_id", error.to_string()))
 }
 

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use lockbox_core::{FolderId, Permission, ResourceKind};
+use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::RequestDetails;
-use lockbox_platform::audit::{AuditDetails, EventSource};
+use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_raft::apply::require;
@@ -18,11 +19,7 @@ use crate::convert;
 use crate::page::{self, List, PAGE_BYTES_MAX};
 
 /// The audit details of a metadata read: which method, and the one id that it names.
-pub(super) fn event(
-    event_name: &'static str,
-    field: &'static str,
-    id: &str,
-) -> AuditDetails {
+pub(super) fn event(event_name: &'static str, field: &'static str, id: &str) -> AuditDetails {
     let ids = BTreeMap::from([(field, id.to_owned())]);
     AuditDetails::Request(RequestDetails { source: EventSource::Lockbox, event_name, ids })
 }
@@ -128,7 +125,8 @@ mod tests {
 
     #[test]
     fn a_page_ends_by_bytes_at_the_right_place() {
-        let items = vec![version(PAGE_BYTES_MAX / 2), version(PAGE_BYTES_MAX / 3), version(1 << 20)];
+        let items =
+            vec![version(PAGE_BYTES_MAX / 2), version(PAGE_BYTES_MAX / 3), version(1 << 20)];
         let (kept, next) = cut(items.clone(), &[7, 8, 9], None);
         assert_eq!((kept.len(), next), (2, Some(8)));
         let (kept, next) = cut(items[..2].to_vec(), &[7, 8], Some(8));

@@ -1,0 +1,138 @@
+//! `IamTokenService`: a signed JWT of a service account for an IAM token (`contract §0.2`).
+//!
+//! Issuing writes nothing to the log: SDKs log in every 20 seconds (`design §7`).
+
+use std::sync::Arc;
+
+use lockbox_core::{AuthorizedKeyId, LogTime, Sensitive, ServiceAccountId, Subject, TokenId};
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::details::IamTokenDetails;
+use lockbox_platform::jwt;
+use lockbox_platform::status::ApiError;
+use lockbox_platform::token::{TokenClaims, TokenSigner};
+use lockbox_proto::yandex::cloud::iam::v1 as wire;
+use lockbox_raft::apply::{Refusal, authenticate};
+use lockbox_raft::domain::Rejection;
+use lockbox_raft::domain::command::TokenRef;
+use lockbox_raft::domain::identity::{AuthorizedKeyRecord, ClusterRecord};
+use lockbox_raft::domain::keyring::KeyPurpose;
+use lockbox_raft::domain::outcome::Precondition;
+use lockbox_raft::state::{StateRead, tables};
+use tonic::{Request, Response, Status};
+use wire::create_iam_token_request::Identity;
+use wire::iam_token_service_server::IamTokenService;
+
+use crate::app::App;
+use crate::call::{Call, validate};
+use crate::convert;
+
+/// The service over the node's parts.
+#[derive(Clone)]
+pub struct IamTokenGrpc {
+    app: Arc<App>,
+}
+
+impl IamTokenGrpc {
+    /// The service.
+    #[must_use]
+    pub const fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+#[tonic::async_trait]
+impl IamTokenService for IamTokenGrpc {
+    async fn create(
+        &self,
+        request: Request<wire::CreateIamTokenRequest>,
+    ) -> Result<Response<wire::CreateIamTokenResponse>, Status> {
+        let details = AuditDetails::CreateIamToken(IamTokenDetails::default());
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = create(&mut call, request.get_ref()).await;
+        call.finish(result).await
+    }
+
+    async fn create_for_service_account(
+        &self,
+        _: Request<wire::CreateIamTokenForServiceAccountRequest>,
+    ) -> Result<Response<wire::CreateIamTokenResponse>, Status> {
+        Err(Status::unimplemented("this method is not served yet"))
+    }
+
+    async fn revoke(
+        &self,
+        _: Request<wire::RevokeIamTokenRequest>,
+    ) -> Result<Response<wire::RevokeIamTokenResponse>, Status> {
+        Err(Status::unimplemented("this method is not served yet"))
+    }
+}
+
+/// One text for every cause, so that a caller learns nothing about keys or accounts.
+fn refused() -> ApiError {
+    ApiError::unauthenticated("the JWT is not valid")
+}
+
+async fn create(
+    call: &mut Call<'_>,
+    request: &wire::CreateIamTokenRequest,
+) -> Result<wire::CreateIamTokenResponse, ApiError> {
+    validate(request)?;
+    let text = match &request.identity {
+        Some(Identity::Jwt(text)) => text,
+        Some(Identity::YandexPassportOauthToken(_)) => {
+            return Err(ApiError::unauthenticated("OAuth tokens are not accepted here"));
+        }
+        None => return Err(ApiError::invalid("identity", "exactly one is required")),
+    };
+    let ring = call.app.keyring.ring();
+    let ring = ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
+    let named = jwt::parse_unverified(text).map_err(|_| refused())?;
+    let key_id = AuthorizedKeyId::parse(&named.kid).map_err(|_| refused())?;
+    let account = ServiceAccountId::parse(&named.iss).map_err(|_| refused())?;
+    let subject = Subject::service_account(&account);
+    let now = call.app.replica.log_now();
+    let token_id = TokenId::generate(call.app.random.as_ref());
+    let expires_at = now.plus(call.app.config.identity.token_lifetime());
+    let token = TokenRef { token_id: token_id.clone(), credential_id: Some(key_id), expires_at };
+
+    let (cluster, key) = call.look(|view| credential(view, &subject, &token, now)).await?;
+    // A clock of its own judges the JWT's times: its maker has no log time to go by.
+    let wall_ms = call.app.clock.wall_ms();
+    jwt::verify(text, &key.public_key_pem, &call.app.audiences, wall_ms).map_err(|_| refused())?;
+
+    let (signing_id, seed) = ring
+        .active(KeyPurpose::SignTokens)
+        .ok_or_else(|| ApiError::internal("the keyring has no signing key"))?;
+    let signer = TokenSigner::from_seed(signing_id, &Sensitive::new(*seed.expose()))
+        .map_err(|error| ApiError::internal(error.to_string()))?;
+    let claims = TokenClaims {
+        token_id,
+        subject,
+        credential_id: token.credential_id,
+        issued_at: now,
+        expires_at,
+        cluster_id: cluster.id,
+    };
+    let signed = signer.sign(&claims).map_err(|error| ApiError::internal(error.to_string()))?;
+    Ok(wire::CreateIamTokenResponse {
+        iam_token: signed.expose().clone(),
+        expires_at: Some(convert::timestamp(expires_at)),
+    })
+}
+
+/// The key that the JWT names, if a token made from it would count.
+fn credential(
+    view: &dyn StateRead,
+    subject: &Subject,
+    token: &TokenRef,
+    now: LogTime,
+) -> Result<(ClusterRecord, AuthorizedKeyRecord), Refusal> {
+    let cluster =
+        tables::cluster(view)?.ok_or_else(|| Refusal::from(Precondition::NotInitialised))?;
+    authenticate(view, subject, Some(token), now)?;
+    let key = match &token.credential_id {
+        Some(id) => tables::authorized_key(view, id)?,
+        None => None,
+    };
+    Ok((cluster, key.ok_or(Rejection::Unauthenticated)?))
+}

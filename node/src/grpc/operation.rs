@@ -1,0 +1,107 @@
+//! `OperationService`: operations can be read by who made them or may read their resource
+//! (`contract §4.3`).
+
+use std::sync::Arc;
+
+use lockbox_core::{OperationId, Permission, ResourceKind, SecretId};
+use lockbox_platform::status::ApiError;
+use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationService;
+use lockbox_proto::yandex::cloud::operation::{
+    CancelOperationRequest, GetOperationRequest, Operation,
+};
+use lockbox_raft::apply::{Refusal, require};
+use lockbox_raft::domain::Rejection;
+use lockbox_raft::domain::operation::OperationRecord;
+use lockbox_raft::state::{StateRead, tables};
+use tonic::{Request, Response, Status};
+
+use crate::app::App;
+use crate::authn::Caller;
+use crate::call::Call;
+use crate::{convert, describe};
+
+/// The service over the node's parts.
+#[derive(Clone)]
+pub struct OperationGrpc {
+    app: Arc<App>,
+}
+
+impl OperationGrpc {
+    /// The service.
+    #[must_use]
+    pub const fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+#[tonic::async_trait]
+impl OperationService for OperationGrpc {
+    async fn get(
+        &self,
+        request: Request<GetOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        let message = request.get_ref();
+        let details = describe::operation_event("GetOperation", &message.operation_id);
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = find(&mut call, message, &message.operation_id).await;
+        call.finish(result).await
+    }
+
+    /// Mutations complete at once, so there is never anything to cancel: the operation comes
+    /// back unchanged (`contract §0.3`).
+    async fn cancel(
+        &self,
+        request: Request<CancelOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        let message = request.get_ref();
+        let details = describe::operation_event("CancelOperation", &message.operation_id);
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = find(&mut call, message, &message.operation_id).await;
+        call.finish(result).await
+    }
+}
+
+async fn find(
+    call: &mut Call<'_>,
+    request: &impl lockbox_proto::validate::Validate,
+    operation_id: &str,
+) -> Result<Operation, ApiError> {
+    let caller = call.admit(request)?;
+    let not_found = || Rejection::OperationNotFound(operation_id.to_owned());
+    let id = OperationId::parse(operation_id)
+        .map_err(|error| ApiError::invalid("operation_id", error.to_string()))?;
+    let record = call
+        .read(&caller, |view| {
+            let record = tables::operation(view, &id)?.ok_or_else(not_found)?;
+            may_read(view, &caller, &record)?;
+            Ok(record)
+        })
+        .await?;
+    Ok(convert::operation(&record))
+}
+
+fn may_read(
+    view: &dyn StateRead,
+    caller: &Caller,
+    record: &OperationRecord,
+) -> Result<(), Refusal> {
+    if record.created_by == caller.subject {
+        return Ok(());
+    }
+    let denied = || Refusal::from(Rejection::PermissionDenied);
+    match record.resource.kind {
+        ResourceKind::Secret => {
+            let id = SecretId::parse(&record.resource.id).map_err(|_| denied())?;
+            // Of a deleted secret nobody else may read: there is no path left to judge by.
+            let secret = tables::secret(view, &id)?.ok_or_else(denied)?;
+            let path = tables::secret_path(view, &secret)?;
+            require(view, &caller.subject, Permission::SecretsGet, &path)
+        }
+        ResourceKind::Organization
+        | ResourceKind::Cloud
+        | ResourceKind::Folder
+        | ResourceKind::KmsKey
+        | ResourceKind::ServiceAccount
+        | ResourceKind::SecretVersion => Err(denied()),
+    }
+}

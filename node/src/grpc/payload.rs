@@ -1,0 +1,247 @@
+//! `PayloadService`: the read path (`contract §2.10`). A payload leaves only after its audit
+//! record is written.
+
+use std::sync::Arc;
+
+use lockbox_core::{FolderId, Permission, ResourceKind, ResourcePath, SecretId, VersionId};
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::details::PayloadDetails;
+use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
+use lockbox_platform::status::ApiError;
+use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use lockbox_raft::apply::{Refusal, require};
+use lockbox_raft::domain::Rejection;
+use lockbox_raft::domain::outcome::Precondition;
+use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
+use lockbox_raft::domain::version::{SealedPayload, VersionRecord, VersionStatus};
+use lockbox_raft::state::{StateRead, tables};
+use tonic::{Request, Response, Status};
+use wire::get_ex_request::Identifier;
+use wire::payload_service_server::PayloadService;
+
+use super::secret::{cloud_of, parse_secret_id};
+use crate::app::App;
+use crate::authn::Caller;
+use crate::call::Call;
+use crate::describe;
+use crate::grants::{Grants, KmsStep, kms_grants};
+use crate::payload::{EntryValue, Payload};
+use crate::seal::SealPlace;
+
+/// The service over the node's parts.
+#[derive(Clone)]
+pub struct PayloadGrpc {
+    app: Arc<App>,
+}
+
+impl PayloadGrpc {
+    /// The service.
+    #[must_use]
+    pub const fn new(app: Arc<App>) -> Self {
+        Self { app }
+    }
+}
+
+#[tonic::async_trait]
+impl PayloadService for PayloadGrpc {
+    async fn get(
+        &self,
+        request: Request<wire::GetPayloadRequest>,
+    ) -> Result<Response<wire::Payload>, Status> {
+        let message = request.get_ref();
+        let details = AuditDetails::GetPayload(named(&message.secret_id, &message.version_id));
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = get(&mut call, message).await;
+        call.finish(result).await
+    }
+
+    async fn get_ex(
+        &self,
+        request: Request<wire::GetExRequest>,
+    ) -> Result<Response<wire::GetExResponse>, Status> {
+        let message = request.get_ref();
+        let secret_id = match &message.identifier {
+            Some(Identifier::SecretId(id)) => id.as_str(),
+            Some(Identifier::FolderAndName(_)) | None => "",
+        };
+        let details = AuditDetails::GetPayloadEx(named(secret_id, &message.version_id));
+        let mut call = Call::begin(&self.app, &request, details)?;
+        let result = get_ex(&mut call, message).await;
+        call.finish(result).await
+    }
+}
+
+fn named(secret_id: &str, version_id: &str) -> PayloadDetails {
+    PayloadDetails {
+        secret_id: secret_id.to_owned(),
+        secret_version_id: version_id.to_owned(),
+        ..PayloadDetails::default()
+    }
+}
+
+/// How a request names the secret.
+enum Target {
+    Id(SecretId),
+    Name { folder: FolderId, name: String },
+}
+
+/// What one view says about the payload that is asked for.
+struct Resolved {
+    secret: SecretRecord,
+    version: VersionRecord,
+    sealed: SealedPayload,
+    path: ResourcePath,
+    grants: Grants,
+}
+
+async fn get(
+    call: &mut Call<'_>,
+    request: &wire::GetPayloadRequest,
+) -> Result<wire::Payload, ApiError> {
+    let caller = call.admit(request)?;
+    let target = Target::Id(parse_secret_id(&request.secret_id)?);
+    let (resolved, payload) = open(call, &caller, &target, &request.version_id).await?;
+    let entry = |entry: crate::payload::PayloadEntry| wire::payload::Entry {
+        key: entry.key,
+        value: Some(match entry.value {
+            EntryValue::Text(text) => wire::payload::entry::Value::TextValue(text.expose().clone()),
+            EntryValue::Binary(bytes) => {
+                wire::payload::entry::Value::BinaryValue(bytes.expose().clone())
+            }
+        }),
+    };
+    Ok(wire::Payload {
+        version_id: resolved.version.id.to_string(),
+        entries: payload.entries.into_iter().map(entry).collect(),
+    })
+}
+
+async fn get_ex(
+    call: &mut Call<'_>,
+    request: &wire::GetExRequest,
+) -> Result<wire::GetExResponse, ApiError> {
+    let caller = call.admit(request)?;
+    let target = match &request.identifier {
+        Some(Identifier::SecretId(id)) => Target::Id(parse_secret_id(id)?),
+        Some(Identifier::FolderAndName(place)) => Target::Name {
+            folder: FolderId::parse(&place.folder_id).map_err(|error| {
+                ApiError::invalid("folder_and_name.folder_id", error.to_string())
+            })?,
+            name: place.secret_name.clone(),
+        },
+        None => return Err(ApiError::invalid("identifier", "exactly one is required")),
+    };
+    let (resolved, payload) = open(call, &caller, &target, &request.version_id).await?;
+    let bytes = |entry: crate::payload::PayloadEntry| (entry.key, entry.value.as_bytes().to_vec());
+    Ok(wire::GetExResponse {
+        secret_id: resolved.secret.id.to_string(),
+        version_id: resolved.version.id.to_string(),
+        entries: payload.entries.into_iter().map(bytes).collect(),
+    })
+}
+
+/// Resolves, authorizes and opens; fills the audit record on the way.
+async fn open(
+    call: &mut Call<'_>,
+    caller: &Caller,
+    target: &Target,
+    version_id: &str,
+) -> Result<(Resolved, Payload), ApiError> {
+    let wanted = match version_id {
+        "" => None,
+        text => Some(
+            VersionId::parse(text)
+                .map_err(|error| ApiError::invalid("version_id", error.to_string()))?,
+        ),
+    };
+    call.parameters = Some(RequestParameters {
+        secret_id: match target {
+            Target::Id(id) => id.to_string(),
+            Target::Name { .. } => String::new(),
+        },
+        version_id: version_id.to_owned(),
+    });
+    let resolved = call.read(caller, |view| resolve(view, caller, target, wanted.as_ref())).await?;
+    call.path = Some(resolved.path.clone());
+    let noted = describe::payload(&resolved.secret, &resolved.version);
+    match &mut call.details {
+        AuditDetails::GetPayload(details) | AuditDetails::GetPayloadEx(details) => {
+            *details = noted;
+        }
+        _ => {}
+    }
+    let payload = unseal(call, caller, &resolved).await?;
+    call.response = Some(ResponseSummary {
+        version_id: resolved.version.id.to_string(),
+        entry_keys: resolved.version.entry_keys.clone(),
+    });
+    Ok((resolved, payload))
+}
+
+fn resolve(
+    view: &dyn StateRead,
+    caller: &Caller,
+    target: &Target,
+    wanted: Option<&VersionId>,
+) -> Result<Resolved, Refusal> {
+    let id = match target {
+        Target::Id(id) => id.clone(),
+        Target::Name { folder, name } => by_name(view, folder, name)?,
+    };
+    let secret = tables::secret(view, &id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
+    let path = tables::secret_path(view, &secret)?;
+    require(view, &caller.subject, Permission::PayloadGet, &path)?;
+    if secret.status == SecretStatus::Inactive {
+        return Err(Precondition::SecretInactive.into());
+    }
+    let version_id = match (wanted, &secret.current_version) {
+        (Some(wanted), _) => wanted.clone(),
+        (None, Some(current)) => current.clone(),
+        // Never NOT_FOUND: clients would believe that the secret is gone (`contract §5.2`).
+        (None, None) => return Err(Precondition::NoCurrentVersion.into()),
+    };
+    let version = tables::version(view, &id, &version_id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::SecretVersion, version_id.as_str()))?;
+    let sealed = tables::payload(view, &id, &version_id)?;
+    let (VersionStatus::Active, Some(sealed)) = (version.status, sealed) else {
+        return Err(Precondition::VersionNotActive(version_id).into());
+    };
+    let grants = match &secret.kms_key_id {
+        Some(_) => kms_grants(view, caller, &path)?,
+        None => Grants::default(),
+    };
+    Ok(Resolved { secret, version, sealed, path, grants })
+}
+
+fn by_name(view: &dyn StateRead, folder: &FolderId, name: &str) -> Result<SecretId, Refusal> {
+    if tables::folder(view, folder)?.is_none() {
+        return Err(Rejection::not_found(ResourceKind::Folder, folder.as_str()).into());
+    }
+    match tables::secrets_named(view, folder, name)?.as_slice() {
+        [] => Err(Rejection::not_found(ResourceKind::Secret, name).into()),
+        [id] => Ok(id.clone()),
+        [_, _, ..] => Err(Precondition::AmbiguousName.into()),
+    }
+}
+
+async fn unseal(
+    call: &mut Call<'_>,
+    caller: &Caller,
+    resolved: &Resolved,
+) -> Result<Payload, ApiError> {
+    let cloud_id = cloud_of(&resolved.path)?;
+    let place = SealPlace {
+        cloud: &cloud_id,
+        folder: &resolved.secret.folder_id,
+        secret: &resolved.secret.id,
+        version: &resolved.version.id,
+    };
+    // Reads ignore idempotency keys: each retry is a new access (`design §9`).
+    let step = KmsStep { step: "open", version_id: resolved.version.id.as_str(), mutation: false };
+    let wall_ms = call.app.clock.wall_ms();
+    let random = call.app.random.as_ref();
+    let assertion = resolved.grants.assertion(caller, &call.context, step, wall_ms, random);
+    let deadline = call.context.deadline;
+    call.app.sealer.open(&place, &resolved.sealed, &assertion, deadline).await
+}

@@ -1,0 +1,122 @@
+//! One gRPC call in process: a frame in, a frame or a status out.
+//!
+//! Promises: the call goes through the router as a client's would, with the headers that mean
+//! something to a service and the connection that the REST request came over.
+
+use axum::body::Body;
+use bytes::{Bytes, BytesMut};
+use http::request::Parts;
+use http::{HeaderMap, HeaderValue, Method, Request, header};
+use http_body_util::BodyExt;
+use tonic::{Code, Status};
+use tower::ServiceExt;
+
+use crate::headers;
+use crate::listener::ConnectionInfo;
+use crate::status::ApiError;
+
+/// Flag and length before a message in gRPC.
+const FRAME_HEAD_BYTES: usize = 5;
+/// The headers of a REST request that a service may see.
+const FORWARDED: [&str; 10] = [
+    headers::AUTHORIZATION,
+    headers::IDEMPOTENCY_KEY,
+    headers::REQUEST_ID,
+    headers::CLIENT_REQUEST_ID,
+    headers::CLIENT_TRACE_ID,
+    headers::RETRY_ATTEMPT,
+    headers::IF_VERSION,
+    headers::CONSISTENCY,
+    headers::USER_AGENT,
+    headers::GRPC_TIMEOUT,
+];
+
+/// What a service answered.
+pub(super) struct Answer {
+    /// The encoded message, or why there is none.
+    pub(super) result: Result<Bytes, Status>,
+    /// Headers and trailers together.
+    pub(super) headers: HeaderMap,
+}
+
+/// Calls the method with an encoded message.
+pub(super) async fn call(
+    grpc: &axum::Router,
+    grpc_path: &'static str,
+    message: &[u8],
+    rest: &Parts,
+) -> Result<Answer, ApiError> {
+    let request = grpc_request(grpc_path, message, rest)?;
+    let Ok(response) = grpc.clone().oneshot(request).await;
+    let (parts, body) = response.into_parts();
+    let broken = || ApiError::internal("the answer broke off");
+    let collected = body.collect().await.map_err(|_error| broken())?;
+    let mut headers = parts.headers;
+    if let Some(trailers) = collected.trailers() {
+        headers.extend(trailers.clone());
+    }
+    let status = Status::from_header_map(&headers).ok_or_else(broken)?;
+    let result = if status.code() == Code::Ok {
+        Ok(unframe(&collected.to_bytes()).ok_or_else(broken)?)
+    } else {
+        Err(status)
+    };
+    Ok(Answer { result, headers })
+}
+
+fn grpc_request(
+    grpc_path: &'static str,
+    message: &[u8],
+    rest: &Parts,
+) -> Result<Request<Body>, ApiError> {
+    let mut request = Request::new(Body::from(frame(message)?));
+    *request.method_mut() = Method::POST;
+    *request.version_mut() = http::Version::HTTP_2;
+    *request.uri_mut() = http::Uri::from_static(grpc_path);
+    let into = request.headers_mut();
+    into.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    into.insert(header::TE, HeaderValue::from_static("trailers"));
+    for name in FORWARDED {
+        if let Some(value) = rest.headers.get(name) {
+            into.insert(name, value.clone());
+        }
+    }
+    if let Some(connection) = rest.extensions.get::<ConnectionInfo>() {
+        request.extensions_mut().insert(connection.clone());
+    }
+    Ok(request)
+}
+
+fn frame(message: &[u8]) -> Result<Bytes, ApiError> {
+    let length = u32::try_from(message.len())
+        .map_err(|_too_long| ApiError::invalid("body", "is too long"))?;
+    let mut framed = BytesMut::with_capacity(FRAME_HEAD_BYTES + message.len());
+    framed.extend_from_slice(&[0]);
+    framed.extend_from_slice(&length.to_be_bytes());
+    framed.extend_from_slice(message);
+    Ok(framed.freeze())
+}
+
+/// The single uncompressed message of a unary answer.
+fn unframe(framed: &Bytes) -> Option<Bytes> {
+    let head: [u8; FRAME_HEAD_BYTES] = framed.get(..FRAME_HEAD_BYTES)?.try_into().ok()?;
+    let [compressed, length @ ..] = head;
+    let length = usize::try_from(u32::from_be_bytes(length)).ok()?;
+    let whole = compressed == 0 && framed.len() == FRAME_HEAD_BYTES + length;
+    whole.then(|| framed.slice(FRAME_HEAD_BYTES..))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_are_what_they_were() {
+        let framed = frame(b"message").expect("a frame");
+        assert_eq!(&framed[..5], &[0, 0, 0, 0, 7]);
+        assert_eq!(unframe(&framed), Some(Bytes::from_static(b"message")));
+        assert_eq!(unframe(&framed.slice(..11)), None);
+        assert_eq!(unframe(&Bytes::from_static(&[1, 0, 0, 0, 0])), None);
+        assert_eq!(unframe(&Bytes::from_static(&[0, 0])), None);
+    }
+}

@@ -1,0 +1,141 @@
+//! The REST gateway: JSON over HTTP/1.1 or HTTP/2 in front of the gRPC services.
+//!
+//! Driven by the `google.api.http` options and the descriptors alone (`contract §0.4`): no method
+//! is written down here. Promises: a REST call goes through the same gRPC service, in process,
+//! with the same layers; neither paths with queries nor bodies are logged. Refuses to know what
+//! the services do.
+
+mod call;
+mod error;
+mod path;
+mod query;
+mod transcode;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::State;
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use lockbox_core::{Randomness, RequestId};
+use lockbox_proto::routes::REST_ROUTES;
+use prost_reflect::DescriptorPool;
+use tower::ServiceExt;
+
+use self::error::error_response;
+use self::path::{Matched, RouteTable};
+use crate::headers;
+use crate::status::{ApiError, ErrorKind, Outcome};
+
+/// The largest JSON body, in bytes: a payload of 64 KiB in base64 with its keys fits many times.
+const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// A table of routes that cannot be served: a fault of the build, found at start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("the REST route {template} cannot be served: {reason}")]
+pub struct RestError {
+    /// The path template.
+    pub template: &'static str,
+    /// Why not.
+    pub reason: &'static str,
+}
+
+/// Serves REST in front of a gRPC router.
+pub struct RestGateway {
+    routes: RouteTable,
+    pool: &'static DescriptorPool,
+    grpc: axum::Router,
+    random: Arc<dyn Randomness>,
+}
+
+impl RestGateway {
+    /// A gateway for the services named in `mounted` (full names), which `grpc` answers.
+    ///
+    /// # Errors
+    /// [`RestError`] when a route cannot be served.
+    pub fn new(
+        mounted: &[&str],
+        grpc: axum::Router,
+        random: Arc<dyn Randomness>,
+    ) -> Result<Self, RestError> {
+        let pool = lockbox_proto::descriptor_pool();
+        let is_mounted = |grpc_path: &str| {
+            let service = grpc_path.trim_start_matches('/').split('/').next();
+            service.is_some_and(|service| mounted.contains(&service))
+        };
+        let routes = REST_ROUTES.iter().filter(|route| is_mounted(route.grpc_path));
+        let routes = RouteTable::new(routes, pool)?;
+        Ok(Self { routes, pool, grpc, random })
+    }
+
+    /// One router for both: gRPC by its content type, REST for everything else.
+    pub fn into_router(self) -> axum::Router {
+        axum::Router::new().fallback(serve).with_state(Arc::new(self))
+    }
+}
+
+async fn serve(State(gateway): State<Arc<RestGateway>>, request: Request<Body>) -> Response<Body> {
+    if is_grpc(request.headers()) {
+        let Ok(response) = gateway.grpc.clone().oneshot(request).await;
+        return response;
+    }
+    gateway.serve_rest(request).await
+}
+
+fn is_grpc(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+}
+
+impl RestGateway {
+    async fn serve_rest(&self, mut request: Request<Body>) -> Response<Body> {
+        // Named here, so that an error of the gateway has the id that the service would use.
+        let request_id = name_request(request.headers_mut(), self.random.as_ref());
+        match self.transcode(request).await {
+            Ok(response) => response,
+            Err(error) => error_response(&error.into_status(&request_id), self.pool),
+        }
+    }
+
+    async fn transcode(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
+        let (parts, body) = request.into_parts();
+        let matched = self.routes.find(&parts.method, parts.uri.path()).ok_or_else(not_found)?;
+        let Matched { route, variables } = matched;
+        let body = read_body(body).await?;
+        let query = parts.uri.query().unwrap_or_default();
+        let message = transcode::request(route, &body, query, variables)?;
+        let answer = call::call(&self.grpc, route.grpc_path, &message, &parts).await?;
+        match answer.result {
+            Ok(encoded) => transcode::response(route, &encoded, &answer.headers),
+            Err(status) => Ok(error_response(&status, self.pool)),
+        }
+    }
+}
+
+/// Gives the request an id unless the client did; returns it.
+fn name_request(headers: &mut HeaderMap, random: &dyn Randomness) -> String {
+    let id = [headers::REQUEST_ID, headers::CLIENT_REQUEST_ID]
+        .into_iter()
+        .find_map(|name| RequestId::parse(headers.get(name)?.to_str().ok()?))
+        .unwrap_or_else(|| RequestId::generate(random))
+        .to_string();
+    if let Ok(value) = HeaderValue::from_str(&id) {
+        headers.insert(headers::REQUEST_ID, value);
+    }
+    id
+}
+
+async fn read_body(body: Body) -> Result<bytes::Bytes, ApiError> {
+    let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
+        if error.is::<LengthLimitError>() {
+            return ApiError::invalid("body", format!("is longer than {BODY_BYTES_MAX} bytes"));
+        }
+        ApiError::new(ErrorKind::Cancelled, "the body did not arrive", Outcome::NotProposed)
+    })
+}
+
+fn not_found() -> ApiError {
+    let kind = ErrorKind::NotFound { resource_type: "rest.path", id: String::new() };
+    ApiError::new(kind, "there is no such path", Outcome::NotProposed)
+}

@@ -1,0 +1,97 @@
+//! Commands for the tests: a cluster with one folder, and secrets in it.
+
+use std::collections::BTreeMap;
+
+use lockbox_core::{
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, OrganizationId, RequestId, SecretId,
+    ServiceAccountId, Subject, TokenId,
+};
+
+use super::harness::{TestRandom, cluster_id};
+use crate::domain::command::{
+    Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope, InitCluster,
+    TokenRef,
+};
+use crate::domain::identity::{ClusterRecord, KeyAlgorithm};
+
+pub(crate) fn folder_id() -> FolderId {
+    FolderId::parse("b1gfolder").unwrap()
+}
+
+fn admin_id() -> ServiceAccountId {
+    ServiceAccountId::parse("ajeadmin").unwrap()
+}
+
+fn envelope(random: &TestRandom, subject: Subject, command: Command) -> Envelope {
+    let by_admin = subject != Subject::internal();
+    let token = by_admin.then(|| TokenRef {
+        token_id: TokenId::parse("aittoken").unwrap(),
+        credential_id: None,
+        expires_at: LogTime::from_ms(u64::MAX),
+    });
+    Envelope {
+        request_id: RequestId::generate(random),
+        subject,
+        token,
+        operation_id: OperationId::generate(random),
+        idempotency: None,
+        if_version: None,
+        proposed_at: LogTime::default(),
+        command,
+    }
+}
+
+/// `cluster init`.
+pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
+    let admin = CreateServiceAccount {
+        id: admin_id(),
+        folder_id: folder_id(),
+        name: "admin".to_owned(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+        expires_at: None,
+    };
+    let admin_key = CreateAuthorizedKey {
+        id: AuthorizedKeyId::parse("ajkadmin").unwrap(),
+        service_account_id: admin_id(),
+        description: String::new(),
+        algorithm: KeyAlgorithm::Rsa2048,
+        public_key_pem: String::new(),
+    };
+    let organization_id = OrganizationId::parse("bpforganization").unwrap();
+    let init = InitCluster {
+        cluster: ClusterRecord {
+            id: cluster_id(),
+            created_at: LogTime::default(),
+            organization_id: organization_id.clone(),
+            system_key_id: "abjsystem".to_owned(),
+        },
+        organization_id,
+        cloud_id: CloudId::parse("b1gcloud").unwrap(),
+        folder_id: folder_id(),
+        folder_name: "default".to_owned(),
+        admin,
+        admin_key,
+        keyring: Vec::new(),
+    };
+    envelope(random, Subject::internal(), Command::InitCluster(Box::new(init)))
+}
+
+/// A secret without a version, by the administrator.
+pub(crate) fn create_secret(random: &TestRandom, name: &str) -> Envelope {
+    let create = CreateSecret {
+        id: SecretId::generate(random),
+        folder_id: folder_id(),
+        name: name.to_owned(),
+        description: String::new(),
+        labels: BTreeMap::new(),
+        kms_key_id: None,
+        deletion_protection: false,
+        password_spec: None,
+        version: None,
+        secrets_per_cloud_max: 1_000_000,
+        unique_name: false,
+    };
+    let admin = Subject::service_account(&admin_id());
+    envelope(random, admin, Command::CreateSecret(Box::new(create)))
+}
