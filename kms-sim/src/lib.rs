@@ -1,18 +1,31 @@
-//! The KMS node.
+//! The KMS node: symmetric keys on RocksDB, the four crypto calls, and the ledger that bills them.
+//!
+//! One straight line: [`server`] takes a call, `grpc` reads it and asks [`authn`] who calls,
+//! [`crypto`] or [`keys`] decide on a view of the [`store`], the [`commit`] writer decides again at
+//! the call's own place in the commit sequence, writes and syncs, the audit is written, and the
+//! answer leaves. Depends on the platform and the wire definitions; knows nothing of Raft.
+
 pub mod algorithm;
 pub mod authn;
 pub mod caller;
 pub mod ciphertext;
+pub mod cli;
 pub mod commit;
 pub mod config;
 pub mod crypto;
 pub mod engine;
 pub mod error;
 mod gcm;
+mod grpc;
 pub mod keys;
 pub mod ledger;
 pub mod mac;
 pub mod material;
 pub mod metrics;
 pub mod root_key;
+pub mod server;
 pub mod store;
+
+pub use config::KmsConfig;
+pub use engine::{SYSTEM_FOLDER_ID, SYSTEM_KEY_ID};
+pub use server::{KmsDeps, KmsSim, StartError};

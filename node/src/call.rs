@@ -176,7 +176,7 @@ impl<'a> Call<'a> {
         match applied.outcome {
             Applied::Done(operation) => {
                 self.authorized = true;
-                Ok(operation)
+                Ok(*operation)
             }
             Applied::Rejected(rejection) => Err(Attempt::Rejected(rejection, at)),
             Applied::Nothing => {

@@ -6,6 +6,7 @@
 
 pub mod app;
 pub mod authn;
+pub mod bootstrap;
 pub mod call;
 pub mod config;
 pub mod convert;
@@ -21,5 +22,7 @@ pub mod merge;
 pub mod page;
 pub mod password;
 pub mod payload;
+pub mod router;
 pub mod seal;
 pub mod sealer;
+pub mod unseal;

@@ -1,7 +1,11 @@
 //! Structured logs on standard error, human or JSON, with an environment filter.
 //!
 //! Promises: the consensus library cannot print log entries (and so sealed commands) unless the
-//! operator names it in the filter. Refuses to know what is logged.
+//! operator names it in the filter; the text of a panic is logged only if it is a literal of the
+//! source, for a formatted one may hold anything. Refuses to know what is logged.
+
+use std::any::Any;
+use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
 
@@ -67,7 +71,20 @@ pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryErro
         LogFormat::Human => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
     };
-    installed.map_err(|_already| TelemetryError::AlreadySet)
+    installed.map_err(|_already| TelemetryError::AlreadySet)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn log_panic(info: &PanicHookInfo<'_>) {
+    let location = info.location().map(ToString::to_string).unwrap_or_default();
+    let thread = std::thread::current().name().unwrap_or_default().to_owned();
+    tracing::error!(location, thread, reason = printable_reason(info.payload()), "panic");
+}
+
+/// The text of a panic, when it is a literal.
+fn printable_reason(payload: &(dyn Any + Send)) -> &'static str {
+    payload.downcast_ref::<&'static str>().copied().unwrap_or("[redacted]")
 }
 
 /// The filter with the consensus library held at warnings, unless the filter names it.
@@ -97,6 +114,12 @@ mod tests {
     fn a_wrong_filter_is_named_in_the_error() {
         let error = init(LogFormat::Human, Some("lockbox=loudest")).map_err(|e| e.to_string());
         assert!(error.is_err_and(|text| text.contains("lockbox=loudest")));
+    }
+
+    #[test]
+    fn a_formatted_panic_is_not_printed() {
+        assert_eq!(printable_reason(&"a literal"), "a literal");
+        assert_eq!(printable_reason(&"a canary".to_owned()), "[redacted]");
     }
 
     #[test]

@@ -53,7 +53,9 @@ pub enum TlsError {
         path: PathBuf,
     },
     /// The certificate and the key do not fit, or cannot be used for a server.
-    #[error("certificate {} and key {} cannot be used: {source}", certificate.display(), key.display())]
+    #[error(
+        "certificate {} and key {} cannot be used: {source}", certificate.display(), key.display()
+    )]
     Unusable {
         /// The certificate's file.
         certificate: PathBuf,

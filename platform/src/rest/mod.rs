@@ -25,6 +25,8 @@ use tower::ServiceExt;
 use self::error::error_response;
 use self::path::{Matched, RouteTable};
 use crate::headers;
+use crate::request::DEADLINE_DEFAULT;
+use crate::request_layer::code_name;
 use crate::status::{ApiError, ErrorKind, Outcome};
 
 /// The largest JSON body, in bytes: a payload of 64 KiB in base64 with its keys fits many times.
@@ -93,7 +95,12 @@ impl RestGateway {
         let request_id = name_request(request.headers_mut(), self.random.as_ref());
         match self.transcode(request).await {
             Ok(response) => response,
-            Err(error) => error_response(&error.into_status(&request_id), self.pool),
+            Err(error) => {
+                // Without path and query: a name or a misplaced value may be in them.
+                let code = code_name(error.code());
+                tracing::info!(target: "rpc", method = "rest", code, request_id, "refused");
+                error_response(&error.into_status(&request_id), self.pool)
+            }
         }
     }
 
@@ -126,7 +133,12 @@ fn name_request(headers: &mut HeaderMap, random: &dyn Randomness) -> String {
 }
 
 async fn read_body(body: Body) -> Result<bytes::Bytes, ApiError> {
-    let collected = Limited::new(body, BODY_BYTES_MAX).collect().await;
+    let collected = Limited::new(body, BODY_BYTES_MAX).collect();
+    let collected =
+        tokio::time::timeout(DEADLINE_DEFAULT, collected).await.map_err(|_elapsed| {
+            let message = "the body did not arrive in time";
+            ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::NotProposed)
+        })?;
     collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
         if error.is::<LengthLimitError>() {
             return ApiError::invalid("body", format!("is longer than {BODY_BYTES_MAX} bytes"));

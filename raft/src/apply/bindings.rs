@@ -23,7 +23,7 @@ pub(super) fn set(
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
     check(envelope, application.state, resource, bindings.iter())?;
-    store(application, resource, BindingSet::new(bindings.to_vec()))?;
+    store(application, resource, &BindingSet::new(bindings.to_vec()))?;
     Ok(Effect {
         description: "Set access bindings".to_owned(),
         resource: resource.clone(),
@@ -42,7 +42,7 @@ pub(super) fn update(
     check(envelope, application.state, resource, deltas.iter().map(|d| &d.binding))?;
     let mut set = tables::bindings(application.state, resource)?;
     set.apply(deltas);
-    store(application, resource, set)?;
+    store(application, resource, &set)?;
     Ok(Effect {
         description: "Update access bindings".to_owned(),
         resource: resource.clone(),
@@ -54,7 +54,7 @@ pub(super) fn update(
 fn store(
     application: &mut Application<'_, '_>,
     resource: &ResourceRef,
-    set: BindingSet,
+    set: &BindingSet,
 ) -> Result<(), Refusal> {
     if set.bindings().len() > BINDINGS_MAX {
         let limit = u32::try_from(BINDINGS_MAX).unwrap_or(u32::MAX);
@@ -62,7 +62,7 @@ fn store(
             Rejection::QuotaExceeded { quota: "access.bindings.count".into(), limit }.into()
         );
     }
-    application.put(Space::Records, keys::bindings(resource), &set);
+    application.put(Space::Records, keys::bindings(resource), set);
     Ok(())
 }
 

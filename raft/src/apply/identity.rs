@@ -75,7 +75,7 @@ pub(super) fn create_service_account(
         metadata: OperationMetadata::CreateServiceAccount {
             service_account_id: account.id.clone(),
         },
-        result: OperationResult::ServiceAccount(account),
+        result: OperationResult::ServiceAccount(Box::new(account)),
     })
 }
 
@@ -134,7 +134,7 @@ pub(super) fn create_authorized_key(
         description: "Create authorized key".to_owned(),
         resource: resource(account_id),
         metadata: OperationMetadata::CreateAuthorizedKey { key_id: record.id.clone() },
-        result: OperationResult::AuthorizedKey(record),
+        result: OperationResult::AuthorizedKey(Box::new(record)),
     })
 }
 

@@ -90,7 +90,7 @@ pub fn apply_entry(
     let outcome = match decide(state, &envelope, index, now) {
         Ok(operation) => {
             state.keep();
-            Outcome::Done(operation)
+            Outcome::Done(Box::new(operation))
         }
         Err(Refusal::Rejected(rejection)) => {
             state.discard();

@@ -50,7 +50,7 @@ pub(super) fn snapshot(
         Some(id) => tables::version(state, &secret.id, id)?,
         None => None,
     };
-    Ok(OperationResult::Secret(SecretSnapshot { secret, current_version }))
+    Ok(OperationResult::Secret(Box::new(SecretSnapshot { secret, current_version })))
 }
 
 pub(super) fn create(

@@ -196,7 +196,7 @@ impl World {
     #[track_caller]
     fn done(&mut self, envelope: Envelope) -> OperationRecord {
         match self.apply(&envelope) {
-            Outcome::Done(operation) => operation,
+            Outcome::Done(operation) => *operation,
             other => panic!("{other:?}"),
         }
     }

@@ -83,7 +83,7 @@ pub(super) fn add(
             version_id: version.id.clone(),
             previous_version_id,
         },
-        result: OperationResult::Version(version),
+        result: OperationResult::Version(Box::new(version)),
     })
 }
 
@@ -146,6 +146,6 @@ pub(super) fn set_current(
             version_id: version_id.clone(),
             previous_version_id,
         },
-        result: OperationResult::Version(version),
+        result: OperationResult::Version(Box::new(version)),
     })
 }

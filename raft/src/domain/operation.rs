@@ -138,16 +138,16 @@ pub enum OperationResult {
     Empty,
     /// A secret.
     #[n(1)]
-    Secret(#[n(0)] SecretSnapshot),
+    Secret(#[n(0)] Box<SecretSnapshot>),
     /// A version.
     #[n(2)]
-    Version(#[n(0)] VersionRecord),
+    Version(#[n(0)] Box<VersionRecord>),
     /// A service account.
     #[n(3)]
-    ServiceAccount(#[n(0)] ServiceAccountRecord),
+    ServiceAccount(#[n(0)] Box<ServiceAccountRecord>),
     /// An authorized key.
     #[n(4)]
-    AuthorizedKey(#[n(0)] AuthorizedKeyRecord),
+    AuthorizedKey(#[n(0)] Box<AuthorizedKeyRecord>),
 }
 
 /// The stored form of an operation. Holds no value.

@@ -13,7 +13,7 @@ pub enum Outcome {
     Nothing,
     /// The command took effect, now or when its first copy was applied.
     #[n(1)]
-    Done(#[n(0)] OperationRecord),
+    Done(#[n(0)] Box<OperationRecord>),
     /// The command was refused and changed nothing.
     #[n(2)]
     Rejected(#[n(0)] Rejection),

@@ -14,6 +14,24 @@ const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the TCP connection to a peer may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Bytes that a peer may send before we have read them, for one stream and for a connection:
+/// gRPC's 64 KiB would let one batch of the log wait for several round trips.
+pub const STREAM_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// As [`STREAM_WINDOW_BYTES`], for all streams of a connection.
+pub const CONNECTION_WINDOW_BYTES: u32 = 8 * 1024 * 1024;
+
+/// Sets what every channel between nodes has in common: time limits, keep-alive, windows.
+#[must_use]
+pub fn peer_endpoint(endpoint: Endpoint) -> Endpoint {
+    endpoint
+        .connect_timeout(CONNECT_TIMEOUT)
+        .tcp_nodelay(true)
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+}
+
 /// What a channel is used for. Each has its own connection, so that bulk data cannot delay a
 /// heartbeat (`openraft.md §2.5`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -71,11 +89,6 @@ impl PeerConnector for PlaintextConnector {
             address: member.peer_address.clone(),
             reason: e.to_string(),
         })?;
-        Ok(endpoint
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
-            .keep_alive_timeout(KEEPALIVE_TIMEOUT)
-            .connect_lazy())
+        Ok(peer_endpoint(endpoint).connect_lazy())
     }
 }

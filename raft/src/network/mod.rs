@@ -21,7 +21,10 @@ mod tests;
 
 pub(crate) use client::{NetworkContext, PeerNetwork};
 pub(crate) use cluster_identity::ClusterIdentity;
-pub use connect::{ChannelPurpose, ConnectError, PeerConnector, PlaintextConnector};
+pub use connect::{
+    CONNECTION_WINDOW_BYTES, ChannelPurpose, ConnectError, PeerConnector, PlaintextConnector,
+    STREAM_WINDOW_BYTES, peer_endpoint,
+};
 pub(crate) use convert::{log_id_from_wire, log_id_to_wire};
 pub(crate) use failure::was_never_sent;
 pub(crate) use gate::Sender;

@@ -11,8 +11,6 @@ use crate::store::StoreOptions;
 const PAYLOAD_ENTRIES_MAX: u64 = 1024;
 /// Entries that the core hands to the log at once.
 const APPEND_ENTRIES_MAX: u64 = 4096;
-/// Entries purged at once: each purge leaves one range tombstone (`openraft.md §3.1`).
-const PURGE_BATCH: u64 = 4096;
 /// Requests queued in front of the core; beyond it callers wait, so the proposer refuses earlier.
 const API_CHANNEL_SIZE: u64 = 8192;
 /// Covers the transfer and installation of one snapshot. openraft's own default is 200 ms.
@@ -48,11 +46,14 @@ pub struct SnapshotSettings {
     /// Entries that a snapshot covers and that stay, so that a node that was briefly away needs
     /// no snapshot.
     pub logs_kept: u64,
+    /// Entries purged at once, and not before there are so many: each purge leaves one range
+    /// tombstone (`openraft.md §3.1`).
+    pub purge_batch: u64,
 }
 
 impl Default for SnapshotSettings {
     fn default() -> Self {
-        Self { logs_since_last: 50_000, logs_kept: 20_000 }
+        Self { logs_since_last: 50_000, logs_kept: 20_000, purge_batch: 4096 }
     }
 }
 
@@ -157,7 +158,7 @@ impl ReplicaConfig {
             max_append_entries: Some(APPEND_ENTRIES_MAX),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshots.logs_since_last),
             max_in_snapshot_log_to_keep: self.snapshots.logs_kept,
-            purge_batch_size: PURGE_BATCH,
+            purge_batch_size: self.snapshots.purge_batch,
             install_snapshot_timeout: INSTALL_SNAPSHOT_TIMEOUT_MS,
             api_channel_size: Some(API_CHANNEL_SIZE),
             ..Config::default()
@@ -179,6 +180,7 @@ mod tests {
         assert_eq!(config.enable_leader_restore, Some(false));
         assert_eq!(config.allow_log_reversion, None);
         assert_eq!(config.max_in_snapshot_log_to_keep, 20_000);
+        assert_eq!(config.purge_batch_size, 4096);
         assert_eq!(config.snapshot_policy, SnapshotPolicy::LogsSinceLast(50_000));
         assert!(config.quorum_loss_probe_interval.unwrap() >= 1600);
     }

@@ -71,9 +71,13 @@ impl LeadershipWatch {
     }
 
     pub(super) fn place(&self) -> Place {
-        match self.leader() {
-            Some((id, _)) if id == self.me => Place::Here,
-            Some((id, member)) => Place::There(Target { id, member }),
+        let server = self.server.borrow_watched();
+        match server.current_leader {
+            Some(id) if id == self.me => Place::Here,
+            Some(id) => match server.membership_config.get_node(&id) {
+                Some(member) => Place::There(Target { id, member: member.clone() }),
+                None => Place::Nowhere,
+            },
             None => Place::Nowhere,
         }
     }

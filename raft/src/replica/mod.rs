@@ -49,7 +49,7 @@ pub use status::{MemberStatus, ReplicaStatus, Role};
 use crate::domain::command::Envelope;
 use crate::error::StorageError;
 use crate::network::{ClusterIdentity, MESSAGE_BYTES_MAX, PeerGate, Raft, RaftRpc};
-use crate::store::{Faults, LogWriter, SnapshotInbox, StateHandle, View};
+use crate::store::{Faults, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View};
 use crate::types::Member;
 use clock::ClusterClock;
 use pause::Awaiting;
@@ -100,6 +100,7 @@ struct Inner {
     /// A task has ended.
     ended: CancellationToken,
     tasks: TaskTracker,
+    log_stats: Arc<LogWriterStats>,
     writer: Mutex<Option<LogWriter>>,
 }
 
@@ -246,8 +247,15 @@ impl Replica {
             cluster_id: self.0.identity.to_wire(),
             applied: self.0.state.applied().borrow().at.index,
             clock_skew_ms: self.0.clock.skew_ms(),
+            rounds_and_reads: self.0.barrier.rounds_and_reads(),
         };
         status::of(&self.0.raft, beside)
+    }
+
+    /// What the log writer has done since the start: syncs, their duration, what they covered.
+    #[must_use]
+    pub fn log_stats(&self) -> &LogWriterStats {
+        &self.0.log_stats
     }
 
     /// The leader that this node knows, with its addresses.

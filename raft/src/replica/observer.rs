@@ -30,12 +30,16 @@ impl Observer {
         loop {
             let log_time = applied.borrow_and_update().log_time;
             self.clock.applied(log_time);
-            self.clock.set_voters(self.leadership.voters());
             self.learn_identity();
             tokio::select! {
                 () = stop.cancelled() => return,
                 changes = applied.changed() => if changes.is_err() { return },
-                changes = self.leadership.changed() => if !changes { return },
+                changes = self.leadership.changed() => {
+                    if !changes {
+                        return;
+                    }
+                    self.clock.set_voters(self.leadership.voters());
+                }
             }
         }
     }

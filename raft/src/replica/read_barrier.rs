@@ -5,6 +5,7 @@
 //! under way at most, so that one is always being filled while the others travel.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::ReadPolicy;
@@ -36,17 +37,33 @@ pub(super) enum RoundFailure {
 
 type Answer = Result<ReadPoint, RoundFailure>;
 
+/// What the barrier has done since the start: reads for each round show how well it batches.
+#[derive(Debug, Default)]
+struct Counts {
+    rounds: AtomicU64,
+    reads: AtomicU64,
+}
+
 /// A handle on the actor. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct ReadBarrier {
     mailbox: mpsc::Sender<oneshot::Sender<Answer>>,
+    counts: Arc<Counts>,
 }
 
 impl ReadBarrier {
     /// A barrier with its actor, which the caller runs.
     pub(super) fn new(confirmer: Confirmer, reads_waiting_max: usize) -> (Self, ReadRounds) {
         let (sender, mailbox) = mpsc::channel(reads_waiting_max);
-        (Self { mailbox: sender }, ReadRounds { confirmer: Arc::new(confirmer), mailbox })
+        let counts = Arc::new(Counts::default());
+        let handle = Self { mailbox: sender, counts: Arc::clone(&counts) };
+        (handle, ReadRounds { confirmer: Arc::new(confirmer), mailbox, counts })
+    }
+
+    /// Rounds begun so far, and the reads that they serve.
+    pub(super) fn rounds_and_reads(&self) -> (u64, u64) {
+        let counts = &self.counts;
+        (counts.rounds.load(Ordering::Relaxed), counts.reads.load(Ordering::Relaxed))
     }
 
     /// Waits until this node has applied everything that was acknowledged before the call.
@@ -68,6 +85,7 @@ impl ReadBarrier {
 pub(super) struct ReadRounds {
     confirmer: Arc<Confirmer>,
     mailbox: mpsc::Receiver<oneshot::Sender<Answer>>,
+    counts: Arc<Counts>,
 }
 
 impl ReadRounds {
@@ -91,6 +109,8 @@ impl ReadRounds {
                     if received == 0 {
                         break;
                     }
+                    self.counts.rounds.fetch_add(1, Ordering::Relaxed);
+                    self.counts.reads.fetch_add(received as u64, Ordering::Relaxed);
                     let confirmer = Arc::clone(&self.confirmer);
                     rounds.spawn(round(confirmer, std::mem::take(&mut waiting)));
                 }

@@ -128,6 +128,7 @@ pub(super) async fn start(
         stop,
         ended,
         tasks,
+        log_stats: writer.stats(),
         writer: Mutex::new(Some(writer)),
     })))
 }

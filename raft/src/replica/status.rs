@@ -88,6 +88,10 @@ pub struct ReplicaStatus {
     pub members: Vec<MemberStatus>,
     /// Largest skew between this node's wall clock and a voter's, while it leads; milliseconds.
     pub clock_skew_ms: u64,
+    /// Rounds of the read barrier since the start.
+    pub read_rounds: u64,
+    /// Reads that these rounds served.
+    pub reads_confirmed: u64,
 }
 
 /// What the caller adds to consensus' own numbers.
@@ -95,6 +99,7 @@ pub(super) struct Beside {
     pub(super) cluster_id: String,
     pub(super) applied: u64,
     pub(super) clock_skew_ms: u64,
+    pub(super) rounds_and_reads: (u64, u64),
 }
 
 pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
@@ -126,5 +131,7 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
         purged: index(metrics.purged.as_ref()),
         members: members.collect(),
         clock_skew_ms: beside.clock_skew_ms,
+        read_rounds: beside.rounds_and_reads.0,
+        reads_confirmed: beside.rounds_and_reads.1,
     }
 }

@@ -4,6 +4,8 @@
 pub(crate) mod commands;
 pub(crate) mod harness;
 
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{LogTime, NodeId};
@@ -11,12 +13,15 @@ use tokio::time::Instant;
 
 use super::{
     Applied, NotProposedReason, ProposalOutcome, ProposeError, ReadError, Replica, ReplicaConfig,
+    ReplicaFailure,
 };
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationRecord, OperationResult};
 use crate::domain::outcome::Outcome;
 use crate::domain::secret::SecretRecord;
 use crate::state::tables;
+use crate::error::StorageFailure;
+use crate::store::{MemoryEngines, MemoryFault, RocksEngines};
 use commands::{create_secret, folder_id, init_cluster};
 use harness::{Cluster, TestRandom, soon};
 
@@ -116,8 +121,13 @@ async fn a_node_that_was_dead_catches_up_by_a_snapshot_once_the_log_is_purged() 
     fn often(config: &mut ReplicaConfig) {
         config.snapshots.logs_since_last = 10;
         config.snapshots.logs_kept = 2;
+        config.snapshots.purge_batch = 4;
     }
-    let (mut cluster, random) = initialised(3, often).await;
+    // On real files: what is sent are checkpoints of RocksDB.
+    let mut cluster = Cluster::blank_on(Arc::new(RocksEngines::new()), 3, often).await;
+    cluster.initialize().await;
+    let random = TestRandom::new(99);
+    operation(&propose(cluster.replica(1), init_cluster(&random)).await);
     let leader = cluster.settle().await;
     let dead = cluster.other_than(leader);
     cluster.kill(dead).await;
@@ -253,8 +263,76 @@ async fn many_reads_share_few_rounds() {
     let follower = cluster.other_than(leader);
     propose(cluster.replica(leader), create_secret(&random, "one")).await;
     let reads = (0..500).map(|_| names(cluster.replica(follower), soon()));
+    let before = cluster.replica(follower).status();
     for read in futures::future::join_all(reads).await {
         assert_eq!(read.unwrap(), ["one"]);
     }
+    let after = cluster.replica(follower).status();
+    assert!(after.reads_confirmed - before.reads_confirmed >= 500);
+    let rounds = after.read_rounds - before.read_rounds;
+    assert!(rounds <= 50, "{rounds} rounds for 500 reads");
     cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_acknowledged_is_lost_when_the_leader_dies_under_load() {
+    const WRITERS: usize = 8;
+    const WRITES: usize = 40;
+    let (mut cluster, random) = initialised(3, unchanged).await;
+    let leader = cluster.settle().await;
+    let survivors: Vec<NodeId> = (1..=3).filter(|id| *id != leader).collect();
+    let random = Arc::new(random);
+    let mut writers = tokio::task::JoinSet::new();
+    let (progress, mut seen) = tokio::sync::watch::channel(0_usize);
+    for writer in 0..WRITERS {
+        let replica = cluster.replica(survivors[writer % survivors.len()]).clone();
+        let (random, progress) = (Arc::clone(&random), progress.clone());
+        writers.spawn(async move {
+            let mut acknowledged = Vec::new();
+            for write in 0..WRITES {
+                let name = format!("{writer}-{write}");
+                match replica.propose(create_secret(&random, &name), soon()).await {
+                    Ok(applied) => {
+                        operation(&applied);
+                        acknowledged.push(name);
+                    }
+                    Err(error) => assert_eq!(error.outcome(), ProposalOutcome::Unknown, "{error}"),
+                }
+                progress.send_modify(|done| *done += 1);
+            }
+            acknowledged
+        });
+    }
+    seen.wait_for(|done| *done >= WRITERS * WRITES / 4).await.unwrap();
+    cluster.kill(leader).await;
+    let acknowledged: Vec<String> = writers.join_all().await.into_iter().flatten().collect();
+    assert!(acknowledged.len() > WRITERS * WRITES / 2, "{} survived", acknowledged.len());
+    cluster.restart(leader).await;
+    for id in 1..=3 {
+        let stored = names(cluster.replica(id), soon()).await.unwrap();
+        let once: BTreeSet<&String> = stored.iter().collect();
+        assert_eq!(once.len(), stored.len(), "a proposal took effect twice");
+        for name in &acknowledged {
+            assert!(once.contains(name), "{name} was acknowledged and is gone");
+        }
+    }
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_failed_sync_ends_the_replica_with_its_exit_code() {
+    let engines = MemoryEngines::new();
+    let mut cluster = Cluster::blank_on(Arc::new(engines.clone()), 1, unchanged).await;
+    cluster.initialize().await;
+    let random = TestRandom::new(3);
+    operation(&propose(cluster.replica(1), init_cluster(&random)).await);
+    engines.fail_next(MemoryFault::LogSync(StorageFailure::DiskFull));
+    let lost = cluster.replica(1).propose(create_secret(&random, "lost"), soon()).await;
+    let lost = lost.unwrap_err();
+    assert_eq!(lost.outcome(), ProposalOutcome::Unknown, "{lost}");
+    let failure = tokio::time::timeout_at(soon(), cluster.replica(1).fatal()).await.unwrap();
+    assert!(matches!(failure, ReplicaFailure::Storage(_)), "{failure}");
+    assert_eq!(failure.exit_code(), 12);
+    let unread = names(cluster.replica(1), soon()).await;
+    assert!(matches!(unread, Err(ReadError::Storage(_))), "{unread:?}");
 }

@@ -315,7 +315,11 @@ mod tests {
         }
 
         #[test]
-        fn any_changed_byte_is_refused(payload in payload(), at: prop::sample::Index, flip in 1..=255u8) {
+        fn any_changed_byte_is_refused(
+            payload in payload(),
+            at: prop::sample::Index,
+            flip in 1..=255_u8,
+        ) {
             let entry = LogEntry { log_id: LogId::new_term_index(3, 77), payload };
             let mut encoded = encode_entry(&entry).to_vec();
             let at = at.index(encoded.len());

@@ -31,14 +31,13 @@ impl Tail {
         let Some(first) = entries.first() else { return Ok(()) };
         // An empty log that was never purged may begin anywhere: its start was a snapshot.
         let begins_anywhere = self.present.is_empty() && self.purged.is_none();
-        let mut expected = if begins_anywhere { first.log_id.index } else { self.present.end };
-        for entry in entries {
+        let start = if begins_anywhere { first.log_id.index } else { self.present.end };
+        for (entry, expected) in entries.iter().zip(start..) {
             let index = entry.log_id.index;
             if index != expected {
-                let message = format!("entry {index} would leave a hole behind {expected}");
+                let message = format!("entry {index} came where {expected} belongs");
                 return Err(StorageError::corrupt("append to the log", message));
             }
-            expected += 1;
         }
         Ok(())
     }

@@ -2,9 +2,11 @@
 
 mod barrier;
 mod durability_oracle;
+mod engines;
 mod harness;
 mod identity;
 mod kill;
+mod readers;
 mod reopen;
 mod snapshot;
 mod suite;

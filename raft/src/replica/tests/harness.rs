@@ -20,9 +20,11 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Server};
 
-use crate::network::{AllowAllPeers, ChannelPurpose, ConnectError, PeerConnector};
+use crate::network::{
+    AllowAllPeers, ChannelPurpose, ConnectError, PeerConnector, peer_endpoint,
+};
 use crate::replica::{Replica, ReplicaConfig, ReplicaParts, Timing, shutdown};
-use crate::store::MemoryEngines;
+use crate::store::{Engines, MemoryEngines};
 use crate::types::Member;
 
 /// Nothing that the tests wait for takes longer on a loaded machine.
@@ -171,7 +173,7 @@ impl PeerConnector for WireConnector {
                 Ok(TokioIo::new(Wire { stream, wires, ends }))
             }
         });
-        Ok(Endpoint::from_static("http://peer").connect_with_connector_lazy(connect))
+        Ok(peer_endpoint(Endpoint::from_static("http://peer")).connect_with_connector_lazy(connect))
     }
 }
 
@@ -188,7 +190,7 @@ pub(crate) struct Cluster {
     pub(crate) nodes: BTreeMap<NodeId, Node>,
     pub(crate) members: BTreeMap<NodeId, Member>,
     pub(crate) wires: Wires,
-    engines: MemoryEngines,
+    engines: Arc<dyn Engines>,
     directory: TempDir,
     configure: fn(&mut ReplicaConfig),
 }
@@ -201,19 +203,33 @@ impl Cluster {
     /// Starts nodes 1 to `size` and makes node 1 initialise the cluster of all.
     pub(crate) async fn start(size: NodeId, configure: fn(&mut ReplicaConfig)) -> Self {
         let mut cluster = Self::blank(size, configure).await;
-        let first = &cluster.nodes[&1].replica;
-        first.initialize(cluster_id(), cluster.members.clone()).await.unwrap();
-        cluster.settle().await;
+        cluster.initialize().await;
         cluster
+    }
+
+    /// Makes node 1 initialise the cluster of all nodes.
+    pub(crate) async fn initialize(&mut self) {
+        let first = &self.nodes[&1].replica;
+        first.initialize(cluster_id(), self.members.clone()).await.unwrap();
+        self.settle().await;
     }
 
     /// Starts nodes that belong to no cluster yet.
     pub(crate) async fn blank(size: NodeId, configure: fn(&mut ReplicaConfig)) -> Self {
+        Self::blank_on(Arc::new(MemoryEngines::new()), size, configure).await
+    }
+
+    /// As [`Self::blank`], on engines of the caller's choice.
+    pub(crate) async fn blank_on(
+        engines: Arc<dyn Engines>,
+        size: NodeId,
+        configure: fn(&mut ReplicaConfig),
+    ) -> Self {
         let mut cluster = Self {
             nodes: BTreeMap::new(),
             members: BTreeMap::new(),
             wires: Wires::default(),
-            engines: MemoryEngines::new(),
+            engines,
             directory: tempfile::tempdir().unwrap(),
             configure,
         };
@@ -260,7 +276,7 @@ impl Cluster {
             };
             (self.configure)(&mut config);
             let parts = ReplicaParts {
-                engines: Arc::new(self.engines.clone()),
+                engines: Arc::clone(&self.engines),
                 connector: Arc::new(WireConnector { me: id, wires: self.wires.clone() }),
                 authorizer: Arc::new(AllowAllPeers),
                 clock: Arc::clone(clock) as Arc<dyn Clock>,

@@ -1,0 +1,297 @@
+//! The command line: `serve`, `init-root`, `billing report`, `billing verify`.
+//!
+//! Every failure is one sentence on standard error and an exit code of its own. The billing
+//! commands open the data for reading only, also beside a running server.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
+use lockbox_core::{Clock, LogTime};
+use lockbox_platform::exit::{ExitCode, FatalExit};
+use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::system::{SystemClock, SystemRandom};
+use lockbox_platform::tasks::Tasks;
+use lockbox_platform::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::KmsConfig;
+use crate::engine::db_directory;
+use crate::ledger::prices::Prices;
+use crate::ledger::print::{self, Format};
+use crate::ledger::report::{Span, report};
+use crate::ledger::verify::verify;
+use crate::root_key;
+use crate::server::{KmsDeps, KmsSim};
+use crate::store::{Db, StoreError};
+
+/// How long calls in flight may take when the process ends.
+const CALLS_GRACE: Duration = Duration::from_secs(3);
+/// How long the rest may take.
+const TASKS_GRACE: Duration = Duration::from_secs(1);
+
+/// The KMS node: symmetric keys, crypto, billing ledger.
+#[derive(Debug, Parser)]
+#[command(name = "kms-sim", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs the server until it is told to stop.
+    Serve {
+        /// The configuration file.
+        #[arg(long)]
+        config: PathBuf,
+    },
+    /// Creates a root key file that only its owner can read.
+    InitRoot {
+        /// The file; it must not exist.
+        #[arg(long)]
+        file: PathBuf,
+    },
+    /// Prints the bill, or checks it against the ledger.
+    Billing {
+        #[command(subcommand)]
+        command: Billing,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+enum Billing {
+    /// Prints what was used, by whom, and what it costs.
+    Report {
+        #[command(flatten)]
+        data: Data,
+        /// Begin: a date or an RFC 3339 time; the whole hour counts. Default: the first record.
+        #[arg(long, value_parser = parse_time)]
+        from: Option<LogTime>,
+        /// End: likewise. Default: now.
+        #[arg(long, value_parser = parse_time)]
+        to: Option<LogTime>,
+        /// How it is printed.
+        #[arg(long, value_enum, default_value_t = Format::Table)]
+        format: Format,
+        /// A TOML file with `currency` and a table `prices` of decimal texts by meter.
+        #[arg(long)]
+        prices: Option<PathBuf>,
+    },
+    /// Recomputes every counter from the ledger and compares.
+    Verify {
+        #[command(flatten)]
+        data: Data,
+    },
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Data {
+    /// The data directory.
+    #[arg(long)]
+    data: Option<PathBuf>,
+    /// The configuration file that names it.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// A command that failed: what to exit with and one sentence.
+struct Failure {
+    code: ExitCode,
+    sentence: String,
+}
+
+impl Failure {
+    fn new(code: ExitCode, error: impl ToString) -> Self {
+        Self { code, sentence: error.to_string() }
+    }
+
+    fn usage(error: impl ToString) -> Self {
+        Self::new(ExitCode::Usage, error)
+    }
+
+    fn output(error: io::Error) -> Self {
+        Self::new(ExitCode::Usage, format!("cannot write the output: {error}"))
+    }
+}
+
+/// Runs the command line and says what to exit with.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output and is no mistake; clap knows which is which.
+            let code = if error.use_stderr() { ExitCode::Usage } else { ExitCode::Ok };
+            return if error.print().is_ok() { code } else { ExitCode::Usage };
+        }
+    };
+    let result = match cli.command {
+        Command::Serve { config } => serve(&config),
+        Command::InitRoot { file } => init_root(&file),
+        Command::Billing { command } => billing(command),
+    };
+    match result {
+        Ok(()) => ExitCode::Ok,
+        Err(Failure { code, sentence }) => {
+            // Nobody is left to tell when standard error is closed.
+            writeln!(io::stderr().lock(), "kms-sim: {sentence}").ok();
+            code
+        }
+    }
+}
+
+fn init_root(file: &Path) -> Result<(), Failure> {
+    root_key::create_file(file, &SystemRandom).map_err(Failure::usage)?;
+    writeln!(io::stdout().lock(), "created {}: keep a copy in a safe place", file.display())
+        .map_err(Failure::output)
+}
+
+fn serve(config: &Path) -> Result<(), Failure> {
+    let environment = environment();
+    let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
+    telemetry::init(config.log.format.into(), config.log.filter.as_deref())
+        .map_err(Failure::usage)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::new(ExitCode::Internal, error))?;
+    runtime.block_on(serve_until_told(&config, &environment))
+}
+
+async fn serve_until_told(
+    config: &KmsConfig,
+    environment: &[(String, String)],
+) -> Result<(), Failure> {
+    let root = config.load_root_key(environment).map_err(Failure::usage)?;
+    let fatal = FatalExit::new();
+    let tasks = Tasks::new(fatal.clone());
+    let internal = |error| Failure::new(ExitCode::Internal, error);
+    let metrics = Metrics::new(Prefix::Kms).map_err(internal)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::usage)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::usage)?;
+    let deps = KmsDeps {
+        tasks: tasks.clone(),
+        metrics,
+        clock: Arc::new(SystemClock::new()),
+        random: Arc::new(SystemRandom),
+    };
+    let started = KmsSim::start(config, root, deps).await;
+    let kms = started.map_err(|error| Failure::new(error.exit_code(), error))?;
+    tracing::info!(address = %kms.addr(), metrics = ?kms.metrics_addr(), "kms-sim is ready");
+    tokio::select! {
+        _ = terminate.recv() => tracing::info!("asked to stop"),
+        _ = interrupt.recv() => tracing::info!("asked to stop"),
+        _ = fatal.wait() => {}
+    }
+    kms.stop(CALLS_GRACE).await;
+    if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
+        tracing::warn!(%left, "the end was not orderly");
+    }
+    match fatal.raised() {
+        None => Ok(()),
+        Some(fatal) => Err(Failure::new(fatal.code, fatal.reason)),
+    }
+}
+
+fn billing(command: Billing) -> Result<(), Failure> {
+    match command {
+        Billing::Report { data, from, to, format, prices } => {
+            let prices = prices.map(|path| Prices::load(&path)).transpose();
+            let prices = prices.map_err(Failure::usage)?;
+            let now = LogTime::from_ms(SystemClock::new().wall_ms());
+            let db = open(&data)?;
+            let span = Span::covering(from.unwrap_or_default(), to.unwrap_or(now));
+            let bill = report(&db.view(), span, now, prices.as_ref()).map_err(damaged)?;
+            print::print(&bill, format, &mut io::stdout().lock()).map_err(Failure::output)
+        }
+        Billing::Verify { data } => {
+            let db = open(&data)?;
+            let result = verify(&db.view()).map_err(damaged)?;
+            let mut output = io::stdout().lock();
+            for problem in &result.problems {
+                writeln!(output, "{problem}").map_err(Failure::output)?;
+            }
+            let (records, counters) = (result.records, result.counters.len());
+            let problems = result.problems.len();
+            writeln!(output, "{records} records, {counters} counters, {problems} problems")
+                .map_err(Failure::output)?;
+            if problems == 0 {
+                return Ok(());
+            }
+            Err(Failure::new(ExitCode::CorruptLog, "the ledger and its counters do not agree"))
+        }
+    }
+}
+
+fn open(data: &Data) -> Result<Db, Failure> {
+    let directory = match (&data.data, &data.config) {
+        (Some(directory), _) => directory.clone(),
+        (None, Some(config)) => {
+            KmsConfig::load(config, &environment()).map_err(Failure::usage)?.data_dir
+        }
+        (None, None) => return Err(Failure::usage("--data or --config is needed")),
+    };
+    Db::open_read_only(&db_directory(&directory))
+        .map_err(|error| Failure::new(ExitCode::Storage, error))
+}
+
+fn damaged(error: StoreError) -> Failure {
+    let code = match error {
+        StoreError::Damaged { .. } => ExitCode::CorruptLog,
+        StoreError::InUse { .. }
+        | StoreError::Open { .. }
+        | StoreError::Write(_)
+        | StoreError::DiskFull(_)
+        | StoreError::Read(_) => ExitCode::Storage,
+    };
+    Failure::new(code, error)
+}
+
+/// The environment's variables that are text.
+fn environment() -> Vec<(String, String)> {
+    let text = |(name, value): (OsString, OsString)| {
+        Some((name.into_string().ok()?, value.into_string().ok()?))
+    };
+    std::env::vars_os().filter_map(text).collect()
+}
+
+/// Reads an RFC 3339 time, or a date as its beginning in UTC.
+fn parse_time(text: &str) -> Result<LogTime, String> {
+    let at = match text.parse::<jiff::Timestamp>() {
+        Ok(at) => at,
+        Err(_) => {
+            let date: Date =
+                text.parse().map_err(|_| "is no date like 2026-11-24 and no RFC 3339 time")?;
+            date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?.timestamp()
+        }
+    };
+    let ms = u64::try_from(at.as_millisecond()).map_err(|_| "is before 1970")?;
+    Ok(LogTime::from_ms(ms))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn times_are_dates_or_rfc_3339() {
+        assert_eq!(parse_time("1970-01-02"), Ok(LogTime::from_ms(86_400_000)));
+        assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(LogTime::from_ms(0)));
+        assert_eq!(parse_time("1970-01-01T00:00:01Z"), Ok(LogTime::from_ms(1000)));
+        assert!(parse_time("yesterday").is_err());
+        assert!(parse_time("1969-12-31").is_err());
+    }
+}

@@ -1,0 +1,199 @@
+//! The frame of every call: who calls, the audit record, the answer's metadata.
+//!
+//! Promises: a call is answered only after its audit record is written, refusals included; every
+//! answer says which commit sequence it reflects.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use lockbox_core::{LogTime, RequestId, ResourcePath};
+use lockbox_platform::audit::record::{
+    AuditFailure, Authentication, Authorization as Authorized, EventStatus, RequestMetadata,
+    TokenInfo,
+};
+use lockbox_platform::audit::{AuditDetails, AuditRecord};
+use lockbox_platform::exit::ExitCode;
+use lockbox_platform::headers;
+use lockbox_platform::request::{Authorization, RequestContext};
+use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
+use lockbox_platform::token;
+use lockbox_proto::validate::Validate;
+use tonic::metadata::MetadataValue;
+use tonic::{Code, Request, Response, Status};
+
+use super::Edge;
+use super::status::unrecognised;
+use crate::authn::assertion::ASSERTION_METADATA;
+use crate::authn::{Authenticated, Credentials};
+use crate::caller::Caller;
+use crate::error::KmsError;
+use crate::keys::service::Answer;
+
+/// One call.
+pub(super) struct Call {
+    context: Arc<RequestContext>,
+    assertion: Option<Vec<u8>>,
+    authenticated: Option<Authenticated>,
+}
+
+/// What the audit says of a call.
+pub(super) struct Event {
+    /// The event and its details.
+    pub(super) details: AuditDetails,
+    /// The resource with its ancestors, as far as it is known.
+    pub(super) path: ResourcePath,
+}
+
+impl Call {
+    /// Takes what identifies the caller out of a request.
+    pub(super) fn begin<T>(request: &Request<T>) -> Result<Self, Status> {
+        let context = RequestContext::of(request)?;
+        let assertion = match request.metadata().get_bin(ASSERTION_METADATA) {
+            None => None,
+            // Bytes that do not decode must not pass for no assertion at all.
+            Some(value) => Some(value.to_bytes().map_or_else(|_| vec![0xff], |b| b.to_vec())),
+        };
+        Ok(Self { context, assertion, authenticated: None })
+    }
+
+    /// Recognises the caller, then checks the request against its constraints
+    /// (`contract §5.2`, order of checks).
+    pub(super) async fn admit<M: Validate>(
+        &mut self,
+        edge: &Edge,
+        message: &M,
+    ) -> Result<Caller, ApiError> {
+        let token = match &self.context.authorization {
+            Authorization::Bearer(token) => Some(token),
+            Authorization::Missing => None,
+            Authorization::Malformed => return Err(self.context.bearer().map_or_else(
+                |error| error,
+                |_| ApiError::unauthenticated("the authorization is not a bearer token"),
+            )),
+        };
+        let names = self.context.peer_identity.as_ref().map_or(&[][..], |peer| &peer.dns_names);
+        let credentials = Credentials {
+            certificate_names: names,
+            assertion: self.assertion.as_deref(),
+            token,
+            deadline: self.context.deadline,
+        };
+        let authenticated =
+            edge.authenticator.authenticate(credentials).await.map_err(unrecognised)?;
+        let caller = authenticated.caller.clone();
+        self.authenticated = Some(authenticated);
+        let violations = message.validate();
+        if violations.is_empty() { Ok(caller) } else { Err(ApiError::violations(violations)) }
+    }
+
+    /// Id of the client's request: the one that a node asserts, or this call's own.
+    pub(super) fn request_id(&self) -> &str {
+        let asserted = self.authenticated.as_ref().and_then(|a| a.request_id.as_deref());
+        asserted.unwrap_or(&self.context.request_id)
+    }
+
+    /// The idempotency key of a mutation.
+    pub(super) fn idempotency_key(&self) -> Option<&str> {
+        self.context.idempotency_key.as_deref()
+    }
+
+    /// Waits for a result, but not longer than the caller does.
+    pub(super) async fn bounded<T>(
+        &self,
+        work: impl Future<Output = Result<T, KmsError>>,
+    ) -> Result<T, ApiError> {
+        match tokio::time::timeout_at(self.context.deadline, work).await {
+            Ok(result) => result.map_err(ApiError::from),
+            Err(_elapsed) => {
+                let message = "the deadline of the call has passed";
+                Err(ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::Unknown))
+            }
+        }
+    }
+
+    /// Writes the audit record and, only then, gives the answer.
+    pub(super) async fn finish<T>(
+        self,
+        edge: &Edge,
+        event: Event,
+        result: Result<Answer<T>, ApiError>,
+    ) -> Result<Response<T>, Status> {
+        let record = self.record(edge, event, result.as_ref().err());
+        let request_id = self.context.request_id.as_str();
+        if let Err(error) = edge.auditor.record(&record).await {
+            // The call may have been done: without its record it must not be answered.
+            return Err(ApiError::from(error).into_status(request_id));
+        }
+        match result {
+            Ok(Answer { value, index }) => {
+                let mut response = Response::new(value);
+                response.metadata_mut().insert(headers::KMS_INDEX, MetadataValue::from(index));
+                Ok(response)
+            }
+            Err(error) => {
+                if *error.kind() == ErrorKind::Internal {
+                    edge.fatal.raise(ExitCode::Storage, "the store failed during a call");
+                }
+                Err(error.into_status(request_id))
+            }
+        }
+    }
+
+    fn record(&self, edge: &Edge, event: Event, error: Option<&ApiError>) -> AuditRecord {
+        let code = error.map_or(Code::Ok, ApiError::code);
+        let refused = matches!(code, Code::Unauthenticated | Code::PermissionDenied);
+        AuditRecord {
+            event_id: RequestId::generate(edge.random.as_ref()).to_string(),
+            event_time: LogTime::from_ms(edge.clock.wall_ms()).into(),
+            authentication: self.authentication(),
+            authorization: Authorized { authorized: !refused },
+            resource_metadata: (&event.path).into(),
+            request_metadata: self.request_metadata(),
+            event_status: if error.is_some() { EventStatus::Error } else { EventStatus::Done },
+            error: error.map(|error| AuditFailure {
+                code: i32::from(error.code()),
+                message: error.message().to_owned(),
+            }),
+            details: event.details,
+            request_parameters: None,
+            response: None,
+        }
+    }
+
+    fn authentication(&self) -> Authentication {
+        let Some(authenticated) = &self.authenticated else { return Authentication::default() };
+        let caller = &authenticated.caller;
+        let given = |text: &String| (!text.is_empty()).then(|| text.clone());
+        let masked = match (&self.context.authorization, &self.assertion) {
+            (Authorization::Bearer(token), None) => token::mask(token.expose()),
+            (Authorization::Bearer(_) | Authorization::Missing | Authorization::Malformed, _) => {
+                String::new()
+            }
+        };
+        let token_info = TokenInfo {
+            masked_iam_token: masked,
+            iam_token_id: given(&caller.token_id),
+            impersonator_id: None,
+        };
+        let known = token_info != TokenInfo::default();
+        let token_info = known.then_some(token_info);
+        Authentication::of(&caller.subject, given(&caller.subject_name), token_info)
+    }
+
+    fn request_metadata(&self) -> RequestMetadata {
+        let authenticated = self.authenticated.as_ref();
+        let asserted_address = authenticated.and_then(|a| a.remote_address.clone());
+        let asserted_agent = authenticated.and_then(|a| a.user_agent.clone());
+        let own_port = match &asserted_address {
+            Some(_) => None,
+            None => self.context.remote.map(|remote| remote.port().to_string()),
+        };
+        let own_address = || self.context.remote.map(|remote| remote.ip().to_string());
+        RequestMetadata {
+            remote_address: asserted_address.or_else(own_address).unwrap_or_default(),
+            user_agent: asserted_agent.unwrap_or_else(|| self.context.user_agent.clone()),
+            request_id: self.request_id().to_owned(),
+            remote_port: own_port,
+        }
+    }
+}

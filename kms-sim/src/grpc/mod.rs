@@ -1,0 +1,41 @@
+//! The gRPC services: the only place that knows messages, statuses and the audit envelope.
+
+mod call;
+mod convert;
+pub(crate) mod crypto;
+mod events;
+pub(crate) mod keys;
+mod mutations;
+pub(crate) mod operation;
+mod status;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_core::{Clock, Randomness};
+use lockbox_platform::audit::AuditorHandle;
+use lockbox_platform::exit::FatalExit;
+
+use crate::authn::Authenticator;
+use crate::engine::Engine;
+use crate::metrics::KmsMetrics;
+
+/// What every service needs.
+pub(crate) struct Edge {
+    /// Keys, ledger, crypto.
+    pub(crate) engine: Arc<Engine>,
+    /// Who calls.
+    pub(crate) authenticator: Authenticator,
+    /// What they did.
+    pub(crate) auditor: AuditorHandle,
+    /// How often.
+    pub(crate) metrics: KmsMetrics,
+    /// When.
+    pub(crate) clock: Arc<dyn Clock>,
+    /// For the ids of events.
+    pub(crate) random: Arc<dyn Randomness>,
+    /// Ends the process when the store fails.
+    pub(crate) fatal: FatalExit,
+    /// Shortest rotation period accepted.
+    pub(crate) rotation_period_min: Duration,
+}

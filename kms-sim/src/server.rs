@@ -1,0 +1,240 @@
+//! Assembles the server: engine, services, listener, metrics port.
+//!
+//! The same whether it is a process of its own or a part of `lockbox dev`: always TLS, always the
+//! same services. Promises an orderly end: no new calls, then the calls in flight, then the ledger.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_core::{Clock, Randomness};
+use lockbox_platform::audit::{self, AuditConfig, AuditOpenError};
+use lockbox_platform::exit::ExitCode;
+use lockbox_platform::health::{self, Readiness};
+use lockbox_platform::listener::{self, ListenError, ListenerLimits, Security, Serving};
+use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::request_layer::RequestLayer;
+use lockbox_platform::rest::{RestError, RestGateway};
+use lockbox_platform::tasks::Tasks;
+use lockbox_platform::tls::{
+    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
+};
+use lockbox_proto::FILE_DESCRIPTOR_SET;
+use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_server::SymmetricCryptoServiceServer;
+use lockbox_proto::yandex::cloud::kms::v1::symmetric_key_service_server::SymmetricKeyServiceServer;
+use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
+use tonic::server::NamedService;
+use tonic::service::Routes;
+
+use crate::authn::Authenticator;
+use crate::authn::introspect::{ClusterIntrospector, Introspector};
+use crate::authn::policy::{Policy, PolicyError};
+use crate::config::KmsConfig;
+use crate::engine::{Engine, EngineParts, OpenError};
+use crate::grpc::Edge;
+use crate::grpc::crypto::CryptoService;
+use crate::grpc::keys::KeysService;
+use crate::grpc::operation::OperationsService;
+use crate::metrics::KmsMetrics;
+use crate::root_key::RootKey;
+use crate::store::StoreError;
+
+type CryptoServer = SymmetricCryptoServiceServer<CryptoService>;
+type KeysServer = SymmetricKeyServiceServer<KeysService>;
+type OperationsServer = OperationServiceServer<OperationsService>;
+
+/// What the server takes from the process that it runs in.
+pub struct KmsDeps {
+    /// Runs and joins its tasks.
+    pub tasks: Tasks,
+    /// A registry with the prefix `kms_`, for this server alone.
+    pub metrics: Metrics,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Keys, nonces and ids.
+    pub random: Arc<dyn Randomness>,
+}
+
+/// Why the server does not start; one sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A certificate, key or address is wrong.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A port cannot be taken.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data directory cannot be used, or not with this root key.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The audit file cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditOpenError),
+    /// The static policy is wrong.
+    #[error(transparent)]
+    Policy(#[from] PolicyError),
+    /// The registry is used by another server too.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A route cannot be served: a fault of the build.
+    #[error(transparent)]
+    Rest(#[from] RestError),
+    /// Reflection cannot be served: a fault of the build.
+    #[error("reflection cannot be served: {0}")]
+    Reflection(#[from] tonic_reflection::server::Error),
+}
+
+impl StartError {
+    /// What the process exits with.
+    #[must_use]
+    pub const fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Listen(error) => error.exit_code(),
+            Self::Open(OpenError::WrongRootKey { .. }) => ExitCode::IdentityMismatch,
+            Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
+            Self::Open(OpenError::Store(StoreError::Damaged { .. })) => ExitCode::CorruptLog,
+            Self::Open(OpenError::Store(_) | OpenError::SystemKey(_)) => ExitCode::Storage,
+            Self::Open(OpenError::Directory { .. })
+            | Self::Tls(_)
+            | Self::Audit(_)
+            | Self::Policy(_) => ExitCode::Usage,
+            Self::Metrics(_) | Self::Rest(_) | Self::Reflection(_) => ExitCode::Internal,
+        }
+    }
+}
+
+/// A running server.
+pub struct KmsSim {
+    api: Serving,
+    metrics: Option<Serving>,
+    engine: Arc<Engine>,
+}
+
+impl KmsSim {
+    /// Takes the ports, opens the data directory and serves.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(
+        config: &KmsConfig,
+        root: RootKey,
+        deps: KmsDeps,
+    ) -> Result<Self, StartError> {
+        let KmsDeps { tasks, metrics, clock, random } = deps;
+        let tls = ServerTls::load(&TlsFiles {
+            certificate: config.api.certificate.clone(),
+            key: config.api.key.clone(),
+            clients: ClientCertificates::Optional(config.api.client_ca.clone()),
+        })?;
+        let authenticator = authenticator(config, Arc::clone(&clock))?;
+        // The ports before the data: a second server by mistake must not touch the directory.
+        let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
+        let health = match &config.metrics {
+            Some(metrics) => {
+                let security = Security::PlaintextHealth;
+                Some(listener::bind("KMS metrics", metrics.listen, security).await?)
+            }
+            None => None,
+        };
+        let kms_metrics = KmsMetrics::register(&metrics)?;
+        let parts = EngineParts {
+            root,
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+            quotas: config.quotas(),
+            metrics: kms_metrics.ledger.clone(),
+            tasks: tasks.clone(),
+        };
+        let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
+        let audit = AuditConfig { path: config.audit_path(), sync: config.audit.sync.into() };
+        let edge = Arc::new(Edge {
+            engine: Arc::clone(&engine),
+            authenticator,
+            auditor: audit::open(&audit, &tasks, metrics.audit.clone())?,
+            metrics: kms_metrics,
+            clock,
+            random: Arc::clone(&random),
+            fatal: tasks.fatal().clone(),
+            rotation_period_min: Duration::from_secs(config.limits.rotation_period_min_s),
+        });
+        let router = router(&edge, random, &metrics).await?;
+        let limits = ListenerLimits::default();
+        let api = api.start(router, &tasks, limits, metrics.tls.clone());
+        let metrics = health.map(|bound| {
+            let readiness = Readiness::new();
+            readiness.component("ledger").ready();
+            let tls_metrics = metrics.tls.clone();
+            let routes = health::router(metrics, readiness, tasks.fatal().clone());
+            bound.start(routes, &tasks, limits, tls_metrics)
+        });
+        Ok(Self { api, metrics, engine })
+    }
+
+    /// Where it serves.
+    #[must_use]
+    pub const fn addr(&self) -> SocketAddr {
+        self.api.local_addr()
+    }
+
+    /// Where it serves metrics and health.
+    #[must_use]
+    pub fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.metrics.as_ref().map(Serving::local_addr)
+    }
+
+    /// Ends it: no new calls, `grace` for those in flight, then the ledger. Call this before
+    /// the tasks are shut down: they include the ledger's writer, which ends here.
+    pub async fn stop(self, grace: Duration) {
+        self.api.stop(grace).await;
+        if let Some(metrics) = self.metrics {
+            metrics.stop(Duration::ZERO).await;
+        }
+        self.engine.stop().await;
+    }
+}
+
+fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authenticator, StartError> {
+    let policy = match &config.policy {
+        Some(policy) => Policy::load(&policy.file)?,
+        None => Policy::default(),
+    };
+    let introspector: Option<Arc<dyn Introspector>> = match &config.cluster {
+        Some(cluster) => {
+            let files = ClientTlsFiles {
+                ca: cluster.ca.clone().unwrap_or_else(|| config.api.client_ca.clone()),
+                identity: Some(IdentityFiles {
+                    certificate: config.api.certificate.clone(),
+                    key: config.api.key.clone(),
+                }),
+            };
+            Some(Arc::new(ClusterIntrospector::new(&cluster.cluster_nodes(), &files)?))
+        }
+        None => None,
+    };
+    Ok(Authenticator::new(config.node_names(), policy, introspector, clock))
+}
+
+async fn router(
+    edge: &Arc<Edge>,
+    random: Arc<dyn Randomness>,
+    metrics: &Metrics,
+) -> Result<axum::Router, StartError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<CryptoServer>().await;
+    health.set_serving::<KeysServer>().await;
+    health.set_serving::<OperationsServer>().await;
+    let reflection = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+    };
+    let routes = Routes::new(CryptoServer::new(CryptoService::new(Arc::clone(edge))))
+        .add_service(KeysServer::new(KeysService::new(Arc::clone(edge))))
+        .add_service(OperationsServer::new(OperationsService::new(Arc::clone(edge))))
+        .add_service(health_service)
+        .add_service(reflection().build_v1()?)
+        .add_service(reflection().build_v1alpha()?);
+    let layer = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone());
+    let grpc = routes.into_axum_router().layer(layer);
+    let mounted = [CryptoServer::NAME, KeysServer::NAME, OperationsServer::NAME];
+    Ok(RestGateway::new(&mounted, grpc, random)?.into_router())
+}

@@ -1,0 +1,112 @@
+//! Unsealing: the keyring's keys are unwrapped by the KMS, at start and whenever the log changes
+//! them (`design §6`).
+//!
+//! Asks as the node itself, so it works before anybody can log in, in every order of starts. A
+//! KMS that does not answer leaves the node as it is: sealed, or serving with the ring it has.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_platform::health::ReadinessComponent;
+use lockbox_raft::domain::identity::ClusterRecord;
+use lockbox_raft::domain::keyring::KeyringKeyRecord;
+use lockbox_raft::error::StorageError;
+use lockbox_raft::state::tables;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::keyring::{KeyRing, associated_data};
+use crate::seal::SymmetricKey;
+
+/// How long one look at the KMS may take.
+const KMS_DEADLINE: Duration = Duration::from_secs(5);
+/// Pause between looks at the state, and between attempts while the KMS is away.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Why the keyring is not unwrapped.
+#[derive(Debug, thiserror::Error)]
+enum UnsealError {
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("the cluster is not initialised")]
+    NotInitialised,
+    #[error("the KMS does not unwrap keyring key {id}: {code:?}")]
+    Kms { id: u32, code: tonic::Code },
+    #[error("keyring key {id} is not 32 bytes long")]
+    Length { id: u32 },
+}
+
+/// Keeps the node's ring as the state has it, until cancelled.
+///
+/// # Errors
+/// Never; a task of [`lockbox_platform::tasks`] has an error type.
+pub async fn keep_unsealed(
+    app: Arc<App>,
+    ready: ReadinessComponent,
+    cancelled: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut last_reason = String::new();
+    loop {
+        match refresh(&app).await {
+            Ok(changed) => {
+                ready.ready();
+                if changed {
+                    tracing::info!("keyring unwrapped");
+                }
+                last_reason.clear();
+            }
+            Err(error) => {
+                let reason = error.to_string();
+                if app.keyring.is_sealed() {
+                    ready.not_ready(reason.clone());
+                }
+                if reason != last_reason {
+                    tracing::warn!(%reason, sealed = app.keyring.is_sealed(), "keyring not read");
+                    last_reason = reason;
+                }
+            }
+        }
+        tokio::select! {
+            () = cancelled.cancelled() => return Ok(()),
+            () = tokio::time::sleep(PAUSE) => {}
+        }
+    }
+}
+
+/// Unwraps the ring when the state has another one than the node. Says whether it did.
+async fn refresh(app: &App) -> Result<bool, UnsealError> {
+    let reading = app.replica.read_stale(|view| {
+        Ok::<_, StorageError>((tables::cluster(view)?, tables::keyring(view)?))
+    })?;
+    let (cluster, records) = reading.value?;
+    let cluster = cluster.ok_or(UnsealError::NotInitialised)?;
+    if app.keyring.ring().is_ok_and(|ring| ring.covers(&records)) {
+        return Ok(false);
+    }
+    let ring = unwrap_all(app, &cluster, &records).await?;
+    app.authenticator.trust(&cluster.id, &records);
+    app.keyring.unseal(ring);
+    Ok(true)
+}
+
+async fn unwrap_all(
+    app: &App,
+    cluster: &ClusterRecord,
+    records: &[KeyringKeyRecord],
+) -> Result<KeyRing, UnsealError> {
+    let deadline = Instant::now() + KMS_DEADLINE;
+    let mut ring = KeyRing::default();
+    for record in records {
+        let id = record.id;
+        let data = associated_data(cluster.id.as_str(), id, record.purpose);
+        let system_key = cluster.system_key_id.as_str();
+        let wrapped = record.wrapped.clone();
+        let unwrapped = app.kms.system_decrypt(system_key, data, wrapped, deadline).await;
+        let bytes = unwrapped.map_err(|status| UnsealError::Kms { id, code: status.code() })?;
+        let key = SymmetricKey::from_slice(bytes.expose()).ok_or(UnsealError::Length { id })?;
+        ring.insert(record, key);
+    }
+    Ok(ring)
+}

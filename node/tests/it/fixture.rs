@@ -1,0 +1,213 @@
+//! A running node, and a client that is logged in as its administrator.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox::app::App;
+use lockbox::authn::Authenticator;
+use lockbox::bootstrap::{Initialised, initialise};
+use lockbox::config::Config;
+use lockbox::keyring::Keyring;
+use lockbox::kms::KmsClient;
+use lockbox::sealer::Sealer;
+use lockbox::{router, unseal};
+use lockbox_core::{Clock, Randomness};
+use lockbox_platform::audit::{self, AuditConfig, AuditSync};
+use lockbox_platform::authorized_key::{AuthorizedKeyFile, KeyAlgorithm, sign_jwt};
+use lockbox_platform::exit::FatalExit;
+use lockbox_platform::health::Readiness;
+use lockbox_platform::jwt::AcceptedAudiences;
+use lockbox_platform::listener::{ListenerLimits, Security, bind};
+use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::system::{SystemClock, SystemRandom};
+use lockbox_platform::tasks::{TaskKind, Tasks};
+use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
+use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
+use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_client::IamTokenServiceClient;
+use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_server::SymmetricCryptoServiceServer;
+use lockbox_proto::yandex::cloud::lockbox::v1::payload_service_client::PayloadServiceClient;
+use lockbox_proto::yandex::cloud::lockbox::v1::secret_service_client::SecretServiceClient;
+use lockbox_raft::Replica;
+use lockbox_raft::network::{AllowAllPeers, PlaintextConnector};
+use lockbox_raft::replica::{ReplicaConfig, ReplicaParts};
+use lockbox_raft::store::RocksEngines;
+use lockbox_raft::types::Member;
+use tempfile::TempDir;
+use tonic::Request;
+use tonic::metadata::MetadataValue;
+use tonic::service::Routes;
+use tonic::transport::{Channel, Endpoint};
+
+use crate::fake_kms::FakeKms;
+
+const SYSTEM_KEY: &str = "system";
+const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
+const WAIT: Duration = Duration::from_secs(30);
+
+/// One node with its data, its fake KMS and what initialisation made.
+pub(crate) struct Node {
+    pub(crate) app: Arc<App>,
+    pub(crate) kms: FakeKms,
+    pub(crate) made: Initialised,
+    pub(crate) data: TempDir,
+    channel: Channel,
+    token: String,
+    tasks: Tasks,
+    readiness: Readiness,
+}
+
+fn loopback() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 0))
+}
+
+fn connect(address: SocketAddr) -> Channel {
+    Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+}
+
+fn config(data: &TempDir) -> Config {
+    let text = format!(
+        "node_id = 1\ndata_dir = {:?}\n\
+         [api]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
+         certificate = \"unused\"\nkey = \"unused\"\n\
+         [peer]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
+         certificate = \"unused\"\nkey = \"unused\"\nca = \"unused\"\n\
+         [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n\
+         [limits]\nversions_per_secret = 4\n",
+        data.path()
+    );
+    let path = data.path().join("node.toml");
+    std::fs::write(&path, text).unwrap();
+    Config::load(&path, &[]).unwrap()
+}
+
+impl Node {
+    /// Starts a node of its own cluster and logs in.
+    pub(crate) async fn start() -> Self {
+        let data = TempDir::new().unwrap();
+        let config = Arc::new(config(&data));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let random: Arc<dyn Randomness> = Arc::new(SystemRandom);
+        let tasks = Tasks::new(FatalExit::new());
+        let metrics = Metrics::new(Prefix::Lockbox).unwrap();
+
+        let kms = FakeKms::default();
+        let kms_router =
+            Routes::new(SymmetricCryptoServiceServer::new(kms.clone())).into_axum_router();
+        let bound = bind("kms", loopback(), Security::PlaintextLoopback).await.unwrap();
+        let kms_address = bound.local_addr();
+        bound.start(kms_router, &tasks, ListenerLimits::default(), metrics.tls.clone());
+
+        let replica_config = ReplicaConfig::new(1, data.path().to_owned());
+        let parts = ReplicaParts {
+            engines: Arc::new(RocksEngines::new()),
+            connector: Arc::new(PlaintextConnector),
+            authorizer: Arc::new(AllowAllPeers),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let replica = Replica::start(replica_config, parts).await.unwrap();
+        let audit_config = AuditConfig { path: config.audit_path(), sync: AuditSync::Batched };
+        let auditor = audit::open(&audit_config, &tasks, metrics.audit.clone()).unwrap();
+        let keyring = Keyring::default();
+        let kms_client = KmsClient::new(connect(kms_address));
+        let app = Arc::new(App {
+            replica,
+            keyring: keyring.clone(),
+            authenticator: Authenticator::default(),
+            sealer: Sealer::new(keyring, kms_client.clone(), Arc::clone(&random)),
+            kms: kms_client,
+            auditor,
+            audiences: AcceptedAudiences::new(&["localhost:1".to_owned()], &[]),
+            config,
+            clock,
+            random,
+        });
+
+        let member = Member { peer_address: "unused".into(), api_address: "localhost:1".into() };
+        let members = BTreeMap::from([(1, member)]);
+        let made = initialise(&app, SYSTEM_KEY, members).await.unwrap();
+        let readiness = Readiness::new();
+        let sealed = readiness.component("keyring");
+        let unsealing = unseal::keep_unsealed(Arc::clone(&app), sealed, tasks.token());
+        tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+        tokio::time::timeout(WAIT, readiness.wait_ready()).await.unwrap();
+
+        let router = router::public(&app, metrics.rpc.clone()).unwrap();
+        let bound = bind("api", loopback(), Security::PlaintextLoopback).await.unwrap();
+        let address = bound.local_addr();
+        bound.start(router, &tasks, ListenerLimits::default(), metrics.tls.clone());
+        let channel = connect(address);
+        let token = log_in(channel.clone(), &made, app.clock.wall_ms()).await;
+        Self { app, kms, made, data, channel, token, tasks, readiness }
+    }
+
+    pub(crate) fn secrets(&self) -> SecretServiceClient<Channel> {
+        SecretServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn payloads(&self) -> PayloadServiceClient<Channel> {
+        PayloadServiceClient::new(self.channel.clone())
+    }
+
+    /// A request of the administrator.
+    pub(crate) fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let bearer = format!("Bearer {}", self.token).parse().unwrap();
+        request.metadata_mut().insert("authorization", bearer);
+        request
+    }
+
+    /// The same with an idempotency key.
+    pub(crate) fn keyed<T>(&self, key: &'static str, message: T) -> Request<T> {
+        let mut request = self.request(message);
+        request.metadata_mut().insert("idempotency-key", MetadataValue::from_static(key));
+        request
+    }
+
+    pub(crate) fn token(&self) -> &str {
+        &self.token
+    }
+
+    pub(crate) fn audit(&self) -> String {
+        std::fs::read_to_string(self.app.config.audit_path()).unwrap()
+    }
+
+    /// Every file under the data directory.
+    pub(crate) fn files(&self) -> Vec<PathBuf> {
+        let mut files = Vec::new();
+        let mut open = vec![self.data.path().to_owned()];
+        while let Some(directory) = open.pop() {
+            for entry in std::fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() { open.push(path) } else { files.push(path) }
+            }
+        }
+        files
+    }
+
+    pub(crate) async fn stop(self) -> TempDir {
+        assert!(self.readiness.is_ready());
+        self.app.replica.shutdown().await;
+        self.tasks.shutdown(WAIT).await.unwrap();
+        self.data
+    }
+}
+
+async fn log_in(channel: Channel, made: &Initialised, now_ms: u64) -> String {
+    let key = AuthorizedKeyFile {
+        id: made.admin_key_id.to_string(),
+        service_account_id: made.admin_id.to_string(),
+        created_at: String::new(),
+        key_algorithm: KeyAlgorithm::Rsa2048,
+        public_key: made.public_key_pem.clone(),
+        private_key: made.private_key_pem.clone(),
+    };
+    let jwt = sign_jwt(&key, AUDIENCE, now_ms, Duration::from_secs(3600)).unwrap();
+    let identity = Some(Identity::Jwt(jwt.expose().clone()));
+    let request = CreateIamTokenRequest { identity };
+    let answer = IamTokenServiceClient::new(channel).create(request).await.unwrap();
+    answer.into_inner().iam_token
+}

@@ -1,0 +1,202 @@
+//! Secrets and payloads as a client sees them.
+
+use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use lockbox_proto::yandex::cloud::operation::{Operation, operation};
+use prost::{Message, Name};
+use tonic::Code;
+use wire::payload_entry_change::Value;
+
+use crate::fixture::Node;
+
+fn text(key: &str, value: &str) -> wire::PayloadEntryChange {
+    let value = Some(Value::TextValue(value.to_owned()));
+    wire::PayloadEntryChange { key: key.to_owned(), value }
+}
+
+fn binary(key: &str, value: &[u8]) -> wire::PayloadEntryChange {
+    let value = Some(Value::BinaryValue(value.to_vec()));
+    wire::PayloadEntryChange { key: key.to_owned(), value }
+}
+
+fn response<M: Message + Name + Default>(operation: &Operation) -> M {
+    let Some(operation::Result::Response(any)) = &operation.result else { panic!("no response") };
+    assert_eq!(any.type_url, format!("type.googleapis.com/{}", M::full_name()));
+    M::decode(any.value.as_slice()).unwrap()
+}
+
+impl Node {
+    async fn create(
+        &self,
+        entries: Vec<wire::PayloadEntryChange>,
+        kms_key_id: &str,
+    ) -> wire::Secret {
+        let request = wire::CreateSecretRequest {
+            folder_id: self.made.folder_id.to_string(),
+            name: "s".into(),
+            kms_key_id: kms_key_id.into(),
+            version_payload_entries: entries,
+            ..Default::default()
+        };
+        let operation = self.secrets().create(self.request(request)).await.unwrap().into_inner();
+        assert!(operation.done);
+        response(&operation)
+    }
+
+    async fn add(&self, secret: &str, entries: Vec<wire::PayloadEntryChange>) -> wire::Version {
+        let request = wire::AddVersionRequest {
+            secret_id: secret.into(),
+            payload_entries: entries,
+            ..Default::default()
+        };
+        let answer = self.secrets().add_version(self.request(request)).await.unwrap();
+        response(&answer.into_inner())
+    }
+
+    async fn read(
+        &self,
+        secret: &str,
+        version: &str,
+    ) -> Result<Vec<(String, Vec<u8>)>, tonic::Status> {
+        use wire::payload::entry::Value;
+        let (secret_id, version_id) = (secret.to_owned(), version.to_owned());
+        let request = self.request(wire::GetPayloadRequest { secret_id, version_id });
+        let payload = self.payloads().get(request).await?.into_inner();
+        let bytes = |value| match value {
+            Some(Value::TextValue(text)) => text.into_bytes(),
+            Some(Value::BinaryValue(bytes)) => bytes,
+            None => panic!("an entry without a value"),
+        };
+        Ok(payload.entries.into_iter().map(|e| (e.key, bytes(e.value))).collect())
+    }
+}
+
+fn pairs(list: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
+    list.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn versions_merge_move_and_roll_back() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("user", "u"), binary("file", &[0, 255])], "").await;
+    let first = secret.current_version.clone().unwrap().id;
+    let second = node.add(&secret.id, vec![text("user", "v"), text("new", "n")]).await;
+    let current = node.read(&secret.id, "").await.unwrap();
+    assert_eq!(current, pairs(&[("user", b"v"), ("file", &[0, 255]), ("new", b"n")]));
+    assert_eq!(
+        node.read(&secret.id, &first).await.unwrap(),
+        pairs(&[("user", b"u"), ("file", &[0, 255])])
+    );
+
+    let set = wire::SetCurrentVersionRequest { secret_id: secret.id.clone(), version_id: first };
+    let moved = node.secrets().set_current_version(node.request(set)).await.unwrap();
+    assert!(moved.metadata().get("lockbox-index").is_some());
+    assert_eq!(node.read(&secret.id, "").await.unwrap()[0], ("user".to_owned(), b"u".to_vec()));
+
+    let list = wire::ListVersionsRequest { secret_id: secret.id, ..Default::default() };
+    let listed = node.secrets().list_versions(node.request(list)).await.unwrap().into_inner();
+    assert_eq!(listed.versions.len(), 2);
+    assert_eq!(listed.versions[0].id, second.id);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_own_key_costs_one_operation_an_access_under_the_caller() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "abjownkey").await;
+    assert_eq!(node.read(&secret.id, "").await.unwrap(), pairs(&[("k", b"v")]));
+    node.add(&secret.id, vec![text("l", "w")]).await;
+    let used = node.kms.used();
+    let operations: Vec<_> = used.iter().map(|u| u.operation).collect();
+    // Create seals; the read opens; AddVersion opens its base and seals.
+    assert_eq!(operations, ["generate_data_key", "decrypt", "decrypt", "generate_data_key"]);
+    assert!(used.iter().all(|u| u.key_id == "abjownkey"));
+    assert!(used.iter().all(|u| u.subject_id == node.made.admin_id.as_str()));
+
+    let common = node.create(vec![text("k", "v")], "").await;
+    node.kms.set_down(true);
+    assert_eq!(node.read(&secret.id, "").await.unwrap_err().code(), Code::Unavailable);
+    assert_eq!(node.read(&common.id, "").await.unwrap(), pairs(&[("k", b"v")]));
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idempotency_key_has_one_effect() {
+    let node = Node::start().await;
+    let request = |name: &str| wire::CreateSecretRequest {
+        folder_id: node.made.folder_id.to_string(),
+        name: name.into(),
+        version_payload_entries: vec![text("k", "v")],
+        ..Default::default()
+    };
+    let mut client = node.secrets();
+    let first = client.create(node.keyed("one", request("a"))).await.unwrap().into_inner();
+    let second = client.create(node.keyed("one", request("a"))).await.unwrap().into_inner();
+    assert_eq!(first, second);
+    let other = client.create(node.keyed("one", request("b"))).await.unwrap_err();
+    assert_eq!(other.code(), Code::InvalidArgument);
+    let list = wire::ListSecretsRequest {
+        folder_id: node.made.folder_id.to_string(),
+        ..Default::default()
+    };
+    let listed = client.list(node.request(list)).await.unwrap().into_inner();
+    assert_eq!(listed.secrets.len(), 1);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn refusals_have_the_codes_of_the_contract_and_change_nothing() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let code = |status: Result<_, tonic::Status>| status.map(|_: Vec<_>| ()).unwrap_err().code();
+    assert_eq!(code(node.read("e6qnowhere", "").await), Code::NotFound);
+    assert_eq!(code(node.read(&secret.id, "e6qnowhere").await), Code::NotFound);
+    let get = wire::GetPayloadRequest { secret_id: secret.id.clone(), version_id: String::new() };
+    let anonymous = node.payloads().get(get.clone()).await.unwrap_err();
+    assert_eq!(anonymous.code(), Code::Unauthenticated);
+
+    let off = wire::DeactivateSecretRequest { secret_id: secret.id.clone() };
+    node.secrets().deactivate(node.request(off)).await.unwrap();
+    assert_eq!(code(node.read(&secret.id, "").await), Code::FailedPrecondition);
+    let on = wire::ActivateSecretRequest { secret_id: secret.id.clone() };
+    node.secrets().activate(node.request(on)).await.unwrap();
+    assert!(node.read(&secret.id, "").await.is_ok());
+
+    let wrong = wire::AddVersionRequest {
+        secret_id: secret.id.clone(),
+        payload_entries: vec![text("with space", "v")],
+        ..Default::default()
+    };
+    let refused = node.secrets().add_version(node.request(wrong)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(node.read(&secret.id, "").await.unwrap().len(), 1);
+
+    let delete = wire::DeleteSecretRequest { secret_id: secret.id.clone() };
+    node.secrets().delete(node.request(delete)).await.unwrap();
+    assert_eq!(code(node.read(&secret.id, "").await), Code::NotFound);
+    node.stop().await;
+}
+
+/// L12 of `verification.md`, for one node: no value and no token in any file.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_file_holds_a_canary() {
+    let node = Node::start().await;
+    let canary = "canary-5c0ffee5-d00d-4b1d-8f00";
+    let secret = node.create(vec![text("k", canary)], "").await;
+    node.add(&secret.id, vec![binary("b", canary.as_bytes())]).await;
+    assert_eq!(node.read(&secret.id, "").await.unwrap()[0].1, canary.as_bytes());
+    assert!(node.audit().contains(&secret.id));
+    let token = node.token().to_owned();
+    let holds = |bytes: &[u8], text: &str| bytes.windows(text.len()).any(|w| w == text.as_bytes());
+    // The scan finds what is planted, so that its silence means something.
+    let planted = node.data.path().join("planted");
+    std::fs::write(&planted, format!("xx{canary}")).unwrap();
+    let mut found = Vec::new();
+    for file in node.files() {
+        let bytes = std::fs::read(&file).unwrap();
+        if holds(&bytes, canary) || holds(&bytes, &token) {
+            found.push(file);
+        }
+    }
+    assert_eq!(found, [planted]);
+    node.stop().await;
+}

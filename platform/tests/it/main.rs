@@ -1,0 +1,6 @@
+//! The platform as its users see it: sockets, TLS, gRPC and REST.
+
+mod fixtures;
+mod layer;
+mod listener;
+mod rest;
