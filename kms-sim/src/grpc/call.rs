@@ -66,10 +66,12 @@ impl Call {
         let token = match &self.context.authorization {
             Authorization::Bearer(token) => Some(token),
             Authorization::Missing => None,
-            Authorization::Malformed => return Err(self.context.bearer().map_or_else(
-                |error| error,
-                |_| ApiError::unauthenticated("the authorization is not a bearer token"),
-            )),
+            Authorization::Malformed => {
+                return Err(self.context.bearer().map_or_else(
+                    |error| error,
+                    |_| ApiError::unauthenticated("the authorization is not a bearer token"),
+                ));
+            }
         };
         let names = self.context.peer_identity.as_ref().map_or(&[][..], |peer| &peer.dns_names);
         let credentials = Credentials {

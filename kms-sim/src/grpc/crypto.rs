@@ -84,7 +84,8 @@ impl SymmetricCryptoService for CryptoService {
             CryptoOperation::Encrypt,
             |message| (message.key_id.clone(), String::new()),
             |message| {
-                let SymmetricEncryptRequest { key_id, version_id, aad_context, plaintext } = message;
+                let SymmetricEncryptRequest { key_id, version_id, aad_context, plaintext } =
+                    message;
                 // Into custody before anything that can fail.
                 let plaintext = Sensitive::new(plaintext);
                 Ok(CryptoInput::Encrypt(target(&key_id, &version_id, aad_context)?, plaintext))

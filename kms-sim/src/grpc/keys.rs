@@ -52,10 +52,8 @@ impl KeysService {
     ) -> Result<Response<Operation>, Status> {
         let operation = result.as_ref().ok().map(|answer| answer.value.as_ref());
         let event = events::mutation(mutation, key_id, operation, observed);
-        let result = result.map(|answer| Answer {
-            value: convert::operation(&answer.value),
-            index: answer.index,
-        });
+        let result = result
+            .map(|answer| Answer { value: convert::operation(&answer.value), index: answer.index });
         call.finish(&self.edge, event, result).await
     }
 

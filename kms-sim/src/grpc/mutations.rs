@@ -99,7 +99,10 @@ fn read_update(edge: &Edge, message: UpdateSymmetricKeyRequest) -> Result<Update
             }
             "deletion_protection" => update.deletion_protection = Some(message.deletion_protection),
             _ => {
-                return Err(KmsError::invalid("update_mask", "names a field that cannot be changed"));
+                return Err(KmsError::invalid(
+                    "update_mask",
+                    "names a field that cannot be changed",
+                ));
             }
         }
     }

@@ -36,7 +36,8 @@ impl OperationsService {
         let message = request.into_inner();
         let id = id(&message);
         let result = Self::find(edge, &mut call, &message, &id).await;
-        let event = events::request(EventSource::Operation, event_name, ("operation_id", &id), None);
+        let event =
+            events::request(EventSource::Operation, event_name, ("operation_id", &id), None);
         call.finish(edge, event, result).await
     }
 

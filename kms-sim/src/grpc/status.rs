@@ -131,7 +131,8 @@ mod tests {
             (Rejection::TooManyKeys, Code::ResourceExhausted),
             (Rejection::TooManyVersions, Code::ResourceExhausted),
         ] {
-            let status = ApiError::from(KmsError::Rejected { index: 7, rejection }).into_status("r");
+            let status =
+                ApiError::from(KmsError::Rejected { index: 7, rejection }).into_status("r");
             assert_eq!(status.code(), code);
             let index = status.metadata().get("kms-index").and_then(|v| v.to_str().ok());
             assert_eq!(index, Some("7"));

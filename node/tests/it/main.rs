@@ -1,6 +1,10 @@
 //! One node from the wire to the disk: real replica, real RocksDB, real listener, and a KMS that
 //! is a fake ([`fake_kms`]), for the real one is another process.
 
+// `cfg(test)` is how clippy knows that helpers may unwrap, too.
+#[cfg(test)]
 mod fake_kms;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
 mod secrets;

@@ -159,7 +159,7 @@ impl World {
         let mut envelope = world.envelope(Command::InitCluster(Box::new(init)));
         envelope.subject = Subject::internal();
         envelope.token = None;
-        world.done(envelope);
+        world.done(&envelope);
         world
     }
 
@@ -194,8 +194,8 @@ impl World {
     }
 
     #[track_caller]
-    fn done(&mut self, envelope: Envelope) -> OperationRecord {
-        match self.apply(&envelope) {
+    fn done(&mut self, envelope: &Envelope) -> OperationRecord {
+        match self.apply(envelope) {
             Outcome::Done(operation) => *operation,
             other => panic!("{other:?}"),
         }
@@ -204,14 +204,14 @@ impl World {
     #[track_caller]
     fn run(&mut self, command: Command) -> OperationRecord {
         let envelope = self.envelope(command);
-        self.done(envelope)
+        self.done(&envelope)
     }
 
     #[track_caller]
-    fn refused(&mut self, envelope: Envelope) -> Rejection {
+    fn refused(&mut self, envelope: &Envelope) -> Rejection {
         // A refusal may move the log time and expire records, and nothing else.
         let mut before = self.state.clone();
-        let outcome = self.apply(&envelope);
+        let outcome = self.apply(envelope);
         let key = (Space::System, keys::SYSTEM_LOG_TIME.to_vec());
         before.0.insert(key.clone(), self.state.0[&key].clone());
         assert_eq!(before, self.state, "a refused command left a trace");
@@ -224,7 +224,7 @@ impl World {
     #[track_caller]
     fn refuse(&mut self, command: Command) -> Rejection {
         let envelope = self.envelope(command);
-        self.refused(envelope)
+        self.refused(&envelope)
     }
 
     fn create(&mut self, secret: &str, version: Option<&str>) -> OperationRecord {
@@ -396,7 +396,7 @@ fn rights_are_judged_where_the_command_applies() {
     };
     let create = || Command::CreateSecret(Box::new(create_secret("s", Some("v1"))));
     let envelope = as_editor(&mut world, create());
-    assert_eq!(world.refused(envelope), Rejection::PermissionDenied);
+    assert_eq!(world.refused(&envelope), Rejection::PermissionDenied);
     let grant = |action| Command::UpdateAccessBindings {
         resource: ResourceRef::new(ResourceKind::Folder, "folder"),
         deltas: vec![BindingDelta {
@@ -406,14 +406,14 @@ fn rights_are_judged_where_the_command_applies() {
     };
     world.run(grant(DeltaAction::Add));
     let envelope = as_editor(&mut world, create());
-    let operation = world.done(envelope);
+    let operation = world.done(&envelope);
     assert_eq!(operation.created_by, account("editor"));
     let envelope = as_editor(&mut world, grant(DeltaAction::Add));
-    assert_eq!(world.refused(envelope), Rejection::PermissionDenied);
+    assert_eq!(world.refused(&envelope), Rejection::PermissionDenied);
     world.run(grant(DeltaAction::Remove));
     let add = add_version("s", "v2", MergeBase::Default(Some(version_id("v1"))));
     let envelope = as_editor(&mut world, add);
-    assert_eq!(world.refused(envelope), Rejection::PermissionDenied);
+    assert_eq!(world.refused(&envelope), Rejection::PermissionDenied);
 }
 
 #[test]
@@ -422,22 +422,22 @@ fn dead_credentials_are_refused() {
     let create = || Command::CreateSecret(Box::new(create_secret("s", None)));
     let mut expired = world.envelope(create());
     expired.token = Some(TokenRef { expires_at: world.now, ..token(Some("admin-key")) });
-    assert_eq!(world.refused(expired), Rejection::Unauthenticated);
+    assert_eq!(world.refused(&expired), Rejection::Unauthenticated);
     let mut unknown_key = world.envelope(create());
     unknown_key.token = Some(token(Some("other-key")));
-    assert_eq!(world.refused(unknown_key), Rejection::Unauthenticated);
+    assert_eq!(world.refused(&unknown_key), Rejection::Unauthenticated);
     let mut no_token = world.envelope(create());
     no_token.token = None;
-    assert_eq!(world.refused(no_token), Rejection::Unauthenticated);
+    assert_eq!(world.refused(&no_token), Rejection::Unauthenticated);
     let mut stranger = world.envelope(create());
     stranger.subject = account("stranger");
     stranger.token = Some(token(None));
-    assert_eq!(world.refused(stranger), Rejection::Unauthenticated);
+    assert_eq!(world.refused(&stranger), Rejection::Unauthenticated);
     // The system itself may initialise, and nothing else.
     let mut internal = world.envelope(create());
     internal.subject = Subject::internal();
     internal.token = None;
-    assert_eq!(world.refused(internal), Rejection::PermissionDenied);
+    assert_eq!(world.refused(&internal), Rejection::PermissionDenied);
 }
 
 #[test]
@@ -446,8 +446,8 @@ fn a_repeated_proposal_has_one_effect() {
     world.create("s", Some("v1"));
     let add = add_version("s", "v2", MergeBase::Default(Some(version_id("v1"))));
     let envelope = world.envelope(add);
-    let first = world.done(envelope.clone());
-    let second = world.done(envelope);
+    let first = world.done(&envelope);
+    let second = world.done(&envelope);
     assert_eq!(first, second);
     assert_eq!(world.secret("s").live_versions, 2);
 }
@@ -470,22 +470,22 @@ fn an_idempotency_key_returns_the_first_operation_and_refuses_another_request() 
         envelope
     };
     let envelope = keyed(&mut world, "s", 1);
-    let first = world.done(envelope);
+    let first = world.done(&envelope);
     let envelope = keyed(&mut world, "t", 1);
-    let second = world.done(envelope);
+    let second = world.done(&envelope);
     assert_eq!(first, second);
     assert!(matches!(first.metadata, OperationMetadata::CreateSecret { .. }));
     assert!(tables::secret(&world.state, &secret_id("t")).unwrap().is_none());
     let envelope = keyed(&mut world, "t", 2);
-    assert_eq!(world.refused(envelope), Rejection::IdempotencyConflict);
+    assert_eq!(world.refused(&envelope), Rejection::IdempotencyConflict);
     // After its retention the key is free again, and its count is gone.
     world.now = world.now.plus(Duration::from_secs(26 * 3600));
     let envelope = world.envelope(Command::CreateSecret(Box::new(create_secret("u", None))));
-    world.done(envelope);
+    world.done(&envelope);
     let admin = account("admin");
     assert_eq!(tables::idempotency_count(&world.state, &admin).unwrap(), 0);
     let envelope = keyed(&mut world, "t", 2);
-    assert_ne!(world.done(envelope).id, first.id);
+    assert_ne!(world.done(&envelope).id, first.id);
 }
 
 #[test]
@@ -499,9 +499,9 @@ fn a_refused_first_call_is_not_remembered() {
         request_mac: [1; 32],
         mac_key_id: 1,
     });
-    assert!(matches!(world.refused(envelope.clone()), Rejection::NotFound { .. }));
+    assert!(matches!(world.refused(&envelope), Rejection::NotFound { .. }));
     world.create("s", None);
-    assert_eq!(world.done(envelope).created_by, account("admin"));
+    assert_eq!(world.done(&envelope).created_by, account("admin"));
 }
 
 #[test]
@@ -513,10 +513,10 @@ fn x_if_version_compares_with_the_current_version() {
     envelope.if_version = Some(version_id("v0"));
     let expected =
         Rejection::CurrentMismatch { expected: version_id("v0"), current: Some(version_id("v1")) };
-    assert_eq!(world.refused(envelope), expected);
+    assert_eq!(world.refused(&envelope), expected);
     let mut envelope = world.envelope(command());
     envelope.if_version = Some(version_id("v1"));
-    world.done(envelope);
+    world.done(&envelope);
 }
 
 #[test]

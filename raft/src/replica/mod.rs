@@ -152,8 +152,8 @@ impl Replica {
         cluster_id: ClusterId,
         members: BTreeMap<NodeId, Member>,
     ) -> Result<(), InitializeError> {
-        self.0.identity.adopt(cluster_id);
-        self.0.raft.initialize(members).await.map_err(|error| match error {
+        let initialised = self.0.raft.initialize(members).await;
+        initialised.map_err(|error| match error {
             RaftError::APIError(RaftInitializeError::NotAllowed(_)) => {
                 InitializeError::AlreadyInitialised
             }
@@ -161,7 +161,9 @@ impl Replica {
                 InitializeError::NotAMember(self.0.config.node_id)
             }
             RaftError::Fatal(_) => InitializeError::Stopped,
-        })
+        })?;
+        self.0.identity.adopt(cluster_id);
+        Ok(())
     }
 
     /// Waits until this node has applied what it had in its log when it started, and more: the

@@ -20,9 +20,7 @@ use tokio_stream::wrappers::TcpListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Channel, Endpoint, Server};
 
-use crate::network::{
-    AllowAllPeers, ChannelPurpose, ConnectError, PeerConnector, peer_endpoint,
-};
+use crate::network::{AllowAllPeers, ChannelPurpose, ConnectError, PeerConnector, peer_endpoint};
 use crate::replica::{Replica, ReplicaConfig, ReplicaParts, Timing, shutdown};
 use crate::store::{Engines, MemoryEngines};
 use crate::types::Member;
