@@ -24,7 +24,7 @@ use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::prices::Prices;
 use crate::ledger::print::{self, Format};
-use crate::ledger::report::{Span, report};
+use crate::ledger::report::{Span, first_hour, report};
 use crate::ledger::verify::verify;
 use crate::root_key;
 use crate::server::{KmsDeps, KmsSim};
@@ -108,15 +108,15 @@ struct Failure {
 }
 
 impl Failure {
-    fn new(code: ExitCode, error: impl ToString) -> Self {
-        Self { code, sentence: error.to_string() }
+    fn new(code: ExitCode, error: impl std::fmt::Display) -> Self {
+        Self { code, sentence: format!("{error}") }
     }
 
-    fn usage(error: impl ToString) -> Self {
+    fn usage(error: impl std::fmt::Display) -> Self {
         Self::new(ExitCode::Usage, error)
     }
 
-    fn output(error: io::Error) -> Self {
+    fn output(error: &io::Error) -> Self {
         Self::new(ExitCode::Usage, format!("cannot write the output: {error}"))
     }
 }
@@ -150,7 +150,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn init_root(file: &Path) -> Result<(), Failure> {
     root_key::create_file(file, &SystemRandom).map_err(Failure::usage)?;
     writeln!(io::stdout().lock(), "created {}: keep a copy in a safe place", file.display())
-        .map_err(Failure::output)
+        .map_err(|error| Failure::output(&error))
 }
 
 fn serve(config: &Path) -> Result<(), Failure> {
@@ -207,21 +207,27 @@ fn billing(command: Billing) -> Result<(), Failure> {
             let prices = prices.map_err(Failure::usage)?;
             let now = LogTime::from_ms(SystemClock::new().wall_ms());
             let db = open(&data)?;
-            let span = Span::covering(from.unwrap_or_default(), to.unwrap_or(now));
-            let bill = report(&db.view(), span, now, prices.as_ref()).map_err(damaged)?;
-            print::print(&bill, format, &mut io::stdout().lock()).map_err(Failure::output)
+            let view = db.view();
+            let mut span = Span::covering(from.unwrap_or_default(), to.unwrap_or(now));
+            if from.is_none() {
+                let first = first_hour(&view).map_err(damaged)?;
+                span.from_hour = first.unwrap_or(span.to_hour).min(span.to_hour);
+            }
+            let bill = report(&view, span, now, prices.as_ref()).map_err(damaged)?;
+            print::print(&bill, format, &mut io::stdout().lock())
+                .map_err(|error| Failure::output(&error))
         }
         Billing::Verify { data } => {
             let db = open(&data)?;
             let result = verify(&db.view()).map_err(damaged)?;
             let mut output = io::stdout().lock();
             for problem in &result.problems {
-                writeln!(output, "{problem}").map_err(Failure::output)?;
+                writeln!(output, "{problem}").map_err(|error| Failure::output(&error))?;
             }
             let (records, counters) = (result.records, result.counters.len());
             let problems = result.problems.len();
             writeln!(output, "{records} records, {counters} counters, {problems} problems")
-                .map_err(Failure::output)?;
+                .map_err(|error| Failure::output(&error))?;
             if problems == 0 {
                 return Ok(());
             }

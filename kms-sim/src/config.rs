@@ -16,6 +16,7 @@ use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
 use crate::keys::command::Quotas;
 use crate::root_key::{ROOT_KEY_VARIABLE, RootKey, RootKeyError};
+use crate::toml_problem::one_line;
 
 /// What the environment's overrides begin with.
 const OVERRIDE_PREFIX: &str = "KMS_CONFIG_";
@@ -251,16 +252,17 @@ impl KmsConfig {
         let wrong = |problem: String| ConfigError::Parse { path: path.to_owned(), problem };
         let overridden = environment.iter().any(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
         let config: Self = if overridden {
-            let mut table: toml::Table = toml::from_str(text).map_err(|e| wrong(e.to_string()))?;
+            let mut table: toml::Table =
+                toml::from_str(text).map_err(|e| wrong(one_line(text, &e)))?;
             for (name, value) in environment {
                 if let Some(key) = name.strip_prefix(OVERRIDE_PREFIX) {
                     override_key(&mut table, key, value).map_err(wrong)?;
                 }
             }
-            table.try_into().map_err(|e: toml::de::Error| wrong(e.to_string()))?
+            table.try_into().map_err(|e: toml::de::Error| wrong(one_line("", &e)))?
         } else {
             // Straight from the text, so that the parser can name the line.
-            toml::from_str(text).map_err(|e| wrong(e.to_string()))?
+            toml::from_str(text).map_err(|e| wrong(one_line(text, &e)))?
         };
         config.validate(path)?;
         Ok(config)

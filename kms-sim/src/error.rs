@@ -1,4 +1,4 @@
-//! Why a call has no answer. The mapping to the wire is in [`crate::grpc::status`].
+//! Why a call has no answer. The mapping to the wire is in `grpc/status.rs`.
 //!
 //! No message holds content: ids and limits only.
 

@@ -13,6 +13,7 @@ use subtle::ConstantTimeEq;
 use super::grants::parse_resource_kind;
 use super::introspect::Introspected;
 use crate::caller::{Grant, Rights};
+use crate::toml_problem::one_line;
 
 /// A policy.
 #[derive(Debug, Clone, Default)]
@@ -93,7 +94,7 @@ impl Policy {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let file: PolicyFile = toml::from_str(text).map_err(|error| error.to_string())?;
+        let file: PolicyFile = toml::from_str(text).map_err(|error| one_line(text, &error))?;
         let mut folders = Rights::default();
         for folder in &file.folder {
             folders.add_folder(&folder.id, &folder.cloud_id, &folder.organization_id);

@@ -48,7 +48,10 @@ pub struct Mutated {
 
 /// What the writer is asked for.
 enum Job {
-    Crypto(CryptoCommit, oneshot::Sender<Result<Result<Recorded, CryptoRefusal>, CommitFailure>>),
+    Crypto(
+        Box<CryptoCommit>,
+        oneshot::Sender<Result<Result<Recorded, CryptoRefusal>, CommitFailure>>,
+    ),
     Mutation(Box<Envelope>, oneshot::Sender<Result<Mutated, CommitFailure>>),
     Stop(oneshot::Sender<()>),
 }
@@ -91,7 +94,7 @@ impl Committer {
         commit: CryptoCommit,
     ) -> Result<Result<Recorded, CryptoRefusal>, CommitFailure> {
         let (reply, answer) = oneshot::channel();
-        self.send(Job::Crypto(commit, reply))?;
+        self.send(Job::Crypto(Box::new(commit), reply))?;
         answer.await.unwrap_or(Err(CommitFailure::Unknown))
     }
 

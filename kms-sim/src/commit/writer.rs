@@ -94,6 +94,8 @@ impl Writer {
         let mut jobs = jobs.into_iter();
         while let Some(job) = jobs.next() {
             match job {
+                // Whoever stopped waiting before its turn gets no answer, and pays for none.
+                Job::Crypto(_, reply) if reply.is_closed() => {}
                 Job::Crypto(commit, reply) => calls.push((commit, reply)),
                 Job::Mutation(envelope, reply) => {
                     self.commit_calls(std::mem::take(&mut calls))?;
@@ -111,7 +113,10 @@ impl Writer {
         Ok(Continue::Yes)
     }
 
-    fn commit_calls(&mut self, calls: Vec<(CryptoCommit, CryptoReply)>) -> Result<(), StoreError> {
+    fn commit_calls(
+        &mut self,
+        calls: Vec<(Box<CryptoCommit>, CryptoReply)>,
+    ) -> Result<(), StoreError> {
         if calls.is_empty() {
             return Ok(());
         }
@@ -124,7 +129,7 @@ impl Writer {
             let mut staged = Staged::new(&view, &self.revisions, self.head);
             for (commit, reply) in calls {
                 let operation = commit.entry.operation;
-                decided.push((staged.stage(commit, now)?, operation, reply));
+                decided.push((staged.stage(*commit, now)?, operation, reply));
             }
             staged.finish()
         };
@@ -223,7 +228,7 @@ fn refuse(job: Job) {
     }
 }
 
-/// Answers a caller. One that went away is billed all the same: the work was done for it.
+/// Answers a caller. One that went away meanwhile is billed all the same: the record is written.
 fn answer<T>(reply: oneshot::Sender<T>, value: T) {
     if reply.send(value).is_err() {
         tracing::debug!("a caller went away before its answer");

@@ -48,11 +48,10 @@ impl Call {
     /// Takes what identifies the caller out of a request.
     pub(super) fn begin<T>(request: &Request<T>) -> Result<Self, Status> {
         let context = RequestContext::of(request)?;
-        let assertion = match request.metadata().get_bin(ASSERTION_METADATA) {
-            None => None,
+        let assertion = request.metadata().get_bin(ASSERTION_METADATA).map(|value| {
             // Bytes that do not decode must not pass for no assertion at all.
-            Some(value) => Some(value.to_bytes().map_or_else(|_| vec![0xff], |b| b.to_vec())),
-        };
+            value.to_bytes().map_or_else(|_| vec![0xff], |bytes| bytes.to_vec())
+        });
         Ok(Self { context, assertion, authenticated: None })
     }
 

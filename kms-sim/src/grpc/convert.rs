@@ -64,7 +64,7 @@ pub(super) fn key_algorithm(number: i32) -> Result<Algorithm, KmsError> {
 pub(super) fn data_key_spec(number: i32) -> Result<Algorithm, KmsError> {
     match SymmetricAlgorithm::try_from(number) {
         Ok(SymmetricAlgorithm::Unspecified) => {
-            tracing::info!("data_key_spec is not given: AES_256 is taken");
+            tracing::debug!("data_key_spec is not given: AES_256 is taken");
             Ok(Algorithm::Aes256)
         }
         Ok(SymmetricAlgorithm::Aes128) => Ok(Algorithm::Aes128),

@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
+use crate::toml_problem::one_line;
+
 /// Parts of one unit of currency that are kept: millionths.
 pub const MICROS: u128 = 1_000_000;
 /// Digits behind the point that [`MICROS`] holds.
@@ -102,7 +104,7 @@ impl Prices {
     }
 
     fn parse(text: &str) -> Result<Self, String> {
-        let file: PricesFile = toml::from_str(text).map_err(|error| error.to_string())?;
+        let file: PricesFile = toml::from_str(text).map_err(|error| one_line(text, &error))?;
         let mut micros = BTreeMap::new();
         for (sku, price) in file.prices {
             let meter = Meter::ALL.into_iter().find(|meter| meter.sku() == sku);

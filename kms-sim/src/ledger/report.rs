@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use lockbox_core::LogTime;
 
-use super::counters::{Counts, HOUR_MS};
+use super::counters::{Counts, HOUR_MS, hour_of};
 use super::prices::{Meter, Prices};
 use super::verify::read_counters;
 use crate::keys::apply::{read_keys, read_versions};
@@ -120,6 +120,22 @@ pub fn report(
         meters,
         currency: prices.map(|prices| prices.currency.clone()),
     })
+}
+
+/// The first hour that a bill can have anything of; none when nothing was ever used or stored.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn first_hour(view: &View<'_>) -> Result<Option<u64>, StoreError> {
+    let mut hours: Vec<u64> = read_counters(view, 0, u64::MAX)?
+        .first_key_value()
+        .map(|(key, _)| key.hour)
+        .into_iter()
+        .collect();
+    for key in read_keys(view)? {
+        hours.push(hour_of(key.created_at));
+    }
+    Ok(hours.into_iter().min())
 }
 
 /// Milliseconds that the customers' key versions were stored within the span.

@@ -39,8 +39,12 @@ fn input(n: u64, key: &KmsKeyId, made: &[u8]) -> CryptoInput {
 async fn call(kms: &Running, n: u64, key: &KmsKeyId, made: &[u8]) {
     let mut id = [0; 16];
     id[..8].copy_from_slice(&n.to_be_bytes());
-    say("begin", n);
     kms.call(&through_node(&admin(), &id), input(n, key, made)).await.unwrap();
+}
+
+async fn reported_call(kms: &Running, n: u64, key: &KmsKeyId, made: &[u8]) {
+    say("begin", n);
+    call(kms, n, key, made).await;
     say("answered", n);
 }
 
@@ -66,14 +70,14 @@ async fn child() {
     let first: u64 = std::env::var(FIRST).unwrap().parse().unwrap();
     let kms = open(&directory.join("data")).await;
     for n in pending {
-        call(&kms, n, &key, &made).await;
+        reported_call(&kms, n, &key, &made).await;
     }
     let workers = (0..WORKERS).map(|worker| {
         let (kms, key, made) = (&kms, &key, &made);
         async move {
             let mut n = first + worker;
             loop {
-                call(kms, n, key, made).await;
+                reported_call(kms, n, key, made).await;
                 n += WORKERS;
             }
         }

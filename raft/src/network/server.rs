@@ -76,7 +76,7 @@ impl RaftService for RaftRpc {
         if version < hello.protocol_min.max(PROTOCOL_MIN) {
             let (min, max) = (hello.protocol_min, hello.protocol_max);
             return Err(Status::failed_precondition(format!(
-                "no common protocol version: {min}..{max} there, {PROTOCOL_MIN}..{PROTOCOL_MAX} here"
+                "no common protocol: {min}..{max} there, {PROTOCOL_MIN}..{PROTOCOL_MAX} here"
             )));
         }
         Ok(Response::new(wire::HelloReply {

@@ -289,7 +289,9 @@ impl Replica {
         let consensus_ended = metrics.wait_until(|metrics| metrics.running_state.is_err());
         let failure = tokio::select! {
             biased;
-            Ok(fault) = faults.wait_for(Option::is_some) => fault.clone().map(ReplicaFailure::Storage),
+            Ok(fault) = faults.wait_for(Option::is_some) => {
+                fault.clone().map(ReplicaFailure::Storage)
+            }
             () = inner.ended.cancelled() => Some(ReplicaFailure::Ended("a task ended".to_owned())),
             ended = consensus_ended => {
                 let reason = ended.ok().and_then(|metrics| metrics.running_state.err());

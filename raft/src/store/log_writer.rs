@@ -76,17 +76,16 @@ impl Shared {
 
     fn poison(&self, error: &StorageError, failed: Vec<WriteCommand>) {
         self.faults.report(error);
-        for command in failed {
-            command.completion.complete(Err(error.clone()));
-        }
-        self.abandon(error);
+        self.abandon(error, failed);
     }
 
-    /// Fails what is queued, what will come, and every wait for durability.
-    fn abandon(&self, error: &StorageError) {
+    /// Fails what was taken and what is queued, what will come, and every wait for durability.
+    fn abandon(&self, error: &StorageError, taken: Vec<WriteCommand>) {
+        // ORDER: the queue refuses before anybody learns of the failure; else a caller who has
+        // seen it could still get a write accepted.
         let queued = locked(&self.queue).poison(error.clone());
         self.durability.send_replace(Durability::Poisoned(error.clone()));
-        for command in queued {
+        for command in taken.into_iter().chain(queued) {
             command.completion.complete(Err(error.clone()));
         }
         self.drained.notify_waiters();
@@ -204,7 +203,7 @@ impl Drop for LogWriter {
         // Only a caller-hosted writer has anything left: as after a crash, it is lost. Nobody may
         // go on waiting for it.
         let gone = std::io::Error::other("the log writer was dropped");
-        self.shared.abandon(&StorageError::io("write to the log", &gone));
+        self.shared.abandon(&StorageError::io("write to the log", &gone), Vec::new());
     }
 }
 

@@ -1,14 +1,27 @@
 //! Tests of the store through its public interface, one module for each promise.
 
+// `cfg(test)` is how clippy knows that helpers may unwrap, too.
+#[cfg(test)]
 mod barrier;
+#[cfg(test)]
 mod durability_oracle;
+#[cfg(test)]
 mod engines;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod identity;
+#[cfg(test)]
 mod kill;
+#[cfg(test)]
 mod readers;
+#[cfg(test)]
 mod reopen;
+#[cfg(test)]
 mod snapshot;
+#[cfg(test)]
 mod suite;
+#[cfg(test)]
 mod wal_damage;
+#[cfg(test)]
 mod writer;
