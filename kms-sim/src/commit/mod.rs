@@ -124,3 +124,61 @@ impl Committer {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use lockbox_platform::exit::{ExitCode, FatalExit};
+    use lockbox_platform::metrics::{Metrics, Prefix};
+    use lockbox_platform::system::SystemClock;
+
+    use super::*;
+    use crate::ledger::record::CryptoOperation;
+    use crate::ledger::record::tests::entry;
+    use crate::metrics::KmsMetrics;
+
+    fn call() -> CryptoCommit {
+        let entry = entry(CryptoOperation::Decrypt, "k", "v");
+        CryptoCommit { entry, seen: Vec::new(), claim: None }
+    }
+
+    fn start(db: Db, tasks: &Tasks) -> Committer {
+        let quotas = Quotas { keys_per_cloud: 1, versions_per_key: 1 };
+        let metrics = KmsMetrics::register(&Metrics::new(Prefix::Kms).unwrap()).unwrap();
+        let clock = Arc::new(SystemClock::new());
+        Committer::start(Arc::new(db), clock, quotas, metrics.ledger, tasks).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_write_that_fails_is_never_answered_with_success_and_stops_the_process() {
+        let directory = tempfile::tempdir().unwrap();
+        drop(Db::open(directory.path()).unwrap());
+        // A store opened for reading refuses every write, as a broken disk would.
+        let broken = Db::open_read_only(directory.path()).unwrap();
+        let tasks = Tasks::new(FatalExit::new());
+        let committer = start(broken, &tasks);
+        assert_eq!(committer.record(call()).await, Err(CommitFailure::Unknown));
+        assert_eq!(tasks.fatal().wait().await.code, ExitCode::Storage);
+        tasks.shutdown(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(committer.record(call()).await, Err(CommitFailure::Stopped));
+    }
+
+    #[tokio::test]
+    async fn what_waits_is_finished_before_the_end_and_later_calls_are_refused() {
+        let directory = tempfile::tempdir().unwrap();
+        let tasks = Tasks::new(FatalExit::new());
+        let committer = start(Db::open(directory.path()).unwrap(), &tasks);
+        let calls = (0..100).map(|_| committer.record(call()));
+        let (answers, ()) = tokio::join!(futures::future::join_all(calls), committer.stop());
+        for answer in &answers {
+            assert!(matches!(answer, Ok(Ok(_)) | Err(CommitFailure::Stopped)), "{answer:?}");
+        }
+        let recorded = answers.iter().filter(|answer| matches!(answer, Ok(Ok(_)))).count();
+        tasks.shutdown(Duration::from_secs(5)).await.unwrap();
+        assert_eq!(committer.record(call()).await, Err(CommitFailure::Stopped));
+        drop(committer);
+        let db = Db::open(directory.path()).unwrap();
+        assert_eq!(db.view().head().unwrap().ledger_records, recorded as u64);
+    }
+}

@@ -4,6 +4,7 @@
 //! answer says which commit sequence it reflects.
 
 use std::future::Future;
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use lockbox_core::{LogTime, RequestId, ResourcePath};
@@ -183,18 +184,19 @@ impl Call {
 
     fn request_metadata(&self) -> RequestMetadata {
         let authenticated = self.authenticated.as_ref();
-        let asserted_address = authenticated.and_then(|a| a.remote_address.clone());
         let asserted_agent = authenticated.and_then(|a| a.user_agent.clone());
-        let own_port = match &asserted_address {
-            Some(_) => None,
-            None => self.context.remote.map(|remote| remote.port().to_string()),
+        let asserted_address = authenticated.and_then(|a| a.remote_address.clone());
+        let split = |remote: SocketAddr| (remote.ip().to_string(), Some(remote.port().to_string()));
+        let (remote_address, remote_port) = match asserted_address {
+            // A node gives the client's address with its port, or without.
+            Some(text) => text.parse().map_or((text, None), split),
+            None => self.context.remote.map(split).unwrap_or_default(),
         };
-        let own_address = || self.context.remote.map(|remote| remote.ip().to_string());
         RequestMetadata {
-            remote_address: asserted_address.or_else(own_address).unwrap_or_default(),
+            remote_address,
             user_agent: asserted_agent.unwrap_or_else(|| self.context.user_agent.clone()),
             request_id: self.request_id().to_owned(),
-            remote_port: own_port,
+            remote_port,
         }
     }
 }

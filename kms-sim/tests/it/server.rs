@@ -306,6 +306,7 @@ async fn every_call_is_audited_counted_and_leaves_no_secret_behind() {
     assert_eq!(of("CreateSymmetricKey")[0]["details"]["key_name"], "audited");
     assert_eq!(of("Decrypt")[0]["details"]["key_id"], key_id.as_str());
     assert_eq!(of("Decrypt")[0]["request_metadata"]["remote_address"], "203.0.113.7");
+    assert_eq!(of("Decrypt")[0]["request_metadata"]["remote_port"], "4711");
     let encrypts = of("Encrypt");
     assert_eq!(encrypts.len(), 3);
     assert_eq!(encrypts[0]["authentication"]["subject_id"], "admin");

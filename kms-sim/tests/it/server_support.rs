@@ -285,7 +285,7 @@ pub(crate) fn from_node<T>(message: T, asserted: &Asserted) -> Request<T> {
         issued_at_ms,
         expires_at_ms: issued_at_ms + 5_000,
         kms_request_id: asserted.request.clone(),
-        remote_address: "203.0.113.7".to_owned(),
+        remote_address: "203.0.113.7:4711".to_owned(),
         ..CallerAssertion::default()
     };
     let mut request = Request::new(message);
