@@ -20,8 +20,9 @@ use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
 };
 use lockbox_proto::FILE_DESCRIPTOR_SET;
-use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_server::SymmetricCryptoServiceServer;
-use lockbox_proto::yandex::cloud::kms::v1::symmetric_key_service_server::SymmetricKeyServiceServer;
+use lockbox_proto::yandex::cloud::kms::v1::{
+    symmetric_crypto_service_server as crypto_server, symmetric_key_service_server as key_server,
+};
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
 use tonic::server::NamedService;
 use tonic::service::Routes;
@@ -39,8 +40,8 @@ use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
 use crate::store::StoreError;
 
-type CryptoServer = SymmetricCryptoServiceServer<CryptoService>;
-type KeysServer = SymmetricKeyServiceServer<KeysService>;
+type CryptoServer = crypto_server::SymmetricCryptoServiceServer<CryptoService>;
+type KeysServer = key_server::SymmetricKeyServiceServer<KeysService>;
 type OperationsServer = OperationServiceServer<OperationsService>;
 
 /// What the server takes from the process that it runs in.

@@ -113,7 +113,8 @@ impl Introspector for ClusterIntrospector {
                     return Ok(read(response.into_inner()));
                 }
                 Ok(Err(status)) => {
-                    tracing::warn!(code = ?status.code(), node = index, "a node does not introspect");
+                    let code = status.code();
+                    tracing::warn!(?code, node = index, "a node does not introspect");
                 }
                 Err(_elapsed) => tracing::warn!(node = index, "a node does not introspect in time"),
             }

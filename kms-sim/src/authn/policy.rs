@@ -154,7 +154,10 @@ mod tests {
         sha256 = "HASH"
         subject_type = "serviceAccount"
         subject_id = "a"
-        roles = [{ role = "kms.admin", resource_type = "resource-manager.cloud", resource_id = "c" }]
+        [[token.roles]]
+        role = "kms.admin"
+        resource_type = "resource-manager.cloud"
+        resource_id = "c"
     "#;
 
     fn policy(text: &str) -> Result<Policy, String> {

@@ -153,6 +153,45 @@ async fn an_inactive_key_does_nothing_from_its_answer_on() {
     kms.stop().await;
 }
 
+/// Calls and switches at the same time: by their places in the commit sequence, no call succeeded
+/// while the key was inactive.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_is_recorded_while_its_key_is_inactive() {
+    let directory = tempfile::tempdir().unwrap();
+    let kms = open(directory.path()).await;
+    let admin = admin();
+    let key = kms.create(&admin, Algorithm::Aes256).await;
+    let done = std::sync::atomic::AtomicBool::new(false);
+    let callers = (0..8).map(|_| async {
+        let mut succeeded = Vec::new();
+        while !done.load(std::sync::atomic::Ordering::SeqCst) {
+            if let Ok(output) = kms.call(&admin, encrypt(&key, b"x")).await {
+                succeeded.push(output.index);
+            }
+            // A refusal waits for nothing: without this the switches would never get their turn.
+            tokio::task::yield_now().await;
+        }
+        succeeded
+    });
+    let switches = async {
+        let mut switched = Vec::new();
+        for _ in 0..100 {
+            switched.push((kms.set_status(&admin, &key, KeyStatus::Inactive).await, false));
+            switched.push((kms.set_status(&admin, &key, KeyStatus::Active).await, true));
+        }
+        done.store(true, std::sync::atomic::Ordering::SeqCst);
+        switched
+    };
+    let (succeeded, switched) = tokio::join!(futures::future::join_all(callers), switches);
+    let succeeded: Vec<u64> = succeeded.into_iter().flatten().collect();
+    assert!(succeeded.len() > 20, "the callers did work: {}", succeeded.len());
+    for index in succeeded {
+        let before = switched.iter().rev().find(|(at, _)| *at < index);
+        assert!(before.is_none_or(|(_, active)| *active), "{index} after {before:?}");
+    }
+    kms.stop().await;
+}
+
 #[tokio::test]
 async fn each_call_takes_its_own_right() {
     let directory = tempfile::tempdir().unwrap();

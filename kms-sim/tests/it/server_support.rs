@@ -24,8 +24,9 @@ use lockbox_proto::lockbox::cluster::v1::introspection_service_server::{
 };
 use lockbox_proto::lockbox::cluster::v1::{self as cluster, IntrospectRequest, IntrospectResponse};
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, FolderPath, Grant};
-use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_client::SymmetricCryptoServiceClient;
-use lockbox_proto::yandex::cloud::kms::v1::symmetric_key_service_client::SymmetricKeyServiceClient;
+use lockbox_proto::yandex::cloud::kms::v1::{
+    symmetric_crypto_service_client as crypto_client, symmetric_key_service_client as key_client,
+};
 use lockbox_proto::yandex::cloud::operation::operation_service_client::OperationServiceClient;
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -33,6 +34,9 @@ use tempfile::TempDir;
 use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
+
+pub(crate) type CryptoClient = crypto_client::SymmetricCryptoServiceClient<Channel>;
+pub(crate) type KeyClient = key_client::SymmetricKeyServiceClient<Channel>;
 
 /// An administrator's token at the fake cluster.
 pub(crate) const TOKEN: &str = "token-of-an-administrator";
@@ -215,15 +219,12 @@ impl ServerFixture {
         self.metrics.text()
     }
 
-    pub(crate) async fn crypto(
-        &self,
-        identity: Option<&str>,
-    ) -> SymmetricCryptoServiceClient<Channel> {
-        SymmetricCryptoServiceClient::new(self.channel(identity).await)
+    pub(crate) async fn crypto(&self, identity: Option<&str>) -> CryptoClient {
+        CryptoClient::new(self.channel(identity).await)
     }
 
-    pub(crate) async fn keys(&self, identity: Option<&str>) -> SymmetricKeyServiceClient<Channel> {
-        SymmetricKeyServiceClient::new(self.channel(identity).await)
+    pub(crate) async fn keys(&self, identity: Option<&str>) -> KeyClient {
+        KeyClient::new(self.channel(identity).await)
     }
 
     pub(crate) async fn operations(&self) -> OperationServiceClient<Channel> {
@@ -313,7 +314,10 @@ pub(crate) fn policy(token: &str) -> String {
         sha256 = "{hash}"
         subject_type = "userAccount"
         subject_id = "operator"
-        roles = [{{ role = "kms.admin", resource_type = "resource-manager.cloud", resource_id = "cloud" }}]
+        [[token.roles]]
+        role = "kms.admin"
+        resource_type = "resource-manager.cloud"
+        resource_id = "cloud"
         "#
     )
 }

@@ -98,9 +98,15 @@ impl Running {
         service::rotate(&self.engine, caller, key_id, None, &mut None).await.unwrap().value
     }
 
-    pub(crate) async fn set_status(&self, caller: &Caller, key_id: &KmsKeyId, status: KeyStatus) {
+    /// Sets the status; gives the commit sequence from which on it holds.
+    pub(crate) async fn set_status(
+        &self,
+        caller: &Caller,
+        key_id: &KmsKeyId,
+        status: KeyStatus,
+    ) -> u64 {
         let update = UpdateKey { status: Some(status), ..no_update(key_id) };
-        service::update(&self.engine, caller, update, None, &mut None).await.unwrap();
+        service::update(&self.engine, caller, update, None, &mut None).await.unwrap().index
     }
 
     pub(crate) async fn call(
