@@ -14,19 +14,21 @@ use lockbox_platform::audit::record::{
 use lockbox_platform::audit::{AuditDetails, AuditRecord};
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
+use lockbox_proto::lockbox::kms::v1::CallerAssertion;
 use lockbox_proto::validate::Validate;
-use lockbox_raft::apply::{Refusal, authenticate};
+use lockbox_raft::apply::{self, Refusal, authenticate};
 use lockbox_raft::domain::command::{Command, Envelope, IdempotencyClaim};
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::domain::outcome::Outcome as Applied;
 use lockbox_raft::replica::{NotProposedReason, ProposalOutcome, ProposeError, ReadError, Reading};
 use lockbox_raft::state::StateRead;
-use tonic::metadata::{Ascii, MetadataKey, MetadataValue};
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Response, Status};
 
 use crate::app::App;
 use crate::authn::Caller;
 use crate::errors::{DecidedAt, rejected};
+use crate::grants::{Grants, KmsScope, KmsStep};
 
 /// How long a caller waits before trying again what was refused for lack of room.
 const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
@@ -50,6 +52,8 @@ pub struct Call<'a> {
     caller: Option<Caller>,
     observed: Option<DecidedAt>,
     authorized: bool,
+    /// Tells this request's crypto calls from those of every other one.
+    nonce: [u8; 16],
 }
 
 impl<'a> Call<'a> {
@@ -62,7 +66,10 @@ impl<'a> Call<'a> {
         request: &tonic::Request<T>,
         details: AuditDetails,
     ) -> Result<Self, Status> {
+        let mut nonce = [0; 16];
+        app.random.fill(&mut nonce);
         Ok(Self {
+            nonce,
             app,
             context: RequestContext::of(request)?,
             details,
@@ -104,7 +111,47 @@ impl<'a> Call<'a> {
             .read(self.context.deadline, |view| judge(view, caller, now, read))
             .await
             .map_err(unread)?;
-        self.settle(reading)
+        let value = self.settle(reading)?;
+        self.authorized = true;
+        Ok(value)
+    }
+
+    /// What an earlier request under the same `idempotency-key` made, if there was one: its
+    /// repeat is answered here, before any billed KMS call (`design §3`).
+    ///
+    /// Behind a barrier, so that a retry on another node never pays again for what is done.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when that was another request; as [`Call::read`].
+    pub async fn recall(
+        &mut self,
+        caller: &Caller,
+        claim: Option<&IdempotencyClaim>,
+    ) -> Result<Option<OperationRecord>, ApiError> {
+        let Some(claim) = claim else { return Ok(None) };
+        let now = self.app.replica.log_now();
+        let look = |view: &dyn StateRead| apply::recall(view, &caller.subject, claim);
+        let deadline = self.context.deadline;
+        let reading = self.app.replica.read(deadline, |view| judge(view, caller, now, look)).await;
+        let operation = self.settle(reading.map_err(unread)?)?;
+        self.authorized = operation.is_some();
+        Ok(operation)
+    }
+
+    /// The attempt that a mutation's crypto calls belong to: all requests under one key.
+    #[must_use]
+    pub fn mutation_scope(&self) -> KmsScope<'_> {
+        match self.context.idempotency_key.as_deref() {
+            Some(key) if !key.is_empty() => KmsScope::Key(key),
+            Some(_) | None => self.read_scope(),
+        }
+    }
+
+    /// The attempt that a read's crypto call belongs to: this request, for each retry of a read
+    /// is a new access (`design §9`).
+    #[must_use]
+    pub const fn read_scope(&self) -> KmsScope<'_> {
+        KmsScope::Request(&self.nonce)
     }
 
     /// Reads linearizably for a caller who has no token yet.
@@ -117,7 +164,20 @@ impl<'a> Call<'a> {
     ) -> Result<R, ApiError> {
         let deadline = self.context.deadline;
         let reading = self.app.replica.read(deadline, |view| read(view)).await.map_err(unread)?;
-        self.settle(reading)
+        let value = self.settle(reading)?;
+        self.authorized = true;
+        Ok(value)
+    }
+
+    /// What the KMS is told about the caller for one crypto call.
+    #[must_use]
+    pub fn assertion(
+        &self,
+        caller: &Caller,
+        grants: &Grants,
+        step: KmsStep<'_>,
+    ) -> CallerAssertion {
+        grants.assertion(caller, &self.context, step, self.app.clock.wall_ms())
     }
 
     /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
@@ -139,7 +199,10 @@ impl<'a> Call<'a> {
             .read_stale(|view| judge(view, caller, now, &read))
             .map_err(|error| ApiError::internal(error.to_string()))?;
         match glance.value {
-            Ok(value) => Ok(value),
+            Ok(value) => {
+                self.authorized = true;
+                Ok(value)
+            }
             Err(Refusal::Rejected(_)) => self.read(caller, read).await,
             Err(Refusal::Storage(error)) => Err(ApiError::internal(error.to_string())),
         }
@@ -149,10 +212,7 @@ impl<'a> Call<'a> {
         let at = DecidedAt { index: reading.index, term: reading.term };
         self.observed = Some(at);
         match reading.value {
-            Ok(value) => {
-                self.authorized = true;
-                Ok(value)
-            }
+            Ok(value) => Ok(value),
             Err(Refusal::Rejected(rejection)) => Err(rejected(&rejection, at)),
             Err(Refusal::Storage(error)) => Err(ApiError::internal(error.to_string())),
         }
@@ -226,6 +286,10 @@ impl<'a> Call<'a> {
             Ok(message) => {
                 let mut response = Response::new(message);
                 self.label(response.metadata_mut());
+                if let Some(at) = self.observed {
+                    put(response.metadata_mut(), "lockbox-index", at.index.to_string());
+                    put(response.metadata_mut(), "lockbox-term", at.term.to_string());
+                }
                 Ok(response)
             }
             Err(error) => {
@@ -236,23 +300,17 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Says which state the answer reflects and who leads (`design §3`).
-    fn label(&self, metadata: &mut tonic::metadata::MetadataMap) {
-        let mut put = |name: &'static str, value: String| {
-            if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
-                metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
-            }
-        };
-        put("lockbox-served-by", self.app.config.node_id.to_string());
-        if let Some(at) = self.observed {
-            put("lockbox-index", at.index.to_string());
-            put("lockbox-term", at.term.to_string());
-        }
+    /// Says who answers and who leads (`design §3`).
+    ///
+    /// An error's index is the error's own business: one that was not decided at an index must
+    /// not carry that of some view, or it would pass for an observation.
+    fn label(&self, metadata: &mut MetadataMap) {
+        put(metadata, "lockbox-served-by", self.app.config.node_id.to_string());
         if let Some((_, leader)) = self.app.replica.leader() {
-            put("lockbox-leader", leader.api_address);
+            put(metadata, "lockbox-leader", leader.api_address);
         }
         if let Some(kms_index) = &self.kms_index {
-            put("kms-index", kms_index.clone());
+            put(metadata, "kms-index", kms_index.clone());
         }
     }
 
@@ -286,6 +344,13 @@ impl<'a> Call<'a> {
             request_parameters: self.parameters.clone(),
             response: self.response.clone(),
         }
+    }
+}
+
+/// Adds a header; a text that no header can hold is left out.
+fn put(metadata: &mut MetadataMap, name: &'static str, value: String) {
+    if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
+        metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
     }
 }
 

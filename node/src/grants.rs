@@ -1,8 +1,8 @@
 //! What the KMS is told about a caller (`design §7`): an assertion made in the read's own view.
 
-use lockbox_core::{Randomness, ResourceKind, ResourcePath, Role};
+use lockbox_core::{ResourceKind, ResourcePath, Role, VersionId};
 use lockbox_platform::request::RequestContext;
-use lockbox_proto::lockbox::kms::v1::{CallerAssertion, FolderPath, Grant};
+use lockbox_proto::lockbox::kms::v1::{CallerAssertion, Grant};
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, tables};
 use sha2::{Digest, Sha256};
@@ -11,7 +11,7 @@ use crate::authn::Caller;
 
 /// How long the KMS accepts an assertion, in milliseconds (`design §7`).
 const ASSERTION_LIFE_MS: u64 = 5_000;
-/// Folders whose paths are sent at most; a key's folder beyond them inherits nothing.
+/// Folders whose bindings are asserted at most: the headers of one call stay small.
 const FOLDERS_MAX: usize = 1_000;
 
 /// The caller's roles that can matter to the KMS, as one view has them.
@@ -24,14 +24,10 @@ pub fn kms_grants(
     path: &ResourcePath,
 ) -> Result<Grants, StorageError> {
     let mut grants = Vec::new();
-    let folders = tables::folders(view, FOLDERS_MAX)?;
+    // The key may live in any folder; only the KMS knows which, and its ancestors.
     let mut paths = vec![path.clone()];
-    let mut wire_paths = Vec::new();
-    for folder in &folders {
-        if let Some(folder_path) = tables::folder_path(view, &folder.id)? {
-            wire_paths.push(wire_path(&folder_path));
-            paths.push(folder_path);
-        }
+    for folder in tables::folders(view, FOLDERS_MAX)? {
+        paths.extend(tables::folder_path(view, &folder.id)?);
     }
     let mut seen = std::collections::BTreeSet::new();
     for resource in paths.iter().flat_map(ResourcePath::resources) {
@@ -50,34 +46,31 @@ pub fn kms_grants(
             }
         }
     }
-    Ok(Grants { grants, folders: wire_paths })
+    Ok(Grants(grants))
 }
 
-/// Roles and folder paths, ready to be asserted.
+/// The caller's roles, ready to be asserted.
 #[derive(Debug, Clone, Default)]
-pub struct Grants {
-    grants: Vec<Grant>,
-    folders: Vec<FolderPath>,
-}
+pub struct Grants(Vec<Grant>);
 
-fn wire_path(path: &ResourcePath) -> FolderPath {
-    let id = |kind| path.id_of(kind).unwrap_or_default().to_owned();
-    FolderPath {
-        folder_id: id(ResourceKind::Folder),
-        cloud_id: id(ResourceKind::Cloud),
-        organization_id: id(ResourceKind::Organization),
-    }
-}
-
-/// What names one crypto call, so that its repeat is billed once (`design §9`).
+/// What the repeats of one crypto call have in common: the KMS bills them once (`design §9`).
 #[derive(Debug, Clone, Copy)]
 pub struct KmsStep<'a> {
     /// What the call is for within the request: `seal`, or `open` of a base.
-    pub step: &'a str,
+    pub step: &'static str,
     /// The version that it seals or opens.
-    pub version_id: &'a str,
-    /// Whether the request's idempotency key counts: on mutations, never on reads.
-    pub mutation: bool,
+    pub version_id: &'a VersionId,
+    /// The attempt that it belongs to.
+    pub scope: KmsScope<'a>,
+}
+
+/// Which requests count as one attempt.
+#[derive(Debug, Clone, Copy)]
+pub enum KmsScope<'a> {
+    /// Every request under this `idempotency-key`: a mutation and its retries.
+    Key(&'a str),
+    /// One request: a read, or a mutation without a key. Its own merges repeat within it.
+    Request(&'a [u8; 16]),
 }
 
 impl Grants {
@@ -89,20 +82,20 @@ impl Grants {
         context: &RequestContext,
         step: KmsStep<'_>,
         wall_ms: u64,
-        random: &dyn Randomness,
     ) -> CallerAssertion {
         CallerAssertion {
             subject_type: caller.subject.kind.as_str().to_owned(),
             subject_id: caller.subject.id.clone(),
             subject_name: String::new(),
             token_id: caller.token.token_id.to_string(),
-            grants: self.grants.clone(),
-            folders: self.folders.clone(),
+            grants: self.0.clone(),
+            // The KMS keeps each key's path; it needs no other folder's.
+            folders: Vec::new(),
             request_id: context.request_id.clone(),
             index: 0,
             issued_at_ms: wall_ms,
             expires_at_ms: wall_ms.saturating_add(ASSERTION_LIFE_MS),
-            kms_request_id: kms_request_id(caller, context, step, random),
+            kms_request_id: kms_request_id(caller, &context.method, step),
             cluster_id: String::new(),
             remote_address: context.remote.map(|a| a.to_string()).unwrap_or_default(),
             user_agent: context.user_agent.clone(),
@@ -110,24 +103,20 @@ impl Grants {
     }
 }
 
-/// A hash of (subject, method, idempotency key, step, version id); random without a key.
-fn kms_request_id(
-    caller: &Caller,
-    context: &RequestContext,
-    step: KmsStep<'_>,
-    random: &dyn Randomness,
-) -> Vec<u8> {
-    let key = context.idempotency_key.as_deref().filter(|key| step.mutation && !key.is_empty());
-    let Some(key) = key else {
-        let mut id = vec![0; 32];
-        random.fill(&mut id);
-        return id;
-    };
-    let mut hash = Sha256::new();
+/// A hash of (subject, method, attempt, step, version id) (`design §9`).
+fn kms_request_id(caller: &Caller, method: &str, step: KmsStep<'_>) -> Vec<u8> {
     let subject = caller.subject.to_string();
-    for part in [subject.as_str(), &context.method, key, step.step, step.version_id] {
+    let (kind, attempt): (&[u8], &[u8]) = match step.scope {
+        KmsScope::Key(key) => (b"key", key.as_bytes()),
+        KmsScope::Request(nonce) => (b"request", nonce),
+    };
+    let version_id = step.version_id.as_str().as_bytes();
+    let mut hash = Sha256::new();
+    for part in
+        [subject.as_bytes(), method.as_bytes(), kind, attempt, step.step.as_bytes(), version_id]
+    {
         hash.update((part.len() as u64).to_be_bytes());
-        hash.update(part.as_bytes());
+        hash.update(part);
     }
     hash.finalize().to_vec()
 }

@@ -22,7 +22,15 @@ pub struct OwnKey<'a> {
     /// The customer's key.
     pub key: &'a KmsKeyId,
     /// Who asks; the KMS judges their rights on the key.
-    pub assertion: &'a CallerAssertion,
+    pub assertion: CallerAssertion,
+}
+
+/// What the sealer made, and the KMS's commit sequence when it was asked.
+pub struct FromSealer<T> {
+    /// The sealed or the opened payload.
+    pub value: T,
+    /// `kms-index` of the answer; passed on to the caller (`design §3`).
+    pub kms_index: Option<String>,
 }
 
 /// Seals and opens payloads.
@@ -50,23 +58,24 @@ impl Sealer {
         payload: &Payload,
         own_key: Option<OwnKey<'_>>,
         deadline: Instant,
-    ) -> Result<SealedPayload, ApiError> {
-        let (data_key, wrapped_key) = match own_key {
+    ) -> Result<FromSealer<SealedPayload>, ApiError> {
+        let (data_key, wrapped_key, kms_index) = match own_key {
             None => self.common_data_key(place)?,
             Some(own_key) => self.own_data_key(place, &own_key, deadline).await?,
         };
         let encoded = payload.encode();
         let message = seal::seal(&data_key, place, &encoded, self.random.as_ref());
-        Ok(SealedPayload {
+        let value = SealedPayload {
             format: SEAL_FORMAT,
             commitment: message.commitment,
             nonce: message.nonce,
             ciphertext: message.ciphertext,
             wrapped_key,
-        })
+        };
+        Ok(FromSealer { value, kms_index })
     }
 
-    /// Opens a version's entries.
+    /// Opens a version's entries; `assertion` says on whose behalf, where an own key is asked.
     ///
     /// # Errors
     /// UNAVAILABLE while the node is sealed, DATA_LOSS when the payload does not open, whatever
@@ -75,27 +84,30 @@ impl Sealer {
         &self,
         place: &SealPlace<'_>,
         sealed: &SealedPayload,
-        assertion: &CallerAssertion,
+        assertion: Option<&CallerAssertion>,
         deadline: Instant,
-    ) -> Result<Payload, ApiError> {
-        let data_key = match &sealed.wrapped_key {
+    ) -> Result<FromSealer<Payload>, ApiError> {
+        let (data_key, kms_index) = match &sealed.wrapped_key {
             WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext } => {
                 let ring = self.keyring.ring().map_err(sealed_node)?;
                 let keyring_key = ring
                     .get(*keyring_key_id, KeyPurpose::WrapDataKeys)
                     .ok_or_else(|| lost("the payload's keyring key is not in the ring"))?;
                 let data = place.wrap_data(&keyring_name(*keyring_key_id));
-                seal::unwrap(keyring_key, salt, ciphertext, &data)
-                    .map_err(|_| lost("the payload's data key does not open"))?
+                let data_key = seal::unwrap(keyring_key, salt, ciphertext, &data)
+                    .map_err(|_| lost("the payload's data key does not open"))?;
+                (data_key, None)
             }
             WrappedDataKey::Kms { kms_key_id, ciphertext, .. } => {
+                let assertion = assertion
+                    .ok_or_else(|| ApiError::internal("no caller for a payload's own key"))?;
                 let data = place.wrap_data(kms_key_id.as_str());
                 let ciphertext = ciphertext.clone();
                 let opened = self
                     .kms
                     .decrypt_data_key(kms_key_id, assertion, data, ciphertext, deadline)
                     .await?;
-                data_key(&opened.plaintext)?
+                (data_key(&opened.plaintext)?, opened.kms_index)
             }
         };
         let message = SealedMessage {
@@ -105,13 +117,14 @@ impl Sealer {
         };
         let plaintext = seal::open(&data_key, place, &message)
             .map_err(|_| lost("the payload does not open"))?;
-        Payload::decode(&plaintext).map_err(|_| lost("the payload does not decode"))
+        let value = Payload::decode(&plaintext).map_err(|_| lost("the payload does not decode"))?;
+        Ok(FromSealer { value, kms_index })
     }
 
     fn common_data_key(
         &self,
         place: &SealPlace<'_>,
-    ) -> Result<(SymmetricKey, WrappedDataKey), ApiError> {
+    ) -> Result<(SymmetricKey, WrappedDataKey, Option<String>), ApiError> {
         let ring: Arc<KeyRing> = self.keyring.ring().map_err(sealed_node)?;
         let (keyring_key_id, keyring_key) = ring
             .active(KeyPurpose::WrapDataKeys)
@@ -119,7 +132,7 @@ impl Sealer {
         let data_key = SymmetricKey::generate(self.random.as_ref());
         let data = place.wrap_data(&keyring_name(keyring_key_id));
         let (salt, ciphertext) = seal::wrap(keyring_key, &data_key, &data, self.random.as_ref());
-        Ok((data_key, WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext }))
+        Ok((data_key, WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext }, None))
     }
 
     async fn own_data_key(
@@ -127,16 +140,16 @@ impl Sealer {
         place: &SealPlace<'_>,
         own_key: &OwnKey<'_>,
         deadline: Instant,
-    ) -> Result<(SymmetricKey, WrappedDataKey), ApiError> {
+    ) -> Result<(SymmetricKey, WrappedDataKey, Option<String>), ApiError> {
         let data = place.wrap_data(own_key.key.as_str());
         let generated =
-            self.kms.generate_data_key(own_key.key, own_key.assertion, data, deadline).await?;
+            self.kms.generate_data_key(own_key.key, &own_key.assertion, data, deadline).await?;
         let wrapped_key = WrappedDataKey::Kms {
             kms_key_id: own_key.key.clone(),
             kms_key_version_id: generated.key_version_id,
             ciphertext: generated.ciphertext,
         };
-        Ok((data_key(&generated.plaintext)?, wrapped_key))
+        Ok((data_key(&generated.plaintext)?, wrapped_key, generated.kms_index))
     }
 }
 

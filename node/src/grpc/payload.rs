@@ -237,11 +237,13 @@ async fn unseal(
         secret: &resolved.secret.id,
         version: &resolved.version.id,
     };
-    // Reads ignore idempotency keys: each retry is a new access (`design §9`).
-    let step = KmsStep { step: "open", version_id: resolved.version.id.as_str(), mutation: false };
-    let wall_ms = call.app.clock.wall_ms();
-    let random = call.app.random.as_ref();
-    let assertion = resolved.grants.assertion(caller, &call.context, step, wall_ms, random);
+    let version_id = &resolved.version.id;
+    let step = KmsStep { step: "open", version_id, scope: call.read_scope() };
+    let own_key = resolved.secret.kms_key_id.is_some();
+    let assertion = own_key.then(|| call.assertion(caller, &resolved.grants, step));
     let deadline = call.context.deadline;
-    call.app.sealer.open(&place, &resolved.sealed, &assertion, deadline).await
+    let sealer = &call.app.sealer;
+    let opened = sealer.open(&place, &resolved.sealed, assertion.as_ref(), deadline).await?;
+    call.kms_index = opened.kms_index;
+    Ok(opened.value)
 }

@@ -29,6 +29,7 @@ pub(crate) struct Used {
     pub(crate) operation: &'static str,
     pub(crate) key_id: String,
     pub(crate) subject_id: String,
+    pub(crate) kms_request_id: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -65,7 +66,8 @@ impl FakeKms {
         let assertion = CallerAssertion::decode(header.to_bytes().unwrap()).unwrap();
         assert!(matches!(assertion.kms_request_id.len(), 16 | 32));
         let (key_id, subject_id) = (key_id.to_owned(), assertion.subject_id);
-        self.0.lock().unwrap().used.push(Used { operation, key_id, subject_id });
+        let kms_request_id = assertion.kms_request_id;
+        self.0.lock().unwrap().used.push(Used { operation, key_id, subject_id, kms_request_id });
     }
 
     fn keep(&self, key_id: &str, aad: Vec<u8>, plaintext: Vec<u8>) -> Vec<u8> {

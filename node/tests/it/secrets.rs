@@ -143,6 +143,67 @@ async fn an_idempotency_key_has_one_effect() {
     node.stop().await;
 }
 
+/// `design §9`: a mutation and its retries under one key are billed once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_is_answered_without_the_kms() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "abjownkey").await;
+    let request = || wire::AddVersionRequest {
+        secret_id: secret.id.clone(),
+        payload_entries: vec![text("l", "w")],
+        ..Default::default()
+    };
+    let mut client = node.secrets();
+    let first = client.add_version(node.keyed("one", request())).await.unwrap().into_inner();
+    let used = node.kms.used();
+    node.kms.set_down(true);
+    let second = client.add_version(node.keyed("one", request())).await.unwrap();
+    assert!(second.metadata().get("lockbox-index").is_some());
+    assert_eq!(first, second.into_inner());
+    assert_eq!(node.kms.used(), used);
+    node.stop().await;
+}
+
+/// Racing callers merge again; the KMS sees the repeats as what they are, and none is billed twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn merges_that_race_lose_no_key_and_repeat_their_kms_requests() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "abjownkey").await;
+    let (a, b, c) = tokio::join!(
+        node.add(&secret.id, vec![text("a", "1")]),
+        node.add(&secret.id, vec![text("b", "2")]),
+        node.add(&secret.id, vec![text("c", "3")]),
+    );
+    let mut keys: Vec<_> = node.read(&secret.id, "").await.unwrap();
+    keys.sort();
+    assert_eq!(keys, pairs(&[("a", b"1"), ("b", b"2"), ("c", b"3"), ("k", b"v")]));
+    let used = node.kms.used();
+    let distinct = |operation: &str| {
+        let ids = used.iter().filter(|u| u.operation == operation).map(|u| &u.kms_request_id);
+        ids.collect::<std::collections::BTreeSet<_>>().len()
+    };
+    let versions = std::collections::BTreeSet::from([a.id, b.id, c.id]);
+    assert_eq!(versions.len(), 3);
+    // One for the creation and one for each version, however often each of them was merged.
+    assert_eq!(distinct("generate_data_key"), 4);
+    node.stop().await;
+}
+
+/// `design §3`: an index makes an error an observation, so an unknown outcome must not carry one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_decided_errors_carry_an_index() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "abjownkey").await;
+    let missing = node.read("e6qnowhere", "").await.unwrap_err();
+    assert!(missing.metadata().get("lockbox-index").is_some());
+    node.kms.set_down(true);
+    let unavailable = node.read(&secret.id, "").await.unwrap_err();
+    assert_eq!(unavailable.code(), Code::Unavailable);
+    assert!(unavailable.metadata().get("lockbox-index").is_none());
+    assert!(unavailable.metadata().get("lockbox-outcome").is_some());
+    node.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refusals_have_the_codes_of_the_contract_and_change_nothing() {
     let node = Node::start().await;

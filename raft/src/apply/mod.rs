@@ -22,6 +22,7 @@ use crate::state::{Overlay, Space, StateRead, keys, tables};
 
 pub use access::{authenticate, authorize, require};
 pub use identity::account_path;
+pub use retention::recall;
 pub use version::default_base;
 
 /// Why a command ends without an effect: the state says no, or the store cannot answer.
@@ -117,7 +118,9 @@ fn decide(
         return Ok(operation);
     }
     access::authenticate(state, &envelope.subject, envelope.token.as_ref(), now)?;
-    if let Some(operation) = retention::repeated_idempotency_key(state, envelope)? {
+    if let Some(claim) = &envelope.idempotency
+        && let Some(operation) = retention::recall(state, &envelope.subject, claim)?
+    {
         return Ok(operation);
     }
     let mut application = Application { state, index, now };

@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 
 use super::{Application, Refusal};
 use crate::domain::codec;
-use crate::domain::command::Envelope;
+use crate::domain::command::{Envelope, IdempotencyClaim};
 use crate::domain::idempotency::{
     IDEMPOTENCY_RECORDS_MAX, IDEMPOTENCY_RETENTION, IdempotencyRecord, OPERATION_RETENTION,
     REQUEST_RETENTION, RequestRecord,
@@ -42,19 +42,24 @@ pub(super) fn repeated_request(
     Ok(tables::operation(state, &record.operation_id)?)
 }
 
-/// The operation that an earlier request under the same idempotency key made.
-pub(super) fn repeated_idempotency_key(
-    state: &dyn StateRead,
-    envelope: &Envelope,
+/// The operation that an earlier request under the same idempotency key made, if there was one.
+///
+/// Views of the node ask the same question before a billed KMS call (`design §3`).
+///
+/// # Errors
+/// [`Rejection::IdempotencyConflict`] when that was another request, or a storage error.
+pub fn recall(
+    view: &dyn StateRead,
+    subject: &Subject,
+    claim: &IdempotencyClaim,
 ) -> Result<Option<OperationRecord>, Refusal> {
-    let Some(claim) = &envelope.idempotency else { return Ok(None) };
-    let known = tables::idempotency(state, &envelope.subject, &claim.method, &claim.key)?;
+    let known = tables::idempotency(view, subject, &claim.method, &claim.key)?;
     let Some(record) = known else { return Ok(None) };
     let same = record.mac_key_id == claim.mac_key_id && record.request_mac == claim.request_mac;
     if !same {
         return Err(Rejection::IdempotencyConflict.into());
     }
-    Ok(tables::operation(state, &record.operation_id)?)
+    Ok(tables::operation(view, &record.operation_id)?)
 }
 
 /// Stores the operation and what makes a repeat find it.

@@ -66,14 +66,20 @@ pub(super) async fn add_version(
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
     let claim = idempotency::claim(&call.context, &call.app.keyring, &request)?;
+    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        return Ok(convert::operation(&operation));
+    }
     let wanted = wanted(&mut request)?;
     let random = Arc::clone(&call.app.random);
-    let mut ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    let ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    // One id for all merges of the call: only one of them is stored, and only one is billed.
+    let mut version_id = ids.version();
+    let mut taken = false;
     let mut merges = 0;
     loop {
         let situation = call.prepare(&caller, |view| look_up(view, &caller, &wanted)).await?;
         call.path = Some(situation.path.clone());
-        let command = seal(call, &caller, &wanted, &situation, &ids).await?;
+        let command = seal(call, &caller, &wanted, &situation, version_id.clone()).await?;
         merges += 1;
         match call.propose(&caller, claim.clone(), command).await {
             Ok(operation) => {
@@ -82,12 +88,12 @@ pub(super) async fn add_version(
             }
             // Another version became current meanwhile: its keys must not vanish, so merge again.
             Err(Attempt::Rejected(Rejection::BaseMoved { .. }, at)) if merges < MERGES_MAX => {
-                ids = FreshIds::random(random.as_ref());
                 pause(call, at.index).await;
             }
             // The same request was executed once and is past its retention: it is a new one.
-            Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if ids.derived() => {
-                ids = FreshIds::random(random.as_ref());
+            Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if !taken => {
+                version_id = FreshIds::random(random.as_ref()).version();
+                taken = true;
             }
             Err(Attempt::Rejected(rejection, at)) => return Err(rejected(&rejection, at)),
             Err(Attempt::Failed(error)) => return Err(error),
@@ -138,7 +144,7 @@ fn look_up(view: &dyn StateRead, caller: &Caller, wanted: &Wanted) -> Result<Sit
         None => default_base(view, &secret)?,
     };
     let base = match base_id {
-        // The value is generated: the base is accepted and ignored, but it must exist.
+        // A generated secret ignores its base, but a base that is named must exist.
         Some(id) => Some(base_of(view, &secret, &id)?),
         None => None,
     };
@@ -169,7 +175,7 @@ async fn seal(
     caller: &Caller,
     wanted: &Wanted,
     situation: &Situation,
-    ids: &FreshIds<'_>,
+    version_id: VersionId,
 ) -> Result<Command, ApiError> {
     let secret = &situation.secret;
     let (payload, base) = match &secret.password_spec {
@@ -179,7 +185,6 @@ async fn seal(
         Some(spec) => (generated(call, spec)?, MergeBase::Generated),
         None => merged(call, caller, wanted, situation).await?,
     };
-    let version_id = ids.version();
     let cloud_id = cloud_of(&situation.path)?;
     let place = SealPlace {
         cloud: &cloud_id,
@@ -187,12 +192,13 @@ async fn seal(
         secret: &secret.id,
         version: &version_id,
     };
-    let step = KmsStep { step: "seal", version_id: version_id.as_str(), mutation: true };
-    let wall_ms = call.app.clock.wall_ms();
-    let random = call.app.random.as_ref();
-    let assertion = situation.grants.assertion(caller, &call.context, step, wall_ms, random);
-    let own_key = secret.kms_key_id.as_ref().map(|key| OwnKey { key, assertion: &assertion });
+    let step = KmsStep { step: "seal", version_id: &version_id, scope: call.mutation_scope() };
+    let own_key = secret
+        .kms_key_id
+        .as_ref()
+        .map(|key| OwnKey { key, assertion: call.assertion(caller, &situation.grants, step) });
     let sealed = call.app.sealer.seal(&place, &payload, own_key, call.context.deadline).await?;
+    call.kms_index = sealed.kms_index;
     Ok(Command::AddVersion(Box::new(AddVersion {
         secret_id: secret.id.clone(),
         version: NewVersion {
@@ -200,7 +206,7 @@ async fn seal(
             description: wanted.description.clone(),
             entry_keys: payload.keys(),
             password_spec: secret.password_spec.clone(),
-            payload: sealed,
+            payload: sealed.value,
         },
         base,
         versions_per_secret_max: call.app.config.limits.versions_per_secret,
@@ -225,12 +231,12 @@ async fn merged(
                 secret: &secret.id,
                 version: &version.id,
             };
-            let step = KmsStep { step: "open", version_id: version.id.as_str(), mutation: true };
-            let wall_ms = call.app.clock.wall_ms();
-            let random = call.app.random.as_ref();
-            let assertion =
-                situation.grants.assertion(caller, &call.context, step, wall_ms, random);
-            call.app.sealer.open(&place, sealed, &assertion, call.context.deadline).await?
+            let scope = call.mutation_scope();
+            let step = KmsStep { step: "open", version_id: &version.id, scope };
+            let own_key = secret.kms_key_id.is_some();
+            let assertion = own_key.then(|| call.assertion(caller, &situation.grants, step));
+            let (sealer, deadline) = (&call.app.sealer, call.context.deadline);
+            sealer.open(&place, sealed, assertion.as_ref(), deadline).await?.value
         }
     };
     let limits = call.app.config.limits.payload();

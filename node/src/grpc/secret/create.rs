@@ -8,7 +8,7 @@ use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateSecret, NewVersion};
-use lockbox_raft::domain::operation::OperationResult;
+use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::state::tables;
 
@@ -39,6 +39,9 @@ pub(super) async fn create(
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
     let claim = idempotency::claim(&call.context, &call.app.keyring, &request)?;
+    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        return Ok(answer(call, &operation));
+    }
     let plan = plan(call, &mut request)?;
     let (path, grants) = look_up(call, &caller, &plan).await?;
     call.path = Some(path.clone());
@@ -51,15 +54,17 @@ pub(super) async fn create(
             Err(Attempt::Rejected(Rejection::AlreadyExists { kind: _ }, _)) if ids.derived() => {
                 ids = FreshIds::random(random.as_ref());
             }
-            outcome => {
-                let operation = outcome?;
-                if let OperationResult::Secret(snapshot) = &operation.result {
-                    call.details = AuditDetails::CreateSecret(describe::secret(snapshot));
-                }
-                return Ok(convert::operation(&operation));
-            }
+            outcome => return Ok(answer(call, &outcome?)),
         }
     }
+}
+
+/// The operation on the wire; its secret goes into the audit record.
+fn answer(call: &mut Call<'_>, operation: &OperationRecord) -> Operation {
+    if let OperationResult::Secret(snapshot) = &operation.result {
+        call.details = AuditDetails::CreateSecret(describe::secret(snapshot));
+    }
+    convert::operation(operation)
 }
 
 /// The nine rows of the creation matrix (`contract §2.5`).
@@ -144,11 +149,12 @@ async fn seal(
         None => None,
         Some(payload) => {
             let version_id = ids.version();
-            let step = KmsStep { step: "seal", version_id: version_id.as_str(), mutation: true };
-            let wall_ms = call.app.clock.wall_ms();
-            let random = call.app.random.as_ref();
-            let assertion = grants.assertion(caller, &call.context, step, wall_ms, random);
-            let own_key = plan.kms_key_id.as_ref().map(|key| OwnKey { key, assertion: &assertion });
+            let scope = call.mutation_scope();
+            let step = KmsStep { step: "seal", version_id: &version_id, scope };
+            let own_key = plan
+                .kms_key_id
+                .as_ref()
+                .map(|key| OwnKey { key, assertion: call.assertion(caller, grants, step) });
             let place = SealPlace {
                 cloud: &cloud_id,
                 folder: &plan.folder_id,
@@ -157,12 +163,13 @@ async fn seal(
             };
             let deadline = call.context.deadline;
             let sealed = call.app.sealer.seal(&place, payload, own_key, deadline).await?;
+            call.kms_index = sealed.kms_index;
             Some(NewVersion {
                 id: version_id,
                 description: request.version_description.clone(),
                 entry_keys: payload.keys(),
                 password_spec: plan.spec.clone(),
-                payload: sealed,
+                payload: sealed.value,
             })
         }
     };
