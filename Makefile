@@ -4,8 +4,9 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .PHONY: setup test check fix doc
 
-# Prints the variables that make the build link the prebuilt RocksDB.
-ROCKSDB = eval "$$(scripts/setup.sh)"
+# Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
+# the argument of `eval` would go unnoticed.
+ROCKSDB = variables=$$(scripts/setup.sh); eval "$$variables"
 
 setup:
 	@scripts/setup.sh >/dev/null

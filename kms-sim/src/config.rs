@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use lockbox_core::Sensitive;
 use lockbox_platform::audit::AuditSync;
+use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
@@ -16,7 +17,6 @@ use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
 use crate::keys::command::Quotas;
 use crate::root_key::{ROOT_KEY_VARIABLE, RootKey, RootKeyError};
-use crate::toml_problem::one_line;
 
 /// What the environment's overrides begin with.
 const OVERRIDE_PREFIX: &str = "KMS_CONFIG_";
@@ -202,74 +202,17 @@ pub struct LogConfig {
     pub filter: Option<String>,
 }
 
-/// Why there is no configuration; one sentence that says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum ConfigError {
-    /// The file cannot be read.
-    #[error("cannot read the configuration {path}: {source}")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// The file is no TOML, or a key is unknown, missing or of the wrong type.
-    #[error("configuration {path} is wrong: {problem}")]
-    Parse {
-        /// The file.
-        path: PathBuf,
-        /// Where and what, as the parser says it.
-        problem: String,
-    },
-    /// A value is out of range.
-    #[error("configuration {path} is wrong: {key} {problem}")]
-    Value {
-        /// The file.
-        path: PathBuf,
-        /// The key.
-        key: &'static str,
-        /// What is wrong with it.
-        problem: &'static str,
-    },
-}
-
 impl KmsConfig {
     /// Reads, overrides and validates a configuration file.
     ///
     /// # Errors
     /// [`ConfigError`].
     pub fn load(path: &Path, environment: &[(String, String)]) -> Result<Self, ConfigError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-        Self::parse(path, &text, environment)
+        config_file::load(path, environment, OVERRIDE_PREFIX, Self::check)
     }
 
-    fn parse(
-        path: &Path,
-        text: &str,
-        environment: &[(String, String)],
-    ) -> Result<Self, ConfigError> {
-        let wrong = |problem: String| ConfigError::Parse { path: path.to_owned(), problem };
-        let overridden = environment.iter().any(|(name, _)| name.starts_with(OVERRIDE_PREFIX));
-        let config: Self = if overridden {
-            let mut table: toml::Table =
-                toml::from_str(text).map_err(|e| wrong(one_line(text, &e)))?;
-            for (name, value) in environment {
-                if let Some(key) = name.strip_prefix(OVERRIDE_PREFIX) {
-                    override_key(&mut table, key, value).map_err(wrong)?;
-                }
-            }
-            table.try_into().map_err(|e: toml::de::Error| wrong(one_line("", &e)))?
-        } else {
-            // Straight from the text, so that the parser can name the line.
-            toml::from_str(text).map_err(|e| wrong(one_line(text, &e)))?
-        };
-        config.validate(path)?;
-        Ok(config)
-    }
-
-    fn validate(&self, path: &Path) -> Result<(), ConfigError> {
-        let wrong = |key, problem| Err(ConfigError::Value { path: path.to_owned(), key, problem });
+    fn check(&self) -> Result<(), WrongValue> {
+        let wrong = |key, problem| Err(WrongValue { key, problem });
         if self.nodes.names.iter().any(|name| NodeName::parse(name).is_none()) {
             return wrong("nodes.names", "holds a name that is neither exact nor like node-*.x.y");
         }
@@ -334,29 +277,6 @@ impl ClusterConfig {
         };
         self.nodes.iter().map(node).collect()
     }
-}
-
-/// Sets `TABLE__KEY` in the parsed file; a number or boolean where the text is one.
-fn override_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
-    let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
-        (Ok(number), _) => toml::Value::Integer(number),
-        (_, Ok(flag)) => toml::Value::Boolean(flag),
-        (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
-    };
-    let lower = key.to_ascii_lowercase();
-    match lower.split_once("__") {
-        None => {
-            table.insert(lower, parsed);
-        }
-        Some((name, inner)) => {
-            let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
-            let Some(inner_table) = entry.as_table_mut() else {
-                return Err(format!("{OVERRIDE_PREFIX}{key} names a key inside {name}"));
-            };
-            inner_table.insert(inner.to_owned(), parsed);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

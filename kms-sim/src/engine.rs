@@ -21,10 +21,10 @@ use crate::mac::MacKey;
 use crate::material::{self, KeyMaterial, MaterialPlace, WrappedMaterial};
 use crate::metrics::LedgerMetrics;
 use crate::root_key::RootKey;
-use crate::store::codec::encode;
 use crate::store::records::{FolderPath, KeyRecord, KeyScope, VersionRecord};
 use crate::store::tables::{self, MAC_KEY, Table};
 use crate::store::{Db, StoreError, View, Write};
+use lockbox_core::codec::encode;
 
 /// Id of the system key, the same in every installation, so that a node finds it by name.
 pub const SYSTEM_KEY_ID: &str = "abj00000000000system";

@@ -25,7 +25,6 @@ pub mod metrics;
 pub mod root_key;
 pub mod server;
 pub mod store;
-mod toml_problem;
 
 pub use config::KmsConfig;
 pub use engine::{SYSTEM_FOLDER_ID, SYSTEM_KEY_ID};

@@ -7,6 +7,7 @@
 pub mod audit;
 pub mod authorized_key;
 pub mod certificates;
+pub mod config_file;
 mod connection;
 pub mod exit;
 pub mod headers;

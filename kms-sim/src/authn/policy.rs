@@ -13,7 +13,7 @@ use subtle::ConstantTimeEq;
 use super::grants::parse_resource_kind;
 use super::introspect::Introspected;
 use crate::caller::{Grant, Rights};
-use crate::toml_problem::one_line;
+use lockbox_platform::config_file::one_line;
 
 /// A policy.
 #[derive(Debug, Clone, Default)]

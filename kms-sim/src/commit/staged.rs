@@ -14,10 +14,10 @@ use subtle::ConstantTimeEq;
 use crate::keys::apply::{IDEMPOTENCY_RETENTION, push_expiring};
 use crate::ledger::counters::{CounterKey, Counters, Counts, Usage};
 use crate::ledger::record::{self, LedgerEntry, LedgerRecord};
-use crate::store::codec::encode;
 use crate::store::records::{BilledRequest, Head, KeyScope};
 use crate::store::tables::{self, Expiring, HEAD, Table};
 use crate::store::{StoreError, View, Write};
+use lockbox_core::codec::encode;
 
 /// How long a repeat of a node's request is recognised (`design §9`).
 pub const BILLED_REQUEST_RETENTION: Duration =

@@ -16,7 +16,10 @@ const FILE: &str = r#"
 fn load(text: &str, environment: &[(&str, &str)]) -> Result<KmsConfig, String> {
     let environment: Vec<_> =
         environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    KmsConfig::parse(Path::new("kms.toml"), text, &environment).map_err(|e| e.to_string())
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("kms.toml");
+    std::fs::write(&path, text).unwrap();
+    KmsConfig::load(&path, &environment).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -34,8 +37,6 @@ fn the_environment_overrides_nested_keys() {
     assert_eq!(config.limits.keys_per_cloud, 7);
     let listen = [("KMS_CONFIG_API__LISTEN", "127.0.0.1:1")];
     assert_eq!(load(FILE, &listen).unwrap().api.listen.port(), 1);
-    let wrong = [("KMS_CONFIG_DATA_DIR__X", "1")];
-    assert!(load(FILE, &wrong).unwrap_err().contains("names a key inside data_dir"));
 }
 
 #[test]

@@ -12,13 +12,13 @@ use subtle::ConstantTimeEq;
 use super::command::{
     Command, CreateKey, Envelope, IdempotencyClaim, NewVersion, Quotas, RotateKey, UpdateKey,
 };
-use crate::store::codec::encode;
 use crate::store::records::{
     IdempotencyRecord, KeyRecord, KeyScope, KeyStatus, OperationKind, OperationRecord,
     VersionRecord, VersionStatus,
 };
 use crate::store::tables::{self, Expiring, Table};
 use crate::store::{StoreError, View, Write};
+use lockbox_core::codec::encode;
 
 /// How long a repeat is recognised (`contract §10`: at least 24 h).
 pub const IDEMPOTENCY_RETENTION: Duration = Duration::from_hours(25);
@@ -278,7 +278,7 @@ where
     view.scan(table, prefix, b"")
         .map(|row| {
             let (_, value) = row?;
-            crate::store::codec::decode(&value).map_err(|e| StoreError::undecodable(table, &e))
+            lockbox_core::codec::decode(&value).map_err(|e| StoreError::undecodable(table, &e))
         })
         .collect()
 }

@@ -9,7 +9,7 @@ use lockbox_core::{FolderId, KmsKeyId, KmsKeyVersionId, LogTime};
 use minicbor::{Decode, Encode};
 
 use crate::error::KmsError;
-use crate::store::codec;
+use lockbox_core::codec;
 
 /// Rows of a page when the request does not say (`contract §2.11`).
 const PAGE_SIZE_DEFAULT: usize = 100;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::toml_problem::one_line;
+use lockbox_platform::config_file::one_line;
 
 /// Parts of one unit of currency that are kept: millionths.
 pub const MICROS: u128 = 1_000_000;

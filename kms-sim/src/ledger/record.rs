@@ -8,8 +8,8 @@ use lockbox_core::{FolderId, KmsKeyId, KmsKeyVersionId, LogTime, Subject};
 use minicbor::{Decode, Encode};
 use sha2::{Digest, Sha256};
 
-use crate::store::codec::{self, CodecError};
 use crate::store::records::KeyScope;
+use lockbox_core::codec::{self, CodecError};
 
 /// Length of a chain value, in bytes.
 pub const CHAIN_BYTES: usize = 32;

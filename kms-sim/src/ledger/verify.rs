@@ -8,7 +8,8 @@ use std::fmt;
 use super::counters::{CounterKey, Counters, Counts, Usage};
 use super::record::{self, CHAIN_BYTES, Chain, LedgerRecord};
 use crate::store::tables::Table;
-use crate::store::{StoreError, View, codec};
+use crate::store::{StoreError, View};
+use lockbox_core::codec;
 
 /// What is wrong with the ledger.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,9 +11,9 @@ use rocksdb::{
     ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
-use super::codec::{self, CodecError};
 use super::records::Head;
 use super::tables::{HEAD, Table};
+use lockbox_core::codec::{self, CodecError};
 
 /// Memory that collects writes of one table before they go to a file, in bytes.
 const WRITE_BUFFER_BYTES: usize = 8 << 20;

@@ -1,6 +1,5 @@
 //! What `kms-sim` keeps on disk: rows, their encoding and the RocksDB instance that holds them.
 
-pub mod codec;
 pub mod db;
 pub mod records;
 pub mod tables;

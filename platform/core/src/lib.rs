@@ -5,6 +5,7 @@
 
 pub mod access;
 pub mod clock;
+pub mod codec;
 pub mod id;
 pub mod resource;
 pub mod role;

@@ -1,10 +1,9 @@
 //! The replicated domain: plain types and pure rules, without I/O, clock or randomness.
 //!
-//! Every record is encoded as CBOR with numbered fields ([`codec`]) behind one format byte, so
+//! Every record is encoded as CBOR with numbered fields ([`lockbox_core::codec`]) behind one format byte, so
 //! that a later format can add fields that this one skips.
 
 pub mod binding;
-pub mod codec;
 pub mod command;
 pub mod idempotency;
 pub mod identity;
@@ -15,6 +14,6 @@ pub mod secret;
 pub mod version;
 
 pub use binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
-pub use codec::{CodecError, decode, encode};
 pub use command::{Command, Envelope, IdempotencyClaim, TokenRef};
+pub use lockbox_core::codec::{self, CodecError, decode, encode};
 pub use outcome::{Outcome, Rejection};

@@ -1,14 +1,15 @@
-//! The one encoding of everything stored: a format byte, then CBOR.
+//! The one encoding of everything that is stored or proposed, by nodes and by the KMS: a format
+//! byte, then CBOR.
 //!
-//! Fields are numbered: a reader skips what it does not know and takes what is missing as absent.
-//! The format byte changes only when an old reader must refuse.
+//! Fields are numbered, so a reader skips what it does not know and treats what is missing as
+//! absent. The format byte changes only when an old reader must refuse.
 
 use minicbor::{Decode, Encode};
 
 /// The format that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u8 = 1;
 
-/// Why bytes are not a record. Says where, never what.
+/// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
     /// There is not even a format byte.
@@ -20,7 +21,7 @@ pub enum CodecError {
         /// The format byte that was found.
         found: u8,
     },
-    /// The bytes behind the format byte do not decode.
+    /// The bytes behind the format byte do not decode. Says where, never what.
     #[error("record does not decode as {type_name}")]
     Malformed {
         /// The Rust type that was expected.
@@ -54,15 +55,34 @@ pub fn decode<'b, T: Decode<'b, ()>>(bytes: &'b [u8]) -> Result<T, CodecError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::algorithm::Algorithm;
+
+    #[derive(Encode, Decode, PartialEq, Debug)]
+    struct Old {
+        #[n(0)]
+        name: String,
+    }
+
+    #[derive(Encode, Decode, PartialEq, Debug)]
+    struct New {
+        #[n(0)]
+        name: String,
+        #[n(1)]
+        added: Option<u32>,
+    }
+
+    #[test]
+    fn old_and_new_readers_understand_each_other() {
+        let old = encode(&Old { name: "a".into() });
+        assert_eq!(decode(&old), Ok(New { name: "a".into(), added: None }));
+        let new = encode(&New { name: "b".into(), added: Some(7) });
+        assert_eq!(decode(&new), Ok(Old { name: "b".into() }));
+    }
 
     #[test]
     fn damage_is_named_and_not_shown() {
-        let bytes = encode(&Algorithm::Aes192);
-        assert_eq!(decode(&bytes), Ok(Algorithm::Aes192));
-        assert_eq!(decode::<Algorithm>(&[]), Err(CodecError::Empty));
-        assert_eq!(decode::<Algorithm>(&[9, 1]), Err(CodecError::Format { found: 9 }));
-        let damaged = decode::<Algorithm>(&[FORMAT_VERSION, 0xff]);
+        assert_eq!(decode::<Old>(&[]), Err(CodecError::Empty));
+        assert_eq!(decode::<Old>(&[9, 1]), Err(CodecError::Format { found: 9 }));
+        let damaged = decode::<Old>(&[FORMAT_VERSION, 0xff]);
         assert!(matches!(damaged, Err(CodecError::Malformed { .. })));
     }
 }
