@@ -6,6 +6,7 @@ use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
 use lockbox_platform::jwt::AcceptedAudiences;
 use lockbox_raft::Replica;
+use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
 use crate::config::Config;
@@ -35,4 +36,6 @@ pub struct App {
     pub clock: Arc<dyn Clock>,
     /// Random bytes.
     pub random: Arc<dyn Randomness>,
+    /// Calls under way, see [`crate::call::detached`]; joined at shutdown.
+    pub calls: TaskTracker,
 }

@@ -19,6 +19,7 @@ use lockbox_raft::domain::command::{
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
 use lockbox_raft::domain::outcome::Outcome;
+use lockbox_raft::replica::InitializeError;
 use lockbox_raft::types::Member;
 use tokio::time::Instant;
 
@@ -90,10 +91,13 @@ pub async fn initialise(
         keyring,
     };
     let init = consistent(init);
-    app.replica
-        .initialize(cluster_id, members)
-        .await
-        .map_err(|error| ApiError::unavailable(error.to_string()))?;
+    match app.replica.initialize(cluster_id, members).await {
+        // An earlier attempt came this far and no further: the state decides what is next.
+        Ok(()) | Err(InitializeError::AlreadyInitialised) => {}
+        Err(error @ (InitializeError::NotAMember(_) | InitializeError::Stopped)) => {
+            return Err(ApiError::unavailable(error.to_string()));
+        }
+    }
     let created_at = propose(app, &init, deadline).await?;
     Ok(Initialised {
         cluster_id: init.cluster.id,

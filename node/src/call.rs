@@ -22,8 +22,9 @@ use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::domain::outcome::Outcome as Applied;
 use lockbox_raft::replica::{NotProposedReason, ProposalOutcome, ProposeError, ReadError, Reading};
 use lockbox_raft::state::StateRead;
+use tokio_util::task::TaskTracker;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status};
 
 use crate::app::App;
 use crate::authn::Caller;
@@ -32,6 +33,22 @@ use crate::grants::{Grants, KmsScope, KmsStep};
 
 /// How long a caller waits before trying again what was refused for lack of room.
 const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
+
+/// Runs a call to its end even when its caller hangs up.
+///
+/// A handler's future is dropped with its connection: a mutation would then be committed without
+/// an audit record, and a caller could bring that about at will. The number of calls is bounded
+/// by the listener's connections and streams.
+///
+/// # Errors
+/// The call's own, or INTERNAL when it panicked.
+pub async fn detached<T: Send + 'static>(
+    calls: &TaskTracker,
+    call: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
+) -> Result<Response<T>, Status> {
+    let ended = calls.spawn(call).await;
+    ended.unwrap_or_else(|_panicked| Err(Status::internal("the call ended unexpectedly")))
+}
 
 /// One RPC under way.
 pub struct Call<'a> {
@@ -49,6 +66,8 @@ pub struct Call<'a> {
     pub path: Option<ResourcePath>,
     /// The KMS's commit sequence, when the call reached it.
     pub kms_index: Option<String>,
+    /// Our extension `x-if-version`, once admitted.
+    pub if_version: Option<VersionId>,
     caller: Option<Caller>,
     observed: Option<DecidedAt>,
     authorized: bool,
@@ -77,6 +96,7 @@ impl<'a> Call<'a> {
             response: None,
             path: None,
             kms_index: None,
+            if_version: None,
             caller: None,
             observed: None,
             authorized: false,
@@ -90,8 +110,19 @@ impl<'a> Call<'a> {
     pub fn admit(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
         self.app.keyring.ring().map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
         let caller = self.app.authenticator.caller(&self.context)?;
+        // The view judges again; this keeps dead tokens from costing anything.
+        if caller.token.expires_at <= self.app.replica.log_now() {
+            return Err(ApiError::unauthenticated("token is not valid"));
+        }
         self.caller = Some(caller.clone());
         validate(message)?;
+        self.if_version = match self.context.if_version.as_deref() {
+            None => None,
+            Some(text) => Some(
+                VersionId::parse(text)
+                    .map_err(|_| ApiError::invalid("x-if-version", "is not a version id"))?,
+            ),
+        };
         Ok(caller)
     }
 
@@ -228,7 +259,7 @@ impl<'a> Call<'a> {
         claim: Option<IdempotencyClaim>,
         command: Command,
     ) -> Result<OperationRecord, Attempt> {
-        let envelope = self.envelope(caller, claim, command)?;
+        let envelope = self.envelope(caller, claim, command);
         let applied = self.app.replica.propose(envelope, self.context.deadline).await;
         let applied = applied.map_err(|error| Attempt::Failed(unproposed(&error)))?;
         let at = DecidedAt { index: applied.index, term: applied.term };
@@ -250,32 +281,36 @@ impl<'a> Call<'a> {
         caller: &Caller,
         idempotency: Option<IdempotencyClaim>,
         command: Command,
-    ) -> Result<Envelope, Attempt> {
-        let if_version = match &self.context.if_version {
-            None => None,
-            Some(text) => Some(VersionId::parse(text).map_err(|_| {
-                Attempt::Failed(ApiError::invalid("x-if-version", "is not a version id"))
-            })?),
-        };
+    ) -> Envelope {
         let random = self.app.random.as_ref();
-        Ok(Envelope {
+        Envelope {
             // Never the client's request id: two clients could choose the same.
             request_id: RequestId::generate(random),
             subject: caller.subject.clone(),
             token: Some(caller.token.clone()),
             operation_id: OperationId::generate(random),
             idempotency,
-            if_version,
+            if_version: self.if_version.clone(),
             proposed_at: LogTime::default(),
             command,
-        })
+        }
     }
 
     /// Writes the audit record, then lets the reply leave.
     ///
     /// # Errors
     /// The call's own error, or the audit's: a call that cannot be recorded fails.
-    pub async fn finish<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+    pub async fn finish<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+        if let Err(error) = &result
+            && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
+        {
+            // Whatever an earlier look said: the last word was no.
+            self.authorized = false;
+        }
+        self.reply(result).await
+    }
+
+    async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
         let record = self.record(result.as_ref().err());
         let recorded = self.app.auditor.record(&record).await;
         let result = match recorded {

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockbox_core::SecretId;
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::{
     AddVersionDetails, DeltaType, EntryDelta, PayloadDetails, RequestDetails, SecretDetails,
@@ -60,10 +61,17 @@ pub fn secret(snapshot: &SecretSnapshot) -> SecretDetails {
     }
 }
 
+/// An id as a request named it, for the audit record; nothing when it is no id. Whatever else a
+/// caller sends must not fill the audit, and may be a secret that was pasted into a wrong field.
+#[must_use]
+pub fn named_id(text: &str) -> String {
+    SecretId::parse(text).map(String::from).unwrap_or_default()
+}
+
 /// The details of a call that has only an id so far.
 #[must_use]
 pub fn secret_id(id: &str) -> SecretDetails {
-    SecretDetails { secret_id: id.to_owned(), ..SecretDetails::default() }
+    SecretDetails { secret_id: named_id(id), ..SecretDetails::default() }
 }
 
 /// A version that was added: to which secret, in place of which, with which keys.
@@ -129,6 +137,6 @@ pub fn payload(secret: &SecretRecord, version: &VersionRecord) -> PayloadDetails
 /// A call about an operation.
 #[must_use]
 pub fn operation_event(event_name: &'static str, operation_id: &str) -> AuditDetails {
-    let ids = BTreeMap::from([("operation_id", operation_id.to_owned())]);
+    let ids = BTreeMap::from([("operation_id", named_id(operation_id))]);
     AuditDetails::Request(RequestDetails { source: EventSource::Operation, event_name, ids })
 }

@@ -10,37 +10,39 @@ use lockbox_core::{Randomness, SecretId, VersionId};
 use lockbox_raft::domain::command::IdempotencyClaim;
 use sha2::Sha256;
 
+/// Executions of one keyed request, each past the retention of the one before, that find ids.
+const ROUNDS_MAX: u8 = 8;
+
 /// Where new ids come from.
 pub struct FreshIds<'a> {
     random: &'a dyn Randomness,
     seed: Option<[u8; 32]>,
+    round: u8,
 }
 
 impl<'a> FreshIds<'a> {
-    /// Ids of one attempt; derived when the request has a claim.
+    /// Ids of one call; derived when the request has a claim.
     #[must_use]
     pub fn new(random: &'a dyn Randomness, claim: Option<&IdempotencyClaim>) -> Self {
         // The claim's MAC is keyed by the keyring, so nobody outside can compute it.
-        Self { random, seed: claim.map(|claim| claim.request_mac) }
+        Self { random, seed: claim.map(|claim| claim.request_mac), round: 0 }
     }
 
-    /// Random ids, for the attempt after derived ones were taken.
-    #[must_use]
-    pub const fn random(random: &'a dyn Randomness) -> Self {
-        Self { random, seed: None }
-    }
-
-    /// Whether another attempt would get the same ids.
-    #[must_use]
-    pub const fn derived(&self) -> bool {
-        self.seed.is_some()
+    /// Goes on to other ids after these were found taken: the same keyed request was executed
+    /// once and is past its retention. A retry walks through the same rounds.
+    ///
+    /// Says whether there is another round; without a claim a taken id is no accident.
+    pub fn next_round(&mut self) -> bool {
+        let more = self.seed.is_some() && self.round < ROUNDS_MAX;
+        self.round += u8::from(more);
+        more
     }
 
     /// The id of a new secret.
     #[must_use]
     pub fn secret(&self) -> SecretId {
-        match self.seed {
-            Some(seed) => SecretId::generate(&Derived { seed, purpose: b"secret" }),
+        match self.derived(b"secret") {
+            Some(derived) => SecretId::generate(&derived),
             None => SecretId::generate(self.random),
         }
     }
@@ -48,10 +50,14 @@ impl<'a> FreshIds<'a> {
     /// The id of a new version.
     #[must_use]
     pub fn version(&self) -> VersionId {
-        match self.seed {
-            Some(seed) => VersionId::generate(&Derived { seed, purpose: b"version" }),
+        match self.derived(b"version") {
+            Some(derived) => VersionId::generate(&derived),
             None => VersionId::generate(self.random),
         }
+    }
+
+    fn derived(&self, purpose: &'static [u8]) -> Option<Derived> {
+        Some(Derived { seed: self.seed?, purpose, round: self.round })
     }
 }
 
@@ -59,11 +65,13 @@ impl<'a> FreshIds<'a> {
 struct Derived {
     seed: [u8; 32],
     purpose: &'static [u8],
+    round: u8,
 }
 
 impl Randomness for Derived {
     fn fill(&self, bytes: &mut [u8]) {
-        let expanded = Hkdf::<Sha256>::new(None, &self.seed).expand(self.purpose, bytes);
+        let hkdf = Hkdf::<Sha256>::new(None, &self.seed);
+        let expanded = hkdf.expand_multi_info(&[self.purpose, &[self.round]], bytes);
         // INVARIANT: an id takes 17 bytes; HKDF-SHA256 gives up to 8160 (RFC 5869 §2.3).
         assert!(expanded.is_ok(), "HKDF output is too long");
     }
@@ -90,7 +98,14 @@ mod tests {
         assert_eq!(ids(1), ids(1));
         assert_ne!(ids(1), ids(2));
         assert_ne!(ids(1).0.as_str(), ids(1).1.as_str());
-        let unkeyed = FreshIds::new(&SystemRandom, None);
+        let (first, second) = (claim(1), claim(1));
+        let mut ids_of_first = FreshIds::new(&SystemRandom, Some(&first));
+        let mut ids_of_second = FreshIds::new(&SystemRandom, Some(&second));
+        assert!(ids_of_first.next_round() && ids_of_second.next_round());
+        assert_eq!(ids_of_first.secret(), ids_of_second.secret());
+        assert_ne!(ids_of_first.secret(), ids(1).0);
+        let mut unkeyed = FreshIds::new(&SystemRandom, None);
+        assert!(!unkeyed.next_round());
         assert_ne!(unkeyed.version(), unkeyed.version());
     }
 }

@@ -12,6 +12,7 @@ use prost::Message;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
+use crate::authn::Caller;
 use crate::keyring::Keyring;
 
 /// The longest key accepted; a UUID has 36 characters.
@@ -23,6 +24,7 @@ const KEY_CHARS_MAX: usize = 100;
 /// INVALID_ARGUMENT for a key that is too long, UNAVAILABLE while the node is sealed.
 pub fn claim(
     context: &RequestContext,
+    caller: &Caller,
     keyring: &Keyring,
     request: &impl Message,
 ) -> Result<Option<IdempotencyClaim>, ApiError> {
@@ -39,7 +41,16 @@ pub fn claim(
     // Maps are ordered in the generated types, so equal requests have equal bytes.
     let canonical = Zeroizing::new(request.encode_to_vec());
     let if_version = context.if_version.as_deref().unwrap_or_default();
-    let parts = [context.method.as_bytes(), if_version.as_bytes(), canonical.as_slice()];
+    // Subject and key belong to it: ids are derived from the authenticator, and another caller's
+    // or another key's equal request must get other ids.
+    let subject = caller.subject.to_string();
+    let parts = [
+        subject.as_bytes(),
+        context.method.as_bytes(),
+        key.as_bytes(),
+        if_version.as_bytes(),
+        canonical.as_slice(),
+    ];
     let request_mac = authenticate(mac_key.expose(), &parts);
     Ok(Some(IdempotencyClaim { method: context.method.clone(), key, request_mac, mac_key_id }))
 }

@@ -1,6 +1,6 @@
 //! How a delta becomes the entries of a new version (`contract §2.6`).
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use crate::payload::{EntryValue, Payload, PayloadEntry};
 
@@ -99,19 +99,25 @@ pub fn merge(
     limits: PayloadLimits,
 ) -> Result<Payload, MergeError> {
     require_distinct_keys(&changes)?;
-    let mut entries = base.entries;
+    // One pass with an index: the number of changes is bounded by the message size alone.
+    let mut places: HashMap<String, usize> =
+        base.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
+    let mut slots: Vec<Option<PayloadEntry>> = base.entries.into_iter().map(Some).collect();
     for change in changes {
-        let place = entries.iter().position(|entry| entry.key == change.key);
         let removes = change.removes();
-        match (change.value, place) {
-            (Some(value), Some(at)) if !removes => entries[at].value = value,
-            (Some(value), None) if !removes => {
-                entries.push(PayloadEntry { key: change.key, value });
+        match (change.value, places.get(&change.key)) {
+            (Some(value), Some(at)) if !removes => {
+                slots[*at] = Some(PayloadEntry { key: change.key, value });
             }
-            (_, Some(at)) => drop(entries.remove(at)),
+            (Some(value), None) if !removes => {
+                places.insert(change.key.clone(), slots.len());
+                slots.push(Some(PayloadEntry { key: change.key, value }));
+            }
+            (_, Some(at)) => slots[*at] = None,
             (_, None) => {}
         }
     }
+    let entries = slots.into_iter().flatten().collect();
     let merged = Payload { entries };
     check(&merged, limits)?;
     Ok(merged)
@@ -199,6 +205,14 @@ mod tests {
         let change = EntryChange { key: "a".into(), value: Some(binary) };
         let payload = merge(base(), vec![change], PayloadLimits::default()).unwrap();
         assert!(matches!(payload.entries[0].value, EntryValue::Binary(_)));
+    }
+
+    /// A quadratic merge of what fits into one message would stop the node for minutes.
+    #[test]
+    fn many_changes_are_refused_and_not_waited_for() {
+        let many = (0..300_000).map(|n| set(&n.to_string(), "v")).collect();
+        let refused = first_version(many, PayloadLimits::default()).err();
+        assert_eq!(refused, Some(MergeError::TooManyEntries { limit: 1000 }));
     }
 
     #[test]

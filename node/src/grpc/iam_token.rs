@@ -18,12 +18,12 @@ use lockbox_raft::domain::identity::{AuthorizedKeyRecord, ClusterRecord};
 use lockbox_raft::domain::keyring::KeyPurpose;
 use lockbox_raft::domain::outcome::Precondition;
 use lockbox_raft::state::{StateRead, tables};
-use tonic::{Request, Response, Status};
+use tonic::{Code, Request, Response, Status};
 use wire::create_iam_token_request::Identity;
 use wire::iam_token_service_server::IamTokenService;
 
 use crate::app::App;
-use crate::call::{Call, validate};
+use crate::call::{Call, detached, validate};
 use crate::convert;
 
 /// The service over the node's parts.
@@ -46,10 +46,15 @@ impl IamTokenService for IamTokenGrpc {
         &self,
         request: Request<wire::CreateIamTokenRequest>,
     ) -> Result<Response<wire::CreateIamTokenResponse>, Status> {
-        let details = AuditDetails::CreateIamToken(IamTokenDetails::default());
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = create(&mut call, request.get_ref()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = AuditDetails::CreateIamToken(IamTokenDetails::default());
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = create(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn create_for_service_account(
@@ -95,7 +100,12 @@ async fn create(
     let expires_at = now.plus(call.app.config.identity.token_lifetime());
     let token = TokenRef { token_id: token_id.clone(), credential_id: Some(key_id), expires_at };
 
-    let (cluster, key) = call.look(|view| credential(view, &subject, &token, now)).await?;
+    let found = call.look(|view| credential(view, &subject, &token, now)).await;
+    // Whether the key or the account exists must not show.
+    let (cluster, key) = found.map_err(|error| match error.code() {
+        Code::Unauthenticated => refused(),
+        _ => error,
+    })?;
     // A clock of its own judges the JWT's times: its maker has no log time to go by.
     let wall_ms = call.app.clock.wall_ms();
     jwt::verify(text, &key.public_key_pem, &call.app.audiences, wall_ms).map_err(|_| refused())?;
@@ -113,6 +123,12 @@ async fn create(
         expires_at,
         cluster_id: cluster.id,
     };
+    call.details = AuditDetails::CreateIamToken(IamTokenDetails {
+        iam_token_id: claims.token_id.to_string(),
+        service_account_id: account.to_string(),
+        key_id: key.id.to_string(),
+        ..IamTokenDetails::default()
+    });
     let signed = signer.sign(&claims).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(wire::CreateIamTokenResponse {
         iam_token: signed.expose().clone(),

@@ -17,7 +17,7 @@ use tonic::{Request, Response, Status};
 
 use crate::app::App;
 use crate::authn::Caller;
-use crate::call::Call;
+use crate::call::{Call, detached};
 use crate::{convert, describe};
 
 /// The service over the node's parts.
@@ -40,11 +40,16 @@ impl OperationService for OperationGrpc {
         &self,
         request: Request<GetOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let message = request.get_ref();
-        let details = describe::operation_event("GetOperation", &message.operation_id);
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = find(&mut call, message, &message.operation_id).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let details = describe::operation_event("GetOperation", &message.operation_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = find(&mut call, message, &message.operation_id).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     /// Mutations complete at once, so there is never anything to cancel: the operation comes
@@ -53,11 +58,16 @@ impl OperationService for OperationGrpc {
         &self,
         request: Request<CancelOperationRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let message = request.get_ref();
-        let details = describe::operation_event("CancelOperation", &message.operation_id);
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = find(&mut call, message, &message.operation_id).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let details = describe::operation_event("CancelOperation", &message.operation_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = find(&mut call, message, &message.operation_id).await;
+            call.finish(result).await
+        })
+        .await
     }
 }
 

@@ -22,7 +22,7 @@ use wire::payload_service_server::PayloadService;
 use super::secret::{cloud_of, parse_secret_id};
 use crate::app::App;
 use crate::authn::Caller;
-use crate::call::Call;
+use crate::call::{Call, detached};
 use crate::describe;
 use crate::grants::{Grants, KmsStep, kms_grants};
 use crate::payload::{EntryValue, Payload};
@@ -48,33 +48,43 @@ impl PayloadService for PayloadGrpc {
         &self,
         request: Request<wire::GetPayloadRequest>,
     ) -> Result<Response<wire::Payload>, Status> {
-        let message = request.get_ref();
-        let details = AuditDetails::GetPayload(named(&message.secret_id, &message.version_id));
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = get(&mut call, message).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let details = AuditDetails::GetPayload(named(&message.secret_id, &message.version_id));
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = get(&mut call, message).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn get_ex(
         &self,
         request: Request<wire::GetExRequest>,
     ) -> Result<Response<wire::GetExResponse>, Status> {
-        let message = request.get_ref();
-        let secret_id = match &message.identifier {
-            Some(Identifier::SecretId(id)) => id.as_str(),
-            Some(Identifier::FolderAndName(_)) | None => "",
-        };
-        let details = AuditDetails::GetPayloadEx(named(secret_id, &message.version_id));
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = get_ex(&mut call, message).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let secret_id = match &message.identifier {
+                Some(Identifier::SecretId(id)) => id.as_str(),
+                Some(Identifier::FolderAndName(_)) | None => "",
+            };
+            let details = AuditDetails::GetPayloadEx(named(secret_id, &message.version_id));
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = get_ex(&mut call, message).await;
+            call.finish(result).await
+        })
+        .await
     }
 }
 
 fn named(secret_id: &str, version_id: &str) -> PayloadDetails {
     PayloadDetails {
-        secret_id: secret_id.to_owned(),
-        secret_version_id: version_id.to_owned(),
+        secret_id: describe::named_id(secret_id),
+        secret_version_id: describe::named_id(version_id),
         ..PayloadDetails::default()
     }
 }
@@ -186,7 +196,7 @@ fn resolve(
 ) -> Result<Resolved, Refusal> {
     let id = match target {
         Target::Id(id) => id.clone(),
-        Target::Name { folder, name } => by_name(view, folder, name)?,
+        Target::Name { folder, name } => by_name(view, caller, folder, name)?,
     };
     let secret = tables::secret(view, &id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
@@ -214,14 +224,24 @@ fn resolve(
     Ok(Resolved { secret, version, sealed, path, grants })
 }
 
-fn by_name(view: &dyn StateRead, folder: &FolderId, name: &str) -> Result<SecretId, Refusal> {
+fn by_name(
+    view: &dyn StateRead,
+    caller: &Caller,
+    folder: &FolderId,
+    name: &str,
+) -> Result<SecretId, Refusal> {
     if tables::folder(view, folder)?.is_none() {
         return Err(Rejection::not_found(ResourceKind::Folder, folder.as_str()).into());
     }
     match tables::secrets_named(view, folder, name)?.as_slice() {
         [] => Err(Rejection::not_found(ResourceKind::Secret, name).into()),
         [id] => Ok(id.clone()),
-        [_, _, ..] => Err(Precondition::AmbiguousName.into()),
+        [_, _, ..] => {
+            // How often a name is taken is the folder's business.
+            let path = tables::folder_path(view, folder)?.unwrap_or_default();
+            require(view, &caller.subject, Permission::PayloadGet, &path)?;
+            Err(Precondition::AmbiguousName.into())
+        }
     }
 }
 

@@ -36,6 +36,7 @@ use lockbox_raft::replica::{ReplicaConfig, ReplicaParts};
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::types::Member;
 use tempfile::TempDir;
+use tokio_util::task::TaskTracker;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 use tonic::service::Routes;
@@ -124,6 +125,7 @@ impl Node {
             config,
             clock,
             random,
+            calls: TaskTracker::new(),
         });
 
         let member = Member { peer_address: "unused".into(), api_address: "localhost:1".into() };
@@ -190,6 +192,8 @@ impl Node {
 
     pub(crate) async fn stop(self) -> TempDir {
         assert!(self.readiness.is_ready());
+        self.app.calls.close();
+        self.app.calls.wait().await;
         self.app.replica.shutdown().await;
         self.tasks.shutdown(WAIT).await.unwrap();
         self.data

@@ -261,3 +261,63 @@ async fn no_file_holds_a_canary() {
     assert_eq!(found, [planted]);
     node.stop().await;
 }
+
+/// Ids never return: an equal request under another key is another mutation.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_equal_request_under_another_key_gets_other_ids() {
+    let node = Node::start().await;
+    let request = || wire::CreateSecretRequest {
+        folder_id: node.made.folder_id.to_string(),
+        version_payload_entries: vec![text("k", "v")],
+        ..Default::default()
+    };
+    let mut client = node.secrets();
+    let first = client.create(node.keyed("one", request())).await.unwrap().into_inner();
+    let first: wire::Secret = response(&first);
+    let delete = wire::DeleteSecretRequest { secret_id: first.id.clone() };
+    client.delete(node.request(delete)).await.unwrap();
+    let second = client.create(node.keyed("two", request())).await.unwrap().into_inner();
+    let second: wire::Secret = response(&second);
+    assert_ne!(first.id, second.id);
+    assert_eq!(node.read(&first.id, "").await.unwrap_err().code(), Code::NotFound);
+    node.stop().await;
+}
+
+/// A caller who hangs up does not make a committed mutation go unrecorded.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_caller_who_hangs_up_is_audited_all_the_same() {
+    let node = Node::start().await;
+    let mut deleted = Vec::new();
+    for wait_us in [0_u64, 200, 400, 800, 1600, 3200, 6400] {
+        let secret = node.create(vec![text("k", "v")], "").await;
+        let delete = wire::DeleteSecretRequest { secret_id: secret.id.clone() };
+        let mut client = node.secrets();
+        let call = client.delete(node.request(delete));
+        // Whether it came back in time does not matter, only what is left behind.
+        drop(tokio::time::timeout(std::time::Duration::from_micros(wait_us), call).await);
+        deleted.push(secret.id);
+    }
+    let app = std::sync::Arc::clone(&node.app);
+    app.calls.close();
+    app.calls.wait().await;
+    app.calls.reopen();
+    let audit = node.audit();
+    for id in deleted {
+        let gone = node.read(&id, "").await.is_err();
+        let recorded = audit.lines().any(|l| l.contains("DeleteSecret") && l.contains(&id));
+        assert!(!gone || recorded, "secret {id} was deleted and nobody knows by whom");
+    }
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_no_id_does_not_reach_the_audit() {
+    let node = Node::start().await;
+    let secret_id = "pasted-by-mistake ".repeat(1000);
+    let get = wire::GetPayloadRequest { secret_id, version_id: String::new() };
+    assert!(node.payloads().get(get).await.is_err());
+    let audit = node.audit();
+    assert!(!audit.contains("pasted-by-mistake"));
+    assert!(audit.contains("GetPayload"));
+    node.stop().await;
+}

@@ -48,8 +48,12 @@ pub(super) fn init_cluster(
     store_authorized_key(application, &init.admin_key);
     let root = ResourceRef::new(ResourceKind::Organization, init.organization_id.as_str());
     let admin = Subject::service_account(&init.admin.id);
-    let bindings = BindingSet::new(vec![AccessBinding::new("admin", admin)]);
+    let bindings = BindingSet::new(vec![AccessBinding::new("admin", admin.clone())]);
     application.put(Space::Records, keys::bindings(&root), &bindings);
+    // Only owners can make owners (`contract §4.2`), so there has to be a first one.
+    let owner = AccessBinding::new("resource-manager.clouds.owner", admin);
+    let cloud_ref = ResourceRef::new(ResourceKind::Cloud, init.cloud_id.as_str());
+    application.put(Space::Records, keys::bindings(&cloud_ref), &BindingSet::new(vec![owner]));
     Ok(Effect {
         description: "Initialise cluster".to_owned(),
         resource: root,
@@ -122,7 +126,8 @@ pub(super) fn create_authorized_key(
     let account = tables::service_account(application.state, account_id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, account_id.as_str()))?;
     let path = account_path(application.state, &account)?;
-    let permission = Permission::ServiceAccountsAdminister;
+    // A key is as good as a token of the account: managing accounts is not enough to make one.
+    let permission = Permission::ServiceAccountsCreateToken;
     // An account may make keys for itself (`contract §1.11`: empty means the caller itself).
     if envelope.subject != Subject::service_account(account_id) {
         access::require(application.state, &envelope.subject, permission, &path)?;

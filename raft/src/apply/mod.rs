@@ -23,6 +23,7 @@ use crate::state::{Overlay, Space, StateRead, keys, tables};
 pub use access::{authenticate, authorize, require};
 pub use identity::account_path;
 pub use retention::recall;
+pub use secret::expect_current;
 pub use version::default_base;
 
 /// Why a command ends without an effect: the state says no, or the store cannot answer.

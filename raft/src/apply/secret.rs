@@ -1,6 +1,6 @@
 //! Secrets: create, update, delete, activate and deactivate (`contract §2.2`, `§2.5`–`§2.8`).
 
-use lockbox_core::{Permission, ResourceKind, ResourceRef, SecretId};
+use lockbox_core::{Permission, ResourceKind, ResourceRef, SecretId, VersionId};
 
 use super::{Application, Effect, Refusal, access, require_absent, version};
 use crate::domain::codec;
@@ -22,13 +22,19 @@ pub(super) fn load_for(
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
     let path = tables::secret_path(state, &secret)?;
     access::require(state, &envelope.subject, permission, &path)?;
-    expect_current(envelope, &secret)?;
+    expect_current(envelope.if_version.as_ref(), &secret)?;
     Ok(secret)
 }
 
 /// Our extension `x-if-version`: refuse unless the named version is current (`design §8`).
-fn expect_current(envelope: &Envelope, secret: &SecretRecord) -> Result<(), Refusal> {
-    match &envelope.if_version {
+///
+/// # Errors
+/// [`Rejection::CurrentMismatch`].
+pub fn expect_current(
+    if_version: Option<&VersionId>,
+    secret: &SecretRecord,
+) -> Result<(), Refusal> {
+    match if_version {
         Some(expected) if secret.current_version.as_ref() != Some(expected) => {
             let current = secret.current_version.clone();
             Err(Rejection::CurrentMismatch { expected: expected.clone(), current }.into())
@@ -63,11 +69,8 @@ pub(super) fn create(
     let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
     access::require(*state, &envelope.subject, Permission::SecretsCreate, &path)?;
     require_absent(*state, Space::Records, &keys::secret(&create.id), ResourceKind::Secret)?;
-    if create.unique_name && !create.name.is_empty() {
-        let taken = tables::secrets_named(*state, &create.folder_id, &create.name)?;
-        if !taken.is_empty() {
-            return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
-        }
+    if create.unique_name {
+        require_free_name(*state, &create.folder_id, &create.name)?;
     }
     count_secret(application, create)?;
     let mut secret = SecretRecord {
@@ -103,6 +106,18 @@ pub(super) fn create(
         },
         result: snapshot(application.state, secret)?,
     })
+}
+
+/// Where names are unique, an empty one is no name (`contract §13` no. 1).
+fn require_free_name(
+    state: &dyn StateRead,
+    folder: &lockbox_core::FolderId,
+    name: &str,
+) -> Result<(), Refusal> {
+    if !name.is_empty() && !tables::secrets_named(state, folder, name)?.is_empty() {
+        return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
+    }
+    Ok(())
 }
 
 /// Counts one more secret in the folder's cloud, within the quota.
@@ -148,6 +163,9 @@ pub(super) fn update(
 ) -> Result<Effect, Refusal> {
     let mut secret = load_for(application.state, envelope, id, Permission::SecretsUpdate)?;
     if let Some(name) = &changes.name {
+        if changes.unique_name && *name != secret.name {
+            require_free_name(application.state, &secret.folder_id, name)?;
+        }
         let old = keys::secret_by_name(&secret.folder_id, &secret.name, secret.sequence);
         application.state.delete(Space::Records, old);
         secret.name.clone_from(name);

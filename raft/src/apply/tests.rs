@@ -539,7 +539,12 @@ fn bindings_name_known_roles_and_subjects() {
     };
     let unknown_role = world.refuse(set("lockbox.god", account("a")));
     assert!(matches!(unknown_role, Rejection::InvalidArgument { .. }));
-    let owner = world.refuse(set("resource-manager.clouds.owner", account("a")));
-    assert_eq!(owner, Rejection::PermissionDenied);
+    world.run(Command::CreateServiceAccount(service_account("other-admin")));
+    world.run(set("admin", account("other-admin")));
+    let mut envelope = world.envelope(set("resource-manager.clouds.owner", account("a")));
+    envelope.subject = account("other-admin");
+    envelope.token = Some(token(None));
+    assert_eq!(world.refused(&envelope), Rejection::PermissionDenied);
+    world.run(set("resource-manager.clouds.owner", account("a")));
     world.run(set("lockbox.viewer", account("a")));
 }

@@ -65,6 +65,11 @@ pub(super) fn add(
     if secret.status == SecretStatus::Inactive {
         return Err(Precondition::SecretInactive.into());
     }
+    // The specification changed since the handler looked: what it made is no longer asked for.
+    if add.version.password_spec != secret.password_spec {
+        let current = default_base(application.state, &secret)?;
+        return Err(Rejection::BaseMoved { current }.into());
+    }
     check_base(application.state, &secret, &add.base)?;
     if secret.live_versions >= add.versions_per_secret_max {
         let limit = add.versions_per_secret_max;
@@ -97,11 +102,7 @@ fn check_base(
         MergeBase::Named(id) => active_version(state, &secret.id, id).map(drop),
         MergeBase::Default(merged) => {
             let current = default_base(state, secret)?;
-            // A generated secret became a user secret, or the pointer moved, since the merge.
-            if secret.password_spec.is_some() || current != *merged {
-                return Err(Rejection::BaseMoved { current }.into());
-            }
-            Ok(())
+            if current == *merged { Ok(()) } else { Err(Rejection::BaseMoved { current }.into()) }
         }
         MergeBase::Generated if secret.password_spec.is_some() => Ok(()),
         MergeBase::Generated => {

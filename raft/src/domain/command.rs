@@ -194,6 +194,9 @@ pub struct SecretChanges {
     /// The new specification when it does; absent removes it.
     #[n(5)]
     pub password_spec: Option<PasswordSpec>,
+    /// Whether names are unique within a folder (`contract §13` no. 1).
+    #[n(6)]
+    pub unique_name: bool,
 }
 
 /// `ServiceAccountService.Create`.

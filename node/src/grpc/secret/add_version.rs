@@ -9,7 +9,7 @@ use lockbox_platform::audit::details::AddVersionDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::{Refusal, default_base, require};
+use lockbox_raft::apply::{Refusal, default_base, expect_current, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{AddVersion, Command, MergeBase, NewVersion};
 use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
@@ -17,6 +17,8 @@ use lockbox_raft::domain::outcome::Precondition;
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
 use lockbox_raft::domain::version::{SealedPayload, VersionRecord, VersionStatus};
 use lockbox_raft::state::{StateRead, tables};
+
+use tonic::Code;
 
 use super::create::{cloud_of, generated};
 use super::{changes, parse_secret_id};
@@ -65,21 +67,29 @@ pub(super) async fn add_version(
     mut request: wire::AddVersionRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
-    let claim = idempotency::claim(&call.context, &call.app.keyring, &request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(convert::operation(&operation));
     }
     let wanted = wanted(&mut request)?;
     let random = Arc::clone(&call.app.random);
-    let ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    let mut ids = FreshIds::new(random.as_ref(), claim.as_ref());
     // One id for all merges of the call: only one of them is stored, and only one is billed.
     let mut version_id = ids.version();
-    let mut taken = false;
     let mut merges = 0;
+    let mut fresh = false;
     loop {
-        let situation = call.prepare(&caller, |view| look_up(view, &caller, &wanted)).await?;
+        let situation = situation(call, &caller, &wanted, &mut fresh).await?;
         call.path = Some(situation.path.clone());
-        let command = seal(call, &caller, &wanted, &situation, version_id.clone()).await?;
+        let sealed = seal(call, &caller, &wanted, &situation, version_id.clone()).await;
+        let command = match sealed {
+            // The local view may lag; a refusal is an answer and must reflect what is acknowledged.
+            Err(error) if error.code() == Code::InvalidArgument && !fresh => {
+                fresh = true;
+                continue;
+            }
+            sealed => sealed?,
+        };
         merges += 1;
         match call.propose(&caller, claim.clone(), command).await {
             Ok(operation) => {
@@ -91,9 +101,8 @@ pub(super) async fn add_version(
                 pause(call, at.index).await;
             }
             // The same request was executed once and is past its retention: it is a new one.
-            Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if !taken => {
-                version_id = FreshIds::random(random.as_ref()).version();
-                taken = true;
+            Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if ids.next_round() => {
+                version_id = ids.version();
             }
             Err(Attempt::Rejected(rejection, at)) => return Err(rejected(&rejection, at)),
             Err(Attempt::Failed(error)) => return Err(error),
@@ -117,6 +126,28 @@ fn wanted(request: &mut wire::AddVersionRequest) -> Result<Wanted, ApiError> {
     })
 }
 
+/// What the state says: the local view where `apply` will judge all of it, and one behind a
+/// barrier where it does not: rights on an own key are told to the KMS and to nobody else.
+async fn situation(
+    call: &mut Call<'_>,
+    caller: &Caller,
+    wanted: &Wanted,
+    fresh: &mut bool,
+) -> Result<Situation, ApiError> {
+    let if_version = call.if_version.clone();
+    let versions_max = call.app.config.limits.versions_per_secret;
+    let look =
+        |view: &dyn StateRead| look_up(view, caller, wanted, if_version.as_ref(), versions_max);
+    if !*fresh {
+        let glance = call.prepare(caller, look).await?;
+        if glance.secret.kms_key_id.is_none() {
+            return Ok(glance);
+        }
+        *fresh = true;
+    }
+    call.read(caller, look).await
+}
+
 /// Waits until this node has applied the version that moved the base, and a little more, so that
 /// callers who race do not race again in step.
 async fn pause(call: &Call<'_>, index: u64) {
@@ -130,7 +161,13 @@ async fn pause(call: &Call<'_>, index: u64) {
     }
 }
 
-fn look_up(view: &dyn StateRead, caller: &Caller, wanted: &Wanted) -> Result<Situation, Refusal> {
+fn look_up(
+    view: &dyn StateRead,
+    caller: &Caller,
+    wanted: &Wanted,
+    if_version: Option<&VersionId>,
+    versions_max: u32,
+) -> Result<Situation, Refusal> {
     let id = &wanted.secret_id;
     let secret = tables::secret(view, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
@@ -138,6 +175,12 @@ fn look_up(view: &dyn StateRead, caller: &Caller, wanted: &Wanted) -> Result<Sit
     require(view, &caller.subject, Permission::VersionsAdd, &path)?;
     if secret.status == SecretStatus::Inactive {
         return Err(Precondition::SecretInactive.into());
+    }
+    // Judged again by `apply`; asked here so that a refusal costs no KMS operation.
+    expect_current(if_version, &secret)?;
+    if secret.live_versions >= versions_max {
+        let quota = "lockbox.versions.count".to_owned();
+        return Err(Rejection::QuotaExceeded { quota, limit: versions_max }.into());
     }
     let base_id = match &wanted.base {
         Some(named) => Some(named.clone()),

@@ -2,18 +2,22 @@
 //!
 //! Everything that depends on the state is decided by `apply`; nothing is looked up before.
 
-use lockbox_core::VersionId;
+use lockbox_core::{Permission, ResourceKind, SecretId, VersionId};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
+use lockbox_raft::apply::require;
+use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, SecretChanges};
 use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::SecretStatus;
+use lockbox_raft::state::tables;
 use prost::Message;
 
 use super::parse_secret_id;
+use crate::authn::Caller;
 use crate::call::Call;
 use crate::{convert, describe, errors, idempotency, password};
 
@@ -22,9 +26,13 @@ pub(super) async fn update(
     request: wire::UpdateSecretRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
-    let claim = idempotency::claim(&call.context, &call.app.keyring, &request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     let secret_id = parse_secret_id(&request.secret_id)?;
-    let changes = masked_changes(request)?;
+    let changes = masked_changes(request, call.app.config.limits.unique_names)?;
+    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        return Ok(convert::operation(&operation));
+    }
+    look_up(call, &caller, &secret_id, Permission::SecretsUpdate).await?;
     let command = Command::UpdateSecret { secret_id, changes };
     let operation = call.propose(&caller, claim, command).await?;
     note_secret(call, &operation);
@@ -33,7 +41,10 @@ pub(super) async fn update(
 
 /// The changes that the mask names; a named field takes its value even when that is the default
 /// (`contract §2.7`).
-fn masked_changes(request: wire::UpdateSecretRequest) -> Result<SecretChanges, ApiError> {
+fn masked_changes(
+    request: wire::UpdateSecretRequest,
+    unique_name: bool,
+) -> Result<SecretChanges, ApiError> {
     use wire::update_secret_request::PayloadSpecification::PasswordPayloadSpecification;
     let paths = request.update_mask.map(|mask| mask.paths).unwrap_or_default();
     if paths.is_empty() {
@@ -42,7 +53,7 @@ fn masked_changes(request: wire::UpdateSecretRequest) -> Result<SecretChanges, A
     let spec = request.payload_specification.map(|spec| match spec {
         PasswordPayloadSpecification(spec) => convert::spec_from_wire(spec),
     });
-    let mut changes = SecretChanges::default();
+    let mut changes = SecretChanges { unique_name, ..SecretChanges::default() };
     for path in &paths {
         match path.as_str() {
             "name" => changes.name = Some(request.name.clone()),
@@ -69,8 +80,13 @@ pub(super) async fn delete(
     request: &wire::DeleteSecretRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(request)?;
-    let claim = idempotency::claim(&call.context, &call.app.keyring, request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, request)?;
     let secret_id = parse_secret_id(&request.secret_id)?;
+    // A repeat of a deletion finds no secret: only its operation.
+    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        return Ok(convert::operation(&operation));
+    }
+    look_up(call, &caller, &secret_id, Permission::SecretsDelete).await?;
     let operation = call.propose(&caller, claim, Command::DeleteSecret { secret_id }).await?;
     note_secret(call, &operation);
     Ok(convert::operation(&operation))
@@ -83,12 +99,36 @@ pub(super) async fn set_status(
     status: SecretStatus,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(request)?;
-    let claim = idempotency::claim(&call.context, &call.app.keyring, request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, request)?;
     let secret_id = parse_secret_id(secret_id)?;
+    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        return Ok(convert::operation(&operation));
+    }
+    look_up(call, &caller, &secret_id, Permission::SecretsUpdate).await?;
     let command = Command::SetSecretStatus { secret_id, status };
     let operation = call.propose(&caller, claim, command).await?;
     note_secret(call, &operation);
     Ok(convert::operation(&operation))
+}
+
+/// An early answer on rights, so that who has none costs no log entry; and the path for the audit.
+async fn look_up(
+    call: &mut Call<'_>,
+    caller: &Caller,
+    id: &SecretId,
+    permission: Permission,
+) -> Result<(), ApiError> {
+    let path = call
+        .prepare(caller, |view| {
+            let secret = tables::secret(view, id)?
+                .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
+            let path = tables::secret_path(view, &secret)?;
+            require(view, &caller.subject, permission, &path)?;
+            Ok(path)
+        })
+        .await?;
+    call.path = Some(path);
+    Ok(())
 }
 
 /// Fills the audit details with the secret that the operation answered with.
@@ -107,8 +147,8 @@ fn note_secret(call: &mut Call<'_>, operation: &OperationRecord) {
 /// The audit details of a pointer move, as far as the request names them.
 pub(super) fn pointer_event(request: &wire::SetCurrentVersionRequest) -> AuditDetails {
     let mut details = lockbox_platform::audit::details::SetCurrentVersionDetails::default();
-    details.secret.secret_id.clone_from(&request.secret_id);
-    details.new_current_version_id.clone_from(&request.version_id);
+    details.secret.secret_id = describe::named_id(&request.secret_id);
+    details.new_current_version_id = describe::named_id(&request.version_id);
     AuditDetails::SetCurrentVersion(details)
 }
 
@@ -117,10 +157,14 @@ pub(super) async fn set_current_version(
     request: &wire::SetCurrentVersionRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(request)?;
-    let claim = idempotency::claim(&call.context, &call.app.keyring, request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, request)?;
     let secret_id = parse_secret_id(&request.secret_id)?;
     let version_id = VersionId::parse(&request.version_id)
         .map_err(|error| ApiError::invalid("version_id", error.to_string()))?;
+    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        return Ok(convert::operation(&operation));
+    }
+    look_up(call, &caller, &secret_id, Permission::VersionsSetCurrent).await?;
     let command = Command::SetCurrentVersion { secret_id, version_id };
     let operation = call.propose(&caller, claim, command).await?;
     if let (

@@ -5,12 +5,12 @@ use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::require;
+use lockbox_raft::apply::{Refusal, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateSecret, NewVersion};
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::PasswordSpec;
-use lockbox_raft::state::tables;
+use lockbox_raft::state::{StateRead, tables};
 
 use super::changes;
 use crate::authn::Caller;
@@ -38,7 +38,7 @@ pub(super) async fn create(
     mut request: wire::CreateSecretRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
-    let claim = idempotency::claim(&call.context, &call.app.keyring, &request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(answer(call, &operation));
     }
@@ -51,9 +51,7 @@ pub(super) async fn create(
         let command = seal(call, &caller, &request, &plan, &path, &grants, &ids).await?;
         match call.propose(&caller, claim.clone(), command).await {
             // The same request was executed once and is past its retention: it is a new one.
-            Err(Attempt::Rejected(Rejection::AlreadyExists { kind: _ }, _)) if ids.derived() => {
-                ids = FreshIds::random(random.as_ref());
-            }
+            Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if ids.next_round() => {}
             outcome => return Ok(answer(call, &outcome?)),
         }
     }
@@ -120,7 +118,7 @@ async fn look_up(
     plan: &Plan,
 ) -> Result<(ResourcePath, Grants), ApiError> {
     let folder = &plan.folder_id;
-    call.prepare(caller, |view| {
+    let look = |view: &dyn StateRead| {
         let path = tables::folder_path(view, folder)?
             .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder.as_str()))?;
         require(view, &caller.subject, Permission::SecretsCreate, &path)?;
@@ -128,9 +126,13 @@ async fn look_up(
             Some(_) => kms_grants(view, caller, &path)?,
             None => Grants::default(),
         };
-        Ok((path, grants))
-    })
-    .await
+        Ok::<_, Refusal>((path, grants))
+    };
+    // Rights on an own key are told to the KMS alone; `apply` does not judge them again.
+    match &plan.kms_key_id {
+        Some(_) => call.read(caller, look).await,
+        None => call.prepare(caller, look).await,
+    }
 }
 
 /// The command, sealed: plaintext ends here.

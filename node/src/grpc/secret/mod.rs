@@ -24,7 +24,7 @@ use tonic::{Request, Response, Status};
 use wire::secret_service_server::SecretService;
 
 use crate::app::App;
-use crate::call::Call;
+use crate::call::{Call, detached};
 use crate::describe;
 use crate::merge::EntryChange;
 use crate::payload::EntryValue;
@@ -48,89 +48,140 @@ type Answer<T> = Result<Response<T>, Status>;
 #[tonic::async_trait]
 impl SecretService for SecretGrpc {
     async fn get(&self, request: Request<wire::GetSecretRequest>) -> Answer<wire::Secret> {
-        let details = read::event("GetSecret", "secret_id", &request.get_ref().secret_id);
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = read::get(&mut call, request.get_ref()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = read::event("GetSecret", "secret_id", &request.get_ref().secret_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = read::get(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn list(
         &self,
         request: Request<wire::ListSecretsRequest>,
     ) -> Answer<wire::ListSecretsResponse> {
-        let details = read::event("ListSecrets", "folder_id", &request.get_ref().folder_id);
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = read::list(&mut call, request.get_ref()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = read::event("ListSecrets", "folder_id", &request.get_ref().folder_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = read::list(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn list_versions(
         &self,
         request: Request<wire::ListVersionsRequest>,
     ) -> Answer<wire::ListVersionsResponse> {
-        let details = read::event("ListVersions", "secret_id", &request.get_ref().secret_id);
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = read::list_versions(&mut call, request.get_ref()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = read::event("ListVersions", "secret_id", &request.get_ref().secret_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = read::list_versions(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn create(&self, request: Request<wire::CreateSecretRequest>) -> Answer<Operation> {
-        let details = AuditDetails::CreateSecret(describe::secret_id(""));
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = create::create(&mut call, request.into_inner()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = AuditDetails::CreateSecret(describe::secret_id(""));
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = create::create(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn add_version(&self, request: Request<wire::AddVersionRequest>) -> Answer<Operation> {
-        let details = add_version::event(&request.get_ref().secret_id);
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = add_version::add_version(&mut call, request.into_inner()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = add_version::event(&request.get_ref().secret_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = add_version::add_version(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn update(&self, request: Request<wire::UpdateSecretRequest>) -> Answer<Operation> {
-        let id = describe::secret_id(&request.get_ref().secret_id);
-        let mut call = Call::begin(&self.app, &request, AuditDetails::UpdateSecret(id))?;
-        let result = change::update(&mut call, request.into_inner()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = describe::secret_id(&request.get_ref().secret_id);
+            let mut call = Call::begin(&app, &request, AuditDetails::UpdateSecret(id))?;
+            let result = change::update(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn delete(&self, request: Request<wire::DeleteSecretRequest>) -> Answer<Operation> {
-        let id = describe::secret_id(&request.get_ref().secret_id);
-        let mut call = Call::begin(&self.app, &request, AuditDetails::DeleteSecret(id))?;
-        let result = change::delete(&mut call, request.get_ref()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = describe::secret_id(&request.get_ref().secret_id);
+            let mut call = Call::begin(&app, &request, AuditDetails::DeleteSecret(id))?;
+            let result = change::delete(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn activate(&self, request: Request<wire::ActivateSecretRequest>) -> Answer<Operation> {
-        let id = describe::secret_id(&request.get_ref().secret_id);
-        let mut call = Call::begin(&self.app, &request, AuditDetails::ActivateSecret(id))?;
-        let message = request.get_ref();
-        let result =
-            change::set_status(&mut call, message, &message.secret_id, SecretStatus::Active).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = describe::secret_id(&request.get_ref().secret_id);
+            let mut call = Call::begin(&app, &request, AuditDetails::ActivateSecret(id))?;
+            let message = request.get_ref();
+            let result =
+                change::set_status(&mut call, message, &message.secret_id, SecretStatus::Active)
+                    .await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn deactivate(
         &self,
         request: Request<wire::DeactivateSecretRequest>,
     ) -> Answer<Operation> {
-        let id = describe::secret_id(&request.get_ref().secret_id);
-        let mut call = Call::begin(&self.app, &request, AuditDetails::DeactivateSecret(id))?;
-        let message = request.get_ref();
-        let status = SecretStatus::Inactive;
-        let result = change::set_status(&mut call, message, &message.secret_id, status).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = describe::secret_id(&request.get_ref().secret_id);
+            let mut call = Call::begin(&app, &request, AuditDetails::DeactivateSecret(id))?;
+            let message = request.get_ref();
+            let status = SecretStatus::Inactive;
+            let result = change::set_status(&mut call, message, &message.secret_id, status).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn set_current_version(
         &self,
         request: Request<wire::SetCurrentVersionRequest>,
     ) -> Answer<Operation> {
-        let details = change::pointer_event(request.get_ref());
-        let mut call = Call::begin(&self.app, &request, details)?;
-        let result = change::set_current_version(&mut call, request.get_ref()).await;
-        call.finish(result).await
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = change::pointer_event(request.get_ref());
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = change::set_current_version(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn schedule_version_destruction(

@@ -15,12 +15,12 @@ use prost::Message;
 
 use super::{parse_secret_id, with_current};
 use crate::call::Call;
-use crate::convert;
 use crate::page::{self, List, PAGE_BYTES_MAX};
+use crate::{convert, describe};
 
 /// The audit details of a metadata read: which method, and the one id that it names.
 pub(super) fn event(event_name: &'static str, field: &'static str, id: &str) -> AuditDetails {
-    let ids = BTreeMap::from([(field, id.to_owned())]);
+    let ids = BTreeMap::from([(field, describe::named_id(id))]);
     AuditDetails::Request(RequestDetails { source: EventSource::Lockbox, event_name, ids })
 }
 
