@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
+use lockbox_platform::health::Readiness;
 use lockbox_platform::jwt::AcceptedAudiences;
 use lockbox_raft::Replica;
 use tokio_util::task::TaskTracker;
@@ -30,6 +31,8 @@ pub struct App {
     pub auditor: AuditorHandle,
     /// The JWT audiences that this node accepts.
     pub audiences: AcceptedAudiences,
+    /// Whether the node can serve clients, by component.
+    pub readiness: Readiness,
     /// The configuration.
     pub config: Arc<Config>,
     /// The wall clock.

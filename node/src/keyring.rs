@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
-use lockbox_core::NodeId;
+
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
 
 use crate::seal::SymmetricKey;
@@ -103,12 +103,6 @@ impl Keyring {
     pub fn seal(&self) {
         self.0.store(None);
     }
-}
-
-/// The name in the certificate of a node (`design §7`: trust between node and KMS).
-#[must_use]
-pub fn node_name(id: NodeId) -> String {
-    format!("node-{id}.lockbox.internal")
 }
 
 #[cfg(test)]

@@ -45,3 +45,9 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<axum::Router, RestE
         routes.prepare().into_axum_router().layer(RequestLayer::new(Arc::clone(&random), metrics));
     Ok(RestGateway::new(&REST_SERVICES, grpc, random)?.into_router())
 }
+
+/// The router of the peer listener.
+pub fn peer(app: &Arc<App>) -> axum::Router {
+    let services = app.replica.peer_services();
+    Routes::new(services.raft).add_service(services.replica).prepare().into_axum_router()
+}

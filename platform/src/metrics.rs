@@ -28,7 +28,9 @@ pub enum Prefix {
 }
 
 impl Prefix {
-    const fn as_str(self) -> &'static str {
+    /// The text, without the underscore.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Lockbox => "lockbox",
             Self::Kms => "kms",
@@ -42,7 +44,8 @@ impl Prefix {
 pub struct MetricsError {
     /// The name without the prefix.
     pub name: &'static str,
-    source: prometheus::Error,
+    /// Why not.
+    pub source: prometheus::Error,
 }
 
 /// What is measured of calls.
@@ -156,6 +159,16 @@ impl Metrics {
         buckets: &[f64],
     ) -> Result<HistogramVec, MetricsError> {
         self.registration().histograms(name, labels, buckets)
+    }
+
+    /// Registers a collector that reads its values at each scrape; it names them itself, prefix
+    /// included.
+    ///
+    /// # Errors
+    /// [`MetricsError`] when one of its names is taken.
+    pub fn collector(&self, collector: Box<dyn Collector>) -> Result<(), MetricsError> {
+        let registered = self.registry.register(collector);
+        registered.map_err(|source| MetricsError { name: "collector", source })
     }
 
     /// Everything, in the text format that Prometheus reads.

@@ -1,0 +1,343 @@
+//! Assembles the node: ports, replica, keyring, services, and their order at start and stop.
+//!
+//! The same whether it is a process of its own or a part of `lockbox dev`. Promises that every
+//! port is taken before the data directory is touched, that peers are served before clients, and
+//! that the way down loses nothing: no new calls, the calls in flight, the replica with its
+//! leadership handed away, then the rest.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_core::{Clock, Randomness};
+use lockbox_platform::audit::{self, AuditOpenError, AuditSync};
+use lockbox_platform::exit::{ExitCode, FatalExit};
+use lockbox_platform::health::{self, Readiness, ReadinessComponent};
+use lockbox_platform::jwt::AcceptedAudiences;
+use lockbox_platform::listener::{
+    self, BoundListener, ListenError, ListenerLimits, Security, Serving,
+};
+use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::rest::RestError;
+use lockbox_platform::tasks::{TaskKind, Tasks};
+use lockbox_platform::tls::{
+    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles, client_tls,
+    endpoint,
+};
+use lockbox_raft::error::StorageFailure;
+use lockbox_raft::replica::{
+    ReplicaConfig, ReplicaFailure, ReplicaParts, StartError as ReplicaError,
+};
+use lockbox_raft::store::RocksEngines;
+use lockbox_raft::{Replica, replica};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::app::App;
+use crate::authn::Authenticator;
+use crate::config::{AuditSyncMode, Config};
+use crate::keyring::Keyring;
+use crate::kms::KmsClient;
+use crate::mutual_tls::{CertificateNames, MutualTlsConnector};
+use crate::replica_metrics::ReplicaCollector;
+use crate::sealer::Sealer;
+use crate::{router, unseal};
+
+/// How long clients' connections may take to finish at a stop.
+const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
+/// How long calls that lost their connection may take after that.
+const CALLS_GRACE: Duration = Duration::from_millis(500);
+/// How long one look for a leader waits while the node comes up.
+const READY_LOOK: Duration = Duration::from_secs(5);
+
+/// What the node takes from the process that it runs in.
+pub struct NodeDeps {
+    /// Runs and joins its tasks.
+    pub tasks: Tasks,
+    /// A registry with the prefix `lockbox_`.
+    pub metrics: Metrics,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Keys, nonces and ids.
+    pub random: Arc<dyn Randomness>,
+}
+
+/// Why the node does not start; one sentence each.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A certificate, key or address is wrong.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// A port cannot be taken.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The data directory cannot be used, or a setting of consensus is wrong.
+    #[error(transparent)]
+    Replica(#[from] ReplicaError),
+    /// The audit file cannot be used.
+    #[error(transparent)]
+    Audit(#[from] AuditOpenError),
+    /// The registry is used by another node too.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
+    /// A route cannot be served: a fault of the build.
+    #[error(transparent)]
+    Rest(#[from] RestError),
+}
+
+impl StartError {
+    /// What the process exits with.
+    #[must_use]
+    pub const fn exit_code(&self) -> ExitCode {
+        match self {
+            Self::Listen(error) => error.exit_code(),
+            Self::Replica(ReplicaError::Storage(error)) => storage_exit_code(error.failure),
+            Self::Replica(ReplicaError::Config(_)) | Self::Tls(_) | Self::Audit(_) => {
+                ExitCode::Usage
+            }
+            Self::Metrics(_) | Self::Rest(_) => ExitCode::Internal,
+        }
+    }
+}
+
+const fn storage_exit_code(failure: StorageFailure) -> ExitCode {
+    match failure {
+        StorageFailure::Io => ExitCode::Storage,
+        StorageFailure::DiskFull => ExitCode::DiskFull,
+        StorageFailure::Corrupt => ExitCode::CorruptLog,
+        StorageFailure::WrongIdentity => ExitCode::IdentityMismatch,
+    }
+}
+
+/// A running node.
+pub struct NodeServer {
+    app: Arc<App>,
+    readiness: Readiness,
+    api: Serving,
+    peer: Serving,
+    metrics: Serving,
+}
+
+/// The node's ports, held before anything else is touched.
+struct Ports {
+    api: BoundListener,
+    peer: BoundListener,
+    metrics: BoundListener,
+}
+
+impl NodeServer {
+    /// Takes the ports, opens the data directory and serves. Returns before the node is ready:
+    /// it may have to wait for its peers, for `cluster init`, or for the KMS.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(config: Config, deps: NodeDeps) -> Result<Self, StartError> {
+        let NodeDeps { tasks, metrics, clock, random } = deps;
+        let ports = bind(&config).await?;
+        let files = peer_files(&config);
+        let kms = KmsClient::new(
+            endpoint(
+                &config.kms.address,
+                Some(client_tls(&kms_files(&config), &config.kms.server_name)?),
+            )?
+            .connect_lazy(),
+        );
+        let parts = ReplicaParts {
+            engines: Arc::new(RocksEngines::new()),
+            connector: Arc::new(MutualTlsConnector::new(files)),
+            authorizer: Arc::new(CertificateNames),
+            clock: Arc::clone(&clock),
+            random: Arc::clone(&random),
+        };
+        let replica = Replica::start(replica_config(&config), parts).await?;
+        let app = app(config, replica.clone(), kms, &tasks, &metrics, clock, random)?;
+        metrics.collector(Box::new(ReplicaCollector::new(replica)?))?;
+        let (readiness, limits) = (app.readiness.clone(), ListenerLimits::default());
+        let api_router = router::public(&app, metrics.rpc.clone())?;
+        spawn_tasks(&app, &tasks);
+        let tls_metrics = || metrics.tls.clone();
+        let peer = ports.peer.start(router::peer(&app), &tasks, limits, tls_metrics());
+        let health = health::router(metrics.clone(), readiness.clone(), tasks.fatal().clone());
+        let health = ports.metrics.start(health, &tasks, limits, tls_metrics());
+        let api = ports.api.start(api_router, &tasks, limits, tls_metrics());
+        Ok(Self { app, readiness, api, peer, metrics: health })
+    }
+
+    /// Where clients are served.
+    #[must_use]
+    pub const fn api_addr(&self) -> SocketAddr {
+        self.api.local_addr()
+    }
+
+    /// Where metrics and health are served.
+    #[must_use]
+    pub const fn metrics_addr(&self) -> SocketAddr {
+        self.metrics.local_addr()
+    }
+
+    /// Whether the node can serve clients, and why not.
+    #[must_use]
+    pub const fn readiness(&self) -> &Readiness {
+        &self.readiness
+    }
+
+    /// What the services work with.
+    #[must_use]
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+
+    /// Ends the node. Call it before the tasks are shut down: the auditor ends with them.
+    pub async fn stop(self) {
+        // ORDER: clients first; peers last, for leadership is handed over through them.
+        self.api.stop(CONNECTIONS_GRACE).await;
+        self.app.calls.close();
+        if tokio::time::timeout(CALLS_GRACE, self.app.calls.wait()).await.is_err() {
+            tracing::warn!(calls = self.app.calls.len(), "calls are still under way at the end");
+        }
+        self.app.replica.shutdown().await;
+        self.peer.stop(Duration::ZERO).await;
+        self.metrics.stop(Duration::ZERO).await;
+    }
+}
+
+async fn bind(config: &Config) -> Result<Ports, StartError> {
+    let api = ServerTls::load(&TlsFiles {
+        certificate: config.api.certificate.clone(),
+        key: config.api.key.clone(),
+        clients: ClientCertificates::None,
+    })?;
+    let peer = ServerTls::load(&TlsFiles {
+        certificate: config.peer.certificate.clone(),
+        key: config.peer.key.clone(),
+        clients: ClientCertificates::Required(config.peer.ca.clone()),
+    })?;
+    Ok(Ports {
+        api: listener::bind("API", config.api.listen, Security::Tls(api)).await?,
+        peer: listener::bind("peer", config.peer.listen, Security::Tls(peer)).await?,
+        metrics: listener::bind("metrics", config.metrics.listen, Security::PlaintextHealth)
+            .await?,
+    })
+}
+
+fn peer_files(config: &Config) -> ClientTlsFiles {
+    ClientTlsFiles {
+        ca: config.peer.ca.clone(),
+        identity: Some(IdentityFiles {
+            certificate: config.peer.certificate.clone(),
+            key: config.peer.key.clone(),
+        }),
+    }
+}
+
+fn kms_files(config: &Config) -> ClientTlsFiles {
+    let files = peer_files(config);
+    ClientTlsFiles { ca: config.kms.ca.clone().unwrap_or(files.ca), identity: files.identity }
+}
+
+fn replica_config(config: &Config) -> ReplicaConfig {
+    let raft = &config.raft;
+    let defaults = ReplicaConfig::new(config.node_id, config.data_dir.clone());
+    ReplicaConfig {
+        timing: replica::Timing {
+            heartbeat_ms: raft.heartbeat_ms,
+            election_timeout_min_ms: raft.election_min_ms,
+            election_timeout_max_ms: raft.election_max_ms,
+        },
+        snapshots: replica::SnapshotSettings {
+            logs_since_last: raft.snapshot_entries,
+            logs_kept: raft.entries_kept,
+            ..defaults.snapshots
+        },
+        ..defaults
+    }
+}
+
+fn app(
+    config: Config,
+    replica: Replica,
+    kms: KmsClient,
+    tasks: &Tasks,
+    metrics: &Metrics,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Randomness>,
+) -> Result<Arc<App>, StartError> {
+    let sync = match config.audit.sync {
+        AuditSyncMode::Batched => AuditSync::Batched,
+        AuditSyncMode::Each => AuditSync::Each,
+    };
+    let audit_config = audit::AuditConfig { path: config.audit_path(), sync };
+    let auditor = audit::open(&audit_config, tasks, metrics.audit.clone())?;
+    let keyring = Keyring::default();
+    let advertised = [config.api.advertise.clone()];
+    Ok(Arc::new(App {
+        replica,
+        keyring: keyring.clone(),
+        authenticator: Authenticator::default(),
+        sealer: Sealer::new(keyring, kms.clone(), Arc::clone(&random)),
+        kms,
+        auditor,
+        audiences: AcceptedAudiences::new(&advertised, &config.identity.accepted_audiences),
+        readiness: Readiness::new(),
+        config: Arc::new(config),
+        clock,
+        random,
+        calls: TaskTracker::new(),
+    }))
+}
+
+fn spawn_tasks(app: &Arc<App>, tasks: &Tasks) {
+    let sealed = app.readiness.component("keyring");
+    let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
+    tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+    let component = app.readiness.component("replica");
+    let following = follow_readiness(app.replica.clone(), component, tasks.token());
+    tasks.spawn(TaskKind::Critical, "replica readiness", following);
+    let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
+    tasks.spawn(TaskKind::Critical, "replica watch", watching);
+}
+
+/// Ready while this node has caught up with what it had, and knows a leader.
+async fn follow_readiness(
+    replica: Replica,
+    component: ReadinessComponent,
+    cancelled: CancellationToken,
+) -> Result<(), Infallible> {
+    let mut leadership = replica.watch_leadership();
+    loop {
+        if leadership.current().leader.is_none() {
+            component.not_ready("no leader");
+        } else if replica.wait_ready(Instant::now() + READY_LOOK).await.is_ok() {
+            component.ready();
+        } else {
+            component.not_ready("catching up");
+            continue;
+        }
+        tokio::select! {
+            () = cancelled.cancelled() => return Ok(()),
+            more = leadership.changed() => if !more { cancelled.cancelled().await },
+        }
+    }
+}
+
+/// Ends the process when the replica can no longer run (`design §5`).
+async fn watch_replica(
+    replica: Replica,
+    fatal: FatalExit,
+    cancelled: CancellationToken,
+) -> Result<(), Infallible> {
+    tokio::select! {
+        () = cancelled.cancelled() => {}
+        failure = replica.fatal() => {
+            let code = match &failure {
+                ReplicaFailure::Storage(error) => storage_exit_code(error.failure),
+                ReplicaFailure::Ended(_) => ExitCode::Internal,
+            };
+            fatal.raise(code, failure.to_string());
+            cancelled.cancelled().await;
+        }
+    }
+    Ok(())
+}
