@@ -9,7 +9,7 @@ use prost_reflect::{
 };
 
 /// Packages that become Rust modules; `src/lib.rs` has one `include!` for each.
-const PACKAGES: [&str; 10] = [
+const PACKAGES: [&str; 11] = [
     "google.rpc",
     "lockbox.cluster.v1",
     "lockbox.kms.v1",
@@ -20,6 +20,7 @@ const PACKAGES: [&str; 10] = [
     "yandex.cloud.kms.v1",
     "yandex.cloud.lockbox.v1",
     "yandex.cloud.operation",
+    "yandex.cloud.resourcemanager.v1",
 ];
 
 /// Words that a field may be called and Rust reserves.

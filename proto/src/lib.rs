@@ -69,6 +69,14 @@ pub mod yandex {
         pub mod operation {
             include!(concat!(env!("OUT_DIR"), "/yandex.cloud.operation.rs"));
         }
+        /// Clouds and folders.
+        pub mod resourcemanager {
+            /// `yandex.cloud.resourcemanager.v1`.
+            #[allow(missing_docs, unreachable_pub, clippy::all)]
+            pub mod v1 {
+                include!(concat!(env!("OUT_DIR"), "/yandex.cloud.resourcemanager.v1.rs"));
+            }
+        }
     }
 }
 

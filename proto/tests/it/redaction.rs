@@ -57,7 +57,6 @@ fn printers() -> Vec<Printer> {
         kms::SymmetricEncryptRequest,
         kms::SymmetricDecryptResponse,
         kms::GenerateDataKeyResponse,
-        cluster::InitResponse,
         cluster::IntrospectRequest,
         peer::AppendRequest,
         peer::ProposeRequest,
