@@ -23,12 +23,14 @@ pub(super) fn set(
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
     check(envelope, application.state, resource, bindings.iter())?;
-    store(application, resource, &BindingSet::new(bindings.to_vec()))?;
+    let set = BindingSet::new(bindings.to_vec());
+    let effective = tables::bindings(application.state, resource)?.difference(&set);
+    store(application, resource, &set)?;
     Ok(Effect {
         description: "Set access bindings".to_owned(),
         resource: resource.clone(),
         metadata: OperationMetadata::SetAccessBindings { resource: resource.clone() },
-        result: OperationResult::Empty,
+        result: answer(resource, effective),
     })
 }
 
@@ -41,14 +43,27 @@ pub(super) fn update(
     require_admin(application.state, envelope, resource)?;
     check(envelope, application.state, resource, deltas.iter().map(|d| &d.binding))?;
     let mut set = tables::bindings(application.state, resource)?;
-    set.apply(deltas);
+    let effective = set.apply(deltas);
     store(application, resource, &set)?;
     Ok(Effect {
         description: "Update access bindings".to_owned(),
         resource: resource.clone(),
         metadata: OperationMetadata::UpdateAccessBindings { resource: resource.clone() },
-        result: OperationResult::Empty,
+        result: answer(resource, effective),
     })
+}
+
+/// Lockbox answers `Empty`, the other services the effective deltas (`contract §1.14` no. 12).
+fn answer(resource: &ResourceRef, effective: Vec<BindingDelta>) -> OperationResult {
+    match resource.kind {
+        ResourceKind::Secret | ResourceKind::SecretVersion | ResourceKind::KmsKey => {
+            OperationResult::Empty
+        }
+        ResourceKind::Organization
+        | ResourceKind::Cloud
+        | ResourceKind::Folder
+        | ResourceKind::ServiceAccount => OperationResult::Bindings(effective),
+    }
 }
 
 fn store(

@@ -1,12 +1,15 @@
 //! The cluster's beginning, service accounts and authorized keys (`design §7`).
 
-use lockbox_core::{Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject};
+use lockbox_core::{
+    AuthorizedKeyId, Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject,
+};
 
 use super::{Application, Effect, Refusal, access, require_absent};
 use crate::domain::binding::{AccessBinding, BindingSet};
 use crate::domain::command::{CreateAuthorizedKey, CreateServiceAccount, Envelope, InitCluster};
 use crate::domain::identity::{
-    AuthorizedKeyRecord, CloudRecord, FolderRecord, ServiceAccountRecord, ServiceAccountStatus,
+    AuthorizedKeyRecord, CloudRecord, FirstResources, FolderRecord, ServiceAccountRecord,
+    ServiceAccountStatus,
 };
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
@@ -39,6 +42,13 @@ pub(super) fn init_cluster(
         created_at: now,
     };
     application.put(Space::Records, keys::folder(&folder.id), &folder);
+    let first = FirstResources {
+        cloud_id: init.cloud_id.clone(),
+        folder_id: init.folder_id.clone(),
+        admin_id: init.admin.id.clone(),
+        admin_key_id: init.admin_key.id.clone(),
+    };
+    application.put(Space::Records, keys::FIRST_RESOURCES.to_vec(), &first);
     for key in &init.keyring {
         let mut key = key.clone();
         key.created_at = now;
@@ -140,6 +150,46 @@ pub(super) fn create_authorized_key(
         resource: resource(account_id),
         metadata: OperationMetadata::CreateAuthorizedKey { key_id: record.id.clone() },
         result: OperationResult::AuthorizedKey(Box::new(record)),
+    })
+}
+
+pub(super) fn delete_authorized_key(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    key_id: &AuthorizedKeyId,
+) -> Result<Effect, Refusal> {
+    let record = tables::authorized_key(application.state, key_id)?
+        .ok_or_else(|| Rejection::KeyNotFound(key_id.to_string()))?;
+    let account = account_of(application.state, &record)?;
+    // An account may give up its own keys.
+    if envelope.subject != Subject::service_account(&account.id) {
+        let path = account_path(application.state, &account)?;
+        let permission = Permission::ServiceAccountsAdminister;
+        access::require(application.state, &envelope.subject, permission, &path)?;
+    }
+    application.state.delete(Space::Records, keys::authorized_key(&record.id));
+    let place = keys::authorized_key_of(&account.id, record.sequence);
+    application.state.delete(Space::Records, place);
+    Ok(Effect {
+        description: "Delete authorized key".to_owned(),
+        resource: resource(&account.id),
+        metadata: OperationMetadata::DeleteAuthorizedKey { key_id: record.id },
+        result: OperationResult::Empty,
+    })
+}
+
+/// The account of an authorized key.
+///
+/// # Errors
+/// [`StorageError`]; a key without its account is corruption.
+pub fn account_of(
+    state: &dyn StateRead,
+    key: &AuthorizedKeyRecord,
+) -> Result<ServiceAccountRecord, StorageError> {
+    let account = tables::service_account(state, &key.service_account_id)?;
+    account.ok_or_else(|| {
+        let message = format!("authorized key {} has no account", key.id);
+        StorageError::corrupt("read the state", message)
     })
 }
 

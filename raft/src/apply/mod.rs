@@ -21,7 +21,7 @@ use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
 
 pub use access::{authenticate, authorize, require};
-pub use identity::account_path;
+pub use identity::{account_of, account_path};
 pub use retention::recall;
 pub use secret::expect_current;
 pub use version::default_base;
@@ -157,6 +157,9 @@ fn dispatch(application: &mut Application<'_, '_>, envelope: &Envelope) -> Resul
         }
         Command::UpdateAccessBindings { resource, deltas } => {
             bindings::update(application, envelope, resource, deltas)
+        }
+        Command::DeleteAuthorizedKey { key_id } => {
+            identity::delete_authorized_key(application, envelope, key_id)
         }
     }
 }

@@ -73,16 +73,31 @@ impl BindingSet {
         &self.bindings
     }
 
-    /// Applies deltas in order.
-    pub fn apply(&mut self, deltas: &[BindingDelta]) {
+    /// Applies deltas in order and returns those that had an effect.
+    pub fn apply(&mut self, deltas: &[BindingDelta]) -> Vec<BindingDelta> {
+        let mut effective = Vec::new();
         for delta in deltas {
             let place = self.bindings.binary_search(&delta.binding);
             match (delta.action, place) {
                 (DeltaAction::Add, Err(at)) => self.bindings.insert(at, delta.binding.clone()),
                 (DeltaAction::Remove, Ok(at)) => drop(self.bindings.remove(at)),
-                (DeltaAction::Add, Ok(_)) | (DeltaAction::Remove, Err(_)) => {}
+                (DeltaAction::Add, Ok(_)) | (DeltaAction::Remove, Err(_)) => continue,
             }
+            effective.push(delta.clone());
         }
+        effective
+    }
+
+    /// What turns this set into another: removals first, each part in order.
+    #[must_use]
+    pub fn difference(&self, to: &Self) -> Vec<BindingDelta> {
+        let only = |of: &Self, missing_in: &Self, action| {
+            let gone = of.bindings.iter().filter(|b| missing_in.bindings.binary_search(b).is_err());
+            gone.map(|b| BindingDelta { action, binding: b.clone() }).collect::<Vec<_>>()
+        };
+        let mut deltas = only(self, to, DeltaAction::Remove);
+        deltas.extend(only(to, self, DeltaAction::Add));
+        deltas
     }
 }
 
@@ -103,7 +118,11 @@ mod tests {
         assert_eq!(set.bindings().len(), 2);
         let add = BindingDelta { action: DeltaAction::Add, binding: binding("c") };
         let remove = BindingDelta { action: DeltaAction::Remove, binding: binding("a") };
-        set.apply(&[add.clone(), add, remove.clone(), remove]);
+        let before = set.clone();
+        let effective = set.apply(&[add.clone(), add.clone(), remove.clone(), remove.clone()]);
+        assert_eq!(effective, [add.clone(), remove.clone()]);
         assert_eq!(set, BindingSet::new(vec![binding("b"), binding("c")]));
+        assert_eq!(before.difference(&set), [remove, add]);
+        assert_eq!(set.difference(&set), []);
     }
 }

@@ -346,6 +346,13 @@ pub enum Command {
         #[n(1)]
         deltas: Vec<BindingDelta>,
     },
+    /// Deletes an authorized key; its tokens die with it (`design §7`).
+    #[n(11)]
+    DeleteAuthorizedKey {
+        /// The key.
+        #[n(0)]
+        key_id: AuthorizedKeyId,
+    },
 }
 
 impl Command {
@@ -364,6 +371,7 @@ impl Command {
             Self::CreateAuthorizedKey(_) => "create_authorized_key",
             Self::SetAccessBindings { .. } => "set_access_bindings",
             Self::UpdateAccessBindings { .. } => "update_access_bindings",
+            Self::DeleteAuthorizedKey { .. } => "delete_authorized_key",
         }
     }
 }

@@ -24,6 +24,23 @@ pub struct ClusterRecord {
     pub system_key_id: String,
 }
 
+/// The ids that `cluster init` gave out, so that its repeat can answer the same.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct FirstResources {
+    /// The first cloud.
+    #[n(0)]
+    pub cloud_id: CloudId,
+    /// The first folder.
+    #[n(1)]
+    pub folder_id: FolderId,
+    /// The bootstrap administrator.
+    #[n(2)]
+    pub admin_id: ServiceAccountId,
+    /// The administrator's first authorized key.
+    #[n(3)]
+    pub admin_key_id: AuthorizedKeyId,
+}
+
 /// A cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CloudRecord {

@@ -8,6 +8,7 @@ use lockbox_core::{
 };
 use minicbor::{Decode, Encode};
 
+use super::binding::BindingDelta;
 use super::identity::{AuthorizedKeyRecord, ServiceAccountRecord};
 use super::secret::SecretRecord;
 use super::version::VersionRecord;
@@ -117,6 +118,13 @@ pub enum OperationMetadata {
         #[n(0)]
         keyring_key_id: u32,
     },
+    /// `KeyService.Delete`.
+    #[n(13)]
+    DeleteAuthorizedKey {
+        /// The key that is gone.
+        #[n(0)]
+        key_id: AuthorizedKeyId,
+    },
 }
 
 /// A secret together with its current version, as responses show it.
@@ -148,6 +156,9 @@ pub enum OperationResult {
     /// An authorized key.
     #[n(4)]
     AuthorizedKey(#[n(0)] Box<AuthorizedKeyRecord>),
+    /// The changes of bindings that had an effect.
+    #[n(5)]
+    Bindings(#[n(0)] Vec<BindingDelta>),
 }
 
 /// The stored form of an operation. Holds no value.

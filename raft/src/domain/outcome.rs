@@ -147,6 +147,10 @@ pub enum Rejection {
         #[n(1)]
         description: String,
     },
+    /// There is no authorized key of that id.
+    #[n(12)]
+    #[error("authorized key {0} not found")]
+    KeyNotFound(#[n(0)] String),
 }
 
 impl Rejection {

@@ -17,6 +17,8 @@ pub const SYSTEM_LOG_TIME: &[u8] = b"log_time";
 
 /// The cluster record: one key.
 pub const CLUSTER: &[u8] = b"Z";
+/// What `cluster init` made beside it: one key.
+pub const FIRST_RESOURCES: &[u8] = b"Y";
 
 // Table bytes. A byte is never given to another table once a release has written it.
 const CLOUD: u8 = b'c';

@@ -11,7 +11,8 @@ use crate::domain::binding::BindingSet;
 use crate::domain::codec;
 use crate::domain::idempotency::{IdempotencyRecord, RequestRecord};
 use crate::domain::identity::{
-    AuthorizedKeyRecord, CloudRecord, ClusterRecord, FolderRecord, ServiceAccountRecord,
+    AuthorizedKeyRecord, CloudRecord, ClusterRecord, FirstResources, FolderRecord,
+    ServiceAccountRecord,
 };
 use crate::domain::keyring::KeyringKeyRecord;
 use crate::domain::operation::OperationRecord;
@@ -46,6 +47,14 @@ pub fn cluster(view: &dyn StateRead) -> Found<ClusterRecord> {
     load(view, Space::Records, keys::CLUSTER)
 }
 
+/// What `cluster init` made beside the cluster; absent before it.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn first_resources(view: &dyn StateRead) -> Found<FirstResources> {
+    load(view, Space::Records, keys::FIRST_RESOURCES)
+}
+
 /// The largest log time applied so far.
 ///
 /// # Errors
@@ -77,6 +86,30 @@ pub fn folder(view: &dyn StateRead, id: &FolderId) -> Found<FolderRecord> {
 /// [`StorageError`].
 pub fn folders(view: &dyn StateRead, limit: usize) -> Result<Vec<FolderRecord>, StorageError> {
     prefix_rows(view, &keys::folders(), limit)
+}
+
+/// One page of the cluster's folders by id, behind the folder `after`, and whether there are more.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn folders_page(
+    view: &dyn StateRead,
+    after: Option<&FolderId>,
+    limit: usize,
+) -> Result<(Vec<FolderRecord>, bool), StorageError> {
+    let from = match after {
+        None => keys::folders(),
+        // Nothing sorts between a key and the same key with a zero byte behind it.
+        Some(id) => [keys::folder(id), vec![0]].concat(),
+    };
+    let to = keys::prefix_end(&keys::folders());
+    let limit_and_one = limit.saturating_add(1);
+    let direction = Direction::Ascending;
+    let scan = Scan { space: Space::Records, from, to, direction, limit: limit_and_one };
+    let rows = view.scan(&scan)?;
+    let more = rows.len() > limit;
+    let page: Result<_, _> = rows.iter().take(limit).map(|(_, value)| decode(value)).collect();
+    Ok((page?, more))
 }
 
 /// A secret.
@@ -130,6 +163,20 @@ pub fn service_account_name_taken(
 ) -> Result<bool, StorageError> {
     let key = keys::service_account_by_name(cloud, name);
     Ok(view.get(Space::Records, &key)?.is_some())
+}
+
+/// The service account of that name in a cloud.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn service_account_named(
+    view: &dyn StateRead,
+    cloud: &CloudId,
+    name: &str,
+) -> Found<ServiceAccountRecord> {
+    let key = keys::service_account_by_name(cloud, name);
+    let Some(id) = load::<ServiceAccountId>(view, Space::Records, &key)? else { return Ok(None) };
+    service_account(view, &id)
 }
 
 /// An authorized key.
@@ -265,6 +312,27 @@ pub fn service_accounts_page(
         limit: limit.saturating_add(1),
     };
     page(view, &scan, limit, |id: &ServiceAccountId| service_account(view, id))
+}
+
+/// One page of an account's authorized keys by creation, behind the sequence `after`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn authorized_keys_page(
+    view: &dyn StateRead,
+    account: &ServiceAccountId,
+    after: u64,
+    limit: usize,
+) -> Page<AuthorizedKeyRecord> {
+    let prefix = keys::authorized_keys_of(account);
+    let scan = Scan {
+        space: Space::Records,
+        from: keys::authorized_key_of(account, after.saturating_add(1)),
+        to: keys::prefix_end(&prefix),
+        direction: Direction::Ascending,
+        limit: limit.saturating_add(1),
+    };
+    page(view, &scan, limit, |id: &AuthorizedKeyId| authorized_key(view, id))
 }
 
 /// The path of a folder: organization, cloud, folder.
