@@ -112,7 +112,7 @@ pub fn generate_key_pair(algorithm: KeyAlgorithm) -> Result<GeneratedKeyPair, Au
     })
 }
 
-fn to_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
+pub(crate) fn to_pem(label: &str, der: &[u8]) -> Zeroizing<String> {
     let encoded = Zeroizing::new(STANDARD.encode(der));
     // Enough at once: a growing string would leave copies of a private key behind.
     let capacity = encoded.len() + encoded.len() / PEM_LINE_CHARS + 2 * label.len() + 40;

@@ -16,7 +16,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 use tower::Service;
 
-use crate::listener::ConnectionInfo;
+use crate::listener::{ConnectionInfo, ListenerLimits};
 use crate::tls::ALPN_H2;
 
 /// How long the head of an HTTP/1.1 request may take; also the longest idle time between two.
@@ -27,10 +27,6 @@ const HEADERS_BYTES_MAX: u32 = 32 << 10;
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a probe may stay unanswered.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(20);
-/// Receive window of one HTTP/2 stream, in bytes: more than the largest request.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Receive window of one HTTP/2 connection, in bytes.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 
 /// The HTTP versions that a connection may speak.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,7 +54,7 @@ pub(crate) async fn serve<S>(
     router: axum::Router,
     info: ConnectionInfo,
     served: Served,
-    streams_max: u32,
+    limits: ListenerLimits,
     stop: &CancellationToken,
 ) -> Result<(), ConnectionError>
 where
@@ -70,7 +66,7 @@ where
         // A router is always ready.
         async move { router.call(request.map(Body::new)).await }
     });
-    let builder = builder(served, streams_max);
+    let builder = builder(served, limits);
     let connection = builder.serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
     tokio::select! {
@@ -80,18 +76,18 @@ where
     connection.await
 }
 
-fn builder(served: Served, streams_max: u32) -> auto::Builder<TokioExecutor> {
+fn builder(served: Served, limits: ListenerLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_concurrent_streams(streams_max)
+        .max_concurrent_streams(limits.streams_max)
         .max_header_list_size(HEADERS_BYTES_MAX)
         .keep_alive_interval(PROBE_INTERVAL)
         .keep_alive_timeout(PROBE_TIMEOUT)
-        .initial_stream_window_size(STREAM_WINDOW_BYTES)
-        .initial_connection_window_size(CONNECTION_WINDOW_BYTES);
+        .initial_stream_window_size(limits.stream_window_bytes)
+        .initial_connection_window_size(limits.connection_window_bytes);
     match served {
         Served::Http1 => builder.http1_only(),
         Served::Http2 => builder.http2_only(),

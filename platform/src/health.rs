@@ -54,9 +54,14 @@ impl Readiness {
 
     /// Waits until every component is ready.
     pub async fn wait_ready(&self) {
+        self.wait_for(true).await;
+    }
+
+    /// Waits until the process is ready, or until it is not.
+    pub async fn wait_for(&self, ready: bool) {
         let mut receiver = self.reasons.subscribe();
         // It cannot fail: the sender lives in `self`, which outlives this call.
-        if receiver.wait_for(all_ready).await.is_err() {
+        if receiver.wait_for(|reasons| all_ready(reasons) == ready).await.is_err() {
             std::future::pending::<()>().await;
         }
     }
@@ -163,6 +168,7 @@ mod tests {
         let unready = (StatusCode::SERVICE_UNAVAILABLE, "keyring: sealed\n".to_owned());
         assert_eq!(get_path(&router, "/readyz").await, unready);
         assert!(!readiness.is_ready());
+        readiness.wait_for(false).await;
         keyring.ready();
         readiness.wait_ready().await;
         assert_eq!(get_path(&router, "/readyz").await.0, StatusCode::OK);

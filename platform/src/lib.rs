@@ -16,6 +16,7 @@ pub mod jwt;
 pub mod listener;
 pub mod metric_names;
 pub mod metrics;
+pub mod public_key;
 pub mod request;
 pub mod request_layer;
 pub mod rest;

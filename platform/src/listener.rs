@@ -25,6 +25,10 @@ use crate::tls::{PeerIdentity, ServerTls};
 const CONNECTIONS_MAX: usize = 4096;
 /// Calls at one time on one HTTP/2 connection, unless configured.
 const STREAMS_MAX: u32 = 1024;
+/// Receive window of one HTTP/2 stream in bytes, unless configured: more than the largest request.
+const STREAM_WINDOW_BYTES: u32 = 1 << 20;
+/// Receive window of one HTTP/2 connection in bytes, unless configured.
+const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed accept: out of descriptors, it would fail at once again.
@@ -50,11 +54,20 @@ pub struct ListenerLimits {
     pub connections_max: usize,
     /// Calls at one time on one HTTP/2 connection.
     pub streams_max: u32,
+    /// Receive window of one HTTP/2 stream, in bytes.
+    pub stream_window_bytes: u32,
+    /// Receive window of one HTTP/2 connection, in bytes.
+    pub connection_window_bytes: u32,
 }
 
 impl Default for ListenerLimits {
     fn default() -> Self {
-        Self { connections_max: CONNECTIONS_MAX, streams_max: STREAMS_MAX }
+        Self {
+            connections_max: CONNECTIONS_MAX,
+            streams_max: STREAMS_MAX,
+            stream_window_bytes: STREAM_WINDOW_BYTES,
+            connection_window_bytes: CONNECTION_WINDOW_BYTES,
+        }
     }
 }
 
@@ -170,7 +183,7 @@ impl BoundListener {
                 Security::PlaintextLoopback | Security::PlaintextHealth => None,
             },
             router,
-            streams_max: limits.streams_max,
+            limits,
             metrics,
             stop: stop.clone(),
         };
@@ -216,7 +229,7 @@ struct Acceptor {
     name: &'static str,
     tls: Option<TlsAcceptor>,
     router: axum::Router,
-    streams_max: u32,
+    limits: ListenerLimits,
     metrics: TlsMetrics,
     stop: CancellationToken,
 }
@@ -332,8 +345,7 @@ impl Acceptor {
     {
         let remote_addr = info.remote_addr;
         let router = self.router.clone();
-        let ended =
-            connection::serve(stream, router, info, served, self.streams_max, &self.stop).await;
+        let ended = connection::serve(stream, router, info, served, self.limits, &self.stop).await;
         if let Err(error) = ended {
             tracing::debug!(listener = self.name, %remote_addr, %error, "connection ended");
         }

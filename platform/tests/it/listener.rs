@@ -159,7 +159,7 @@ async fn connections_over_the_limit_wait_for_a_slot() {
     let tasks = Tasks::new(FatalExit::new());
     let bound = bind("api", any_port(), Security::PlaintextLoopback).await.expect("a port");
     let address = bound.local_addr();
-    let limits = ListenerLimits { connections_max: 1, streams_max: 1 };
+    let limits = ListenerLimits { connections_max: 1, streams_max: 1, ..ListenerLimits::default() };
     let serving = bound.start(router(&metrics).await, &tasks, limits, metrics.tls.clone());
 
     let request = b"GET /endpoints HTTP/1.1\r\nhost: x\r\n\r\n";
