@@ -8,6 +8,7 @@ pub mod app;
 pub mod authn;
 pub mod bootstrap;
 pub mod call;
+pub mod cli;
 pub mod config;
 pub mod convert;
 pub mod describe;

@@ -1,0 +1,140 @@
+//! `lockbox cluster status`.
+
+use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceClient;
+use lockbox_proto::lockbox::cluster::v1::{MemberStatus, StatusRequest, StatusResponse};
+
+use crate::cli::connect::Connection;
+use crate::cli::failure::Failure;
+use crate::cli::output::{self, Format, Record, Table};
+use crate::cli::session::{self, Kind};
+
+/// Shows the state of the node.
+pub(crate) fn run(connection: &Connection, format: Format) -> Result<String, Failure> {
+    let status = session::run(connection, async |session| {
+        let send =
+            async |channel, request| ClusterServiceClient::new(channel).status(request).await;
+        session.call(Kind::Repeatable, &StatusRequest {}, send).await
+    })?;
+    match format {
+        Format::Text => Ok(node_table(&status).render() + &members_table(&status.members).render()),
+        Format::Yaml | Format::Json | Format::JsonRest => {
+            output::one(format, &Record::of(&status)?)
+        }
+    }
+}
+
+/// The node, in one row.
+fn node_table(status: &StatusResponse) -> Table {
+    let leader =
+        if status.leader_id == 0 { "none".to_owned() } else { status.leader_id.to_string() };
+    let sealed = match (status.sealed, status.sealed_reason.as_str()) {
+        (false, _) => "no".to_owned(),
+        (true, "") => "yes".to_owned(),
+        (true, reason) => format!("yes: {reason}"),
+    };
+    Table {
+        columns: vec![
+            "CLUSTER",
+            "NODE",
+            "ROLE",
+            "LEADER",
+            "TERM",
+            "LAST LOG",
+            "COMMITTED",
+            "APPLIED",
+            "SNAPSHOT",
+            "PURGED",
+            "SEALED",
+            "VERSION",
+        ],
+        rows: vec![vec![
+            status.cluster_id.clone(),
+            status.node_id.to_string(),
+            status.role.clone(),
+            leader,
+            status.term.to_string(),
+            status.last_log_index.to_string(),
+            status.committed_index.to_string(),
+            status.applied_index.to_string(),
+            status.snapshot_index.to_string(),
+            status.purged_index.to_string(),
+            sealed,
+            status.version.clone(),
+        ]],
+    }
+}
+
+/// The members as the node sees them.
+fn members_table(members: &[MemberStatus]) -> Table {
+    let row = |member: &MemberStatus| {
+        let matched =
+            if member.matched_known { member.matched_index.to_string() } else { "-".into() };
+        vec![
+            member.node_id.to_string(),
+            if member.voter { "voter" } else { "learner" }.to_owned(),
+            member.peer_address.clone(),
+            member.api_address.clone(),
+            matched,
+        ]
+    };
+    Table {
+        columns: vec!["MEMBER", "VOTE", "PEER ADDRESS", "API ADDRESS", "MATCHED"],
+        rows: members.iter().map(row).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_leader_knows_how_far_its_members_are() {
+        let member = |node_id, known| MemberStatus {
+            node_id,
+            peer_address: format!("n{node_id}:1"),
+            api_address: format!("n{node_id}:2"),
+            voter: node_id != 3,
+            matched_index: 9,
+            matched_known: known,
+        };
+        let status = StatusResponse {
+            cluster_id: "lbc1".to_owned(),
+            node_id: 1,
+            role: "leader".to_owned(),
+            leader_id: 1,
+            term: 2,
+            last_log_index: 9,
+            committed_index: 8,
+            applied_index: 7,
+            sealed: true,
+            sealed_reason: "no KMS".to_owned(),
+            members: vec![member(1, true), member(3, false)],
+            version: "0.1.0".to_owned(),
+            ..StatusResponse::default()
+        };
+        let expected = "\
++---------+------+--------+--------+------+----------+-----------+---------+----------+--------+-------------+---------+
+| CLUSTER | NODE | ROLE   | LEADER | TERM | LAST LOG | COMMITTED | APPLIED | SNAPSHOT | PURGED | SEALED      | VERSION |
++---------+------+--------+--------+------+----------+-----------+---------+----------+--------+-------------+---------+
+| lbc1    | 1    | leader | 1      | 2    | 9        | 8         | 7       | 0        | 0      | yes: no KMS | 0.1.0   |
++---------+------+--------+--------+------+----------+-----------+---------+----------+--------+-------------+---------+
+";
+        assert_eq!(node_table(&status).render(), expected);
+        let expected = "\
++--------+---------+--------------+-------------+---------+
+| MEMBER | VOTE    | PEER ADDRESS | API ADDRESS | MATCHED |
++--------+---------+--------------+-------------+---------+
+| 1      | voter   | n1:1         | n1:2        | 9       |
+| 3      | learner | n3:1         | n3:2        | -       |
++--------+---------+--------------+-------------+---------+
+";
+        assert_eq!(members_table(&status.members).render(), expected);
+    }
+
+    #[test]
+    fn a_fresh_node_has_no_leader() {
+        let row = node_table(&StatusResponse::default()).rows.remove(0);
+        assert_eq!(row[3], "none");
+        assert_eq!(row[10], "no");
+    }
+}

@@ -1,0 +1,79 @@
+//! The command line: parsing, dispatch, and what the process exits with.
+//!
+//! Promises: a failure is one sentence on standard error; 0 is success, 1 a refusal by the
+//! server, 2 a mistake in how the command was called, 3 a server that is out of reach or out of
+//! time. A closed pipe on standard output is success. The client commands leave SIGINT as the
+//! system has it, so that Ctrl-C ends them at once, whatever they wait for (a shell sees 130).
+//!
+//! Each command is one variant of [`Command`] and one arm in [`dispatch`]; what it takes and does
+//! is in a file of its own.
+
+mod cluster;
+mod connect;
+mod duration;
+mod environment;
+mod failure;
+mod output;
+mod payload;
+mod payload_items;
+mod secret;
+mod session;
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::cli::environment::Environment;
+use crate::cli::failure::{Exit, Failure};
+
+/// Lockbox: secrets, replicated.
+#[derive(Debug, Parser)]
+#[command(name = "lockbox", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Manages secrets and their versions.
+    Secret(secret::SecretArgs),
+    /// Reads the values of secrets.
+    Payload(payload::PayloadArgs),
+    /// Forms a cluster, and says how a node is.
+    Cluster(cluster::ClusterArgs),
+}
+
+/// Runs the command line and says what to exit with.
+#[must_use]
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help goes to standard output and is no mistake; clap knows which is which.
+            let code = if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
+            return if error.print().is_ok() { code } else { Exit::Usage.into() };
+        }
+    };
+    match dispatch(cli.command, &Environment::of_process()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nobody is left to tell when standard error is closed.
+            writeln!(io::stderr().lock(), "lockbox: {failure}").ok();
+            failure.exit().into()
+        }
+    }
+}
+
+fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> {
+    match command {
+        Command::Secret(arguments) => secret::run(arguments, environment),
+        Command::Payload(arguments) => payload::run(&arguments, environment),
+        Command::Cluster(arguments) => cluster::run(arguments, environment),
+    }
+}
+
+#[cfg(test)]
+mod tests;

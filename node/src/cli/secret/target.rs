@@ -1,0 +1,116 @@
+//! Which secret a command is about: an id, or a name that is looked up in the folder.
+
+use clap::Args;
+use lockbox_core::SecretId;
+use lockbox_proto::yandex::cloud::lockbox::v1::Secret;
+
+use crate::cli::connect::Context;
+use crate::cli::failure::{Exit, Failure};
+use crate::cli::secret::list::all_secrets;
+use crate::cli::session::Session;
+
+/// Characters of a generated id (`contract §2.1`).
+const ID_CHARS: usize = 20;
+
+/// The secret, named in one of three ways (`contract §11`).
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct Target {
+    /// The secret's name or id; what looks like an id is taken for one.
+    #[arg(value_name = "NAME_OR_ID")]
+    secret: Option<String>,
+    /// The secret's id.
+    #[arg(long, value_name = "ID")]
+    id: Option<String>,
+    /// The secret's name, which must be the only one in the folder.
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
+}
+
+impl Target {
+    /// The name to look up, when it is one.
+    fn name(&self) -> Option<&str> {
+        let positional = self.secret.as_deref().filter(|text| !looks_like_id(text));
+        self.name.as_deref().or(positional)
+    }
+
+    /// The secret's id. A folder is needed only when a name must be looked up.
+    pub(crate) async fn resolve(
+        &self,
+        session: &Session,
+        context: &Context<'_>,
+    ) -> Result<String, Failure> {
+        match self.name() {
+            Some(name) => {
+                let folder = context.folder_id()?;
+                // Without a filter in the API, finding a name is reading the folder.
+                let secrets = all_secrets(session, &folder, u64::MAX).await?;
+                id_of(name, &folder, &secrets)
+            }
+            None => Ok(self.id.as_ref().or(self.secret.as_ref()).cloned().unwrap_or_default()),
+        }
+    }
+}
+
+/// Whether the text has the form of a generated id.
+fn looks_like_id(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    text.len() == ID_CHARS && text.starts_with(SecretId::PREFIX) && text.bytes().all(allowed)
+}
+
+/// The id of the only secret with this name.
+fn id_of(name: &str, folder: &str, secrets: &[Secret]) -> Result<String, Failure> {
+    let found: Vec<&str> =
+        secrets.iter().filter(|secret| secret.name == name).map(|s| s.id.as_str()).collect();
+    match found.as_slice() {
+        [id] => Ok((*id).to_owned()),
+        [] => Err(Failure::new(
+            Exit::Refused,
+            format_args!("NOT_FOUND: no secret of folder {folder} is named {name:?}"),
+        )),
+        several => Err(Failure::new(
+            Exit::Refused,
+            format_args!(
+                "the name {name:?} belongs to several secrets, give one by --id: {}",
+                several.join(", ")
+            ),
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target(secret: Option<&str>, id: Option<&str>, name: Option<&str>) -> Target {
+        let owned = |text: Option<&str>| text.map(ToOwned::to_owned);
+        Target { secret: owned(secret), id: owned(id), name: owned(name) }
+    }
+
+    #[test]
+    fn what_looks_like_an_id_is_one_unless_it_is_said_to_be_a_name() {
+        let id = "e6q0123456789abcdefg";
+        assert_eq!(target(Some(id), None, None).name(), None);
+        assert_eq!(target(None, None, Some(id)).name(), Some(id));
+        assert_eq!(target(None, Some("db"), None).name(), None);
+        for name in ["db", "e6q", "e6q0123456789ABCDEFG", "b1g0123456789abcdefg"] {
+            assert_eq!(target(Some(name), None, None).name(), Some(name));
+        }
+    }
+
+    #[test]
+    fn a_name_must_match_exactly_and_be_the_only_one() {
+        let secret = |id: &str, name: &str| Secret {
+            id: id.to_owned(),
+            name: name.to_owned(),
+            ..Secret::default()
+        };
+        let secrets = [secret("1", "db"), secret("2", "db2"), secret("3", "x"), secret("4", "x")];
+        assert_eq!(id_of("db", "f", &secrets), Ok("1".to_owned()));
+        let absent = id_of("DB", "f", &secrets).unwrap_err();
+        assert_eq!(absent.to_string(), "NOT_FOUND: no secret of folder f is named \"DB\"");
+        let several = id_of("x", "f", &secrets).unwrap_err();
+        assert!(several.to_string().ends_with("give one by --id: 3, 4"));
+        assert_eq!(several.exit(), Exit::Refused);
+    }
+}

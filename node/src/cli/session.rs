@@ -1,0 +1,247 @@
+//! A connection that is logged in: calls with a deadline, retries, and the caller's token.
+//!
+//! Promises: nothing outlives the command's deadline; a call is repeated only when that cannot
+//! do its work twice. Knows no service but the login.
+
+use std::time::Duration;
+
+use lockbox_core::{Clock, Randomness, RequestId, SensitiveString};
+use lockbox_platform::authorized_key::{AuthorizedKeyFile, sign_jwt};
+use lockbox_platform::headers;
+use lockbox_platform::jwt::AUDIENCE;
+use lockbox_platform::system::{SystemClock, SystemRandom};
+use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
+use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
+use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_client::IamTokenServiceClient;
+use tokio::time::{Instant, sleep, timeout_at};
+use tonic::metadata::{Ascii, MetadataValue};
+use tonic::transport::Channel;
+use tonic::{Code, Request, Response, Status, TimeoutExpired};
+
+use crate::cli::connect::{Connection, Credential};
+use crate::cli::failure::{Exit, Failure, causes};
+
+/// Wait before the first repetition; it doubles with each.
+const BACKOFF_FIRST: Duration = Duration::from_millis(100);
+/// Longest wait between two tries.
+const BACKOFF_MAX: Duration = Duration::from_secs(2);
+/// Life of the JWT that a login shows; it is used at once.
+const JWT_LIFETIME: Duration = Duration::from_secs(300);
+
+/// How often a call may be tried again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Retries {
+    /// This many times.
+    AtMost(u32),
+    /// Until the deadline.
+    Unlimited,
+}
+
+impl Retries {
+    /// As `--retry` says it: a negative number is no limit (`contract §11`).
+    pub(crate) fn from_flag(retries: i32) -> Self {
+        u32::try_from(retries).map_or(Self::Unlimited, Self::AtMost)
+    }
+}
+
+/// What a call is, as far as repeating goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind<'a> {
+    /// Done twice, it is as if done once: a read, a login, an initialisation.
+    Repeatable,
+    /// A change, which the server does once for each of these keys.
+    Mutation(&'a str),
+}
+
+/// A key for one mutation and its repetitions.
+pub(crate) fn new_idempotency_key() -> String {
+    RequestId::generate(&SystemRandom).to_string()
+}
+
+/// Connects, logs in and does this, on a runtime of its own.
+pub(crate) fn run<R>(
+    connection: &Connection,
+    action: impl AsyncFnOnce(&Session) -> Result<R, Failure>,
+) -> Result<R, Failure> {
+    // One thread is enough for one caller, and starts sooner.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
+    runtime.block_on(async {
+        let session = Session::open(connection).await?;
+        action(&session).await
+    })
+}
+
+/// A connection that is logged in.
+pub(crate) struct Session {
+    channel: Channel,
+    address: String,
+    bearer: Option<MetadataValue<Ascii>>,
+    deadline: Instant,
+    retries: Retries,
+}
+
+impl Session {
+    /// Connects, and logs in when the credential is a key.
+    pub(crate) async fn open(connection: &Connection) -> Result<Self, Failure> {
+        let deadline = Instant::now() + connection.timeout;
+        let mut session = Self {
+            channel: connect(connection, deadline).await?,
+            address: connection.address.clone(),
+            bearer: None,
+            deadline,
+            retries: connection.retries,
+        };
+        session.bearer = match &connection.credential {
+            Credential::Token(token) => Some(bearer(token)?),
+            Credential::Key(key) => Some(bearer(&session.log_in(key).await?)?),
+            Credential::Certificate => None,
+        };
+        Ok(session)
+    }
+
+    /// `host:port`, for messages.
+    pub(crate) fn address(&self) -> &str {
+        &self.address
+    }
+
+    /// Sends a call, again if need be, until it is answered or the deadline has come.
+    pub(crate) async fn call<M: Clone, R>(
+        &self,
+        kind: Kind<'_>,
+        message: &M,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let mut backoff = Backoff::new(self.retries);
+        loop {
+            let request = self.request(kind, message.clone())?;
+            let sent = timeout_at(self.deadline, send(self.channel.clone(), request));
+            let status = match sent.await {
+                Ok(Ok(response)) => return Ok(response.into_inner()),
+                Ok(Err(status)) => status,
+                Err(_elapsed) => return Err(Failure::timeout(&self.address)),
+            };
+            let failure = Failure::call(&self.address, &status);
+            if !is_transient(&status) || !backoff.wait(self.deadline).await {
+                return Err(failure);
+            }
+        }
+    }
+
+    /// Waits between two looks at something that is not finished.
+    pub(crate) async fn pause(&self, pause: Duration) -> Result<(), Failure> {
+        let woken = timeout_at(self.deadline, sleep(pause)).await;
+        woken.map_err(|_elapsed| Failure::timeout(&self.address))
+    }
+
+    fn request<M>(&self, kind: Kind<'_>, message: M) -> Result<Request<M>, Failure> {
+        let left = self.deadline.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Err(Failure::timeout(&self.address));
+        }
+        let mut request = Request::new(message);
+        request.set_timeout(left);
+        let metadata = request.metadata_mut();
+        if let Some(bearer) = &self.bearer {
+            metadata.insert(headers::AUTHORIZATION, bearer.clone());
+        }
+        if let Kind::Mutation(key) = kind {
+            let key = key.parse().map_err(|_not_ascii| {
+                Failure::usage("the idempotency key must be printable ASCII")
+            })?;
+            metadata.insert(headers::IDEMPOTENCY_KEY, key);
+        }
+        Ok(request)
+    }
+
+    /// Exchanges a signed JWT for a token. Another token does no harm, so this may be repeated.
+    async fn log_in(&self, key: &AuthorizedKeyFile) -> Result<SensitiveString, Failure> {
+        let now_ms = SystemClock::new().wall_ms();
+        let jwt = sign_jwt(key, AUDIENCE, now_ms, JWT_LIFETIME).map_err(Failure::usage)?;
+        let identity = Some(Identity::Jwt(jwt.expose().clone()));
+        let request = CreateIamTokenRequest { identity };
+        let send =
+            async |channel, request| IamTokenServiceClient::new(channel).create(request).await;
+        let answer = self.call(Kind::Repeatable, &request, send).await?;
+        Ok(SensitiveString::new(answer.iam_token))
+    }
+}
+
+/// Connects; tries again like a call, except after a failed handshake, which would fail again.
+async fn connect(connection: &Connection, deadline: Instant) -> Result<Channel, Failure> {
+    let mut backoff = Backoff::new(connection.retries);
+    loop {
+        let error = match timeout_at(deadline, connection.endpoint.connect()).await {
+            Ok(Ok(channel)) => return Ok(channel),
+            Ok(Err(error)) => error,
+            Err(_elapsed) => return Err(Failure::timeout(&connection.address)),
+        };
+        if is_handshake(&error) || !backoff.wait(deadline).await {
+            return Err(Failure::unreachable(&connection.address, &error));
+        }
+    }
+}
+
+/// Whether TLS has failed: rustls reports its errors as invalid data.
+fn is_handshake(error: &(dyn std::error::Error + 'static)) -> bool {
+    let kind = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().map(std::io::Error::kind)
+    };
+    causes(error).any(|cause| kind(cause) == Some(std::io::ErrorKind::InvalidData))
+}
+
+/// Whether another try may find what this one did not: a leader, or a server at all.
+///
+/// It may have been done already; [`Kind`] is what makes that harmless.
+fn is_transient(status: &Status) -> bool {
+    match std::error::Error::source(status) {
+        Some(source) => {
+            !is_handshake(source) && !causes(source).any(|cause| cause.is::<TimeoutExpired>())
+        }
+        None => status.code() == Code::Unavailable,
+    }
+}
+
+fn bearer(token: &SensitiveString) -> Result<MetadataValue<Ascii>, Failure> {
+    let text = SensitiveString::new(format!("Bearer {}", token.expose()));
+    let value: Result<MetadataValue<Ascii>, _> = text.expose().parse();
+    let mut value = value.map_err(|_not_ascii| {
+        Failure::new(Exit::Usage, "the token holds characters that no token has")
+    })?;
+    value.set_sensitive(true);
+    Ok(value)
+}
+
+/// The waits between tries.
+struct Backoff {
+    left: Retries,
+    next: Duration,
+}
+
+impl Backoff {
+    const fn new(retries: Retries) -> Self {
+        Self { left: retries, next: BACKOFF_FIRST }
+    }
+
+    /// Waits for the next try; false when there is none, or no time for one.
+    async fn wait(&mut self, deadline: Instant) -> bool {
+        self.left = match self.left {
+            Retries::AtMost(0) => return false,
+            Retries::AtMost(left) => Retries::AtMost(left - 1),
+            Retries::Unlimited => Retries::Unlimited,
+        };
+        let mut random = [0_u8; 1];
+        SystemRandom.fill(&mut random);
+        // Many programs may have met the same failure at once: spread them over half the wait.
+        let pause = self.next.mul_f64(1.0 - f64::from(random[0]) / 512.0);
+        self.next = (self.next * 2).min(BACKOFF_MAX);
+        if Instant::now() + pause >= deadline {
+            return false;
+        }
+        sleep(pause).await;
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests;

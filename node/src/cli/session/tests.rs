@@ -1,0 +1,217 @@
+//! Calls against a server whose answers are scripted, over TLS.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
+use lockbox_platform::exit::FatalExit;
+use lockbox_platform::listener::{ListenerLimits, Security, bind};
+use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::tasks::Tasks;
+use lockbox_platform::tls::{ClientCertificates, ClientTlsFiles, ServerTls, TlsFiles};
+use lockbox_proto::yandex::cloud::operation::operation_service_client::OperationServiceClient;
+use lockbox_proto::yandex::cloud::operation::operation_service_server::{
+    OperationService, OperationServiceServer,
+};
+use lockbox_proto::yandex::cloud::operation::{
+    CancelOperationRequest, GetOperationRequest, Operation,
+};
+use tempfile::TempDir;
+use tonic::service::Routes;
+
+use super::*;
+use crate::cli::connect::CallFlags;
+use crate::cli::output::Format;
+
+/// What the server does with one call.
+#[derive(Clone)]
+enum Step {
+    Answer,
+    Refuse(Code),
+    Hang,
+}
+
+/// A server that follows a script and remembers what it was sent.
+#[derive(Clone, Default)]
+struct Scripted {
+    steps: Arc<Mutex<Vec<Step>>>,
+    seen: Arc<Mutex<Vec<Seen>>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Seen {
+    authorization: Option<String>,
+    idempotency_key: Option<String>,
+    timeout: bool,
+}
+
+#[tonic::async_trait]
+impl OperationService for Scripted {
+    async fn get(
+        &self,
+        request: Request<GetOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        let header =
+            |name| request.metadata().get(name).map(|value| value.to_str().unwrap().to_owned());
+        self.seen.lock().unwrap().push(Seen {
+            authorization: header(headers::AUTHORIZATION),
+            idempotency_key: header(headers::IDEMPOTENCY_KEY),
+            timeout: header(headers::GRPC_TIMEOUT).is_some(),
+        });
+        let step = self.steps.lock().unwrap().pop();
+        match step {
+            Some(Step::Answer) => Ok(Response::new(Operation::default())),
+            Some(Step::Refuse(code)) => Err(Status::new(code, "scripted")),
+            Some(Step::Hang) => std::future::pending().await,
+            None => panic!("a call that the script does not have"),
+        }
+    }
+
+    async fn cancel(
+        &self,
+        _request: Request<CancelOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+}
+
+struct Fixture {
+    server: Scripted,
+    address: String,
+    ca: PathBuf,
+    directory: TempDir,
+    _tasks: Tasks,
+}
+
+impl Fixture {
+    async fn start(steps: &[Step]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let leaf = LeafSpec {
+            file_stem: "server".to_owned(),
+            dns_names: vec!["localhost".to_owned()],
+            ips: Vec::new(),
+        };
+        let ca = issue_all(directory.path(), &[leaf], &SystemClock::new()).unwrap().certificate;
+        let files = leaf_files(directory.path(), "server");
+        let files = TlsFiles {
+            certificate: files.certificate,
+            key: files.key,
+            clients: ClientCertificates::None,
+        };
+        let tls = Security::Tls(ServerTls::load(&files).unwrap());
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        let bound = bind("test", any, tls).await.unwrap();
+        let address = format!("localhost:{}", bound.local_addr().port());
+
+        let server = Scripted::default();
+        // Steps are taken from the end.
+        server.steps.lock().unwrap().extend(steps.iter().rev().cloned());
+        let router = Routes::new(OperationServiceServer::new(server.clone())).into_axum_router();
+        let tasks = Tasks::new(FatalExit::new());
+        let metrics = Metrics::new(Prefix::Lockbox).unwrap();
+        bound.start(router, &tasks, ListenerLimits::default(), metrics.tls);
+        Self { server, address, ca, directory, _tasks: tasks }
+    }
+
+    fn connection(&self, timeout: Duration, retry: i32) -> Connection {
+        connection(&self.address, self.ca.clone(), timeout, retry)
+    }
+
+    async fn call(&self, connection: &Connection, kind: Kind<'_>) -> Result<Operation, Failure> {
+        let session = Session::open(connection).await?;
+        let request = GetOperationRequest { operation_id: "x".to_owned() };
+        let send = async |channel, request| OperationServiceClient::new(channel).get(request).await;
+        session.call(kind, &request, send).await
+    }
+
+    fn seen(&self) -> Vec<Seen> {
+        self.server.seen.lock().unwrap().clone()
+    }
+}
+
+fn connection(address: &str, ca: PathBuf, timeout: Duration, retry: i32) -> Connection {
+    let flags = CallFlags { timeout, retry, format: Format::Text };
+    let credential = Credential::Token("token".to_owned().into());
+    let files = ClientTlsFiles { ca, identity: None };
+    Connection::new(address, &files, None, credential, &flags).unwrap()
+}
+
+const LONG: Duration = Duration::from_secs(60);
+
+#[tokio::test]
+async fn a_change_is_repeated_under_one_key_until_a_leader_answers() {
+    let unavailable = Step::Refuse(Code::Unavailable);
+    let fixture = Fixture::start(&[unavailable.clone(), unavailable, Step::Answer]).await;
+    let connection = fixture.connection(LONG, 5);
+    fixture.call(&connection, Kind::Mutation("key-1")).await.unwrap();
+    let expected = Seen {
+        authorization: Some("Bearer token".to_owned()),
+        idempotency_key: Some("key-1".to_owned()),
+        timeout: true,
+    };
+    assert_eq!(fixture.seen(), vec![expected; 3]);
+}
+
+#[tokio::test]
+async fn reads_carry_no_key() {
+    let fixture = Fixture::start(&[Step::Refuse(Code::Unavailable), Step::Answer]).await;
+    fixture.call(&fixture.connection(LONG, -1), Kind::Repeatable).await.unwrap();
+    assert!(fixture.seen().iter().all(|seen| seen.idempotency_key.is_none()));
+}
+
+#[tokio::test]
+async fn a_refusal_is_final() {
+    for code in [Code::NotFound, Code::Aborted, Code::ResourceExhausted, Code::Unauthenticated] {
+        let fixture = Fixture::start(&[Step::Refuse(code)]).await;
+        let failure = fixture.call(&fixture.connection(LONG, 5), Kind::Repeatable).await;
+        assert_eq!(failure.unwrap_err().exit(), Exit::Refused);
+        assert_eq!(fixture.seen().len(), 1);
+    }
+}
+
+#[tokio::test]
+async fn retries_are_counted() {
+    let fixture = Fixture::start(&vec![Step::Refuse(Code::Unavailable); 2]).await;
+    let failure = fixture.call(&fixture.connection(LONG, 1), Kind::Repeatable).await.unwrap_err();
+    assert_eq!(failure.exit(), Exit::Unreachable);
+    assert_eq!(failure.to_string(), "UNAVAILABLE: scripted");
+    assert_eq!(fixture.seen().len(), 2);
+}
+
+#[tokio::test]
+async fn the_deadline_ends_a_call_that_hangs() {
+    let fixture = Fixture::start(&[Step::Hang]).await;
+    let connection = fixture.connection(Duration::from_millis(500), -1);
+    let failure = fixture.call(&connection, Kind::Repeatable).await.unwrap_err();
+    assert_eq!(failure.exit(), Exit::Unreachable);
+    let expected = format!("{} did not answer in time", fixture.address);
+    assert_eq!(failure.to_string(), expected);
+}
+
+#[tokio::test]
+async fn another_authoritys_server_is_refused_at_once() {
+    let fixture = Fixture::start(&[]).await;
+    let other = fixture.directory.path().join("other");
+    std::fs::create_dir(&other).unwrap();
+    let ca = issue_all(&other, &[], &SystemClock::new()).unwrap().certificate;
+    // With these flags a failure that is tried again would take the whole minute.
+    let connection = connection(&fixture.address, ca, LONG, -1);
+    let opened = tokio::time::timeout(LONG / 4, Session::open(&connection)).await.unwrap();
+    let failure = opened.map(|_| ()).unwrap_err();
+    assert_eq!(failure.exit(), Exit::Unreachable);
+    let text = failure.to_string();
+    assert!(text.starts_with("cannot reach localhost:") && text.contains("certificate"), "{text}");
+}
+
+#[tokio::test]
+async fn nobody_at_the_port_is_said_so() {
+    let fixture = Fixture::start(&[]).await;
+    let free = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let address = format!("127.0.0.1:{}", free.local_addr().unwrap().port());
+    drop(free);
+    let connection = connection(&address, fixture.ca.clone(), LONG, 0);
+    let failure = Session::open(&connection).await.map(|_| ()).unwrap_err();
+    assert_eq!(failure.exit(), Exit::Unreachable);
+    assert!(failure.to_string().contains("refused"), "{failure}");
+}

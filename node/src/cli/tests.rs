@@ -1,0 +1,85 @@
+//! The parser, and whole runs that fail before they reach a server.
+
+use clap::CommandFactory;
+
+use super::*;
+
+fn parsed(line: &str) -> Result<Cli, String> {
+    Cli::try_parse_from(line.split(' ')).map_err(|error| error.to_string())
+}
+
+fn exit(line: &[&str]) -> ExitCode {
+    run(line.iter().map(|argument| OsString::from(*argument)))
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Cli::command().debug_assert();
+}
+
+#[test]
+fn every_published_form_is_understood() {
+    for line in [
+        "lockbox secret create --name a --description b --labels k=v,l=w --kms-key-id abj1 \
+         --version-description c --payload [] --deletion-protection --async --folder-id b1g1",
+        "lockbox secret create --payload -",
+        "lockbox secret get a --format json",
+        "lockbox secret --format json-rest get --id e6q1",
+        "lockbox secret get --name a --format table --timeout 5s --retry -1",
+        "lockbox secret list --limit 5 --endpoint localhost:1 --ca ca.pem --token-file t",
+        "lockbox secret add-version a --payload @f --base-version-id v --idempotency-key k",
+        "lockbox secret set-current-version a --version-id v --sa-key key.json",
+        "lockbox secret list-versions a --limit 1",
+        "lockbox secret list-version --name a",
+        "lockbox payload get a --key k --version-id v",
+        "lockbox cluster status --endpoint a:1 --ca c --certificate d --key e --server-name n",
+        "lockbox cluster --config node.toml status --format yaml",
+        "lockbox cluster init --config n --member 1=a:1,a:2 --member 2=b:1,b:2 --admin-key f",
+    ] {
+        parsed(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    }
+}
+
+#[test]
+fn what_contradicts_itself_is_refused() {
+    for line in [
+        "lockbox secret get",
+        "lockbox secret get a --id b",
+        "lockbox secret get --id a --name b",
+        "lockbox secret list --limit 0",
+        "lockbox secret list --format xml",
+        "lockbox secret list --timeout 0s",
+        "lockbox secret create --labels novalue",
+        "lockbox secret create --token t",
+        "lockbox secret set-current-version a",
+        "lockbox cluster init --admin-key f",
+        "lockbox cluster init --member 1=a:1,a:2",
+        "lockbox cluster status --certificate c",
+        "lockbox",
+    ] {
+        assert!(parsed(line).is_err(), "{line}");
+    }
+}
+
+#[test]
+fn a_payload_on_the_command_line_shows_in_no_debug_output() {
+    let cli = parsed("lockbox secret create --payload [{key:k,text_value:canary}]").unwrap();
+    let text = format!("{cli:?}");
+    assert!(text.contains("[redacted]") && !text.contains("canary"), "{text}");
+}
+
+#[test]
+fn help_is_success_and_a_mistake_is_two() {
+    assert_eq!(exit(&["lockbox", "--version"]), ExitCode::SUCCESS);
+    assert_eq!(exit(&["lockbox", "secret", "create", "--help"]), ExitCode::SUCCESS);
+    assert_eq!(exit(&["lockbox", "secret", "mend"]), ExitCode::from(2));
+}
+
+#[test]
+fn help_warns_of_values_in_the_history() {
+    let mut command = Cli::command();
+    let create = command.find_subcommand_mut("secret").unwrap();
+    let create = create.find_subcommand_mut("create").unwrap();
+    let help = create.render_long_help().to_string();
+    assert!(help.contains("history"), "{help}");
+}
