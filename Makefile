@@ -2,14 +2,33 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup test check fix doc
+.PHONY: setup dev cluster cluster-stop test check fix doc
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
 ROCKSDB = variables=$$(scripts/setup.sh); eval "$$variables"
 
+# Where cargo puts the programs, and which of its profiles.
+TARGET = $$(cargo metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+PROFILE = $(or $(LOCKBOX_PROFILE),debug)
+
 setup:
 	@scripts/setup.sh >/dev/null
+
+# One process with everything in it; `make dev ARGS=--ephemeral` keeps no data.
+dev:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox
+	exec "$(TARGET)/$(PROFILE)/lockbox" dev $(ARGS)
+
+# Three nodes and a KMS, each a process; LOCKBOX_PROFILE=release for optimised ones.
+cluster:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox -p lockbox-kms-sim
+	LOCKBOX_BIN="$(TARGET)/$(PROFILE)" scripts/cluster.sh start
+
+cluster-stop:
+	@scripts/cluster.sh stop
 
 test:
 	@$(ROCKSDB)

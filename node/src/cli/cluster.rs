@@ -10,14 +10,16 @@ mod status;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use lockbox_core::NodeId;
+use lockbox_platform::certificates::leaf_files;
 use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles};
 
 use crate::cli::connect::{CallFlags, Connection, Credential};
 use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
+use crate::cli::local::{ADMIN_STEM, Ids, Layout, local_address};
 use crate::cli::output;
 use crate::config::Config;
+use crate::mutual_tls::node_dns_name;
 
 /// `lockbox cluster`.
 #[derive(Debug, Args)]
@@ -62,11 +64,6 @@ struct PeerFlags {
     call: CallFlags,
 }
 
-/// The name in a node's certificate.
-fn node_name(node_id: NodeId) -> String {
-    format!("node-{node_id}.lockbox.internal")
-}
-
 impl PeerFlags {
     fn resolve(&self, environment: &Environment) -> Result<Connection, Failure> {
         let config = self.config.as_deref().map(|path| Config::load(path, environment.all()));
@@ -84,7 +81,7 @@ impl PeerFlags {
         };
         // The configuration's node is the one at the configuration's address, and no other.
         let own = config.as_ref().filter(|_| self.endpoint.is_none());
-        let own_name = own.map(|config| node_name(config.node_id));
+        let own_name = own.map(|config| node_dns_name(config.node_id));
         let server_name = self.server_name.as_deref().or(own_name.as_deref());
 
         let identity = IdentityFiles { certificate: certificate.clone(), key: key.clone() };
@@ -95,6 +92,21 @@ impl PeerFlags {
 
 fn missing(what: &str, flags: &str) -> Failure {
     Failure::usage(format_args!("the {what} is not known: give {flags}, or --config"))
+}
+
+/// Forms a local cluster, as `lockbox cluster init` does.
+pub(crate) fn init_local(layout: &Layout, ids: &Ids) -> Result<(), Failure> {
+    let Some((first, ports)) = layout.nodes().next() else {
+        return Err(Failure::usage("the cluster has no node"));
+    };
+    let identity = Some(leaf_files(&layout.certificates(), ADMIN_STEM));
+    let files = ClientTlsFiles { ca: layout.ca(), identity };
+    let (address, name) = (local_address(ports.peer), node_dns_name(first));
+    let flags = CallFlags::of_program();
+    let credential = Credential::Certificate;
+    let connection = Connection::new(&address, &files, Some(&name), credential, &flags)?;
+    init::Init::local(layout, ids).run(&connection, flags.format)?;
+    Ok(())
 }
 
 /// Runs `lockbox cluster`.

@@ -20,6 +20,8 @@ use crate::cli::session::{self, Session};
 
 /// What programs are told about this one.
 const USER_AGENT: &str = concat!("lockbox-cli/", env!("CARGO_PKG_VERSION"));
+/// How long a call that nobody gave flags for may take.
+const PROGRAM_TIMEOUT: Duration = Duration::from_secs(30);
 /// Name of the environment's token.
 const TOKEN_VARIABLE: &str = "LOCKBOX_TOKEN";
 /// Name of the environment's key file.
@@ -39,6 +41,13 @@ pub(crate) struct CallFlags {
     /// How the answer is printed.
     #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
     pub(crate) format: Format,
+}
+
+impl CallFlags {
+    /// What holds for calls that nobody gave flags for.
+    pub(crate) const fn of_program() -> Self {
+        Self { timeout: PROGRAM_TIMEOUT, retry: -1, format: Format::Text }
+    }
 }
 
 /// Flags of the commands that talk to the public API.

@@ -26,6 +26,8 @@ pub(crate) enum Exit {
     Unreachable,
     /// Something that cannot be has happened here.
     Internal,
+    /// A server ended, for the reason that its code names.
+    Server(lockbox_platform::exit::ExitCode),
 }
 
 impl From<Exit> for ExitCode {
@@ -35,6 +37,7 @@ impl From<Exit> for ExitCode {
             Exit::Usage => 2,
             Exit::Unreachable => 3,
             Exit::Internal => lockbox_platform::exit::ExitCode::Internal.code(),
+            Exit::Server(code) => code.code(),
         })
     }
 }
@@ -55,6 +58,11 @@ impl Failure {
     /// The caller's mistake.
     pub(crate) fn usage(sentence: impl fmt::Display) -> Self {
         Self::new(Exit::Usage, sentence)
+    }
+
+    /// A server cannot start, or had to end.
+    pub(crate) fn server(code: lockbox_platform::exit::ExitCode, reason: impl fmt::Display) -> Self {
+        Self::new(Exit::Server(code), reason)
     }
 
     /// The server did not answer in time.

@@ -10,14 +10,19 @@
 
 mod cluster;
 mod connect;
+mod dev;
 mod duration;
 mod environment;
 mod failure;
+mod local;
+mod login;
 mod output;
 mod payload;
 mod payload_items;
 mod secret;
+mod serve;
 mod session;
+mod supervise;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -38,6 +43,12 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Runs a whole service in one process, for a laptop or a CI job.
+    Dev(dev::DevArgs),
+    /// Runs one node of a cluster.
+    Serve(serve::ServeArgs),
+    /// Writes the files of a cluster on this machine.
+    Local(local::LocalArgs),
     /// Manages secrets and their versions.
     Secret(secret::SecretArgs),
     /// Reads the values of secrets.
@@ -69,6 +80,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> {
     match command {
+        Command::Dev(arguments) => dev::run(&arguments, environment),
+        Command::Serve(arguments) => serve::run(&arguments, environment),
+        Command::Local(arguments) => local::run(arguments),
         Command::Secret(arguments) => secret::run(arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),

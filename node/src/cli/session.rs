@@ -72,6 +72,15 @@ pub(crate) fn run<R>(
     })
 }
 
+/// The token that a login with the connection's key gives.
+pub(crate) fn token(connection: &Connection) -> Result<SensitiveString, Failure> {
+    run(connection, async |session| match &connection.credential {
+        Credential::Key(key) => session.log_in(key).await,
+        Credential::Token(token) => Ok(token.clone()),
+        Credential::Certificate => Err(Failure::usage("a certificate logs nobody in")),
+    })
+}
+
 /// A connection that is logged in.
 pub(crate) struct Session {
     channel: Channel,

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lockbox_core::NodeId;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceClient;
 use lockbox_proto::lockbox::cluster::v1::{InitRequest, InitResponse, Member};
 
@@ -10,6 +11,7 @@ use crate::cli::cluster::admin_key::PendingKey;
 use crate::cli::cluster::member;
 use crate::cli::connect::Connection;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::local::{Ids, Layout, NodePorts, local_address};
 use crate::cli::output::{self, Format, Record};
 use crate::cli::session::{self, Kind};
 
@@ -40,6 +42,23 @@ pub(crate) struct Init {
 }
 
 impl Init {
+    /// That of a local cluster.
+    pub(crate) fn local(layout: &Layout, ids: &Ids) -> Self {
+        let member = |(node_id, ports): (NodeId, NodePorts)| Member {
+            node_id,
+            peer_address: local_address(ports.peer),
+            api_address: local_address(ports.api),
+        };
+        Self {
+            members: layout.nodes().map(member).collect(),
+            admin_key: layout.admin_key(),
+            folder_name: None,
+            organization_id: None,
+            cloud_id: Some(ids.cloud_id.clone()),
+            folder_id: Some(ids.folder_id.clone()),
+        }
+    }
+
     /// Forms the cluster; shows what was made.
     pub(crate) fn run(self, connection: &Connection, format: Format) -> Result<String, Failure> {
         member::check(&self.members).map_err(Failure::usage)?;

@@ -1,0 +1,79 @@
+//! How a server process waits and ends: a signal or a fault, then an orderly way down.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_platform::exit::{ExitCode, FatalExit};
+use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::system::{SystemClock, SystemRandom};
+use lockbox_platform::tasks::Tasks;
+use tokio::runtime::Runtime;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+use crate::cli::failure::{Exit, Failure};
+use crate::server::NodeDeps;
+
+/// How long the tasks that are left may take at the end.
+const TASKS_GRACE: Duration = Duration::from_secs(1);
+
+/// A server process: its tasks, its signals and the fault that may end it.
+pub(crate) struct Process {
+    /// Runs and joins the tasks.
+    pub(crate) tasks: Tasks,
+    fatal: FatalExit,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Process {
+    /// Takes over the process's signals.
+    pub(crate) fn new() -> Result<Self, Failure> {
+        let fatal = FatalExit::new();
+        let on = |kind| signal(kind).map_err(|error| Failure::new(Exit::Internal, error));
+        Ok(Self {
+            tasks: Tasks::new(fatal.clone()),
+            fatal,
+            terminate: on(SignalKind::terminate())?,
+            interrupt: on(SignalKind::interrupt())?,
+        })
+    }
+
+    /// What a node takes from this process.
+    pub(crate) fn node_deps(&self) -> Result<NodeDeps, Failure> {
+        let metrics = Metrics::new(Prefix::Lockbox);
+        Ok(NodeDeps {
+            tasks: self.tasks.clone(),
+            metrics: metrics.map_err(|error| Failure::new(Exit::Internal, error))?,
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SystemRandom),
+        })
+    }
+
+    /// Waits for a signal or a fault.
+    pub(crate) async fn until_told(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => tracing::info!("asked to stop"),
+            _ = self.interrupt.recv() => tracing::info!("asked to stop"),
+            _ = self.fatal.wait() => {}
+        }
+    }
+
+    /// Joins the tasks; the first fault, if there was one, is what the process exits with.
+    pub(crate) async fn end(self) -> Result<(), Failure> {
+        if let Err(left) = self.tasks.shutdown(TASKS_GRACE).await {
+            tracing::warn!(%left, "the end was not orderly");
+        }
+        match self.fatal.raised() {
+            None => Ok(()),
+            Some(fatal) => Err(Failure::server(fatal.code, fatal.reason)),
+        }
+    }
+}
+
+/// The runtime of a server.
+pub(crate) fn runtime() -> Result<Runtime, Failure> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Failure::server(ExitCode::Internal, error))
+}
