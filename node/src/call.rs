@@ -22,6 +22,7 @@ use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::domain::outcome::Outcome as Applied;
 use lockbox_raft::replica::{NotProposedReason, ProposalOutcome, ProposeError, ReadError, Reading};
 use lockbox_raft::state::StateRead;
+use lockbox_raft::store::View;
 use tokio_util::task::TaskTracker;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
@@ -110,8 +111,10 @@ impl<'a> Call<'a> {
     pub fn admit(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
         self.app.keyring.ring().map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
         let caller = self.app.authenticator.caller(&self.context)?;
-        // The view judges again; this keeps dead tokens from costing anything.
-        if caller.token.expires_at <= self.app.replica.log_now() {
+        // The view judges again; this keeps dead tokens from costing anything. Log time is a
+        // lower bound: what is past its time here is so behind every barrier.
+        let now = self.app.replica.log_time();
+        if now.is_some_and(|now| caller.token.expires_at <= now) {
             return Err(ApiError::unauthenticated("token is not valid"));
         }
         self.caller = Some(caller.clone());
@@ -135,11 +138,10 @@ impl<'a> Call<'a> {
         caller: &Caller,
         read: impl FnOnce(&dyn StateRead) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
-        let now = self.app.replica.log_now();
         let reading = self
             .app
             .replica
-            .read(self.context.deadline, |view| judge(view, caller, now, read))
+            .read(self.context.deadline, |view, now| judge(view, caller, now, read))
             .await
             .map_err(unread)?;
         let value = self.settle(reading)?;
@@ -160,10 +162,9 @@ impl<'a> Call<'a> {
         claim: Option<&IdempotencyClaim>,
     ) -> Result<Option<OperationRecord>, ApiError> {
         let Some(claim) = claim else { return Ok(None) };
-        let now = self.app.replica.log_now();
         let look = |view: &dyn StateRead| apply::recall(view, &caller.subject, claim);
-        let deadline = self.context.deadline;
-        let reading = self.app.replica.read(deadline, |view| judge(view, caller, now, look)).await;
+        let judged = |view: &View<'_>, now: LogTime| judge(view, caller, now, look);
+        let reading = self.app.replica.read(self.context.deadline, judged).await;
         let operation = self.settle(reading.map_err(unread)?)?;
         self.authorized = operation.is_some();
         Ok(operation)
@@ -185,16 +186,17 @@ impl<'a> Call<'a> {
         KmsScope::Request(&self.nonce)
     }
 
-    /// Reads linearizably for a caller who has no token yet.
+    /// Reads linearizably for a caller who has no token yet; `read` gets the time to judge by.
     ///
     /// # Errors
     /// As [`Call::read`].
     pub async fn look<R>(
         &mut self,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refusal>,
+        read: impl FnOnce(&dyn StateRead, LogTime) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
         let deadline = self.context.deadline;
-        let reading = self.app.replica.read(deadline, |view| read(view)).await.map_err(unread)?;
+        let reading = self.app.replica.read(deadline, |view, now| read(view, now)).await;
+        let reading = reading.map_err(unread)?;
         let value = self.settle(reading)?;
         self.authorized = true;
         Ok(value)
@@ -214,7 +216,8 @@ impl<'a> Call<'a> {
     /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
     ///
     /// What comes back only has to be plausible, for `apply` decides again; but a refusal is an
-    /// answer, and an answer must reflect everything acknowledged before.
+    /// answer, and an answer must reflect everything acknowledged before. Until this process has
+    /// learnt the time behind a barrier, the local view cannot judge a token and is not asked.
     ///
     /// # Errors
     /// As [`Call::read`].
@@ -223,19 +226,18 @@ impl<'a> Call<'a> {
         caller: &Caller,
         read: impl Fn(&dyn StateRead) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
-        let now = self.app.replica.log_now();
         let glance = self
             .app
             .replica
-            .read_stale(|view| judge(view, caller, now, &read))
+            .read_stale(|view, now| Some(judge(view, caller, now?, &read)))
             .map_err(|error| ApiError::internal(error.to_string()))?;
         match glance.value {
-            Ok(value) => {
+            Some(Ok(value)) => {
                 self.authorized = true;
                 Ok(value)
             }
-            Err(Refusal::Rejected(_)) => self.read(caller, read).await,
-            Err(Refusal::Storage(error)) => Err(ApiError::internal(error.to_string())),
+            None | Some(Err(Refusal::Rejected(_))) => self.read(caller, read).await,
+            Some(Err(Refusal::Storage(error))) => Err(ApiError::internal(error.to_string())),
         }
     }
 
@@ -349,6 +351,13 @@ impl<'a> Call<'a> {
         }
     }
 
+    /// Log time, and the node's own clock while that is not known yet: a wrong hour would be worse
+    /// than one that no leader has confirmed.
+    fn event_time(&self) -> LogTime {
+        let own = || LogTime::from_ms(self.app.clock.wall_ms());
+        self.app.replica.log_time().unwrap_or_else(own)
+    }
+
     fn record(&self, error: Option<&ApiError>) -> AuditRecord {
         let authentication = self.caller.as_ref().map_or_else(Authentication::default, |caller| {
             let token = TokenInfo {
@@ -360,7 +369,7 @@ impl<'a> Call<'a> {
         });
         AuditRecord {
             event_id: RequestId::generate(self.app.random.as_ref()).to_string(),
-            event_time: self.app.replica.log_now().into(),
+            event_time: self.event_time().into(),
             authentication,
             authorization: Authorization { authorized: self.authorized },
             resource_metadata: self.path.as_ref().map(ResourceMetadata::from).unwrap_or_default(),

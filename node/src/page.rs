@@ -6,6 +6,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockbox_platform::status::ApiError;
+use prost::Message;
 use sha2::{Digest, Sha256};
 
 /// Items when the request leaves it open.
@@ -13,7 +14,7 @@ const DEFAULT_SIZE: usize = 100;
 /// Items at most.
 const SIZE_MAX: usize = 1000;
 /// A page ends early at this size: clients refuse messages above 4 MiB (`contract §9`).
-pub const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
+const PAGE_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 const TAG_BYTES: usize = 12;
 
@@ -65,6 +66,34 @@ impl List<'_> {
     }
 }
 
+/// Makes the messages of a page one by one and ends it early before they grow past what clients
+/// accept. Takes records with their place in the list, and where the list goes on behind them.
+///
+/// Inside a view, so that what `make` reads for a message is not held for the whole page.
+///
+/// # Errors
+/// Those of `make`.
+pub fn fill<T, M: Message, E>(
+    records: Vec<T>,
+    next: Option<u64>,
+    mut make: impl FnMut(T) -> Result<(u64, M), E>,
+) -> Result<(Vec<M>, Option<u64>), E> {
+    let mut messages = Vec::new();
+    let mut bytes = 0;
+    let mut last = None;
+    for record in records {
+        let (place, message) = make(record)?;
+        bytes += message.encoded_len();
+        // A single item is far smaller than a page; were it not, a list could not get past it.
+        if bytes > PAGE_BYTES_MAX && !messages.is_empty() {
+            return Ok((messages, last));
+        }
+        messages.push(message);
+        last = Some(place);
+    }
+    Ok((messages, next))
+}
+
 /// The number of items that a `page_size` asks for; its range was validated before.
 #[must_use]
 pub fn size(page_size: i64) -> usize {
@@ -76,7 +105,28 @@ pub fn size(page_size: i64) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use lockbox_proto::yandex::cloud::lockbox::v1::Version;
+
     use super::*;
+
+    fn filled(sizes: &[usize], next: Option<u64>) -> (usize, Option<u64>) {
+        let records = (7_u64..).zip(sizes.iter().copied()).collect();
+        let make = |(place, bytes): (u64, usize)| {
+            let version = Version { description: "x".repeat(bytes), ..Version::default() };
+            Ok::<_, std::convert::Infallible>((place, version))
+        };
+        let Ok((messages, next)) = fill(records, next, make);
+        (messages.len(), next)
+    }
+
+    #[test]
+    fn a_page_ends_by_bytes_at_the_right_place() {
+        let sizes = [PAGE_BYTES_MAX / 2, PAGE_BYTES_MAX / 3, 1 << 20];
+        assert_eq!(filled(&sizes, None), (2, Some(8)));
+        assert_eq!(filled(&sizes[..2], Some(8)), (2, Some(8)));
+        assert_eq!(filled(&sizes[..2], None), (2, None));
+        assert_eq!(filled(&[PAGE_BYTES_MAX + 1, 1], None), (1, Some(7)));
+    }
 
     #[test]
     fn tokens_belong_to_one_list() {

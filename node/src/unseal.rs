@@ -77,7 +77,7 @@ pub async fn keep_unsealed(
 
 /// Unwraps the ring when the state has another one than the node. Says whether it did.
 async fn refresh(app: &App) -> Result<bool, UnsealError> {
-    let reading = app.replica.read_stale(|view| {
+    let reading = app.replica.read_stale(|view, _now| {
         Ok::<_, StorageError>((tables::cluster(view)?, tables::keyring(view)?))
     })?;
     let (cluster, records) = reading.value?;

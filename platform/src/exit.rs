@@ -1,54 +1,11 @@
-//! How the process ends: its exit codes, and the way for a fault anywhere to choose one.
+//! How the process ends: the way for a fault anywhere to choose its exit code.
 //!
 //! Promises: the first fault raised decides the code; later ones are logged and change nothing.
 
 use std::sync::Arc;
 
+pub use lockbox_core::ExitCode;
 use tokio::sync::watch;
-
-/// The exit codes of the servers. Supervisors and tests tell failures apart by them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ExitCode {
-    /// A clean end.
-    Ok,
-    /// The command line, the configuration or a file it names is wrong.
-    Usage,
-    /// A read, write or sync of the storage failed; nothing unsynced was acknowledged.
-    Storage,
-    /// A record in the middle of the log does not match its checksum.
-    CorruptLog,
-    /// The disk is full.
-    DiskFull,
-    /// The data directory belongs to another node or another cluster.
-    IdentityMismatch,
-    /// A port that the process must listen on is taken.
-    PortInUse,
-    /// A broken invariant: a bug. The log says which.
-    Internal,
-}
-
-impl ExitCode {
-    /// The number given to the operating system.
-    #[must_use]
-    pub const fn code(self) -> u8 {
-        match self {
-            Self::Ok => 0,
-            Self::Usage => 2,
-            Self::Storage => 10,
-            Self::CorruptLog => 11,
-            Self::DiskFull => 12,
-            Self::IdentityMismatch => 13,
-            Self::PortInUse => 14,
-            Self::Internal => 70,
-        }
-    }
-}
-
-impl From<ExitCode> for std::process::ExitCode {
-    fn from(code: ExitCode) -> Self {
-        Self::from(code.code())
-    }
-}
 
 /// Why the process must end.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,22 +81,5 @@ mod tests {
         fatal.raise(ExitCode::Internal, "later");
         assert_eq!(fatal.wait().await.code, ExitCode::DiskFull);
         assert_eq!(fatal.raised().map(|f| f.reason), Some("disk full".to_owned()));
-    }
-
-    #[test]
-    fn codes_are_the_documented_ones() {
-        let codes = [
-            (ExitCode::Ok, 0),
-            (ExitCode::Usage, 2),
-            (ExitCode::Storage, 10),
-            (ExitCode::CorruptLog, 11),
-            (ExitCode::DiskFull, 12),
-            (ExitCode::IdentityMismatch, 13),
-            (ExitCode::PortInUse, 14),
-            (ExitCode::Internal, 70),
-        ];
-        for (code, number) in codes {
-            assert_eq!(code.code(), number, "{code:?}");
-        }
     }
 }

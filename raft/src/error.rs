@@ -5,6 +5,8 @@
 
 use std::io;
 
+use lockbox_core::ExitCode;
+
 /// What went wrong in storage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StorageFailure {
@@ -62,16 +64,14 @@ impl StorageError {
         }
     }
 
-    /// The exit code of a process that ends because of this error.
-    ///
-    /// The codes are documented with the command line and stay stable.
+    /// What a process exits with that ends because of this error.
     #[must_use]
-    pub const fn exit_code(&self) -> i32 {
+    pub const fn exit_code(&self) -> ExitCode {
         match self.failure {
-            StorageFailure::Io => 10,
-            StorageFailure::Corrupt => 11,
-            StorageFailure::DiskFull => 12,
-            StorageFailure::WrongIdentity => 13,
+            StorageFailure::Io => ExitCode::Storage,
+            StorageFailure::Corrupt => ExitCode::CorruptLog,
+            StorageFailure::DiskFull => ExitCode::DiskFull,
+            StorageFailure::WrongIdentity => ExitCode::IdentityMismatch,
         }
     }
 }

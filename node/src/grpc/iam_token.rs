@@ -95,14 +95,17 @@ async fn create(
     let key_id = AuthorizedKeyId::parse(&named.kid).map_err(|_| refused())?;
     let account = ServiceAccountId::parse(&named.iss).map_err(|_| refused())?;
     let subject = Subject::service_account(&account);
-    let now = call.app.replica.log_now();
     let token_id = TokenId::generate(call.app.random.as_ref());
-    let expires_at = now.plus(call.app.config.identity.token_lifetime());
-    let token = TokenRef { token_id: token_id.clone(), credential_id: Some(key_id), expires_at };
-
-    let found = call.look(|view| credential(view, &subject, &token, now)).await;
+    let lifetime = call.app.config.identity.token_lifetime();
+    // The token's life begins behind the barrier: before it, this node may not know the time.
+    let found = call.look(|view, now| {
+        let expires_at = now.plus(lifetime);
+        let token = TokenRef { token_id, credential_id: Some(key_id), expires_at };
+        let (cluster, key) = credential(view, &subject, &token, now)?;
+        Ok((cluster, key, token, now))
+    });
     // Whether the key or the account exists must not show.
-    let (cluster, key) = found.map_err(|error| match error.code() {
+    let (cluster, key, token, issued_at) = found.await.map_err(|error| match error.code() {
         Code::Unauthenticated => refused(),
         _ => error,
     })?;
@@ -116,11 +119,11 @@ async fn create(
     let signer = TokenSigner::from_seed(signing_id, &Sensitive::new(*seed.expose()))
         .map_err(|error| ApiError::internal(error.to_string()))?;
     let claims = TokenClaims {
-        token_id,
+        token_id: token.token_id,
         subject,
         credential_id: token.credential_id,
-        issued_at: now,
-        expires_at,
+        issued_at,
+        expires_at: token.expires_at,
         cluster_id: cluster.id,
     };
     call.details = AuditDetails::CreateIamToken(IamTokenDetails {
@@ -132,7 +135,7 @@ async fn create(
     let signed = signer.sign(&claims).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(wire::CreateIamTokenResponse {
         iam_token: signed.expose().clone(),
-        expires_at: Some(convert::timestamp(expires_at)),
+        expires_at: Some(convert::timestamp(token.expires_at)),
     })
 }
 

@@ -6,6 +6,7 @@
 pub mod access;
 pub mod clock;
 pub mod codec;
+pub mod exit;
 pub mod id;
 pub mod resource;
 pub mod role;
@@ -14,6 +15,7 @@ pub mod subject;
 
 pub use access::{AccessQuery, Decision, is_allowed};
 pub use clock::{Clock, LogTime, Randomness};
+pub use exit::ExitCode;
 pub use id::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, IdError, KmsKeyId, KmsKeyVersionId, NodeId,
     OperationId, OrganizationId, RequestId, SecretId, ServiceAccountId, TokenId, VersionId,

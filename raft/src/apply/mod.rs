@@ -11,7 +11,7 @@ mod retention;
 mod secret;
 mod version;
 
-use lockbox_core::{LogTime, OperationId, ResourceRef};
+use lockbox_core::{LogTime, OperationId, ResourceRef, Subject};
 
 use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
@@ -90,9 +90,9 @@ pub fn apply_entry(
         .map_err(|e| StorageError::corrupt("apply a log entry", format!("entry {index}: {e}")))?;
     let now = tables::log_time(state)?.max(envelope.proposed_at);
     let outcome = match decide(state, &envelope, index, now) {
-        Ok(operation) => {
+        Ok(outcome) => {
             state.keep();
-            Outcome::Done(Box::new(operation))
+            outcome
         }
         Err(Refusal::Rejected(rejection)) => {
             state.discard();
@@ -114,25 +114,31 @@ fn decide(
     envelope: &Envelope,
     index: u64,
     now: LogTime,
-) -> Result<OperationRecord, Refusal> {
+) -> Result<Outcome, Refusal> {
     if let Some(operation) = retention::repeated_request(state, envelope)? {
-        return Ok(operation);
+        return Ok(Outcome::Done(Box::new(operation)));
     }
     access::authenticate(state, &envelope.subject, envelope.token.as_ref(), now)?;
     if let Some(claim) = &envelope.idempotency
         && let Some(operation) = retention::recall(state, &envelope.subject, claim)?
     {
-        return Ok(operation);
+        return Ok(Outcome::Done(Box::new(operation)));
     }
     let mut application = Application { state, index, now };
-    let effect = dispatch(&mut application, envelope)?;
+    let Some(effect) = dispatch(&mut application, envelope)? else { return Ok(Outcome::Nothing) };
     let operation = operation_of(&envelope.operation_id, effect, envelope, index, now);
     retention::remember(&mut application, envelope, &operation)?;
-    Ok(operation)
+    Ok(Outcome::Done(Box::new(operation)))
 }
 
-fn dispatch(application: &mut Application<'_, '_>, envelope: &Envelope) -> Result<Effect, Refusal> {
-    match &envelope.command {
+/// Applies the command itself; no effect when it only stamps the time.
+fn dispatch(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+) -> Result<Option<Effect>, Refusal> {
+    let effect = match &envelope.command {
+        Command::AdvanceTime if envelope.subject == Subject::internal() => return Ok(None),
+        Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),
         Command::UpdateSecret { secret_id, changes } => {
@@ -161,7 +167,8 @@ fn dispatch(application: &mut Application<'_, '_>, envelope: &Envelope) -> Resul
         Command::DeleteAuthorizedKey { key_id } => {
             identity::delete_authorized_key(application, envelope, key_id)
         }
-    }
+    };
+    effect.map(Some)
 }
 
 fn operation_of(

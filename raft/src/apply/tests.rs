@@ -1,5 +1,8 @@
 //! The laws of `apply`, on a state that is a plain map.
 
+mod advance_time;
+mod pages;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 

@@ -353,6 +353,10 @@ pub enum Command {
         #[n(0)]
         key_id: AuthorizedKeyId,
     },
+    /// Stamps the time and does nothing else; only the system proposes it. Numbers from here on
+    /// are for what the system does by itself.
+    #[n(64)]
+    AdvanceTime,
 }
 
 impl Command {
@@ -372,6 +376,7 @@ impl Command {
             Self::SetAccessBindings { .. } => "set_access_bindings",
             Self::UpdateAccessBindings { .. } => "update_access_bindings",
             Self::DeleteAuthorizedKey { .. } => "delete_authorized_key",
+            Self::AdvanceTime => "advance_time",
         }
     }
 }

@@ -8,7 +8,7 @@ use super::operation::OperationRecord;
 /// The result of applying one log entry.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
-    /// The entry was not a command (a blank or a membership change).
+    /// The entry makes no operation: a blank, a membership change, or a stamp of the time.
     #[n(0)]
     Nothing,
     /// The command took effect, now or when its first copy was applied.

@@ -3,6 +3,12 @@
 //! One fast clock must not poison log time (`design §5`): each append reply carries the voter's
 //! own wall clock, and a leader stamps `max(previous, min(own clock, median of voters + 500 ms))`.
 //! Between stamps, log time goes on with the monotonic clock.
+//!
+//! That clock stands still while the process is down, so a process that has just started knows
+//! only how late it was when it ended. It learns the time with its first read barrier, from a
+//! leader that has stamped it in the present term ([`ClusterClock::confirmed`]). Log time here is
+//! a lower bound: a leader stamps no less than its own, unless the median holds it back, and a
+//! follower's comes from what a leader has stamped or told.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
@@ -38,11 +44,16 @@ pub(crate) struct ClusterClock {
     me: NodeId,
     clock: Arc<dyn Clock>,
     voters: Mutex<Voters>,
-    /// The largest stamp given or applied.
+    /// The largest stamp applied. Not the largest given: one that a leader without a quorum gave
+    /// by its own clock alone must not outlive its proposal.
     latest_ms: AtomicU64,
-    /// The largest (applied stamp − monotonic clock) seen: log time is the monotonic clock plus
-    /// this, so it goes on while nothing is applied and never back.
+    /// When that stamp was applied, on the monotonic clock.
+    risen_at_ms: AtomicI64,
+    /// The largest (log time − monotonic clock) seen: log time is the monotonic clock plus this,
+    /// so it goes on while nothing is applied and never back.
     lead_ms: AtomicI64,
+    /// Whether a leader has confirmed the time in this process's life.
+    known: AtomicBool,
     skew_ms: AtomicU64,
     alarmed: AtomicBool,
 }
@@ -54,7 +65,9 @@ impl ClusterClock {
             clock,
             voters: Mutex::default(),
             latest_ms: AtomicU64::new(0),
+            risen_at_ms: AtomicI64::new(i64::MIN),
             lead_ms: AtomicI64::new(i64::MIN),
+            known: AtomicBool::new(false),
             skew_ms: AtomicU64::new(0),
             alarmed: AtomicBool::new(false),
         }
@@ -67,13 +80,14 @@ impl ClusterClock {
         voters.ids = ids;
     }
 
-    /// The stamp of the next proposal. Later calls never get an earlier one.
+    /// The stamp of the next proposal: never below one that was applied. Two that are under way
+    /// may be out of order; `apply` takes the larger of an entry's and the log's.
     pub(crate) fn stamp(&self) -> LogTime {
-        let own_ms = self.clock.wall_ms();
+        // Where a wall clock was set back, views go on with the monotonic one: so must stamps,
+        // or `apply` would let live what a view holds for dead.
+        let own_ms = self.clock.wall_ms().max(self.log_now().as_ms());
         let bound_ms = self.median_ms(own_ms).saturating_add(AHEAD_OF_MEDIAN_MAX_MS);
-        let candidate_ms = own_ms.min(bound_ms);
-        let previous_ms = self.latest_ms.fetch_max(candidate_ms, Ordering::AcqRel);
-        LogTime::from_ms(previous_ms.max(candidate_ms))
+        LogTime::from_ms(own_ms.min(bound_ms).max(self.latest_ms.load(Ordering::Acquire)))
     }
 
     /// Takes note of a stamp that was applied: neither stamps nor log time go below it.
@@ -81,13 +95,50 @@ impl ClusterClock {
         if stamp == LogTime::default() {
             return;
         }
-        self.latest_ms.fetch_max(stamp.as_ms(), Ordering::AcqRel);
-        let lead_ms = to_signed(stamp.as_ms()).saturating_sub(self.monotonic_ms());
+        if self.latest_ms.fetch_max(stamp.as_ms(), Ordering::AcqRel) < stamp.as_ms() {
+            self.risen_at_ms.fetch_max(self.monotonic_ms(), Ordering::AcqRel);
+        }
+        self.not_before(stamp);
+    }
+
+    /// Takes in the time of a leader that a quorum confirmed just now. From here on this process
+    /// knows the time.
+    pub(crate) fn confirmed(&self, leaders: LogTime) {
+        self.not_before(leaders);
+        self.known.store(true, Ordering::Release);
+    }
+
+    /// Whether [`Self::log_now`] is the time: before that it may be late by as long as this
+    /// process was not running.
+    pub(crate) fn is_known(&self) -> bool {
+        self.known.load(Ordering::Acquire)
+    }
+
+    /// How long no later stamp was applied; for ever when none was.
+    pub(crate) fn quiet_for(&self) -> Duration {
+        let risen_at_ms = self.risen_at_ms.load(Ordering::Acquire);
+        if risen_at_ms == i64::MIN {
+            return Duration::MAX;
+        }
+        let quiet_ms = self.monotonic_ms().saturating_sub(risen_at_ms);
+        Duration::from_millis(u64::try_from(quiet_ms).unwrap_or(0))
+    }
+
+    /// Log time is at least this now.
+    fn not_before(&self, time: LogTime) {
+        let lead_ms = to_signed(time.as_ms()).saturating_sub(self.monotonic_ms());
         self.lead_ms.fetch_max(lead_ms, Ordering::AcqRel);
     }
 
-    /// The log's time now: the last applied stamp plus the time since it was applied. Zero while
-    /// nothing is applied.
+    /// [`Self::log_now`], after taking note of the stamp that the state is at: what was published
+    /// may not have reached this clock yet.
+    pub(crate) fn log_now_at(&self, applied: LogTime) -> LogTime {
+        self.applied(applied);
+        self.log_now()
+    }
+
+    /// The log's time now: the last applied stamp, or the last time that a leader told, plus the
+    /// time since. Zero while there is neither.
     pub(crate) fn log_now(&self) -> LogTime {
         let lead_ms = self.lead_ms.load(Ordering::Acquire);
         if lead_ms == i64::MIN {
@@ -198,12 +249,71 @@ mod tests {
     fn stamps_follow_the_clock_and_never_go_back() {
         let (hand, cluster) = clock_at(1_000);
         assert_eq!(cluster.stamp().as_ms(), 1_000);
+        cluster.applied(LogTime::from_ms(1_000));
         hand.wall_ms.store(400, Ordering::Relaxed);
         assert_eq!(cluster.stamp().as_ms(), 1_000);
         cluster.applied(LogTime::from_ms(5_000));
         assert_eq!(cluster.stamp().as_ms(), 5_000);
         hand.wall_ms.store(6_000, Ordering::Relaxed);
         assert_eq!(cluster.stamp().as_ms(), 6_000);
+    }
+
+    #[test]
+    fn stamps_are_not_behind_what_views_are_judged_by() {
+        let (hand, cluster) = clock_at(10_000);
+        cluster.applied(LogTime::from_ms(10_000));
+        hand.wall_ms.store(3_000, Ordering::Relaxed);
+        hand.monotonic_ms.store(2_000, Ordering::Relaxed);
+        assert_eq!(cluster.log_now().as_ms(), 12_000);
+        assert_eq!(cluster.stamp().as_ms(), 12_000);
+    }
+
+    #[test]
+    fn a_stamp_that_was_never_applied_is_forgotten() {
+        let (_, lonely) = clock_at(1_000_000);
+        lonely.set_voters([1, 2, 3].into());
+        assert_eq!(lonely.stamp().as_ms(), 1_000_000);
+        lonely.heard(2, 10_000);
+        lonely.heard(3, 10_000);
+        assert_eq!(lonely.stamp().as_ms(), 10_500);
+    }
+
+    #[test]
+    fn a_fast_monotonic_clock_does_not_carry_stamps_past_the_median() {
+        let (hand, cluster) = clock_at(10_000);
+        cluster.set_voters([1, 2, 3].into());
+        cluster.applied(LogTime::from_ms(10_000));
+        hand.monotonic_ms.store(900_000, Ordering::Relaxed);
+        cluster.heard(2, 20_000);
+        cluster.heard(3, 20_000);
+        assert_eq!(cluster.log_now().as_ms(), 910_000);
+        assert_eq!(cluster.stamp().as_ms(), 20_500);
+    }
+
+    #[test]
+    fn a_leaders_time_is_taken_in_and_makes_the_time_known() {
+        let (hand, cluster) = clock_at(0);
+        cluster.applied(LogTime::from_ms(10_000));
+        assert!(!cluster.is_known(), "an old stamp says nothing of the present");
+        cluster.confirmed(LogTime::from_ms(90_000));
+        assert!(cluster.is_known());
+        hand.monotonic_ms.store(50, Ordering::Relaxed);
+        assert_eq!(cluster.log_now().as_ms(), 90_050);
+        cluster.confirmed(LogTime::from_ms(80_000));
+        assert_eq!(cluster.log_now().as_ms(), 90_050, "never back");
+        assert_eq!(cluster.log_now_at(LogTime::from_ms(95_000)).as_ms(), 95_000);
+    }
+
+    #[test]
+    fn quiet_is_the_time_since_a_stamp_rose() {
+        let (hand, cluster) = clock_at(0);
+        assert_eq!(cluster.quiet_for(), Duration::MAX);
+        cluster.applied(LogTime::from_ms(10_000));
+        hand.monotonic_ms.store(700, Ordering::Relaxed);
+        cluster.applied(LogTime::from_ms(10_000));
+        assert_eq!(cluster.quiet_for(), Duration::from_millis(700));
+        cluster.applied(LogTime::from_ms(10_001));
+        assert_eq!(cluster.quiet_for(), Duration::ZERO);
     }
 
     #[test]

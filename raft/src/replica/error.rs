@@ -1,12 +1,9 @@
 //! What can go wrong with a replica, sorted by what the caller may conclude from it.
 
-use lockbox_core::NodeId;
+use lockbox_core::{ExitCode, NodeId};
 
 use super::config::ConfigError;
 use crate::error::StorageError;
-
-/// The exit code of a process whose consensus ended without a storage error: a bug.
-const EXIT_CONSENSUS_ENDED: i32 = 14;
 
 /// Why a replica does not start.
 #[derive(Debug, thiserror::Error)]
@@ -130,12 +127,12 @@ pub enum ReplicaFailure {
 }
 
 impl ReplicaFailure {
-    /// The exit code of the process.
+    /// What the process exits with.
     #[must_use]
-    pub const fn exit_code(&self) -> i32 {
+    pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Storage(error) => error.exit_code(),
-            Self::Ended(_) => EXIT_CONSENSUS_ENDED,
+            Self::Ended(_) => ExitCode::Consensus,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockbox_core::LogTime;
 use lockbox_proto::lockbox::peer::v1 as wire;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -11,6 +12,7 @@ use wire::read_index_reply::Result as ReadIndexResult;
 
 use super::attempt::{Attempt, NotTaken};
 use super::proposer::Applied;
+use super::read_point::ReadPoint;
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::network::{
@@ -20,15 +22,6 @@ use crate::network::{
 /// The leader gets this much less than the caller has, so that its own answer "the deadline has
 /// come, and nothing was proposed" arrives in time.
 const ANSWER_MARGIN: Duration = Duration::from_millis(20);
-
-/// A point that a linearizable read must have reached.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct ReadPoint {
-    /// The index that must be applied.
-    pub(super) index: u64,
-    /// The term in which leadership was confirmed.
-    pub(super) term: u64,
-}
 
 /// Calls the leader.
 #[derive(Clone)]
@@ -78,7 +71,12 @@ impl Forwarder {
         match reply.result? {
             ReadIndexResult::ReadPoint(point) => {
                 let index = point.read_log_id.as_ref().map_or(0, |id| log_id_from_wire(id).index());
-                Some(ReadPoint { index, term: point.term })
+                // A leader's time is never zero: a point without it would be judged by nothing.
+                (point.log_time_ms > 0).then(|| ReadPoint {
+                    index,
+                    term: point.term,
+                    log_time: LogTime::from_ms(point.log_time_ms),
+                })
             }
             ReadIndexResult::NoReadPoint(_) => None,
         }

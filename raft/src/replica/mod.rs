@@ -15,12 +15,14 @@ mod observer;
 mod pause;
 mod proposer;
 mod read_barrier;
+mod read_point;
 mod service;
 mod shutdown;
 mod start;
 mod status;
 #[cfg(test)]
 pub(crate) mod tests;
+mod timekeeper;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -55,6 +57,7 @@ use clock::ClusterClock;
 use pause::Awaiting;
 use proposer::Proposer;
 use read_barrier::{ReadBarrier, RoundFailure};
+use read_point::ReadPoints;
 
 /// What a read saw, and at which point of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,6 +87,7 @@ struct Inner {
     raft: Raft,
     proposer: Arc<Proposer>,
     barrier: ReadBarrier,
+    read_points: Arc<ReadPoints>,
     leadership: LeadershipWatch,
     clock: Arc<ClusterClock>,
     identity: Arc<ClusterIdentity>,
@@ -131,7 +135,11 @@ impl Replica {
             inner.inbox.clone(),
             Arc::clone(&inner.wall),
         );
-        let replica = ReplicaRpc::new(Arc::clone(&inner.gate), Arc::clone(&inner.proposer));
+        let replica = ReplicaRpc::new(
+            Arc::clone(&inner.gate),
+            Arc::clone(&inner.proposer),
+            Arc::clone(&inner.read_points),
+        );
         PeerServices {
             raft: RaftServiceServer::new(raft)
                 .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -197,27 +205,35 @@ impl Replica {
 
     /// Reads a view that reflects everything acknowledged, by any node, before this call.
     ///
+    /// With the view comes the time to judge by: log time after the barrier, so never behind that
+    /// of the leader who confirmed the read.
+    ///
     /// # Errors
     /// [`ReadError`]; trying again is always safe.
     pub async fn read<R>(
         &self,
         deadline: Instant,
-        read: impl FnOnce(&View<'_>) -> R,
+        read: impl FnOnce(&View<'_>, LogTime) -> R,
     ) -> Result<Reading<R>, ReadError> {
         let term = self.pass_barrier(deadline).await?;
-        let (value, at) = self.0.state.read(|view| (read(view), view.applied()))?;
+        let read = |view: &View<'_>| (read(view, self.log_now()), view.applied());
+        let (value, at) = self.0.state.read(read)?;
         Ok(Reading { value, index: at.index, term })
     }
 
     /// Reads a view as it is here, however old (`design §5`: an explicit choice of the caller).
     ///
+    /// The time is [`Self::log_time`]: a reader that has to judge by it and gets none must not
+    /// judge, but pass the barrier.
+    ///
     /// # Errors
     /// [`StorageError`] when the store cannot answer.
     pub fn read_stale<R>(
         &self,
-        read: impl FnOnce(&View<'_>) -> R,
+        read: impl FnOnce(&View<'_>, Option<LogTime>) -> R,
     ) -> Result<Reading<R>, StorageError> {
-        let (value, at) = self.0.state.read(|view| (read(view), view.applied()))?;
+        let read = |view: &View<'_>| (read(view, self.log_time()), view.applied());
+        let (value, at) = self.0.state.read(read)?;
         Ok(Reading { value, index: at.index, term: at.term })
     }
 
@@ -236,10 +252,17 @@ impl Replica {
     }
 
     /// The log's time now: the last applied stamp plus the time since (`design §5`).
+    ///
+    /// Nothing until this process has passed its first read barrier: what it finds in its store
+    /// may be late by as long as it was not running. Never ahead of what a view behind a later
+    /// barrier is judged by: what is past its time by this is dead.
     #[must_use]
-    pub fn log_now(&self) -> LogTime {
-        self.0.clock.applied(self.0.state.applied().borrow().log_time);
-        self.0.clock.log_now()
+    pub fn log_time(&self) -> Option<LogTime> {
+        self.0.clock.is_known().then(|| self.log_now())
+    }
+
+    fn log_now(&self) -> LogTime {
+        self.0.clock.log_now_at(self.0.state.applied().borrow().log_time)
     }
 
     /// What this replica says of itself.

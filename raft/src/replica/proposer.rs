@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lockbox_core::Randomness;
+use lockbox_core::{LogTime, OperationId, Randomness, RequestId, Subject};
 use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -20,7 +20,7 @@ use super::forward::Forwarder;
 use super::leadership::{LeadershipWatch, Place};
 use super::pause::{self, Awaiting};
 use crate::domain::codec;
-use crate::domain::command::Envelope;
+use crate::domain::command::{Command, Envelope};
 use crate::domain::outcome::Outcome;
 use crate::network::Raft;
 use crate::store::Faults;
@@ -120,6 +120,23 @@ impl Proposer {
                 return Ok(attempt);
             }
         }
+    }
+
+    /// Puts the time into the log, as leader or not at all. Takes no place among the proposals:
+    /// reads wait for it, however many clients write.
+    pub(super) async fn propose_time(&self, deadline: Instant) -> Attempt {
+        let random = self.random.as_ref();
+        let mut envelope = Envelope {
+            request_id: RequestId::generate(random),
+            subject: Subject::internal(),
+            token: None,
+            operation_id: OperationId::generate(random),
+            idempotency: None,
+            if_version: None,
+            proposed_at: LogTime::default(),
+            command: Command::AdvanceTime,
+        };
+        self.propose_here(&mut envelope, deadline).await
     }
 
     /// A place among the proposals under way.

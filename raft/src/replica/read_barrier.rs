@@ -8,17 +8,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use openraft::ReadPolicy;
-use openraft::errors::RaftError;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::clock::ClusterClock;
 use super::error::ReadError;
-use super::forward::{Forwarder, ReadPoint};
+use super::forward::Forwarder;
 use super::leadership::{LeadershipWatch, Place};
-use crate::network::Raft;
+use super::read_point::{ReadPoint, ReadPoints};
 use crate::store::StateHandle;
 
 /// Rounds under way at the same time.
@@ -66,7 +65,8 @@ impl ReadBarrier {
         (counts.rounds.load(Ordering::Relaxed), counts.reads.load(Ordering::Relaxed))
     }
 
-    /// Waits until this node has applied everything that was acknowledged before the call.
+    /// Waits until this node has applied everything that was acknowledged before the call, and
+    /// knows the time.
     pub(super) async fn pass(&self, deadline: Instant) -> Result<Answer, ReadError> {
         let (answer, answered) = oneshot::channel();
         self.mailbox.try_send(answer).map_err(|error| match error {
@@ -130,9 +130,10 @@ async fn round(confirmer: Arc<Confirmer>, readers: Vec<oneshot::Sender<Answer>>)
 
 /// Gets read points and waits until they are applied here.
 pub(super) struct Confirmer {
-    pub(super) raft: Raft,
+    pub(super) read_points: Arc<ReadPoints>,
     pub(super) leadership: LeadershipWatch,
     pub(super) forwarder: Forwarder,
+    pub(super) clock: Arc<ClusterClock>,
     pub(super) state: StateHandle,
     /// For one round: longer than that, and the leader is asked anew.
     pub(super) round_timeout: Duration,
@@ -142,34 +143,17 @@ impl Confirmer {
     async fn read_point(&self) -> Answer {
         let by = Instant::now() + self.round_timeout;
         let point = match self.leadership.place() {
-            Place::Here => confirm_here(&self.raft, by).await,
+            Place::Here => self.read_points.give(by).await,
             Place::There(leader) => self.forwarder.read_index(&leader, by).await,
             Place::Nowhere => None,
         };
         let point = point.ok_or(RoundFailure::NoLeader)?;
+        self.clock.confirmed(point.log_time);
         let mut applied = self.state.applied();
         let reached = applied.wait_for(|applied| applied.at.index >= point.index);
         match tokio::time::timeout_at(by, reached).await {
             Ok(Ok(_)) => Ok(point),
             Ok(Err(_)) | Err(_) => Err(RoundFailure::Behind),
         }
-    }
-}
-
-/// Confirms that this node leads and returns its read point; `None` when it does not.
-///
-/// Never by the lease: a restarted voter does not honour one (`openraft.md §4.4`).
-pub(super) async fn confirm_here(raft: &Raft, by: Instant) -> Option<ReadPoint> {
-    let confirmation = raft.get_read_log_id(ReadPolicy::ReadIndex);
-    match tokio::time::timeout_at(by, confirmation).await {
-        Ok(Ok((read_log_id, _applied))) => Some(ReadPoint {
-            index: read_log_id.index(),
-            term: read_log_id.committed_leader_id().term,
-        }),
-        Ok(Err(RaftError::APIError(error))) => {
-            tracing::debug!(%error, "leadership is not confirmed");
-            None
-        }
-        Ok(Err(RaftError::Fatal(_))) | Err(_) => None,
     }
 }

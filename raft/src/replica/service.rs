@@ -15,7 +15,7 @@ use super::attempt::{Attempt, NotTaken};
 use super::error::NotProposedReason;
 use super::leadership::Place;
 use super::proposer::Proposer;
-use super::read_barrier;
+use super::read_point::ReadPoints;
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::network::{PeerGate, Sender, log_id_to_wire};
@@ -28,11 +28,16 @@ const DEADLINE_MAX: Duration = Duration::from_secs(120);
 pub struct ReplicaRpc {
     gate: Arc<PeerGate>,
     proposer: Arc<Proposer>,
+    read_points: Arc<ReadPoints>,
 }
 
 impl ReplicaRpc {
-    pub(super) const fn new(gate: Arc<PeerGate>, proposer: Arc<Proposer>) -> Self {
-        Self { gate, proposer }
+    pub(super) const fn new(
+        gate: Arc<PeerGate>,
+        proposer: Arc<Proposer>,
+        read_points: Arc<ReadPoints>,
+    ) -> Self {
+        Self { gate, proposer, read_points }
     }
 
     fn known_leader(&self) -> u64 {
@@ -99,7 +104,7 @@ impl ReplicaService for ReplicaRpc {
         self.gate.check(message.header.as_ref(), &extensions, Sender::Member)?;
         let by = deadline(message.deadline_ms);
         let point = match self.proposer.leadership.place() {
-            Place::Here => read_barrier::confirm_here(&self.proposer.raft, by).await,
+            Place::Here => self.read_points.give(by).await,
             Place::There(_) | Place::Nowhere => None,
         };
         let result = match point {
@@ -107,6 +112,7 @@ impl ReplicaService for ReplicaRpc {
                 read_log_id: Some(log_id_to_wire(&LogId::new_term_index(point.term, point.index))),
                 applied: None,
                 term: point.term,
+                log_time_ms: point.log_time.as_ms(),
             }),
             None => ReadIndexResult::NoReadPoint(wire::NoReadPoint {
                 reason: self.why_not_here().into(),

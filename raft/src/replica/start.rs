@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
 use openraft::errors::Fatal;
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -17,6 +17,8 @@ use super::leadership::LeadershipWatch;
 use super::observer::{self, Observer};
 use super::proposer::Proposer;
 use super::read_barrier::{Confirmer, ReadBarrier};
+use super::read_point::{ReadPoints, TimeEntry};
+use super::timekeeper::{QUIET_MAX, Timekeeper};
 use super::{Inner, Replica};
 use crate::error::StorageError;
 use crate::network::{
@@ -88,10 +90,18 @@ pub(super) async fn start(
         parts.authorizer,
         Box::new(move || membership.membership()),
     );
-    let confirmer = Confirmer {
+    let (stamped, stamps) = watch::channel(TimeEntry::default());
+    let read_points = Arc::new(ReadPoints {
         raft: raft.clone(),
+        clock: Arc::clone(&clock),
+        state: state.clone(),
+        stamped: stamps,
+    });
+    let confirmer = Confirmer {
+        read_points: Arc::clone(&read_points),
         leadership: leadership.clone(),
         forwarder,
+        clock: Arc::clone(&clock),
         state: state.clone(),
         round_timeout: Duration::from_millis(config.timing.election_timeout_max_ms),
     };
@@ -107,6 +117,14 @@ pub(super) async fn start(
     };
     supervise(&tasks, &ended, rounds.run(stop.clone()));
     supervise(&tasks, &ended, observer.run(stop.clone()));
+    let timekeeper = Timekeeper {
+        proposer: Arc::clone(&proposer),
+        leadership: leadership.clone(),
+        clock: Arc::clone(&clock),
+        quiet_max: QUIET_MAX,
+        stamped,
+    };
+    supervise(&tasks, &ended, timekeeper.run(stop.clone()));
     supervise(&tasks, &ended, observer::flush_regularly(state.clone(), stop.clone()));
     tasks.close();
 
@@ -115,6 +133,7 @@ pub(super) async fn start(
         raft,
         proposer,
         barrier,
+        read_points,
         leadership,
         clock,
         identity,

@@ -22,8 +22,13 @@ use crate::error::StorageError;
 
 /// Result of a look-up: the record, or its absence.
 pub type Found<T> = Result<Option<T>, StorageError>;
-/// One page of a list, and where the next one begins.
+/// One page of a list, and where the next one begins. It may be shorter than asked for
+/// ([`PAGE_RECORD_BYTES_MAX`]); only a page without a next one is the last.
 pub type Page<T> = Result<(Vec<T>, Option<u64>), StorageError>;
+
+/// A page ends early before its records grow past this size, encoded: so much at most, and one
+/// record more, is held while a view is open. Bytes.
+pub const PAGE_RECORD_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Reads and decodes one record.
 fn load<T>(view: &dyn StateRead, space: Space, key: &[u8]) -> Found<T>
@@ -270,7 +275,7 @@ pub fn secrets_page(
         direction: Direction::Ascending,
         limit: limit.saturating_add(1),
     };
-    page(view, &scan, limit, |id: &SecretId| secret(view, id))
+    page(view, &scan, limit, |id: &SecretId| keys::secret(id))
 }
 
 /// One page of a secret's versions, newest first, before the sequence `before`.
@@ -290,7 +295,7 @@ pub fn versions_page(
         direction: Direction::Descending,
         limit: limit.saturating_add(1),
     };
-    page(view, &scan, limit, |id: &VersionId| version(view, secret, id))
+    page(view, &scan, limit, |id: &VersionId| keys::version(secret, id))
 }
 
 /// One page of a folder's service accounts by creation, behind the sequence `after`.
@@ -311,7 +316,7 @@ pub fn service_accounts_page(
         direction: Direction::Ascending,
         limit: limit.saturating_add(1),
     };
-    page(view, &scan, limit, |id: &ServiceAccountId| service_account(view, id))
+    page(view, &scan, limit, |id: &ServiceAccountId| keys::service_account(id))
 }
 
 /// One page of an account's authorized keys by creation, behind the sequence `after`.
@@ -366,30 +371,38 @@ pub fn secret_path(
     Ok(path.with_leaf(ResourceRef::new(ResourceKind::Secret, secret.id.as_str())))
 }
 
-/// Follows an index: each row's value is an id whose record is loaded.
+/// Follows an index: each row's value is an id, and `key` says where its record is.
 ///
-/// The token of the next page is the sequence of the last row returned.
+/// A page that ends early or has more rows behind it names the sequence of its last row: the
+/// next one begins behind that.
 fn page<I, T>(
     view: &dyn StateRead,
     scan: &Scan,
     limit: usize,
-    load: impl Fn(&I) -> Found<T>,
+    key: impl Fn(&I) -> Vec<u8>,
 ) -> Page<T>
 where
     I: for<'b> Decode<'b, ()>,
+    T: for<'b> Decode<'b, ()>,
 {
     let rows = view.scan(scan)?;
-    let more = rows.len() > limit;
     let mut items = Vec::with_capacity(rows.len().min(limit));
     let mut last = None;
-    for (key, value) in rows.iter().take(limit) {
+    let mut bytes = 0_usize;
+    for (place, value) in rows.iter().take(limit) {
         let id: I = decode(value)?;
-        let Some(item) = load(&id)? else {
+        let Some(record) = view.get(Space::Records, &key(&id))? else {
             return Err(StorageError::corrupt("read the state", "an index names no record"));
         };
-        items.push(item);
-        last = keys::trailing_number(key);
+        bytes = bytes.saturating_add(record.len());
+        // The first one always fits, or a list could never get past it.
+        if bytes > PAGE_RECORD_BYTES_MAX && !items.is_empty() {
+            break;
+        }
+        items.push(decode(&record)?);
+        last = keys::trailing_number(place);
     }
+    let more = rows.len() > items.len();
     Ok((items, last.filter(|_| more)))
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockbox_core::ExitCode;
 use lockbox_raft::StorageFailure;
 use lockbox_raft::store::{Engines, MemoryEngines, MemoryFault};
 use lockbox_raft::types::Vote;
@@ -54,7 +55,7 @@ async fn a_failed_sync_ends_everything() {
     assert!(store.log.save_committed(Some(entry(1, 0).log_id)).await.is_err());
     assert!(apply(&mut store, vec![entry(1, 0), entry(1, 1)]).await.is_err());
     assert_eq!(store.faults.current().unwrap().failure, StorageFailure::DiskFull);
-    assert_eq!(store.faults.current().unwrap().exit_code(), 12);
+    assert_eq!(store.faults.current().unwrap().exit_code(), ExitCode::DiskFull);
 }
 
 #[tokio::test]
@@ -66,7 +67,7 @@ async fn a_failed_commit_is_a_fault() {
     append_durably(&mut store, vec![entry(1, 0)]).await;
     machine.fail_next(MemoryFault::StateCommit(StorageFailure::Io));
     assert!(apply(&mut store, vec![entry(1, 0)]).await.is_err());
-    assert_eq!(store.faults.current().unwrap().exit_code(), 10);
+    assert_eq!(store.faults.current().unwrap().exit_code(), ExitCode::Storage);
 }
 
 #[tokio::test]

@@ -32,18 +32,24 @@ pub(crate) fn soon() -> Instant {
     Instant::now() + PATIENCE
 }
 
-/// A clock that can be set wrong.
+/// A clock that can be set wrong, in a world whose time can be made to pass.
 pub(crate) struct TestClock {
     start: Instant,
     offset_ms: AtomicI64,
+    passed_ms: Arc<AtomicU64>,
 }
 
 /// Where the wall clocks of all tests begin: 2026-01-01.
 const EPOCH_MS: i64 = 1_767_225_600_000;
 
 impl TestClock {
-    fn new() -> Self {
-        Self { start: Instant::now(), offset_ms: AtomicI64::new(0) }
+    const fn new(start: Instant, passed_ms: Arc<AtomicU64>) -> Self {
+        Self { start, offset_ms: AtomicI64::new(0), passed_ms }
+    }
+
+    /// Time since the cluster was made, on every clock that is right.
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed() + Duration::from_millis(self.passed_ms.load(Ordering::Relaxed))
     }
 
     pub(crate) fn shift(&self, ms: i64) {
@@ -53,12 +59,12 @@ impl TestClock {
 
 impl Clock for TestClock {
     fn wall_ms(&self) -> u64 {
-        let elapsed = i64::try_from(self.start.elapsed().as_millis()).unwrap();
+        let elapsed = i64::try_from(self.elapsed().as_millis()).unwrap();
         u64::try_from(EPOCH_MS + elapsed + self.offset_ms.load(Ordering::Relaxed)).unwrap()
     }
 
     fn monotonic(&self) -> Duration {
-        self.start.elapsed()
+        self.elapsed()
     }
 }
 
@@ -191,6 +197,8 @@ pub(crate) struct Cluster {
     engines: Arc<dyn Engines>,
     directory: TempDir,
     configure: fn(&mut ReplicaConfig),
+    start: Instant,
+    passed_ms: Arc<AtomicU64>,
 }
 
 pub(crate) fn cluster_id() -> ClusterId {
@@ -230,6 +238,8 @@ impl Cluster {
             engines,
             directory: tempfile::tempdir().unwrap(),
             configure,
+            start: Instant::now(),
+            passed_ms: Arc::default(),
         };
         let mut listeners = BTreeMap::new();
         for id in 1..=size {
@@ -240,13 +250,14 @@ impl Cluster {
             listeners.insert(id, listener);
         }
         for (id, listener) in listeners {
-            cluster.start_node(id, listener).await;
+            cluster.start_node(id, listener, 0).await;
         }
         cluster
     }
 
-    async fn start_node(&mut self, id: NodeId, listener: TcpListener) {
-        let clock = Arc::new(TestClock::new());
+    async fn start_node(&mut self, id: NodeId, listener: TcpListener, wrong_by_ms: i64) {
+        let clock = Arc::new(TestClock::new(self.start, Arc::clone(&self.passed_ms)));
+        clock.shift(wrong_by_ms);
         let replica = self.open_replica(id, &clock).await;
         let services = replica.peer_services();
         let stop_serving = CancellationToken::new();
@@ -309,9 +320,20 @@ impl Cluster {
 
     /// Starts a stopped node again, at its old address and with its old directory.
     pub(crate) async fn restart(&mut self, id: NodeId) {
+        self.restart_with_clock(id, 0).await;
+    }
+
+    /// As [`Self::restart`], with a wall clock that is wrong.
+    pub(crate) async fn restart_with_clock(&mut self, id: NodeId, wrong_by_ms: i64) {
         let address = &self.members[&id].peer_address;
         let listener = TcpListener::bind(address).await.unwrap();
-        self.start_node(id, listener).await;
+        self.start_node(id, listener, wrong_by_ms).await;
+    }
+
+    /// Time goes by for every node, running or not, and for no timer.
+    pub(crate) fn pass(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap();
+        self.passed_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// Waits until all running nodes agree on a leader that is running, and returns it.

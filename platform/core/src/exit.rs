@@ -1,0 +1,72 @@
+//! The exit codes of the servers: the one table that everything which can end a process uses.
+
+/// Why a server process ended. Supervisors and tests tell failures apart by these; the numbers
+/// stay what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitCode {
+    /// A clean end.
+    Ok,
+    /// The command line, the configuration or a file it names is wrong.
+    Usage,
+    /// A read, write or sync of the storage failed; nothing unsynced was acknowledged.
+    Storage,
+    /// A record in the middle of the log does not match its checksum.
+    CorruptLog,
+    /// The disk is full.
+    DiskFull,
+    /// The data directory belongs to another node or another cluster.
+    IdentityMismatch,
+    /// A port that the process must listen on is taken.
+    PortInUse,
+    /// Consensus, or a task of the replica, ended by itself without a storage error: a bug.
+    Consensus,
+    /// A broken invariant: a bug. The log says which.
+    Internal,
+}
+
+impl ExitCode {
+    /// The number given to the operating system.
+    #[must_use]
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Ok => 0,
+            Self::Usage => 2,
+            Self::Storage => 10,
+            Self::CorruptLog => 11,
+            Self::DiskFull => 12,
+            Self::IdentityMismatch => 13,
+            Self::PortInUse => 14,
+            Self::Consensus => 15,
+            Self::Internal => 70,
+        }
+    }
+}
+
+impl From<ExitCode> for std::process::ExitCode {
+    fn from(code: ExitCode) -> Self {
+        Self::from(code.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_are_the_documented_ones() {
+        let codes = [
+            (ExitCode::Ok, 0),
+            (ExitCode::Usage, 2),
+            (ExitCode::Storage, 10),
+            (ExitCode::CorruptLog, 11),
+            (ExitCode::DiskFull, 12),
+            (ExitCode::IdentityMismatch, 13),
+            (ExitCode::PortInUse, 14),
+            (ExitCode::Consensus, 15),
+            (ExitCode::Internal, 70),
+        ];
+        for (code, number) in codes {
+            assert_eq!(code.code(), number, "{code:?}");
+        }
+    }
+}
