@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup dev cluster cluster-stop test check fix doc
+.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -50,3 +50,8 @@ fix:
 doc:
 	@$(ROCKSDB)
 	cargo doc --workspace --no-deps --locked
+
+# Lockbox beside etcd, with optimised programs; about half an hour. See scripts/bench.sh.
+bench:
+	@$(ROCKSDB)
+	scripts/bench.sh
