@@ -337,7 +337,7 @@ pub fn authorized_keys_page(
         direction: Direction::Ascending,
         limit: limit.saturating_add(1),
     };
-    page(view, &scan, limit, |id: &AuthorizedKeyId| authorized_key(view, id))
+    page(view, &scan, limit, |id: &AuthorizedKeyId| keys::authorized_key(id))
 }
 
 /// The path of a folder: organization, cloud, folder.
