@@ -31,14 +31,14 @@ pub struct App {
     pub auditor: AuditorHandle,
     /// The JWT audiences that this node accepts.
     pub audiences: AcceptedAudiences,
-    /// Whether the node can serve clients, by component.
-    pub readiness: Readiness,
     /// The configuration.
     pub config: Arc<Config>,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Random bytes.
     pub random: Arc<dyn Randomness>,
+    /// Whether the process can be of use; health answers by it.
+    pub readiness: Readiness,
     /// Calls under way, see [`crate::call::detached`]; joined at shutdown.
     pub calls: TaskTracker,
 }

@@ -1,29 +1,35 @@
 //! `cluster init`: the first members, the first keys, the first administrator.
 //!
-//! The administrator's private key is returned once and stored nowhere. A second call finds an
-//! initialised cluster and is refused by `apply`.
+//! The administrator's private key never comes here: the operator makes the pair and sends the
+//! public half. So a repeat with the same key can be answered like the first call, and a lost
+//! answer loses nothing.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockbox_core::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, LogTime, NodeId, OperationId, OrganizationId,
-    Randomness, RequestId, Sensitive, SensitiveString, ServiceAccountId, Subject,
+    RequestId, Sensitive, ServiceAccountId, Subject,
 };
-use lockbox_platform::authorized_key::{KeyAlgorithm as FileAlgorithm, generate_key_pair};
+use lockbox_platform::authorized_key::KeyAlgorithm as FileAlgorithm;
+use lockbox_platform::public_key::PublicKey;
 use lockbox_platform::status::ApiError;
 use lockbox_platform::token::TokenSigner;
+use lockbox_raft::apply::Refusal;
 use lockbox_raft::domain::command::{
     Command, CreateAuthorizedKey, CreateServiceAccount, Envelope, InitCluster,
 };
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
-use lockbox_raft::domain::outcome::Outcome;
+use lockbox_raft::domain::outcome::{Outcome, Precondition, Rejection};
 use lockbox_raft::replica::InitializeError;
+use lockbox_raft::state::{StateRead, tables};
 use lockbox_raft::types::Member;
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::call::{unproposed, unread};
+use crate::errors::{DecidedAt, rejected};
 use crate::keyring::associated_data;
 use crate::seal::SymmetricKey;
 
@@ -31,8 +37,24 @@ use crate::seal::SymmetricKey;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The administrator's name.
 const ADMIN_NAME: &str = "admin";
+/// The first folder's name, unless given.
+const FOLDER_NAME: &str = "default";
 
-/// What initialisation made; shown once.
+/// What the operator wants the first resources to be called; what is absent is made up.
+#[derive(Debug, Clone, Default)]
+pub struct FirstNames {
+    /// The organization.
+    pub organization_id: Option<OrganizationId>,
+    /// The first cloud.
+    pub cloud_id: Option<CloudId>,
+    /// The first folder.
+    pub folder_id: Option<FolderId>,
+    /// The first folder's name; `default` when absent.
+    pub folder_name: Option<String>,
+}
+
+/// What initialisation made.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Initialised {
     /// The cluster.
     pub cluster_id: ClusterId,
@@ -48,57 +70,46 @@ pub struct Initialised {
     pub admin_key_id: AuthorizedKeyId,
     /// Its public half.
     pub public_key_pem: String,
-    /// Its private half; shown once, stored nowhere.
-    pub private_key_pem: SensitiveString,
     /// When the cluster was made.
     pub created_at: LogTime,
 }
 
 /// Initialises the cluster with these members; this node must be one of them.
 ///
+/// Once it is initialised, the same public key gets the same answer.
+///
 /// # Errors
-/// FAILED_PRECONDITION when it is initialised already, UNAVAILABLE without KMS or leader.
+/// INVALID_ARGUMENT for a key or members that cannot be, FAILED_PRECONDITION when it is
+/// initialised with another key, UNAVAILABLE without KMS (nothing has changed then) or leader.
 pub async fn initialise(
     app: &App,
     system_key_id: &str,
     members: BTreeMap<NodeId, Member>,
+    names: FirstNames,
+    public_key_pem: &str,
 ) -> Result<Initialised, ApiError> {
     let deadline = Instant::now() + DEADLINE;
-    let random = app.random.as_ref();
-    let cluster_id = ClusterId::generate(random);
-    let keyring = keyring(app, &cluster_id, system_key_id, deadline).await?;
-    let pair = generate_key_pair(FileAlgorithm::Rsa2048)
-        .map_err(|error| ApiError::internal(error.to_string()))?;
-    let init = InitCluster {
-        cluster: ClusterRecord {
-            id: cluster_id.clone(),
-            created_at: LogTime::default(),
-            organization_id: OrganizationId::generate(random),
-            system_key_id: system_key_id.to_owned(),
-        },
-        organization_id: OrganizationId::generate(random),
-        cloud_id: CloudId::generate(random),
-        folder_id: FolderId::generate(random),
-        folder_name: "default".to_owned(),
-        admin: admin(random),
-        admin_key: CreateAuthorizedKey {
-            id: AuthorizedKeyId::generate(random),
-            service_account_id: ServiceAccountId::generate(random),
-            description: "made by cluster init".to_owned(),
-            algorithm: KeyAlgorithm::Rsa2048,
-            public_key_pem: pair.public_key_pem.clone(),
-        },
-        keyring,
-    };
-    let init = consistent(init);
-    match app.replica.initialize(cluster_id, members).await {
+    let public_key = PublicKey::parse(public_key_pem)
+        .map_err(|error| ApiError::invalid("admin_public_key", error.to_string()))?;
+    if !members.contains_key(&app.config.node_id) {
+        return Err(ApiError::invalid("members", "must hold the node that is called"));
+    }
+    let known = app.replica.read_stale(|view, _| tables::cluster(view));
+    let known = known.and_then(|reading| reading.value);
+    if known.map_err(|error| ApiError::internal(error.to_string()))?.is_some() {
+        return repeat(app, &public_key, deadline).await;
+    }
+    let init = plan(app, system_key_id, names, &public_key, deadline).await?;
+    match app.replica.initialize(init.cluster.id.clone(), members).await {
         // An earlier attempt came this far and no further: the state decides what is next.
         Ok(()) | Err(InitializeError::AlreadyInitialised) => {}
         Err(error @ (InitializeError::NotAMember(_) | InitializeError::Stopped)) => {
             return Err(ApiError::unavailable(error.to_string()));
         }
     }
-    let created_at = propose(app, &init, deadline).await?;
+    let Some(created_at) = propose(app, &init, deadline).await? else {
+        return repeat(app, &public_key, deadline).await;
+    };
     Ok(Initialised {
         cluster_id: init.cluster.id,
         organization_id: init.organization_id,
@@ -106,29 +117,93 @@ pub async fn initialise(
         folder_id: init.folder_id,
         admin_id: init.admin.id,
         admin_key_id: init.admin_key.id,
-        public_key_pem: pair.public_key_pem,
-        private_key_pem: pair.private_key_pem,
+        public_key_pem: init.admin_key.public_key_pem,
         created_at,
     })
 }
 
-fn admin(random: &dyn Randomness) -> CreateServiceAccount {
-    CreateServiceAccount {
+/// The answer of the first call, for who shows the key of the first call.
+async fn repeat(
+    app: &App,
+    public_key: &PublicKey,
+    deadline: Instant,
+) -> Result<Initialised, ApiError> {
+    let reading = app.replica.read(deadline, |view, _| made(view, public_key)).await;
+    let reading = reading.map_err(unread)?;
+    let at = DecidedAt { index: reading.index, term: reading.term };
+    reading.value.map_err(|refusal| match refusal {
+        Refusal::Rejected(rejection) => rejected(&rejection, at),
+        Refusal::Storage(error) => ApiError::internal(error.to_string()),
+    })
+}
+
+fn made(view: &dyn StateRead, public_key: &PublicKey) -> Result<Initialised, Refusal> {
+    let other = || Refusal::from(Precondition::AlreadyInitialised);
+    let cluster = tables::cluster(view)?.ok_or(Precondition::NotInitialised)?;
+    let first = tables::first_resources(view)?.ok_or_else(other)?;
+    // A key that was deleted since then is no longer the administrator's.
+    let key = tables::authorized_key(view, &first.admin_key_id)?.ok_or_else(other)?;
+    if key.public_key_pem != public_key.pem() {
+        return Err(other());
+    }
+    Ok(Initialised {
+        cluster_id: cluster.id,
+        organization_id: cluster.organization_id,
+        cloud_id: first.cloud_id,
+        folder_id: first.folder_id,
+        admin_id: first.admin_id,
+        admin_key_id: first.admin_key_id,
+        public_key_pem: key.public_key_pem,
+        created_at: cluster.created_at,
+    })
+}
+
+/// The command, complete: asks the KMS before anything is changed.
+async fn plan(
+    app: &App,
+    system_key_id: &str,
+    names: FirstNames,
+    public_key: &PublicKey,
+    deadline: Instant,
+) -> Result<InitCluster, ApiError> {
+    let random = app.random.as_ref();
+    let cluster_id = ClusterId::generate(random);
+    let keyring = keyring(app, &cluster_id, system_key_id, deadline).await?;
+    let organization_id = names.organization_id.unwrap_or_else(|| OrganizationId::generate(random));
+    let folder_id = names.folder_id.unwrap_or_else(|| FolderId::generate(random));
+    let admin = CreateServiceAccount {
         id: ServiceAccountId::generate(random),
-        folder_id: FolderId::generate(random),
+        folder_id: folder_id.clone(),
         name: ADMIN_NAME.to_owned(),
         description: "bootstrap administrator".to_owned(),
         labels: BTreeMap::new(),
         expires_at: None,
-    }
-}
-
-/// Makes every part name the same organization, folder and account.
-fn consistent(mut init: InitCluster) -> InitCluster {
-    init.cluster.organization_id = init.organization_id.clone();
-    init.admin.folder_id = init.folder_id.clone();
-    init.admin_key.service_account_id = init.admin.id.clone();
-    init
+    };
+    let admin_key = CreateAuthorizedKey {
+        id: AuthorizedKeyId::generate(random),
+        service_account_id: admin.id.clone(),
+        description: "brought to cluster init".to_owned(),
+        algorithm: match public_key.algorithm() {
+            FileAlgorithm::Rsa2048 => KeyAlgorithm::Rsa2048,
+            FileAlgorithm::Rsa4096 => KeyAlgorithm::Rsa4096,
+        },
+        public_key_pem: public_key.pem().to_owned(),
+    };
+    Ok(InitCluster {
+        cluster: ClusterRecord {
+            id: cluster_id,
+            created_at: LogTime::default(),
+            organization_id: organization_id.clone(),
+            system_key_id: system_key_id.to_owned(),
+        },
+        organization_id,
+        cloud_id: names.cloud_id.unwrap_or_else(|| CloudId::generate(random)),
+        folder_id,
+        folder_name: names.folder_name.unwrap_or_else(|| FOLDER_NAME.to_owned()),
+        admin,
+        admin_key,
+        keyring,
+    })
 }
 
 /// One key for each purpose, wrapped by the system key.
@@ -167,7 +242,12 @@ fn public_half(id: u32, seed: &SymmetricKey) -> Result<Vec<u8>, ApiError> {
     Ok(signer.public_key().to_vec())
 }
 
-async fn propose(app: &App, init: &InitCluster, deadline: Instant) -> Result<LogTime, ApiError> {
+/// Proposes it; nothing when another initialisation came first.
+async fn propose(
+    app: &App,
+    init: &InitCluster,
+    deadline: Instant,
+) -> Result<Option<LogTime>, ApiError> {
     let random = app.random.as_ref();
     let envelope = Envelope {
         request_id: RequestId::generate(random),
@@ -180,12 +260,13 @@ async fn propose(app: &App, init: &InitCluster, deadline: Instant) -> Result<Log
         command: Command::InitCluster(Box::new(init.clone())),
     };
     let applied = app.replica.propose(envelope, deadline).await;
-    let applied = applied.map_err(|error| ApiError::unavailable(error.to_string()))?;
+    let applied = applied.map_err(|error| unproposed(&error))?;
     match applied.outcome {
-        Outcome::Done(operation) => Ok(operation.created_at),
+        Outcome::Done(operation) => Ok(Some(operation.created_at)),
+        Outcome::Rejected(Rejection::Precondition(Precondition::AlreadyInitialised)) => Ok(None),
         Outcome::Rejected(rejection) => {
-            let at = crate::errors::DecidedAt { index: applied.index, term: applied.term };
-            Err(crate::errors::rejected(&rejection, at))
+            let at = DecidedAt { index: applied.index, term: applied.term };
+            Err(rejected(&rejection, at))
         }
         Outcome::Nothing => Err(ApiError::internal("initialisation was applied as nothing")),
     }

@@ -70,6 +70,8 @@ pub struct Call<'a> {
     /// Our extension `x-if-version`, once admitted.
     pub if_version: Option<VersionId>,
     caller: Option<Caller>,
+    /// The name in the caller's certificate, when that is what admitted it.
+    certificate_name: Option<String>,
     observed: Option<DecidedAt>,
     authorized: bool,
     /// Tells this request's crypto calls from those of every other one.
@@ -86,12 +88,18 @@ impl<'a> Call<'a> {
         request: &tonic::Request<T>,
         details: AuditDetails,
     ) -> Result<Self, Status> {
+        Ok(Self::of(app, RequestContext::of(request)?, details))
+    }
+
+    /// Takes up a request whose context is at hand.
+    #[must_use]
+    pub fn of(app: &'a App, context: Arc<RequestContext>, details: AuditDetails) -> Self {
         let mut nonce = [0; 16];
         app.random.fill(&mut nonce);
-        Ok(Self {
+        Self {
             nonce,
             app,
-            context: RequestContext::of(request)?,
+            context,
             details,
             parameters: None,
             response: None,
@@ -99,9 +107,29 @@ impl<'a> Call<'a> {
             kms_index: None,
             if_version: None,
             caller: None,
+            certificate_name: None,
             observed: None,
             authorized: false,
-        })
+        }
+    }
+
+    /// Admits the caller whose certificate carries this name, on the listener for peers.
+    pub fn admit_certificate(&mut self, name: String) {
+        self.certificate_name = Some(name);
+        self.authorized = true;
+    }
+
+    /// Names the caller for the audit record, as far as its token alone tells who that is.
+    pub fn recognise(&mut self) {
+        let now = self.app.replica.log_time();
+        let alive = |caller: &Caller| now.is_some_and(|now| now < caller.token.expires_at);
+        self.caller = self.app.authenticator.caller(&self.context).ok().filter(alive);
+    }
+
+    /// The point of the log that the call has looked at last.
+    #[must_use]
+    pub const fn observed(&self) -> Option<DecidedAt> {
+        self.observed
     }
 
     /// Authenticates, then checks the fields (`contract §5.2`, order of checks).
@@ -358,19 +386,30 @@ impl<'a> Call<'a> {
         self.app.replica.log_time().unwrap_or_else(own)
     }
 
+    fn authentication(&self) -> Authentication {
+        match (&self.caller, &self.certificate_name) {
+            (Some(caller), _) => {
+                let token = TokenInfo {
+                    masked_iam_token: caller.masked_token.clone(),
+                    iam_token_id: Some(caller.token.token_id.to_string()),
+                    impersonator_id: None,
+                };
+                Authentication::of(&caller.subject, None, Some(token))
+            }
+            (None, Some(name)) => Authentication {
+                authenticated: true,
+                subject_id: Some(name.clone()),
+                ..Authentication::default()
+            },
+            (None, None) => Authentication::default(),
+        }
+    }
+
     fn record(&self, error: Option<&ApiError>) -> AuditRecord {
-        let authentication = self.caller.as_ref().map_or_else(Authentication::default, |caller| {
-            let token = TokenInfo {
-                masked_iam_token: caller.masked_token.clone(),
-                iam_token_id: Some(caller.token.token_id.to_string()),
-                impersonator_id: None,
-            };
-            Authentication::of(&caller.subject, None, Some(token))
-        });
         AuditRecord {
             event_id: RequestId::generate(self.app.random.as_ref()).to_string(),
             event_time: self.event_time().into(),
-            authentication,
+            authentication: self.authentication(),
             authorization: Authorization { authorized: self.authorized },
             resource_metadata: self.path.as_ref().map(ResourceMetadata::from).unwrap_or_default(),
             request_metadata: RequestMetadata {
@@ -435,7 +474,8 @@ fn judge<R>(
     read(view)
 }
 
-fn unread(error: ReadError) -> ApiError {
+/// Maps a read that has no view.
+pub(crate) fn unread(error: ReadError) -> ApiError {
     match error {
         ReadError::NoLeader => ApiError::unavailable("no leader"),
         ReadError::Deadline => ApiError::unavailable("no leader confirmed the read in time"),
@@ -445,7 +485,8 @@ fn unread(error: ReadError) -> ApiError {
     }
 }
 
-fn unproposed(error: &ProposeError) -> ApiError {
+/// Maps a proposal without an outcome.
+pub(crate) fn unproposed(error: &ProposeError) -> ApiError {
     let outcome = match error.outcome() {
         ProposalOutcome::NotProposed => Outcome::NotProposed,
         ProposalOutcome::Unknown => Outcome::Unknown,

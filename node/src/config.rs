@@ -98,6 +98,14 @@ pub struct KmsConfig {
     pub server_name: String,
     /// PEM file of the CA that signed it; the peer CA when absent.
     pub ca: Option<PathBuf>,
+    /// The key that `cluster init` wraps the keyring under.
+    #[serde(default = "system_key_id")]
+    pub system_key_id: String,
+}
+
+fn system_key_id() -> String {
+    // What our own KMS makes at its first start.
+    "abj00000000000system".to_owned()
 }
 
 fn kms_server_name() -> String {

@@ -7,8 +7,9 @@ use lockbox_proto::yandex::cloud::access;
 use lockbox_proto::yandex::cloud::iam::v1 as iam;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::{Operation, operation};
+use lockbox_proto::yandex::cloud::resourcemanager::v1 as resourcemanager;
 use lockbox_raft::domain::identity::{
-    AuthorizedKeyRecord, KeyAlgorithm, ServiceAccountRecord, ServiceAccountStatus,
+    AuthorizedKeyRecord, FolderRecord, KeyAlgorithm, ServiceAccountRecord, ServiceAccountStatus,
 };
 use lockbox_raft::domain::operation::{
     OperationMetadata, OperationRecord, OperationResult, SecretSnapshot,
@@ -17,6 +18,8 @@ use lockbox_raft::domain::secret::{PasswordSpec, SecretStatus};
 use lockbox_raft::domain::version::{VersionRecord, VersionStatus};
 use prost::{Message, Name};
 use prost_types::{Any, Timestamp};
+
+use crate::bindings;
 
 /// What every `Any` on the wire begins with (`contract §0.3`).
 const TYPE_PREFIX: &str = "type.googleapis.com/";
@@ -161,6 +164,19 @@ pub fn authorized_key(record: &AuthorizedKeyRecord) -> iam::Key {
     }
 }
 
+/// A folder.
+#[must_use]
+pub fn folder(record: &FolderRecord) -> resourcemanager::Folder {
+    resourcemanager::Folder {
+        id: record.id.to_string(),
+        cloud_id: record.cloud_id.to_string(),
+        created_at: Some(timestamp(record.created_at)),
+        name: record.name.clone(),
+        status: resourcemanager::folder::Status::Active.into(),
+        ..resourcemanager::Folder::default()
+    }
+}
+
 /// An operation: done, with exactly typed metadata and response (`contract §0.3`).
 #[must_use]
 pub fn operation(record: &OperationRecord) -> Operation {
@@ -216,6 +232,9 @@ fn metadata(metadata: &OperationMetadata) -> Option<Any> {
         OperationMetadata::UpdateAccessBindings { resource } => {
             pack(&access::UpdateAccessBindingsMetadata { resource_id: resource.id.clone() })
         }
+        OperationMetadata::DeleteAuthorizedKey { key_id } => {
+            pack(&iam::DeleteKeyMetadata { key_id: key_id.to_string() })
+        }
         // Records of the cluster's own doing: no public method answers with them.
         OperationMetadata::CreateAuthorizedKey { .. }
         | OperationMetadata::InitCluster
@@ -232,6 +251,7 @@ fn response(result: &OperationResult) -> Any {
         OperationResult::Version(record) => pack(&version(record)),
         OperationResult::ServiceAccount(record) => pack(&service_account(record)),
         OperationResult::AuthorizedKey(record) => pack(&authorized_key(record)),
+        OperationResult::Bindings(effective) => pack(&bindings::result_to_wire(effective)),
     }
 }
 

@@ -134,9 +134,20 @@ pub fn payload(secret: &SecretRecord, version: &VersionRecord) -> PayloadDetails
     }
 }
 
+/// A call that the contract lists no event for: which, and the one id that it names.
+#[must_use]
+pub fn request_event(
+    source: EventSource,
+    event_name: &'static str,
+    field: &'static str,
+    id: &str,
+) -> AuditDetails {
+    let ids = BTreeMap::from([(field, named_id(id))]);
+    AuditDetails::Request(RequestDetails { source, event_name, ids })
+}
+
 /// A call about an operation.
 #[must_use]
 pub fn operation_event(event_name: &'static str, operation_id: &str) -> AuditDetails {
-    let ids = BTreeMap::from([("operation_id", named_id(operation_id))]);
-    AuditDetails::Request(RequestDetails { source: EventSource::Operation, event_name, ids })
+    request_event(EventSource::Operation, event_name, "operation_id", operation_id)
 }

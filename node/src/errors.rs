@@ -41,6 +41,9 @@ pub fn rejected(rejection: &Rejection, at: DecidedAt) -> ApiError {
         Rejection::OperationNotFound(id) => {
             ErrorKind::NotFound { resource_type: "operation", id: id.clone() }
         }
+        Rejection::KeyNotFound(id) => {
+            ErrorKind::NotFound { resource_type: "iam.key", id: id.clone() }
+        }
         Rejection::AlreadyExists { kind } => {
             ErrorKind::AlreadyExists { resource_type: kind.audit_name(), id: String::new() }
         }

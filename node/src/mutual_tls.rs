@@ -13,11 +13,6 @@ use lockbox_raft::network::{
 use lockbox_raft::types::Member;
 use tonic::transport::Channel;
 
-/// The name in the certificate of whoever may form and change the cluster.
-pub const ADMIN_DNS_NAME: &str = "admin.lockbox.internal";
-/// The name in the KMS's certificate.
-pub const KMS_DNS_NAME: &str = "kms.lockbox.internal";
-
 /// The name in a node's certificate.
 #[must_use]
 pub fn node_dns_name(node_id: NodeId) -> String {

@@ -42,9 +42,17 @@ impl List<'_> {
     /// The token of the page behind `place`.
     #[must_use]
     pub fn token(&self, place: u64) -> String {
-        let mut bytes = self.tag().to_vec();
-        bytes.extend_from_slice(&place.to_be_bytes());
-        URL_SAFE_NO_PAD.encode(bytes)
+        self.sealed(&place.to_be_bytes())
+    }
+
+    /// The token of the page behind the id `place`, for lists that are sorted by id.
+    #[must_use]
+    pub fn id_token(&self, place: &str) -> String {
+        self.sealed(place.as_bytes())
+    }
+
+    fn sealed(&self, place: &[u8]) -> String {
+        URL_SAFE_NO_PAD.encode([&self.tag()[..], place].concat())
     }
 
     /// The place that a token names; nothing for the first page.
@@ -52,17 +60,30 @@ impl List<'_> {
     /// # Errors
     /// INVALID_ARGUMENT for a malformed token or one of another list.
     pub fn place(&self, token: &str) -> Result<Option<u64>, ApiError> {
+        let Some(place) = self.opened(token)? else { return Ok(None) };
+        let place = <[u8; 8]>::try_from(place.as_slice()).map_err(|_| refused())?;
+        Ok(Some(u64::from_be_bytes(place)))
+    }
+
+    /// The id that a token names; nothing for the first page.
+    ///
+    /// # Errors
+    /// As [`List::place`].
+    pub fn id_place(&self, token: &str) -> Result<Option<String>, ApiError> {
+        let Some(place) = self.opened(token)? else { return Ok(None) };
+        String::from_utf8(place).map(Some).map_err(|_| refused())
+    }
+
+    fn opened(&self, token: &str) -> Result<Option<Vec<u8>>, ApiError> {
         if token.is_empty() {
             return Ok(None);
         }
-        let refused = || ApiError::invalid("page_token", "is not a token of this list");
         let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| refused())?;
         let (tag, place) = bytes.split_at_checked(TAG_BYTES).ok_or_else(refused)?;
-        let place = <[u8; 8]>::try_from(place).map_err(|_| refused())?;
         if tag != self.tag() {
             return Err(refused());
         }
-        Ok(Some(u64::from_be_bytes(place)))
+        Ok(Some(place.to_vec()))
     }
 }
 
@@ -92,6 +113,10 @@ pub fn fill<T, M: Message, E>(
         last = Some(place);
     }
     Ok((messages, next))
+}
+
+fn refused() -> ApiError {
+    ApiError::invalid("page_token", "is not a token of this list")
 }
 
 /// The number of items that a `page_size` asks for; its range was validated before.
@@ -139,6 +164,17 @@ mod tests {
         assert!(List { kind: "versions", of: "folder" }.place(&token).is_err());
         assert!(list.place("!!").is_err());
         assert!(list.place(&token[..10]).is_err());
+    }
+
+    #[test]
+    fn the_longest_id_fits_into_a_token() {
+        let list = List { kind: "folders", of: "cloud" };
+        let id = "b".repeat(lockbox_core::id::ID_CHARS_MAX);
+        let token = list.id_token(&id);
+        assert!(token.len() <= 100);
+        assert_eq!(list.id_place(&token).unwrap(), Some(id));
+        assert_eq!(list.id_place("").unwrap(), None);
+        assert!(List { kind: "folders", of: "other" }.id_place(&token).is_err());
     }
 
     #[test]

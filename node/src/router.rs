@@ -1,31 +1,52 @@
-//! The public services on one router: gRPC by its content type, REST for everything else.
+//! What each listener serves: the public services with REST beside gRPC, and the peer services.
 
 use std::sync::Arc;
 
+use axum::middleware::from_fn_with_state;
+use lockbox_platform::listener::ListenerLimits;
 use lockbox_platform::metrics::RpcMetrics;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
+use lockbox_proto::lockbox::cluster::v1::cluster_service_server::ClusterServiceServer;
+use lockbox_proto::lockbox::cluster::v1::introspection_service_server::IntrospectionServiceServer;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
 use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_server::IamTokenServiceServer;
+use lockbox_proto::yandex::cloud::iam::v1::key_service_server::KeyServiceServer;
+use lockbox_proto::yandex::cloud::iam::v1::service_account_service_server as accounts;
 use lockbox_proto::yandex::cloud::lockbox::v1::payload_service_server::PayloadServiceServer;
 use lockbox_proto::yandex::cloud::lockbox::v1::secret_service_server::SecretServiceServer;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
+use lockbox_proto::yandex::cloud::resourcemanager::v1::folder_service_server::FolderServiceServer;
+use lockbox_raft::network::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
+use lockbox_raft::replica::PeerServices;
 use tonic::service::Routes;
+use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
+use crate::grpc::cluster::ClusterGrpc;
 use crate::grpc::endpoint::EndpointGrpc;
+use crate::grpc::folder::FolderGrpc;
+use crate::grpc::health::HealthGrpc;
 use crate::grpc::iam_token::IamTokenGrpc;
+use crate::grpc::introspection::IntrospectionGrpc;
+use crate::grpc::key::KeyGrpc;
 use crate::grpc::operation::OperationGrpc;
 use crate::grpc::payload::PayloadGrpc;
+use crate::grpc::reflection;
 use crate::grpc::secret::SecretGrpc;
+use crate::grpc::service_account::ServiceAccountGrpc;
+use crate::unserved;
 
-/// The services that REST requests reach.
-const REST_SERVICES: [&str; 5] = [
+/// The services of the public listener: those that REST requests reach and health knows.
+pub const PUBLIC_SERVICES: [&str; 8] = [
     "yandex.cloud.endpoint.ApiEndpointService",
     "yandex.cloud.iam.v1.IamTokenService",
+    "yandex.cloud.iam.v1.KeyService",
+    "yandex.cloud.iam.v1.ServiceAccountService",
     "yandex.cloud.lockbox.v1.PayloadService",
     "yandex.cloud.lockbox.v1.SecretService",
     "yandex.cloud.operation.OperationService",
+    "yandex.cloud.resourcemanager.v1.FolderService",
 ];
 
 /// The router of the public listener.
@@ -35,19 +56,50 @@ const REST_SERVICES: [&str; 5] = [
 pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<axum::Router, RestError> {
     let config = &app.config;
     let endpoint = EndpointGrpc::new(&config.api.advertise, &config.kms.address);
+    let account = accounts::ServiceAccountServiceServer::new(ServiceAccountGrpc::new(app.clone()));
     let routes = Routes::new(ApiEndpointServiceServer::new(endpoint))
         .add_service(IamTokenServiceServer::new(IamTokenGrpc::new(Arc::clone(app))))
+        .add_service(KeyServiceServer::new(KeyGrpc::new(Arc::clone(app))))
+        .add_service(account)
         .add_service(OperationServiceServer::new(OperationGrpc::new(Arc::clone(app))))
         .add_service(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
-        .add_service(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))));
+        .add_service(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
+        .add_service(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))));
+    let audited = routes
+        .prepare()
+        .into_axum_router()
+        .layer(from_fn_with_state(Arc::clone(app), unserved::record));
+    let health = HealthGrpc::new(app.readiness.clone(), &PUBLIC_SERVICES);
+    let routes = reflection::add_to(Routes::from(audited).add_service(HealthServer::new(health)));
     let random = Arc::clone(&app.random);
-    let grpc =
-        routes.prepare().into_axum_router().layer(RequestLayer::new(Arc::clone(&random), metrics));
-    Ok(RestGateway::new(&REST_SERVICES, grpc, random)?.into_router())
+    let layer = RequestLayer::new(Arc::clone(&random), metrics);
+    let grpc = routes.prepare().into_axum_router().layer(layer);
+    Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_router())
 }
 
-/// The router of the peer listener.
-pub fn peer(app: &Arc<App>) -> axum::Router {
-    let services = app.replica.peer_services();
-    Routes::new(services.raft).add_service(services.replica).prepare().into_axum_router()
+/// The router of the listener for peers: other nodes, the operator and the KMS.
+///
+/// Consensus stays outside the request layer: its streams last as long as a leader does, and its
+/// calls are neither logged nor counted one by one.
+pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> axum::Router {
+    let cluster = ClusterServiceServer::new(ClusterGrpc::new(Arc::clone(app)));
+    let introspection = IntrospectionServiceServer::new(IntrospectionGrpc::new(Arc::clone(app)));
+    let layer = RequestLayer::new(Arc::clone(&app.random), metrics);
+    let called = Routes::new(cluster).add_service(introspection).prepare().into_axum_router();
+    let PeerServices { raft, replica } = app.replica.peer_services();
+    Routes::from(called.layer(layer))
+        .add_service(raft)
+        .add_service(replica)
+        .prepare()
+        .into_axum_router()
+}
+
+/// The bounds of the listener for peers: windows in which a batch of the log fits.
+#[must_use]
+pub fn peer_limits() -> ListenerLimits {
+    ListenerLimits {
+        stream_window_bytes: STREAM_WINDOW_BYTES,
+        connection_window_bytes: CONNECTION_WINDOW_BYTES,
+        ..ListenerLimits::default()
+    }
 }

@@ -158,7 +158,12 @@ impl NodeServer {
         let api_router = router::public(&app, metrics.rpc.clone())?;
         spawn_tasks(&app, &tasks);
         let tls_metrics = || metrics.tls.clone();
-        let peer = ports.peer.start(router::peer(&app), &tasks, limits, tls_metrics());
+        let peer = ports.peer.start(
+            router::peer(&app, metrics.rpc.clone()),
+            &tasks,
+            router::peer_limits(),
+            tls_metrics(),
+        );
         let health = health::router(metrics.clone(), readiness.clone(), tasks.fatal().clone());
         let health = ports.metrics.start(health, &tasks, limits, tls_metrics());
         let api = ports.api.start(api_router, &tasks, limits, tls_metrics());

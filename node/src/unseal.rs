@@ -20,6 +20,8 @@ use crate::app::App;
 use crate::keyring::{KeyRing, associated_data};
 use crate::seal::SymmetricKey;
 
+/// The name under which the assembly registers this part's readiness.
+pub const COMPONENT: &str = "keyring";
 /// How long one look at the KMS may take.
 const KMS_DEADLINE: Duration = Duration::from_secs(5);
 /// Pause between looks at the state, and between attempts while the KMS is away.

@@ -61,7 +61,10 @@ impl Failure {
     }
 
     /// A server cannot start, or had to end.
-    pub(crate) fn server(code: lockbox_platform::exit::ExitCode, reason: impl fmt::Display) -> Self {
+    pub(crate) fn server(
+        code: lockbox_platform::exit::ExitCode,
+        reason: impl fmt::Display,
+    ) -> Self {
         Self::new(Exit::Server(code), reason)
     }
 

@@ -22,8 +22,7 @@ pub(crate) struct ServeArgs {
 
 /// Runs `lockbox serve`.
 pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<(), Failure> {
-    let config =
-        Config::load(&arguments.config, environment.all()).map_err(Failure::usage)?;
+    let config = Config::load(&arguments.config, environment.all()).map_err(Failure::usage)?;
     let format = match config.log.format {
         LogStyle::Json => LogFormat::Json,
         LogStyle::Human => LogFormat::Human,

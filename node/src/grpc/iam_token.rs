@@ -25,6 +25,7 @@ use wire::iam_token_service_server::IamTokenService;
 use crate::app::App;
 use crate::call::{Call, detached, validate};
 use crate::convert;
+use crate::unserved::unserved;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -61,14 +62,14 @@ impl IamTokenService for IamTokenGrpc {
         &self,
         _: Request<wire::CreateIamTokenForServiceAccountRequest>,
     ) -> Result<Response<wire::CreateIamTokenResponse>, Status> {
-        Err(Status::unimplemented("this method is not served yet"))
+        Err(unserved())
     }
 
     async fn revoke(
         &self,
         _: Request<wire::RevokeIamTokenRequest>,
     ) -> Result<Response<wire::RevokeIamTokenResponse>, Status> {
-        Err(Status::unimplemented("this method is not served yet"))
+        Err(unserved())
     }
 }
 

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use lockbox_core::{OperationId, Permission, ResourceKind, SecretId};
+use lockbox_core::{FolderId, OperationId, Permission, ResourceKind, SecretId, ServiceAccountId};
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationService;
 use lockbox_proto::yandex::cloud::operation::{
     CancelOperationRequest, GetOperationRequest, Operation,
 };
-use lockbox_raft::apply::{Refusal, require};
+use lockbox_raft::apply::{Refusal, account_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::state::{StateRead, tables};
@@ -107,11 +107,20 @@ fn may_read(
             let path = tables::secret_path(view, &secret)?;
             require(view, &caller.subject, Permission::SecretsGet, &path)
         }
+        ResourceKind::ServiceAccount => {
+            let id = ServiceAccountId::parse(&record.resource.id).map_err(|_| denied())?;
+            let account = tables::service_account(view, &id)?.ok_or_else(denied)?;
+            let path = account_path(view, &account)?;
+            require(view, &caller.subject, Permission::ServiceAccountsGet, &path)
+        }
+        ResourceKind::Folder => {
+            let id = FolderId::parse(&record.resource.id).map_err(|_| denied())?;
+            let path = tables::folder_path(view, &id)?.ok_or_else(denied)?;
+            require(view, &caller.subject, Permission::ResourceManagerGet, &path)
+        }
         ResourceKind::Organization
         | ResourceKind::Cloud
-        | ResourceKind::Folder
         | ResourceKind::KmsKey
-        | ResourceKind::ServiceAccount
         | ResourceKind::SecretVersion => Err(denied()),
     }
 }

@@ -8,15 +8,17 @@ use std::time::Duration;
 
 use lockbox::app::App;
 use lockbox::authn::Authenticator;
-use lockbox::bootstrap::{Initialised, initialise};
+use lockbox::bootstrap::{FirstNames, Initialised, initialise};
 use lockbox::config::Config;
 use lockbox::keyring::Keyring;
 use lockbox::kms::KmsClient;
 use lockbox::sealer::Sealer;
 use lockbox::{router, unseal};
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, Randomness, SensitiveString};
 use lockbox_platform::audit::{self, AuditConfig, AuditSync};
-use lockbox_platform::authorized_key::{AuthorizedKeyFile, KeyAlgorithm, sign_jwt};
+use lockbox_platform::authorized_key::{
+    AuthorizedKeyFile, GeneratedKeyPair, KeyAlgorithm, generate_key_pair, sign_jwt,
+};
 use lockbox_platform::exit::FatalExit;
 use lockbox_platform::health::Readiness;
 use lockbox_platform::jwt::AcceptedAudiences;
@@ -44,9 +46,9 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::fake_kms::FakeKms;
 
-const SYSTEM_KEY: &str = "system";
+pub(crate) const SYSTEM_KEY: &str = "system";
 const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
-const WAIT: Duration = Duration::from_secs(30);
+pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// One node with its data, its fake KMS and what initialisation made.
 pub(crate) struct Node {
@@ -54,13 +56,24 @@ pub(crate) struct Node {
     pub(crate) kms: FakeKms,
     pub(crate) made: Initialised,
     pub(crate) data: TempDir,
-    channel: Channel,
+    /// The administrator's pair; the node has only seen its public half.
+    pub(crate) pair: GeneratedKeyPair,
+    pub(crate) channel: Channel,
+    pub(crate) tasks: Tasks,
+    pub(crate) metrics: Metrics,
     token: String,
-    tasks: Tasks,
-    readiness: Readiness,
 }
 
-fn loopback() -> SocketAddr {
+/// A node that nobody has initialised yet.
+pub(crate) struct Fresh {
+    pub(crate) app: Arc<App>,
+    pub(crate) kms: FakeKms,
+    pub(crate) data: TempDir,
+    pub(crate) tasks: Tasks,
+    pub(crate) metrics: Metrics,
+}
+
+pub(crate) fn loopback() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 0))
 }
 
@@ -84,8 +97,22 @@ fn config(data: &TempDir) -> Config {
     Config::load(&path, &[]).unwrap()
 }
 
-impl Node {
-    /// Starts a node of its own cluster and logs in.
+/// A request with this token.
+pub(crate) fn bearing<T>(token: &str, message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let bearer = format!("Bearer {token}").parse().unwrap();
+    request.metadata_mut().insert("authorization", bearer);
+    request
+}
+
+/// The members of a cluster of one.
+pub(crate) fn members() -> BTreeMap<u64, Member> {
+    let address = || "localhost:1".to_owned();
+    BTreeMap::from([(1, Member { peer_address: address(), api_address: address() })])
+}
+
+impl Fresh {
+    /// Starts a node with an empty directory.
     pub(crate) async fn start() -> Self {
         let data = TempDir::new().unwrap();
         let config = Arc::new(config(&data));
@@ -125,25 +152,67 @@ impl Node {
             config,
             clock,
             random,
+            readiness: Readiness::new(),
             calls: TaskTracker::new(),
         });
-
-        let member = Member { peer_address: "unused".into(), api_address: "localhost:1".into() };
-        let members = BTreeMap::from([(1, member)]);
-        let made = initialise(&app, SYSTEM_KEY, members).await.unwrap();
-        let readiness = Readiness::new();
-        let sealed = readiness.component("keyring");
+        let sealed = app.readiness.component(unseal::COMPONENT);
         let unsealing = unseal::keep_unsealed(Arc::clone(&app), sealed, tasks.token());
         tasks.spawn(TaskKind::Critical, "unseal", unsealing);
-        tokio::time::timeout(WAIT, readiness.wait_ready()).await.unwrap();
+        Self { app, kms, data, tasks, metrics }
+    }
+
+    pub(crate) async fn stop(self) {
+        self.app.calls.close();
+        self.app.calls.wait().await;
+        self.app.replica.shutdown().await;
+        self.tasks.shutdown(WAIT).await.unwrap();
+    }
+}
+
+impl Node {
+    /// Starts a node of its own cluster and logs in.
+    pub(crate) async fn start() -> Self {
+        let Fresh { app, kms, data, tasks, metrics } = Fresh::start().await;
+        let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
+        let names = FirstNames::default();
+        let made = initialise(&app, SYSTEM_KEY, members(), names, &pair.public_key_pem);
+        let made = made.await.unwrap();
+        tokio::time::timeout(WAIT, app.readiness.wait_ready()).await.unwrap();
 
         let router = router::public(&app, metrics.rpc.clone()).unwrap();
         let bound = bind("api", loopback(), Security::PlaintextLoopback).await.unwrap();
         let address = bound.local_addr();
         bound.start(router, &tasks, ListenerLimits::default(), metrics.tls.clone());
         let channel = connect(address);
-        let token = log_in(channel.clone(), &made, app.clock.wall_ms()).await;
-        Self { app, kms, made, data, channel, token, tasks, readiness }
+        let mut node =
+            Self { app, kms, made, data, pair, channel, tasks, metrics, token: String::new() };
+        let (account, key) = (node.made.admin_id.to_string(), node.made.admin_key_id.to_string());
+        let private_key = node.pair.private_key_pem.clone();
+        node.token = node.log_in(&account, &key, private_key).await.unwrap();
+        node
+    }
+
+    /// Exchanges a JWT that this key signs for a token.
+    pub(crate) async fn log_in(
+        &self,
+        account: &str,
+        key: &str,
+        private_key: SensitiveString,
+    ) -> Result<String, tonic::Status> {
+        let file = AuthorizedKeyFile {
+            id: key.to_owned(),
+            service_account_id: account.to_owned(),
+            created_at: String::new(),
+            key_algorithm: KeyAlgorithm::Rsa2048,
+            public_key: String::new(),
+            private_key,
+        };
+        let now_ms = self.app.clock.wall_ms();
+        let jwt = sign_jwt(&file, AUDIENCE, now_ms, Duration::from_secs(3600)).unwrap();
+        let identity = Some(Identity::Jwt(jwt.expose().clone()));
+        let request = CreateIamTokenRequest { identity };
+        let answer = IamTokenServiceClient::new(self.channel.clone()).create(request).await?;
+        Ok(answer.into_inner().iam_token)
     }
 
     pub(crate) fn secrets(&self) -> SecretServiceClient<Channel> {
@@ -156,10 +225,7 @@ impl Node {
 
     /// A request of the administrator.
     pub(crate) fn request<T>(&self, message: T) -> Request<T> {
-        let mut request = Request::new(message);
-        let bearer = format!("Bearer {}", self.token).parse().unwrap();
-        request.metadata_mut().insert("authorization", bearer);
-        request
+        bearing(&self.token, message)
     }
 
     /// The same with an idempotency key.
@@ -191,27 +257,11 @@ impl Node {
     }
 
     pub(crate) async fn stop(self) -> TempDir {
-        assert!(self.readiness.is_ready());
+        assert!(self.app.readiness.is_ready());
         self.app.calls.close();
         self.app.calls.wait().await;
         self.app.replica.shutdown().await;
         self.tasks.shutdown(WAIT).await.unwrap();
         self.data
     }
-}
-
-async fn log_in(channel: Channel, made: &Initialised, now_ms: u64) -> String {
-    let key = AuthorizedKeyFile {
-        id: made.admin_key_id.to_string(),
-        service_account_id: made.admin_id.to_string(),
-        created_at: String::new(),
-        key_algorithm: KeyAlgorithm::Rsa2048,
-        public_key: made.public_key_pem.clone(),
-        private_key: made.private_key_pem.clone(),
-    };
-    let jwt = sign_jwt(&key, AUDIENCE, now_ms, Duration::from_secs(3600)).unwrap();
-    let identity = Some(Identity::Jwt(jwt.expose().clone()));
-    let request = CreateIamTokenRequest { identity };
-    let answer = IamTokenServiceClient::new(channel).create(request).await.unwrap();
-    answer.into_inner().iam_token
 }

@@ -7,4 +7,10 @@ mod fake_kms;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod identity;
+#[cfg(test)]
+mod peers;
+#[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod surface;

@@ -8,7 +8,7 @@ use wire::payload_entry_change::Value;
 
 use crate::fixture::Node;
 
-fn text(key: &str, value: &str) -> wire::PayloadEntryChange {
+pub(crate) fn text(key: &str, value: &str) -> wire::PayloadEntryChange {
     let value = Some(Value::TextValue(value.to_owned()));
     wire::PayloadEntryChange { key: key.to_owned(), value }
 }
@@ -18,14 +18,14 @@ fn binary(key: &str, value: &[u8]) -> wire::PayloadEntryChange {
     wire::PayloadEntryChange { key: key.to_owned(), value }
 }
 
-fn response<M: Message + Name + Default>(operation: &Operation) -> M {
+pub(crate) fn response<M: Message + Name + Default>(operation: &Operation) -> M {
     let Some(operation::Result::Response(any)) = &operation.result else { panic!("no response") };
     assert_eq!(any.type_url, format!("type.googleapis.com/{}", M::full_name()));
     M::decode(any.value.as_slice()).unwrap()
 }
 
 impl Node {
-    async fn create(
+    pub(crate) async fn create(
         &self,
         entries: Vec<wire::PayloadEntryChange>,
         kms_key_id: &str,
@@ -52,7 +52,7 @@ impl Node {
         response(&answer.into_inner())
     }
 
-    async fn read(
+    pub(crate) async fn read(
         &self,
         secret: &str,
         version: &str,

@@ -515,7 +515,7 @@ fn bindings_of_folders_answer_with_what_changed() {
 #[test]
 fn folders_come_in_pages() {
     let world = World::new();
-    let mut state = world.state.clone();
+    let mut state = world.state;
     let record = tables::folder(&state, &folder_id()).unwrap().unwrap();
     for name in ["a", "bb", "zz"] {
         let folder = FolderRecord { id: id(FolderId::parse, name), ..record.clone() };

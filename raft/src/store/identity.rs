@@ -16,7 +16,7 @@ use crate::domain::codec;
 use crate::error::StorageError;
 
 /// The directory format that this build writes, and the only one that it opens.
-const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 
 /// Who opens the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,7 @@ pub use codec::{
 };
 pub use engine::{Engines, LogEngine, StateEngine};
 pub use faults::Faults;
-pub use identity::NodeIdentity;
+pub use identity::{FORMAT_VERSION, NodeIdentity};
 pub use log::{LogReader, LogStore};
 pub use log_stats::{LogWriterStats, SYNC_BUCKETS_US};
 pub use log_writer::{LogWriter, WriterHost};

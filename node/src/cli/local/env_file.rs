@@ -52,7 +52,8 @@ impl EnvFile {
     /// Where the programs are; a shell finds them from then on.
     pub(crate) fn programs(&mut self, bin: &Path) {
         self.set("LOCKBOX_BIN", &bin.to_string_lossy());
-        let line = r#"case ":$PATH:" in *":$LOCKBOX_BIN:"*) ;; *) PATH="$PATH:$LOCKBOX_BIN" ;; esac"#;
+        let line =
+            r#"case ":$PATH:" in *":$LOCKBOX_BIN:"*) ;; *) PATH="$PATH:$LOCKBOX_BIN" ;; esac"#;
         // Writing to a string cannot fail.
         writeln!(self.text.expose_mut(), "{line}").ok();
     }

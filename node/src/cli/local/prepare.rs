@@ -14,7 +14,8 @@ use lockbox_platform::system::{SystemClock, SystemRandom};
 
 use super::layout::{Layout, NodePorts, local_address};
 use crate::cli::failure::Failure;
-use crate::mutual_tls::{ADMIN_DNS_NAME, KMS_DNS_NAME, node_dns_name};
+use crate::mutual_tls::node_dns_name;
+use crate::peer_name;
 
 /// Stem of the administrator's certificate files.
 pub(crate) const ADMIN_STEM: &str = "admin";
@@ -26,11 +27,8 @@ pub(crate) fn prepare(layout: &Layout) -> Result<(), Failure> {
     let directory = layout.directory();
     let made = fs::create_dir_all(directory);
     made.map_err(|error| cannot_write(directory, &error))?;
-    let issued = certificates::issue_all(
-        &layout.certificates(),
-        &leaves(layout),
-        &SystemClock::new(),
-    );
+    let issued =
+        certificates::issue_all(&layout.certificates(), &leaves(layout), &SystemClock::new());
     issued.map_err(Failure::usage)?;
     let root_key = layout.root_key();
     if !root_key.exists() {
@@ -57,10 +55,10 @@ fn leaves(layout: &Layout) -> Vec<LeafSpec> {
     };
     let nodes = layout.nodes().map(|(id, _)| server(node_stem(id), node_dns_name(id)));
     let mut leaves: Vec<_> = nodes.collect();
-    leaves.push(server(KMS_STEM.to_owned(), KMS_DNS_NAME.to_owned()));
+    leaves.push(server(KMS_STEM.to_owned(), peer_name::KMS.to_owned()));
     leaves.push(LeafSpec {
         file_stem: ADMIN_STEM.to_owned(),
-        dns_names: vec![ADMIN_DNS_NAME.to_owned()],
+        dns_names: vec![peer_name::ADMIN.to_owned()],
         ips: Vec::new(),
     });
     leaves

@@ -28,6 +28,7 @@ use crate::call::{Call, detached};
 use crate::describe;
 use crate::merge::EntryChange;
 use crate::payload::EntryValue;
+use crate::unserved::unserved;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -188,48 +189,43 @@ impl SecretService for SecretGrpc {
         &self,
         _: Request<wire::ScheduleVersionDestructionRequest>,
     ) -> Answer<Operation> {
-        Err(not_yet())
+        Err(unserved())
     }
 
     async fn cancel_version_destruction(
         &self,
         _: Request<wire::CancelVersionDestructionRequest>,
     ) -> Answer<Operation> {
-        Err(not_yet())
+        Err(unserved())
     }
 
     async fn list_operations(
         &self,
         _: Request<wire::ListSecretOperationsRequest>,
     ) -> Answer<wire::ListSecretOperationsResponse> {
-        Err(not_yet())
+        Err(unserved())
     }
 
     async fn list_access_bindings(
         &self,
         _: Request<access::ListAccessBindingsRequest>,
     ) -> Answer<access::ListAccessBindingsResponse> {
-        Err(not_yet())
+        Err(unserved())
     }
 
     async fn set_access_bindings(
         &self,
         _: Request<access::SetAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        Err(not_yet())
+        Err(unserved())
     }
 
     async fn update_access_bindings(
         &self,
         _: Request<access::UpdateAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        Err(not_yet())
+        Err(unserved())
     }
-}
-
-/// Methods that a later release serves.
-fn not_yet() -> Status {
-    Status::unimplemented("this method is not served yet")
 }
 
 /// Takes a secret's id from a request.

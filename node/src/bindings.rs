@@ -1,0 +1,170 @@
+//! Access bindings between the wire, the domain and the audit (`contract §1.7`, `§2.12`).
+
+use lockbox_core::{Subject, SubjectKind};
+use lockbox_platform::audit::details as audit;
+use lockbox_platform::status::ApiError;
+use lockbox_proto::yandex::cloud::access as wire;
+use lockbox_raft::domain::binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
+use sha2::{Digest, Sha256};
+
+/// A binding as a request has it, at this path of the request; whether the role exists is the
+/// state's to say.
+fn from_wire(binding: wire::AccessBinding, at: &str) -> Result<AccessBinding, ApiError> {
+    let subject = binding.subject.unwrap_or_default();
+    let kind = SubjectKind::parse(&subject.r#type).ok_or_else(|| {
+        ApiError::invalid(format!("{at}.subject.type"), "is not a known type of subject")
+    })?;
+    Ok(AccessBinding::new(&binding.role_id, Subject { kind, id: subject.id }))
+}
+
+/// The whole new set of a request.
+///
+/// # Errors
+/// INVALID_ARGUMENT for an unknown type of subject.
+pub fn set_from_wire(bindings: Vec<wire::AccessBinding>) -> Result<Vec<AccessBinding>, ApiError> {
+    let one = |(position, binding)| from_wire(binding, &format!("access_bindings[{position}]"));
+    bindings.into_iter().enumerate().map(one).collect()
+}
+
+/// The changes of a request.
+///
+/// # Errors
+/// As [`set_from_wire`]; INVALID_ARGUMENT for an action that is neither.
+pub fn deltas_from_wire(
+    deltas: Vec<wire::AccessBindingDelta>,
+) -> Result<Vec<BindingDelta>, ApiError> {
+    let one = |(position, delta): (usize, wire::AccessBindingDelta)| {
+        let at = format!("access_binding_deltas[{position}]");
+        let action = match delta.action() {
+            wire::AccessBindingAction::Add => DeltaAction::Add,
+            wire::AccessBindingAction::Remove => DeltaAction::Remove,
+            wire::AccessBindingAction::Unspecified => {
+                return Err(ApiError::invalid(format!("{at}.action"), "value is required"));
+            }
+        };
+        let binding = delta.access_binding.unwrap_or_default();
+        let binding = from_wire(binding, &format!("{at}.access_binding"))?;
+        Ok(BindingDelta { action, binding })
+    };
+    deltas.into_iter().enumerate().map(one).collect()
+}
+
+/// A binding on the wire.
+#[must_use]
+pub fn to_wire(binding: &AccessBinding) -> wire::AccessBinding {
+    let (id, kind) = (binding.subject.id.clone(), binding.subject.kind.as_str().to_owned());
+    let subject = Some(wire::Subject { id, r#type: kind });
+    wire::AccessBinding { role_id: binding.role_id.clone(), subject }
+}
+
+/// What an operation on bindings answers with.
+#[must_use]
+pub fn result_to_wire(effective: &[BindingDelta]) -> wire::AccessBindingsOperationResult {
+    let one = |delta: &BindingDelta| wire::AccessBindingDelta {
+        action: match delta.action {
+            DeltaAction::Add => wire::AccessBindingAction::Add,
+            DeltaAction::Remove => wire::AccessBindingAction::Remove,
+        }
+        .into(),
+        access_binding: Some(to_wire(&delta.binding)),
+    };
+    wire::AccessBindingsOperationResult { effective_deltas: effective.iter().map(one).collect() }
+}
+
+/// A binding in an audit record.
+#[must_use]
+pub fn to_audit(binding: &AccessBinding) -> audit::Binding {
+    audit::Binding {
+        role_id: binding.role_id.clone(),
+        subject_id: binding.subject.id.clone(),
+        subject_type: binding.subject.kind.audit_name(),
+    }
+}
+
+/// A change in an audit record.
+#[must_use]
+pub fn delta_to_audit(delta: &BindingDelta) -> audit::BindingDelta {
+    audit::BindingDelta {
+        action: match delta.action {
+            DeltaAction::Add => audit::BindingAction::Add,
+            DeltaAction::Remove => audit::BindingAction::Remove,
+        },
+        access_binding: to_audit(&delta.binding),
+    }
+}
+
+/// One page of a set, behind the place `after`, and the place of the next page.
+///
+/// Listed by a hash of the binding: a binding is longer than a page token may be, and a position
+/// would move when others come and go between two pages.
+#[must_use]
+pub fn page(
+    set: &BindingSet,
+    after: Option<u64>,
+    size: usize,
+) -> (Vec<wire::AccessBinding>, Option<u64>) {
+    let behind = |(place, _): &(u64, _)| after.is_none_or(|after| *place > after);
+    let mut rows: Vec<_> = set.bindings().iter().map(|b| (place(b), b)).filter(behind).collect();
+    rows.sort_unstable_by_key(|(place, _)| *place);
+    let more = rows.len() > size;
+    rows.truncate(size);
+    let next = rows.last().map(|(place, _)| *place).filter(|_| more);
+    (rows.into_iter().map(|(_, binding)| to_wire(binding)).collect(), next)
+}
+
+fn place(binding: &AccessBinding) -> u64 {
+    let mut hash = Sha256::new();
+    for part in [&*binding.role_id, binding.subject.kind.as_str(), &*binding.subject.id] {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part);
+    }
+    let digest: [u8; 32] = hash.finalize().into();
+    digest[..8].iter().fold(0, |place, byte| place << 8 | u64::from(*byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    fn bindings(count: usize) -> BindingSet {
+        let subject = |n| Subject { kind: SubjectKind::ServiceAccount, id: format!("aje{n}") };
+        let all = (0..count).map(|n| AccessBinding::new("lockbox.viewer", subject(n)));
+        BindingSet::new(all.collect())
+    }
+
+    #[test]
+    fn pages_hold_each_binding_once_even_when_others_leave() {
+        let mut set = bindings(10);
+        let (mut seen, mut after) = (Vec::new(), None);
+        loop {
+            let (page, next) = page(&set, after, 3);
+            seen.extend(page.into_iter().filter_map(|b| b.subject).map(|s| s.id));
+            // What was shown goes: the rest must not move.
+            let gone = set.bindings().iter().find(|b| seen.contains(&b.subject.id)).cloned();
+            let binding = gone.unwrap();
+            set.apply(&[BindingDelta { action: DeltaAction::Remove, binding }]);
+            after = next;
+            if next.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 10);
+        assert_eq!(seen.into_iter().collect::<BTreeSet<_>>().len(), 10);
+        let (all, next) = page(&bindings(3), None, 3);
+        assert_eq!((all.len(), next), (3, None));
+    }
+
+    #[test]
+    fn unknown_types_and_actions_are_named() {
+        let binding = wire::AccessBinding {
+            role_id: "lockbox.viewer".into(),
+            subject: Some(wire::Subject { id: "a".into(), r#type: "robot".into() }),
+        };
+        let refused = set_from_wire(vec![binding.clone()]).unwrap_err();
+        assert_eq!(refused.code(), tonic::Code::InvalidArgument);
+        let delta = wire::AccessBindingDelta { action: 0, access_binding: Some(binding) };
+        assert_eq!(deltas_from_wire(vec![delta]).unwrap_err().code(), tonic::Code::InvalidArgument);
+    }
+}

@@ -1,0 +1,295 @@
+//! `KeyService`: authorized keys of service accounts (`contract §1.11`).
+//!
+//! `Create` makes the pair here and answers with the private half, once: it is neither stored nor
+//! logged. For that reason it ignores an `idempotency-key` (`contract §10`): a repeat could not
+//! answer the same, so it makes another key, and the caller deletes what it does not use.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_core::{
+    AuthorizedKeyId, Permission, ResourceKind, ResourcePath, ServiceAccountId, Subject, SubjectKind,
+};
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::details::AuthorizedKeyDetails;
+use lockbox_platform::audit::record::EventSource;
+use lockbox_platform::authorized_key::{
+    GeneratedKeyPair, KeyAlgorithm as PairAlgorithm, generate_key_pair,
+};
+use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
+use lockbox_proto::yandex::cloud::iam::v1 as wire;
+use lockbox_proto::yandex::cloud::operation::Operation;
+use lockbox_raft::apply::{Refusal, account_of, account_path, require};
+use lockbox_raft::domain::Rejection;
+use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
+use lockbox_raft::domain::identity::{AuthorizedKeyRecord, KeyAlgorithm};
+use lockbox_raft::domain::operation::OperationResult;
+use lockbox_raft::state::{StateRead, tables};
+use tokio::sync::Semaphore;
+use tonic::{Request, Response, Status};
+use wire::key_service_server::KeyService;
+
+use crate::app::App;
+use crate::authn::Caller;
+use crate::call::{Call, detached};
+use crate::page::{self, List};
+use crate::unserved::unserved;
+use crate::{convert, describe, idempotency};
+
+/// Pairs that are made at one time: each takes a core for tenths of a second.
+const PAIRS_AT_ONCE: usize = 2;
+/// When to come back while others make theirs.
+const BUSY_RETRY: Duration = Duration::from_secs(1);
+
+/// The service over the node's parts.
+#[derive(Clone)]
+pub struct KeyGrpc {
+    app: Arc<App>,
+    making: Arc<Semaphore>,
+}
+
+impl KeyGrpc {
+    /// The service.
+    #[must_use]
+    pub fn new(app: Arc<App>) -> Self {
+        Self { app, making: Arc::new(Semaphore::new(PAIRS_AT_ONCE)) }
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+#[tonic::async_trait]
+impl KeyService for KeyGrpc {
+    async fn get(&self, request: Request<wire::GetKeyRequest>) -> Answer<wire::Key> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let source = EventSource::Iam;
+            let details = describe::request_event(source, "GetKey", "key_id", &message.key_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = get(&mut call, message).await;
+            call.finish(result).await
+        })
+        .await
+    }
+
+    async fn list(
+        &self,
+        request: Request<wire::ListKeysRequest>,
+    ) -> Answer<wire::ListKeysResponse> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = &request.get_ref().service_account_id;
+            let source = EventSource::Iam;
+            let details = describe::request_event(source, "ListKeys", "service_account_id", id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = list(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
+    }
+
+    async fn create(
+        &self,
+        request: Request<wire::CreateKeyRequest>,
+    ) -> Answer<wire::CreateKeyResponse> {
+        let (app, making) = (Arc::clone(&self.app), Arc::clone(&self.making));
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = AuditDetails::CreateKey(AuthorizedKeyDetails {
+                service_account_id: describe::named_id(&request.get_ref().service_account_id),
+                ..AuthorizedKeyDetails::default()
+            });
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = create(&mut call, making, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
+    }
+
+    async fn update(&self, _: Request<wire::UpdateKeyRequest>) -> Answer<Operation> {
+        Err(unserved())
+    }
+
+    async fn delete(&self, request: Request<wire::DeleteKeyRequest>) -> Answer<Operation> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let source = EventSource::Iam;
+            let details = describe::request_event(source, "DeleteKey", "key_id", &message.key_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = delete(&mut call, message).await;
+            call.finish(result).await
+        })
+        .await
+    }
+
+    async fn list_operations(
+        &self,
+        _: Request<wire::ListKeyOperationsRequest>,
+    ) -> Answer<wire::ListKeyOperationsResponse> {
+        Err(unserved())
+    }
+}
+
+fn parse_key_id(text: &str) -> Result<AuthorizedKeyId, ApiError> {
+    AuthorizedKeyId::parse(text).map_err(|error| ApiError::invalid("key_id", error.to_string()))
+}
+
+/// The account that a request names; empty means the caller itself (`contract §1.11`).
+fn named_account(text: &str, caller: &Caller) -> Result<ServiceAccountId, ApiError> {
+    let invalid = |description: String| ApiError::invalid("service_account_id", description);
+    let is_account = caller.subject.kind == SubjectKind::ServiceAccount;
+    let text = match text {
+        "" if is_account => &caller.subject.id,
+        "" => return Err(invalid("is required of a caller that is no service account".into())),
+        named => named,
+    };
+    ServiceAccountId::parse(text).map_err(|error| invalid(error.to_string()))
+}
+
+/// The path of an account, for who may do this with its keys: the account itself may.
+fn account_for(
+    view: &dyn StateRead,
+    caller: &Caller,
+    id: &ServiceAccountId,
+    permission: Permission,
+) -> Result<ResourcePath, Refusal> {
+    let account = tables::service_account(view, id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
+    let path = account_path(view, &account)?;
+    if caller.subject != Subject::service_account(id) {
+        require(view, &caller.subject, permission, &path)?;
+    }
+    Ok(path)
+}
+
+/// A key with the path of its account, under the same rule.
+fn key_for(
+    view: &dyn StateRead,
+    caller: &Caller,
+    id: &AuthorizedKeyId,
+    permission: Permission,
+) -> Result<(AuthorizedKeyRecord, ResourcePath), Refusal> {
+    let key =
+        tables::authorized_key(view, id)?.ok_or_else(|| Rejection::KeyNotFound(id.to_string()))?;
+    let account = account_of(view, &key)?;
+    let path = account_for(view, caller, &account.id, permission)?;
+    Ok((key, path))
+}
+
+async fn get(call: &mut Call<'_>, request: &wire::GetKeyRequest) -> Result<wire::Key, ApiError> {
+    let caller = call.admit(request)?;
+    let id = parse_key_id(&request.key_id)?;
+    let permission = Permission::ServiceAccountsGet;
+    let (key, path) = call.read(&caller, |view| key_for(view, &caller, &id, permission)).await?;
+    call.path = Some(path);
+    Ok(convert::authorized_key(&key))
+}
+
+async fn list(
+    call: &mut Call<'_>,
+    request: &wire::ListKeysRequest,
+) -> Result<wire::ListKeysResponse, ApiError> {
+    let caller = call.admit(request)?;
+    let account = named_account(&request.service_account_id, &caller)?;
+    let list = List { kind: "keys", of: account.as_str() };
+    let after = list.place(&request.page_token)?.unwrap_or(0);
+    let size = page::size(request.page_size);
+    let ((records, next), path) = call
+        .read(&caller, |view| {
+            let path = account_for(view, &caller, &account, Permission::ServiceAccountsGet)?;
+            Ok((tables::authorized_keys_page(view, &account, after, size)?, path))
+        })
+        .await?;
+    call.path = Some(path);
+    let made =
+        |key: AuthorizedKeyRecord| Ok::<_, ApiError>((key.sequence, convert::authorized_key(&key)));
+    let (keys, next) = page::fill(records, next, made)?;
+    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
+    Ok(wire::ListKeysResponse { keys, next_page_token })
+}
+
+async fn create(
+    call: &mut Call<'_>,
+    making: Arc<Semaphore>,
+    request: &wire::CreateKeyRequest,
+) -> Result<wire::CreateKeyResponse, ApiError> {
+    let caller = call.admit(request)?;
+    let account = named_account(&request.service_account_id, &caller)?;
+    let (algorithm, stored_algorithm) = match request.key_algorithm() {
+        wire::key::Algorithm::Unspecified | wire::key::Algorithm::Rsa2048 => {
+            (PairAlgorithm::Rsa2048, KeyAlgorithm::Rsa2048)
+        }
+        wire::key::Algorithm::Rsa4096 => (PairAlgorithm::Rsa4096, KeyAlgorithm::Rsa4096),
+    };
+    let permission = Permission::ServiceAccountsCreateToken;
+    // Before the pair is made: who may not have one must not cost a core.
+    let path =
+        call.prepare(&caller, |view| account_for(view, &caller, &account, permission)).await?;
+    call.path = Some(path);
+    let pair = make_pair(call, making, algorithm).await?;
+    let command = Command::CreateAuthorizedKey(CreateAuthorizedKey {
+        id: AuthorizedKeyId::generate(call.app.random.as_ref()),
+        service_account_id: account,
+        description: request.description.clone(),
+        algorithm: stored_algorithm,
+        public_key_pem: pair.public_key_pem,
+    });
+    let operation = call.propose(&caller, None, command).await?;
+    let OperationResult::AuthorizedKey(record) = &operation.result else {
+        return Err(ApiError::internal("a key was created and another thing came back"));
+    };
+    call.details = AuditDetails::CreateKey(AuthorizedKeyDetails {
+        key_id: record.id.to_string(),
+        service_account_id: record.service_account_id.to_string(),
+        key_algorithm: Some(algorithm.as_str()),
+        description: record.description.clone(),
+    });
+    Ok(wire::CreateKeyResponse {
+        key: Some(convert::authorized_key(record)),
+        private_key: pair.private_key_pem.expose().clone(),
+    })
+}
+
+/// Makes a pair off the runtime, a bounded number at a time.
+async fn make_pair(
+    call: &Call<'_>,
+    making: Arc<Semaphore>,
+    algorithm: PairAlgorithm,
+) -> Result<GeneratedKeyPair, ApiError> {
+    let waited = tokio::time::timeout_at(call.context.deadline, making.acquire_owned()).await;
+    let Ok(Ok(turn)) = waited else {
+        let exhausted = ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after: BUSY_RETRY });
+        return Err(ApiError::new(exhausted, "other keys are being made", Outcome::NotProposed));
+    };
+    let made = tokio::task::spawn_blocking(move || {
+        let pair = generate_key_pair(algorithm);
+        drop(turn);
+        pair
+    });
+    let made = made.await.map_err(|_panicked| ApiError::internal("no key pair was made"))?;
+    made.map_err(|error| ApiError::internal(error.to_string()))
+}
+
+async fn delete(
+    call: &mut Call<'_>,
+    request: &wire::DeleteKeyRequest,
+) -> Result<Operation, ApiError> {
+    let caller = call.admit(request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, request)?;
+    let key_id = parse_key_id(&request.key_id)?;
+    // A repeat of a deletion finds no key: only its operation.
+    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        return Ok(convert::operation(&operation));
+    }
+    let permission = Permission::ServiceAccountsAdminister;
+    let found = call.prepare(&caller, |view| key_for(view, &caller, &key_id, permission)).await?;
+    call.path = Some(found.1);
+    let command = Command::DeleteAuthorizedKey { key_id };
+    let operation = call.propose(&caller, claim, command).await?;
+    Ok(convert::operation(&operation))
+}

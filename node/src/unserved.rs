@@ -1,0 +1,118 @@
+//! Methods of the definitions that a later release serves: UNIMPLEMENTED, and on record.
+//!
+//! One place for all of them: a handler answers with [`unserved`], or the generated code does for
+//! a method without a handler, and [`record`] sees the bare status on its way out. It writes the
+//! audit record that every call has (`contract §14` no. 18) and gives the answer its details. A
+//! status of [`crate::call::Call`] has details, so no call is recorded twice.
+
+use std::sync::Arc;
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::HeaderMap;
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::details::RequestDetails;
+use lockbox_platform::audit::record::EventSource;
+use lockbox_platform::request::RequestContext;
+use lockbox_platform::status::ApiError;
+use lockbox_proto::METHODS;
+use tonic::{Code, Status};
+
+use crate::app::App;
+use crate::call::{Call, detached};
+
+const MESSAGE: &str = "this method is not served yet";
+
+/// The events of methods whose own name says too little, as `contract §6.1` would name them.
+const EVENTS: [(&str, &str); 20] = [
+    ("/yandex.cloud.iam.v1.IamTokenService/CreateForServiceAccount", "CreateIamToken"),
+    ("/yandex.cloud.iam.v1.IamTokenService/Revoke", "RevokeIamToken"),
+    ("/yandex.cloud.iam.v1.KeyService/ListOperations", "ListKeyOperations"),
+    ("/yandex.cloud.iam.v1.KeyService/Update", "UpdateKey"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/Delete", "DeleteServiceAccount"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/ListAccessBindings", "ListAccountAccessBindings"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/ListOperations", "ListAccountOperations"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/Reactivate", "ReactivateServiceAccount"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/SetAccessBindings", "SetAccountAccessBindings"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/Suspend", "SuspendServiceAccount"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/Update", "UpdateServiceAccount"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/UpdateAccessBindings", "UpdateAccountBindings"),
+    ("/yandex.cloud.lockbox.v1.SecretService/ListAccessBindings", "ListSecretAccessBindings"),
+    ("/yandex.cloud.lockbox.v1.SecretService/ListOperations", "ListSecretOperations"),
+    ("/yandex.cloud.lockbox.v1.SecretService/SetAccessBindings", "SetSecretAccessBindings"),
+    ("/yandex.cloud.lockbox.v1.SecretService/UpdateAccessBindings", "UpdateSecretAccessBindings"),
+    ("/yandex.cloud.resourcemanager.v1.FolderService/Create", "CreateFolder"),
+    ("/yandex.cloud.resourcemanager.v1.FolderService/Delete", "DeleteFolder"),
+    ("/yandex.cloud.resourcemanager.v1.FolderService/ListOperations", "ListFolderOperations"),
+    ("/yandex.cloud.resourcemanager.v1.FolderService/Update", "UpdateFolder"),
+];
+
+/// The answer of a method that a later release serves; [`record`] completes it.
+#[must_use]
+pub fn unserved() -> Status {
+    Status::unimplemented(MESSAGE)
+}
+
+/// Middleware inside the request layer: records calls of methods that are not served.
+pub async fn record(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let context = request.extensions().get::<Arc<RequestContext>>().cloned();
+    let response = next.run(request).await;
+    let Some(context) = context else { return response };
+    if !is_bare_unimplemented(response.headers()) {
+        return response;
+    }
+    let Some(details) = event(&context.method) else { return response };
+    let calls = app.calls.clone();
+    let recorded = detached(&calls, async move {
+        let mut call = Call::of(&app, context, details);
+        call.recognise();
+        call.finish(Err::<(), _>(ApiError::unimplemented(MESSAGE))).await
+    });
+    match recorded.await {
+        Err(status) => status.into_http(),
+        // A call that ends with an error has no message; should it have one, the answer stands.
+        Ok(_) => response,
+    }
+}
+
+fn is_bare_unimplemented(headers: &HeaderMap) -> bool {
+    let status = headers.get(Status::GRPC_STATUS);
+    let code = status.map(|value| Code::from_bytes(value.as_bytes()));
+    code == Some(Code::Unimplemented) && !headers.contains_key(Status::GRPC_STATUS_DETAILS)
+}
+
+/// The event of a method of the definitions; what is in none is no call of ours.
+fn event(grpc_path: &str) -> Option<AuditDetails> {
+    let method = METHODS.iter().find(|method| method.grpc_path == grpc_path)?;
+    let named = EVENTS.iter().find(|(path, _)| *path == grpc_path);
+    let event_name = named.map_or(method.method, |(_, name)| *name);
+    let source = source(method.service)?;
+    Some(AuditDetails::Request(RequestDetails { source, event_name, ids: Default::default() }))
+}
+
+fn source(service: &str) -> Option<EventSource> {
+    let package = service.strip_prefix("yandex.cloud.")?.split('.').next()?;
+    match package {
+        "lockbox" => Some(EventSource::Lockbox),
+        "iam" => Some(EventSource::Iam),
+        "resourcemanager" => Some(EventSource::ResourceManager),
+        "operation" => Some(EventSource::Operation),
+        // Discovery is not audited; the KMS keeps its own record.
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_event_is_of_a_method_that_exists() {
+        for (path, name) in EVENTS {
+            assert_eq!(event(path).map(|details| details.event_name()), Some(name), "{path}");
+        }
+        assert!(event("/yandex.cloud.lockbox.v1.SecretService/Steal").is_none());
+        assert!(event("/yandex.cloud.endpoint.ApiEndpointService/List").is_none());
+    }
+}

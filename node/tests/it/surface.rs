@@ -1,0 +1,176 @@
+//! What the public listener serves as a whole: every method on record, health, reflection, REST.
+
+use axum::body::{Body, to_bytes};
+use lockbox::router::{self, PUBLIC_SERVICES};
+use lockbox_proto::METHODS;
+use prost::Message;
+use serde_json::json;
+use tokio_stream::StreamExt;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::{Code, Request};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_prost::ProstCodec;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+use tower::ServiceExt;
+
+use crate::fixture::Node;
+
+const DISCOVERY: &str = "yandex.cloud.endpoint.ApiEndpointService";
+
+/// `contract §14` no. 18: one record for each call, whatever becomes of it. Discovery is the one
+/// exception.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_method_leaves_one_record() {
+    let node = Node::start().await;
+    let served = METHODS.iter().filter(|method| PUBLIC_SERVICES.contains(&method.service));
+    let mut unimplemented = 0;
+    for method in served {
+        let before = node.audit().lines().count();
+        let mut client = tonic::client::Grpc::new(node.channel.clone());
+        client.ready().await.unwrap();
+        let path = PathAndQuery::from_static(method.grpc_path);
+        let request: Request<()> = node.request(());
+        let answer = client.unary(request, path, ProstCodec::<(), ()>::default()).await;
+        let written = node.audit().lines().count() - before;
+        let expected = usize::from(method.service != DISCOVERY);
+        assert_eq!(written, expected, "{}: {answer:?}", method.grpc_path);
+        let Err(status) = answer else { continue };
+        if method.service == DISCOVERY {
+            continue;
+        }
+        // Every error names its request (`contract §0.4`).
+        let details = lockbox_proto::google::rpc::Status::decode(status.details()).unwrap();
+        let of_request = |any: &prost_types::Any| any.type_url.ends_with("google.rpc.RequestInfo");
+        assert!(details.details.iter().any(of_request), "{}", method.grpc_path);
+        if status.code() == Code::Unimplemented {
+            unimplemented += 1;
+            let audit = node.audit();
+            let record: serde_json::Value =
+                serde_json::from_str(audit.lines().last().unwrap()).unwrap();
+            assert_eq!(record["event_status"], "ERROR");
+            assert_eq!(record["error"]["code"], 12);
+            assert_eq!(record["authentication"]["subject_id"], node.made.admin_id.as_str());
+        }
+    }
+    assert!(unimplemented > 0, "this test tests nothing any more");
+    node.stop().await;
+}
+
+/// What is in no definition is no call: a scanner must not fill the audit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn unknown_methods_are_refused_and_not_recorded() {
+    let node = Node::start().await;
+    let before = node.audit().lines().count();
+    for path in ["/yandex.cloud.lockbox.v1.SecretService/Steal", "/no.such.Service/Get"] {
+        let mut client = tonic::client::Grpc::new(node.channel.clone());
+        client.ready().await.unwrap();
+        let request: Request<()> = node.request(());
+        let path = PathAndQuery::from_static(path);
+        let answer = client.unary(request, path, ProstCodec::<(), ()>::default()).await;
+        assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
+    }
+    assert_eq!(node.audit().lines().count(), before);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_answers_without_a_token_and_follows_readiness() {
+    let node = Node::start().await;
+    let mut client = HealthClient::new(node.channel.clone());
+    let asked = |service: &str| HealthCheckRequest { service: service.into() };
+    for service in std::iter::once("").chain(PUBLIC_SERVICES) {
+        let status = client.check(asked(service)).await.unwrap().into_inner().status();
+        assert_eq!(status, ServingStatus::Serving, "{service}");
+    }
+    let unknown = client.check(asked("no.such.Service")).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    let mut watched = client.watch(asked("")).await.unwrap().into_inner();
+    let mut next = async || watched.next().await.unwrap().unwrap().status();
+    assert_eq!(next().await, ServingStatus::Serving);
+    let part = node.app.readiness.component("part");
+    assert_eq!(next().await, ServingStatus::NotServing);
+    part.ready();
+    assert_eq!(next().await, ServingStatus::Serving);
+    drop(watched);
+    node.stop().await;
+}
+
+/// The services of identity and folders by REST (`contract §0.4`), through the same handlers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn accounts_keys_and_folders_answer_to_rest() {
+    let node = Node::start().await;
+    let router = router::public(&node.app, node.metrics.rpc.clone()).unwrap();
+    let call = async |method: &str, uri: String, body: serde_json::Value| {
+        let request = http::Request::builder()
+            .method(method)
+            .uri(uri)
+            .header("authorization", format!("Bearer {}", node.token()))
+            .body(Body::from(if body.is_null() { String::new() } else { body.to_string() }));
+        let response = router.clone().oneshot(request.unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        (status, serde_json::from_slice::<serde_json::Value>(&bytes).unwrap())
+    };
+    let folder = node.made.folder_id.as_str();
+    let body = json!({"folderId": folder, "name": "robot"});
+    let (status, made) = call("POST", "/iam/v1/serviceAccounts".into(), body).await;
+    assert_eq!(status, 200, "{made}");
+    let type_of = |any: &serde_json::Value| any["@type"].as_str().unwrap().to_owned();
+    let prefix = "type.googleapis.com/yandex.cloud.";
+    let expected = format!("{prefix}iam.v1.CreateServiceAccountMetadata");
+    assert_eq!(type_of(&made["metadata"]), expected);
+    let account = made["response"]["id"].as_str().unwrap().to_owned();
+
+    let body = json!({"serviceAccountId": account, "keyAlgorithm": "RSA_2048"});
+    let (status, key) = call("POST", "/iam/v1/keys".into(), body).await;
+    assert_eq!(status, 200);
+    assert!(key["privateKey"].as_str().unwrap().starts_with("-----BEGIN PRIVATE KEY-----"));
+    let uri = format!("/iam/v1/keys?serviceAccountId={account}");
+    let (_, listed) = call("GET", uri, serde_json::Value::Null).await;
+    assert_eq!(listed["keys"][0], key["key"]);
+
+    let subject = json!({"id": account, "type": "serviceAccount"});
+    let body = json!({"accessBindings": [{"roleId": "lockbox.viewer", "subject": subject}]});
+    let uri = format!("/resource-manager/v1/folders/{folder}:setAccessBindings");
+    let (status, bound) = call("POST", uri, body.clone()).await;
+    assert_eq!(status, 200, "{bound}");
+    let expected = format!("{prefix}access.AccessBindingsOperationResult");
+    assert_eq!(type_of(&bound["response"]), expected);
+    let uri = format!("/resource-manager/v1/folders/{folder}:listAccessBindings");
+    let (_, listed) = call("GET", uri, serde_json::Value::Null).await;
+    assert_eq!(listed, body);
+
+    let uri = format!("/iam/v1/keys/{}", key["key"]["id"].as_str().unwrap());
+    let (status, deleted) = call("DELETE", uri, serde_json::Value::Null).await;
+    assert_eq!((status, deleted["done"].as_bool()), (200, Some(true)));
+    let uri = format!("/iam/v1/serviceAccounts/{account}:suspend");
+    let (status, refused) = call("POST", uri, json!({})).await;
+    assert_eq!((status, refused["code"].as_i64()), (501, Some(12)));
+    assert!(refused["details"][0]["requestId"].is_string(), "{refused}");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn reflection_lists_the_services() {
+    let node = Node::start().await;
+    let mut client = ServerReflectionClient::new(node.channel.clone());
+    let request = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = client.server_reflection_info(tokio_stream::iter([request])).await.unwrap();
+    let answer = answers.into_inner().next().await.unwrap().unwrap();
+    let Some(MessageResponse::ListServicesResponse(list)) = answer.message_response else {
+        panic!("no list");
+    };
+    let names: Vec<_> = list.service.into_iter().map(|service| service.name).collect();
+    for service in PUBLIC_SERVICES {
+        assert!(names.iter().any(|name| name == service), "{service}");
+    }
+    node.stop().await;
+}
