@@ -40,6 +40,7 @@ enum ClusterCommand {
 
 /// How to reach a node's peer listener.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
 struct PeerFlags {
     /// The node's peer listener, as host:port.
     #[arg(long, global = true, value_name = "HOST:PORT")]

@@ -29,6 +29,7 @@ const KEY_VARIABLE: &str = "LOCKBOX_SA_KEY";
 
 /// Flags of every command that calls a server.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Call")]
 pub(crate) struct CallFlags {
     /// How long the whole command may take: 30s, 500ms, 2m.
     #[arg(long, global = true, default_value = "30s", value_parser = duration::parse)]
@@ -52,6 +53,7 @@ impl CallFlags {
 
 /// Flags of the commands that talk to the public API.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionFlags {
     /// The server, as host:port [env: LOCKBOX_ENDPOINT].
     #[arg(long, global = true, value_name = "HOST:PORT")]

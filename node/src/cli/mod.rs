@@ -5,7 +5,7 @@
 //! time. A closed pipe on standard output is success. The client commands leave SIGINT as the
 //! system has it, so that Ctrl-C ends them at once, whatever they wait for (a shell sees 130).
 //!
-//! Each command is one variant of [`Command`] and one arm in [`dispatch`]; what it takes and does
+//! Each command is one variant of `Command` and one arm in `dispatch`; what it takes and does
 //! is in a file of its own.
 
 mod cluster;
@@ -65,7 +65,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Err(error) => {
             // Help goes to standard output and is no mistake; clap knows which is which.
             let code = if error.use_stderr() { Exit::Usage.into() } else { ExitCode::SUCCESS };
-            return if error.print().is_ok() { code } else { Exit::Usage.into() };
+            // A reader of the help that has left, as in `--help | head`, is none either.
+            error.print().ok();
+            return code;
         }
     };
     match dispatch(cli.command, &Environment::of_process()) {

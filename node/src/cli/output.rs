@@ -148,7 +148,10 @@ impl Table {
 
 /// Writes to standard output. Who has stopped reading has seen enough: that is no failure.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
-    let mut output = io::stdout().lock();
+    write_to(&mut io::stdout().lock(), bytes)
+}
+
+fn write_to(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
     match output.write_all(bytes).and_then(|()| output.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
             Err(Failure::usage(format_args!("cannot write the output: {error}")))

@@ -3,6 +3,8 @@
 
 // `cfg(test)` is how clippy knows that helpers may unwrap, too.
 #[cfg(test)]
+mod cli;
+#[cfg(test)]
 mod fake_kms;
 #[cfg(test)]
 mod fixture;

@@ -16,7 +16,10 @@ pub(crate) fn run(connection: &Connection, format: Format) -> Result<String, Fai
         session.call(Kind::Repeatable, &StatusRequest {}, send).await
     })?;
     match format {
-        Format::Text => Ok(node_table(&status).render() + &members_table(&status.members).render()),
+        Format::Text => {
+            let tables = [node_table(&status), log_table(&status), members_table(&status.members)];
+            Ok(tables.iter().map(Table::render).collect())
+        }
         Format::Yaml | Format::Json | Format::JsonRest => {
             output::one(format, &Record::of(&status)?)
         }
@@ -33,34 +36,31 @@ fn node_table(status: &StatusResponse) -> Table {
         (true, reason) => format!("yes: {reason}"),
     };
     Table {
-        columns: vec![
-            "CLUSTER",
-            "NODE",
-            "ROLE",
-            "LEADER",
-            "TERM",
-            "LAST LOG",
-            "COMMITTED",
-            "APPLIED",
-            "SNAPSHOT",
-            "PURGED",
-            "SEALED",
-            "VERSION",
-        ],
+        columns: vec!["CLUSTER", "NODE", "ROLE", "LEADER", "TERM", "SEALED", "VERSION"],
         rows: vec![vec![
             status.cluster_id.clone(),
             status.node_id.to_string(),
             status.role.clone(),
             leader,
             status.term.to_string(),
-            status.last_log_index.to_string(),
-            status.committed_index.to_string(),
-            status.applied_index.to_string(),
-            status.snapshot_index.to_string(),
-            status.purged_index.to_string(),
             sealed,
             status.version.clone(),
         ]],
+    }
+}
+
+/// Where its log stands.
+fn log_table(status: &StatusResponse) -> Table {
+    let indexes = [
+        status.last_log_index,
+        status.committed_index,
+        status.applied_index,
+        status.snapshot_index,
+        status.purged_index,
+    ];
+    Table {
+        columns: vec!["LAST LOG", "COMMITTED", "APPLIED", "SNAPSHOT", "PURGED"],
+        rows: vec![indexes.iter().map(u64::to_string).collect()],
     }
 }
 
@@ -113,13 +113,21 @@ mod tests {
             ..StatusResponse::default()
         };
         let expected = "\
-+---------+------+--------+--------+------+----------+-----------+---------+----------+--------+-------------+---------+
-| CLUSTER | NODE | ROLE   | LEADER | TERM | LAST LOG | COMMITTED | APPLIED | SNAPSHOT | PURGED | SEALED      | VERSION |
-+---------+------+--------+--------+------+----------+-----------+---------+----------+--------+-------------+---------+
-| lbc1    | 1    | leader | 1      | 2    | 9        | 8         | 7       | 0        | 0      | yes: no KMS | 0.1.0   |
-+---------+------+--------+--------+------+----------+-----------+---------+----------+--------+-------------+---------+
++---------+------+--------+--------+------+-------------+---------+
+| CLUSTER | NODE | ROLE   | LEADER | TERM | SEALED      | VERSION |
++---------+------+--------+--------+------+-------------+---------+
+| lbc1    | 1    | leader | 1      | 2    | yes: no KMS | 0.1.0   |
++---------+------+--------+--------+------+-------------+---------+
 ";
         assert_eq!(node_table(&status).render(), expected);
+        let expected = "\
++----------+-----------+---------+----------+--------+
+| LAST LOG | COMMITTED | APPLIED | SNAPSHOT | PURGED |
++----------+-----------+---------+----------+--------+
+| 9        | 8         | 7       | 0        | 0      |
++----------+-----------+---------+----------+--------+
+";
+        assert_eq!(log_table(&status).render(), expected);
         let expected = "\
 +--------+---------+--------------+-------------+---------+
 | MEMBER | VOTE    | PEER ADDRESS | API ADDRESS | MATCHED |
@@ -135,6 +143,6 @@ mod tests {
     fn a_fresh_node_has_no_leader() {
         let row = node_table(&StatusResponse::default()).rows.remove(0);
         assert_eq!(row[3], "none");
-        assert_eq!(row[10], "no");
+        assert_eq!(row[5], "no");
     }
 }

@@ -105,12 +105,12 @@ fn binary_values_are_base64_and_text_survives_yaml() {
 fn several_objects_are_a_table_or_an_array() {
     let records = [Record::of(&AddVersionMetadata::default()).unwrap()];
     let expected = "\
-+------+--------------+
-| ID   | NAME         |
-+------+--------------+
-| e6q1 | db: main     |
-| e6q2 | é\\u{1b}[31m  |
-+------+--------------+
++------+-------------+
+| ID   | NAME        |
++------+-------------+
+| e6q1 | db: main    |
+| e6q2 | é\\u{1b}[31m |
++------+-------------+
 ";
     assert_eq!(many(Format::Text, &records, table).unwrap(), expected);
     assert_eq!(many(Format::Json, &records, table).unwrap(), "[\n  {}\n]\n");
@@ -147,4 +147,20 @@ fn a_type_that_is_not_ours_is_said_so() {
     let any = Any { type_url: "type.googleapis.com/x.Y".to_owned(), value: Vec::new() };
     let failure = Record::of_any(&any).unwrap_err();
     assert_eq!(failure.to_string(), "the answer \"x.Y\" cannot be shown");
+}
+
+#[test]
+fn a_reader_that_has_left_is_no_failure_and_a_full_disk_is_one() {
+    struct Closed(io::ErrorKind);
+    impl Write for Closed {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    assert_eq!(write_to(&mut Closed(io::ErrorKind::BrokenPipe), b"x"), Ok(()));
+    let full = write_to(&mut Closed(io::ErrorKind::StorageFull), b"x").unwrap_err();
+    assert!(full.to_string().starts_with("cannot write the output: "), "{full}");
 }

@@ -4,12 +4,21 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use lockbox_platform::authorized_key::{KeyAlgorithm, generate_key_pair};
 use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
 use lockbox_platform::exit::FatalExit;
+use lockbox_platform::jwt::{self, AcceptedAudiences};
 use lockbox_platform::listener::{ListenerLimits, Security, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::tasks::Tasks;
 use lockbox_platform::tls::{ClientCertificates, ClientTlsFiles, ServerTls, TlsFiles};
+use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_server::{
+    IamTokenService, IamTokenServiceServer,
+};
+use lockbox_proto::yandex::cloud::iam::v1::{
+    CreateIamTokenForServiceAccountRequest, CreateIamTokenResponse, RevokeIamTokenRequest,
+    RevokeIamTokenResponse,
+};
 use lockbox_proto::yandex::cloud::operation::operation_service_client::OperationServiceClient;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::{
     OperationService, OperationServiceServer,
@@ -76,10 +85,48 @@ impl OperationService for Scripted {
     }
 }
 
+/// A login that takes the JWTs of one key.
+struct Login {
+    public_key: String,
+}
+
+#[tonic::async_trait]
+impl IamTokenService for Login {
+    async fn create(
+        &self,
+        request: Request<CreateIamTokenRequest>,
+    ) -> Result<Response<CreateIamTokenResponse>, Status> {
+        let Some(Identity::Jwt(jwt)) = request.into_inner().identity else {
+            return Err(Status::invalid_argument("not a JWT"));
+        };
+        let accepted = AcceptedAudiences::new(&[], &[]);
+        let now_ms = SystemClock::new().wall_ms();
+        let claims = jwt::verify(&jwt, &self.public_key, &accepted, now_ms);
+        let claims = claims.map_err(|error| Status::unauthenticated(error.to_string()))?;
+        let iam_token = format!("{}-{}", claims.iss, claims.kid);
+        Ok(Response::new(CreateIamTokenResponse { iam_token, expires_at: None }))
+    }
+
+    async fn create_for_service_account(
+        &self,
+        _request: Request<CreateIamTokenForServiceAccountRequest>,
+    ) -> Result<Response<CreateIamTokenResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+
+    async fn revoke(
+        &self,
+        _request: Request<RevokeIamTokenRequest>,
+    ) -> Result<Response<RevokeIamTokenResponse>, Status> {
+        Err(Status::unimplemented("not in the script"))
+    }
+}
+
 struct Fixture {
     server: Scripted,
     address: String,
     ca: PathBuf,
+    key: AuthorizedKeyFile,
     directory: TempDir,
     _tasks: Tasks,
 }
@@ -107,11 +154,23 @@ impl Fixture {
         let server = Scripted::default();
         // Steps are taken from the end.
         server.steps.lock().unwrap().extend(steps.iter().rev().cloned());
-        let router = Routes::new(OperationServiceServer::new(server.clone())).into_axum_router();
+        let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
+        let login = Login { public_key: pair.public_key_pem.clone() };
+        let router = Routes::new(OperationServiceServer::new(server.clone()))
+            .add_service(IamTokenServiceServer::new(login))
+            .into_axum_router();
+        let key = AuthorizedKeyFile {
+            id: "ajk1".to_owned(),
+            service_account_id: "aje1".to_owned(),
+            created_at: String::new(),
+            key_algorithm: KeyAlgorithm::Rsa2048,
+            public_key: pair.public_key_pem,
+            private_key: pair.private_key_pem,
+        };
         let tasks = Tasks::new(FatalExit::new());
         let metrics = Metrics::new(Prefix::Lockbox).unwrap();
         bound.start(router, &tasks, ListenerLimits::default(), metrics.tls);
-        Self { server, address, ca, directory, _tasks: tasks }
+        Self { server, address, ca, key, directory, _tasks: tasks }
     }
 
     fn connection(&self, timeout: Duration, retry: i32) -> Connection {
@@ -151,6 +210,23 @@ async fn a_change_is_repeated_under_one_key_until_a_leader_answers() {
         timeout: true,
     };
     assert_eq!(fixture.seen(), vec![expected; 3]);
+}
+
+#[tokio::test]
+async fn a_key_is_exchanged_for_a_token_first() {
+    let fixture = Fixture::start(&[Step::Answer]).await;
+    let mut connection = fixture.connection(LONG, 0);
+    connection.credential = Credential::Key(Box::new(fixture.key.clone()));
+    fixture.call(&connection, Kind::Repeatable).await.unwrap();
+    let authorization = fixture.seen().remove(0).authorization;
+    assert_eq!(authorization.as_deref(), Some("Bearer aje1-ajk1"));
+
+    let mut other = fixture.key.clone();
+    other.private_key = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap().private_key_pem;
+    connection.credential = Credential::Key(Box::new(other));
+    let failure = fixture.call(&connection, Kind::Repeatable).await.unwrap_err();
+    assert!(failure.to_string().starts_with("UNAUTHENTICATED: "), "{failure}");
+    assert_eq!(failure.exit(), Exit::Refused);
 }
 
 #[tokio::test]

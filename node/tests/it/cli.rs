@@ -1,0 +1,211 @@
+//! The program `lockbox` as a process, against a node behind TLS.
+
+use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use lockbox::router;
+use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
+use lockbox_platform::exit::FatalExit;
+use lockbox_platform::listener::{ListenerLimits, Security, bind};
+use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::system::SystemClock;
+use lockbox_platform::tasks::Tasks;
+use lockbox_platform::tls::{ClientCertificates, ServerTls, TlsFiles};
+use tempfile::TempDir;
+
+use crate::fixture::Node;
+
+/// A node with a second listener, one that the program can reach.
+struct Served {
+    node: Node,
+    address: String,
+    ca: PathBuf,
+    directory: TempDir,
+    tasks: Tasks,
+}
+
+impl Served {
+    async fn start() -> Self {
+        let node = Node::start().await;
+        let directory = tempfile::tempdir().unwrap();
+        let ca = certificates(directory.path());
+        let leaf = leaf_files(directory.path(), "server");
+        let files = TlsFiles {
+            certificate: leaf.certificate,
+            key: leaf.key,
+            clients: ClientCertificates::None,
+        };
+        let security = Security::Tls(ServerTls::load(&files).unwrap());
+        let bound = bind("cli", ([127, 0, 0, 1], 0).into(), security).await.unwrap();
+        let address = format!("localhost:{}", bound.local_addr().port());
+        let metrics = Metrics::new(Prefix::Lockbox).unwrap();
+        let router = router::public(&node.app, metrics.rpc.clone()).unwrap();
+        let tasks = Tasks::new(FatalExit::new());
+        bound.start(router, &tasks, ListenerLimits::default(), metrics.tls);
+        Self { node, address, ca, directory, tasks }
+    }
+
+    /// Runs the program with these arguments and this standard input.
+    async fn run(&self, arguments: &[&str], stdin: &'static str) -> Output {
+        let mut command = program(&self.address, &self.ca, self.node.token());
+        command.env("LOCKBOX_FOLDER_ID", self.node.made.folder_id.as_str()).args(arguments);
+        let run = move || {
+            let mut child = command.spawn().unwrap();
+            child.stdin.take().unwrap().write_all(stdin.as_bytes()).unwrap();
+            child.wait_with_output().unwrap()
+        };
+        tokio::task::spawn_blocking(run).await.unwrap()
+    }
+
+    /// The same; the run must succeed.
+    async fn output(&self, arguments: &[&str], stdin: &'static str) -> Vec<u8> {
+        let output = self.run(arguments, stdin).await;
+        let complaint = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}: {complaint}");
+        assert_eq!(complaint, "");
+        output.stdout
+    }
+
+    async fn text(&self, arguments: &[&str], stdin: &'static str) -> String {
+        String::from_utf8(self.output(arguments, stdin).await).unwrap()
+    }
+
+    /// The same; the run must fail with this code. Returns the sentence.
+    async fn failure(&self, arguments: &[&str], code: i32) -> String {
+        let output = self.run(arguments, "").await;
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {complaint}");
+        assert!(output.stdout.is_empty());
+        assert_eq!(complaint.lines().count(), 1, "{complaint}");
+        complaint
+    }
+
+    async fn stop(self) {
+        self.tasks.shutdown(std::time::Duration::from_secs(10)).await.unwrap();
+        drop(self.node.stop().await);
+    }
+}
+
+fn certificates(directory: &Path) -> PathBuf {
+    let leaf = LeafSpec {
+        file_stem: "server".to_owned(),
+        dns_names: vec!["localhost".to_owned()],
+        ips: Vec::new(),
+    };
+    issue_all(directory, &[leaf], &SystemClock::new()).unwrap().certificate
+}
+
+fn program(address: &str, ca: &Path, token: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_lockbox"));
+    command
+        .env_clear()
+        .env("LOCKBOX_ENDPOINT", address)
+        .env("LOCKBOX_CA", ca)
+        .env("LOCKBOX_TOKEN", token)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    command
+}
+
+/// The value of a field of the outermost object in YAML.
+fn field<'a>(yaml: &'a str, name: &str) -> &'a str {
+    let prefix = format!("{name}: ");
+    yaml.lines().find_map(|line| line.strip_prefix(&prefix)).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_secrets_life_on_the_command_line() {
+    let served = Served::start().await;
+    let created = served
+        .text(
+            &["secret", "create", "--name", "db", "--labels", "env=prod", "--payload", "-"],
+            "[{'key': 'user', 'text_value': 'root'}, {key: salt, binary_value: AP8=}]",
+        )
+        .await;
+    let secret_id = field(&created, "id");
+    assert!(created.contains("\nname: db\nlabels:\n  env: prod\n"), "{created}");
+    let got = served.text(&["secret", "get", "db"], "").await;
+    let first = got.split("current_version:\n  id: ").nth(1).unwrap().lines().next().unwrap();
+    let listed = served.text(&["secret", "list"], "").await;
+    assert!(listed.contains(&format!("| {secret_id} | db ")), "{listed}");
+
+    let file = served.directory.path().join("payload.json");
+    std::fs::write(&file, r#"[{"key":"user","textValue":"app\n"},{"key":"salt"}]"#).unwrap();
+    let payload = format!("@{}", file.display());
+    let added = served.text(&["secret", "add-version", "db", "--payload", &payload], "").await;
+    let second = field(&added, "id");
+    assert_ne!(first, second);
+    let versions = served.text(&["secret", "list-versions", secret_id], "").await;
+    assert!(versions.find(second).unwrap() < versions.find(first).unwrap(), "{versions}");
+    let one = served.text(&["secret", "list-versions", "db", "--limit", "1"], "").await;
+    assert!(one.contains(second) && !one.contains(first), "{one}");
+
+    let value = ["payload", "get", "db", "--key", "user"];
+    assert_eq!(served.output(&value, "").await, b"app\n");
+    let old = ["payload", "get", "--id", secret_id, "--version-id", first, "--key", "salt"];
+    assert_eq!(served.output(&old, "").await, [0, 255]);
+    let set = ["secret", "set-current-version", "--name", "db", "--version-id", first];
+    assert_eq!(field(&served.text(&set, "").await, "id"), first);
+    let all = served.text(&["payload", "get", "db"], "").await;
+    let expected = format!(
+        "version_id: {first}\nentries:\n- key: user\n  text_value: root\n- key: salt\n  \
+         binary_value: AP8=\n"
+    );
+    assert_eq!(all, expected);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_command_is_done_once() {
+    let served = Served::start().await;
+    let create = ["secret", "create", "--name", "x", "--idempotency-key", "once"];
+    let first = served.text(&create, "").await;
+    assert_eq!(served.text(&create, "").await, first);
+    let listed = served.text(&["secret", "list", "--format", "json"], "").await;
+    assert_eq!(listed.matches("\"folder_id\"").count(), 1, "{listed}");
+
+    let create = ["secret", "create", "--name", "y", "--async", "--format", "json-rest"];
+    let operation = served.text(&create, "").await;
+    assert!(operation.contains("\"done\": true") && operation.contains("\"secretId\""));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn failures_are_one_sentence_and_tell_by_their_code() {
+    let served = Served::start().await;
+    let absent = served.failure(&["secret", "get", "e6q0123456789abcdefg"], 1).await;
+    assert!(absent.starts_with("lockbox: ") && absent.contains(" (request "), "{absent}");
+    let unnamed = served.failure(&["payload", "get", "nobody"], 1).await;
+    assert!(unnamed.starts_with("lockbox: NOT_FOUND: no secret"), "{unnamed}");
+    let long = "x".repeat(101);
+    let wrong = served.failure(&["secret", "create", "--name", &long], 1).await;
+    assert!(wrong.contains("INVALID_ARGUMENT") && wrong.contains("name"), "{wrong}");
+    let items = "[{key: a, text_value: [canary]}]";
+    let form = served.failure(&["secret", "create", "--payload", items], 2).await;
+    assert!(form.contains("line 1") && !form.contains("canary"), "{form}");
+
+    let nobody = ["secret", "list", "--endpoint", "localhost:1", "--retry", "0"];
+    let unreachable = served.failure(&nobody, 3).await;
+    assert!(unreachable.starts_with("lockbox: cannot reach localhost:1: "), "{unreachable}");
+    served.stop().await;
+}
+
+#[test]
+fn an_interrupt_ends_a_command_that_waits() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = certificates(directory.path());
+    // This server takes the connection and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
+    let mut command = program(&address, &ca, "token");
+    let mut child = command.args(["secret", "list", "--folder-id", "b1g1"]).spawn().unwrap();
+    let connected = silent.accept().unwrap();
+    let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(sent.success());
+    // A shell says 130 of a program that SIGINT has ended.
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    drop(connected);
+}
