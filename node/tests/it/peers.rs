@@ -211,8 +211,11 @@ async fn names_in_certificates_decide_who_may_call_what() {
     let tls = client_tls(&files, SERVER).unwrap();
     let channel = endpoint(&peers.address.to_string(), Some(tls)).unwrap().connect_lazy();
     let nobody = ClusterServiceClient::new(channel).status(wire::StatusRequest {}).await;
-    // The server ends a TLS 1.3 handshake after the client takes it for done: the transport fails.
-    assert!(matches!(nobody.unwrap_err().code(), Code::Unavailable | Code::Unknown));
+    // Which code the transport fails with is a matter of timing; that nobody answered is not.
+    let answered = |status: &tonic::Status| status.metadata().contains_key("lockbox-served-by");
+    assert!(!answered(&nobody.unwrap_err()));
+    let refused = peers.cluster("stranger").status(wire::StatusRequest {}).await.unwrap_err();
+    assert!(answered(&refused));
     node.stop().await;
 }
 
