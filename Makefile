@@ -30,6 +30,14 @@ cluster:
 cluster-stop:
 	@scripts/cluster.sh stop
 
+# Three nodes, a KMS, the unmodified Python SDK, a killed leader, and the bill.
+demo:
+	@scripts/demo.sh
+
+# The README's clients against what is running, or against a cluster of their own.
+test-clients:
+	@scripts/test-clients.sh
+
 test:
 	@$(ROCKSDB)
 	cargo test --workspace --locked

@@ -23,7 +23,8 @@ bin() {
 # A process is known by its pid and when it began: pids are used again.
 alive() { # name
   local pid began
-  read -r pid began <"$run/$1.pid" 2>/dev/null || return 1
+  # The braces: what the shell says of a missing file is no news here.
+  { read -r pid began <"$run/$1.pid"; } 2>/dev/null || return 1
   [ "$(began "$pid")" = "$began" ]
 }
 began() { cut -d')' -f2- "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
