@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::clock::ClusterClock;
 use crate::network::Raft;
-use crate::store::StateHandle;
+use crate::store::Applied;
 
 /// A point that a linearizable read must have reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,8 @@ pub(super) struct TimeEntry {
 pub(super) struct ReadPoints {
     pub(super) raft: Raft,
     pub(super) clock: Arc<ClusterClock>,
-    pub(super) state: StateHandle,
+    /// Not the state itself: peers' connections keep this, and must not keep the directory.
+    pub(super) applied: watch::Receiver<Applied>,
     /// Written by the [`super::timekeeper::Timekeeper`].
     pub(super) stamped: watch::Receiver<TimeEntry>,
 }
@@ -51,7 +52,7 @@ impl ReadPoints {
         let mut stamped = self.stamped.clone();
         let reached = stamped.wait_for(|entry| entry.term >= term);
         let entry = *tokio::time::timeout_at(by, reached).await.ok()?.ok()?;
-        let log_time = self.clock.log_now_at(self.state.applied().borrow().log_time);
+        let log_time = self.clock.log_now_at(self.applied.borrow().log_time);
         Some(ReadPoint { index: index.max(entry.index), term, log_time })
     }
 }

@@ -94,7 +94,7 @@ pub(super) async fn start(
     let read_points = Arc::new(ReadPoints {
         raft: raft.clone(),
         clock: Arc::clone(&clock),
-        state: state.clone(),
+        applied: state.applied(),
         stamped: stamps,
     });
     let confirmer = Confirmer {
