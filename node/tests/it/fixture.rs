@@ -38,6 +38,7 @@ use lockbox_raft::replica::{ReplicaConfig, ReplicaParts};
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::types::Member;
 use tempfile::TempDir;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
@@ -71,6 +72,22 @@ pub(crate) struct Fresh {
     pub(crate) data: TempDir,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
+}
+
+/// The machine's clock, after a downtime that the tests do not wait for.
+struct LaterClock {
+    system: SystemClock,
+    downtime: Duration,
+}
+
+impl Clock for LaterClock {
+    fn wall_ms(&self) -> u64 {
+        self.system.wall_ms() + u64::try_from(self.downtime.as_millis()).unwrap()
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.system.monotonic()
+    }
 }
 
 pub(crate) fn loopback() -> SocketAddr {
@@ -114,21 +131,23 @@ pub(crate) fn members() -> BTreeMap<u64, Member> {
 impl Fresh {
     /// Starts a node with an empty directory.
     pub(crate) async fn start() -> Self {
-        let data = TempDir::new().unwrap();
+        Self::open(TempDir::new().unwrap(), FakeKms::default(), Duration::ZERO).await
+    }
+
+    /// Starts a node with this directory, as late as a downtime makes it.
+    async fn open(data: TempDir, kms: FakeKms, downtime: Duration) -> Self {
         let config = Arc::new(config(&data));
-        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let clock: Arc<dyn Clock> = Arc::new(LaterClock { system: SystemClock::new(), downtime });
         let random: Arc<dyn Randomness> = Arc::new(SystemRandom);
         let tasks = Tasks::new(FatalExit::new());
         let metrics = Metrics::new(Prefix::Lockbox).unwrap();
 
-        let kms = FakeKms::default();
         let kms_router =
             Routes::new(SymmetricCryptoServiceServer::new(kms.clone())).into_axum_router();
         let bound = bind("kms", loopback(), Security::PlaintextLoopback).await.unwrap();
         let kms_address = bound.local_addr();
         bound.start(kms_router, &tasks, ListenerLimits::default(), metrics.tls.clone());
 
-        let replica_config = ReplicaConfig::new(1, data.path().to_owned());
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
             connector: Arc::new(PlaintextConnector),
@@ -136,7 +155,7 @@ impl Fresh {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         };
-        let replica = Replica::start(replica_config, parts).await.unwrap();
+        let replica = start_replica(&data, parts).await;
         let audit_config = AuditConfig { path: config.audit_path(), sync: AuditSync::Batched };
         let auditor = audit::open(&audit_config, &tasks, metrics.audit.clone()).unwrap();
         let keyring = Keyring::default();
@@ -161,22 +180,9 @@ impl Fresh {
         Self { app, kms, data, tasks, metrics }
     }
 
-    pub(crate) async fn stop(self) {
-        self.app.calls.close();
-        self.app.calls.wait().await;
-        self.app.replica.shutdown().await;
-        self.tasks.shutdown(WAIT).await.unwrap();
-    }
-}
-
-impl Node {
-    /// Starts a node of its own cluster and logs in.
-    pub(crate) async fn start() -> Self {
-        let Fresh { app, kms, data, tasks, metrics } = Fresh::start().await;
-        let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
-        let names = FirstNames::default();
-        let made = initialise(&app, SYSTEM_KEY, members(), names, &pair.public_key_pem);
-        let made = made.await.unwrap();
+    /// Serves clients once the node is ready.
+    async fn serve(self, made: Initialised, pair: GeneratedKeyPair, token: String) -> Node {
+        let Self { app, kms, data, tasks, metrics } = self;
         tokio::time::timeout(WAIT, app.readiness.wait_ready()).await.unwrap();
 
         let router = router::public(&app, metrics.rpc.clone()).unwrap();
@@ -184,12 +190,39 @@ impl Node {
         let address = bound.local_addr();
         bound.start(router, &tasks, ListenerLimits::default(), metrics.tls.clone());
         let channel = connect(address);
-        let mut node =
-            Self { app, kms, made, data, pair, channel, tasks, metrics, token: String::new() };
-        let (account, key) = (node.made.admin_id.to_string(), node.made.admin_key_id.to_string());
-        let private_key = node.pair.private_key_pem.clone();
-        node.token = node.log_in(&account, &key, private_key).await.unwrap();
+        Node { app, kms, made, data, pair, channel, tasks, metrics, token }
+    }
+
+    pub(crate) async fn stop(self) {
+        shut_down(self.app, self.tasks).await;
+    }
+}
+
+impl Node {
+    /// Starts a node of its own cluster and logs in.
+    pub(crate) async fn start() -> Self {
+        let fresh = Fresh::start().await;
+        let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
+        let names = FirstNames::default();
+        let made = initialise(&fresh.app, SYSTEM_KEY, members(), names, &pair.public_key_pem);
+        let made = made.await.unwrap();
+        let mut node = fresh.serve(made, pair, String::new()).await;
+        node.renew_token().await;
         node
+    }
+
+    /// Stops the node and starts it again after a downtime. Keeps the token that it has.
+    pub(crate) async fn restart_after(self, downtime: Duration) -> Self {
+        let Self { app, kms, made, data, pair, token, tasks, .. } = self;
+        shut_down(app, tasks).await;
+        Fresh::open(data, kms, downtime).await.serve(made, pair, token).await
+    }
+
+    /// Logs the administrator in again.
+    pub(crate) async fn renew_token(&mut self) {
+        let (account, key) = (self.made.admin_id.to_string(), self.made.admin_key_id.to_string());
+        let private_key = self.pair.private_key_pem.clone();
+        self.token = self.log_in(&account, &key, private_key).await.unwrap();
     }
 
     /// Exchanges a JWT that this key signs for a token.
@@ -258,10 +291,27 @@ impl Node {
 
     pub(crate) async fn stop(self) -> TempDir {
         assert!(self.app.readiness.is_ready());
-        self.app.calls.close();
-        self.app.calls.wait().await;
-        self.app.replica.shutdown().await;
-        self.tasks.shutdown(WAIT).await.unwrap();
+        shut_down(self.app, self.tasks).await;
         self.data
+    }
+}
+
+async fn shut_down(app: Arc<App>, tasks: Tasks) {
+    app.calls.close();
+    app.calls.wait().await;
+    app.replica.shutdown().await;
+    tasks.shutdown(WAIT).await.unwrap();
+}
+
+/// Starts a replica; again, while tasks of the directory's last user still end.
+async fn start_replica(data: &TempDir, parts: ReplicaParts) -> Replica {
+    let until = Instant::now() + WAIT;
+    loop {
+        let config = ReplicaConfig::new(1, data.path().to_owned());
+        match Replica::start(config, parts.clone()).await {
+            Ok(replica) => return replica,
+            Err(error) if Instant::now() > until => panic!("{error}"),
+            Err(_still_open) => tokio::task::yield_now().await,
+        }
     }
 }

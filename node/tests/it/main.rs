@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod downtime;
+#[cfg(test)]
 mod fake_kms;
 #[cfg(test)]
 mod fixture;

@@ -42,7 +42,11 @@ impl Node {
         response(&operation)
     }
 
-    async fn add(&self, secret: &str, entries: Vec<wire::PayloadEntryChange>) -> wire::Version {
+    pub(crate) async fn add(
+        &self,
+        secret: &str,
+        entries: Vec<wire::PayloadEntryChange>,
+    ) -> wire::Version {
         let request = wire::AddVersionRequest {
             secret_id: secret.into(),
             payload_entries: entries,

@@ -1,0 +1,54 @@
+//! A node that was down for longer than a token lives: what was issued before is dead, and what
+//! is issued after lives, from the first call on.
+
+use std::time::Duration;
+
+use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use tonic::Code;
+
+use crate::fixture::Node;
+use crate::secrets::text;
+
+/// Tokens live for twelve hours.
+const DOWNTIME: Duration = Duration::from_secs(13 * 3600);
+const SHORT: Duration = Duration::from_secs(11 * 3600);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_does_not_outlive_a_downtime_and_a_new_one_outlives_the_first_write() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("a", "1")], "").await;
+    let mut node = node.restart_after(DOWNTIME).await;
+    assert_eq!(node.read(&secret.id, "").await.unwrap_err().code(), Code::Unauthenticated);
+    node.renew_token().await;
+    assert_eq!(node.read(&secret.id, "").await.unwrap().len(), 1);
+    node.add(&secret.id, vec![text("b", "2")]).await;
+    assert_eq!(node.read(&secret.id, "").await.unwrap().len(), 2);
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_call_after_a_downtime_may_be_a_mutation_by_a_dead_token() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("a", "1")], "own-key").await;
+    let node = node.restart_after(DOWNTIME).await;
+    let used = node.kms.used();
+    let request = wire::AddVersionRequest {
+        secret_id: secret.id,
+        payload_entries: vec![text("b", "2")],
+        ..Default::default()
+    };
+    let refused = node.secrets().add_version(node.request(request)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert_eq!(node.kms.used(), used, "a dead token was billed for");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_outlives_a_downtime_that_is_shorter_than_its_life() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("a", "1")], "").await;
+    let node = node.restart_after(SHORT).await;
+    node.add(&secret.id, vec![text("b", "2")]).await;
+    assert_eq!(node.read(&secret.id, "").await.unwrap().len(), 2);
+    node.stop().await;
+}
