@@ -4,6 +4,14 @@
 #[cfg(test)]
 mod barrier;
 #[cfg(test)]
+mod command_parts;
+#[cfg(test)]
+mod command_world;
+#[cfg(test)]
+mod commands;
+#[cfg(test)]
+mod determinism;
+#[cfg(test)]
 mod durability_oracle;
 #[cfg(test)]
 mod engines;
@@ -15,6 +23,8 @@ mod identity;
 mod kill;
 #[cfg(test)]
 mod readers;
+#[cfg(test)]
+mod recording;
 #[cfg(test)]
 mod reopen;
 #[cfg(test)]

@@ -22,7 +22,7 @@ async fn leader(directory: &Path, engines: &Arc<dyn Engines>, end: u64) -> Store
     store
 }
 
-async fn build(store: &mut Store) -> SnapshotHandle {
+pub(crate) async fn build(store: &mut Store) -> SnapshotHandle {
     let builder = store.state_machine.try_create_snapshot_builder(true).await;
     builder.unwrap().build_snapshot().await.unwrap().snapshot
 }
@@ -40,7 +40,7 @@ fn begin(snapshot: &SnapshotHandle, inbox: &SnapshotInbox) -> SnapshotReceiver {
     inbox.receive(manifest).unwrap()
 }
 
-fn transfer(snapshot: &SnapshotHandle, inbox: &SnapshotInbox) -> SnapshotHandle {
+pub(crate) fn transfer(snapshot: &SnapshotHandle, inbox: &SnapshotInbox) -> SnapshotHandle {
     let mut receiver = begin(snapshot, inbox);
     for chunk in bytes_of(snapshot).chunks(1_000) {
         receiver.append(chunk).unwrap();
