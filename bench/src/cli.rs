@@ -1,0 +1,93 @@
+//! The command line.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::certificates::{self, CertificatesArguments};
+use crate::contend::{self, ContendArguments};
+use crate::echo::{self, EchoArguments, EchoServerArguments};
+use crate::etcd::{self, EtcdArguments};
+use crate::fill::{self, FillArguments};
+use crate::first_read::{self, FirstReadArguments};
+use crate::fsync::{self, FsyncArguments};
+use crate::lockbox::{self, LoadArguments};
+use crate::report::{self, ReportArguments};
+
+/// Measures Lockbox, and etcd in the same way. Takes the IAM token from LOCKBOX_TOKEN.
+#[derive(Debug, Parser)]
+#[command(name = "lockbox-bench", version)]
+struct Cli {
+    /// Threads of the load generator.
+    #[arg(long, default_value_t = 2, global = true)]
+    threads: usize,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Reads payloads and adds versions in a closed loop.
+    Load(LoadArguments),
+    /// Puts the same load on etcd: linearizable ranges, and puts.
+    Etcd(EtcdArguments),
+    /// Puts the same load on a bare echo server: the ceiling of any gRPC answer.
+    Echo(EchoArguments),
+    /// The echo server by itself, until its standard input ends.
+    EchoServer(EchoServerArguments),
+    /// Makes many secrets with several versions each.
+    Fill(FillArguments),
+    /// Lets many writers add entries to one secret, and looks for lost ones.
+    Contend(ContendArguments),
+    /// Waits until each endpoint answers a payload read, and tells how long it took.
+    FirstRead(FirstReadArguments),
+    /// Measures the syncs of a disk.
+    Fsync(FsyncArguments),
+    /// Makes certificates for servers on this machine.
+    Certificates(CertificatesArguments),
+    /// Turns the results of several rounds into a table of ratios.
+    Report(ReportArguments),
+}
+
+/// Runs the program; a failure is one sentence on standard error.
+#[must_use]
+pub fn main() -> ExitCode {
+    let Err(error) = run(&Cli::parse()) else { return ExitCode::SUCCESS };
+    // Without standard error there is nobody left to tell.
+    drop(writeln!(io::stderr().lock(), "lockbox-bench: {error:#}"));
+    ExitCode::FAILURE
+}
+
+fn run(cli: &Cli) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(cli.threads.max(1))
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    match &cli.command {
+        Command::Load(arguments) => runtime.block_on(lockbox::run(arguments)),
+        Command::Etcd(arguments) => runtime.block_on(etcd::run(arguments)),
+        Command::Echo(arguments) => runtime.block_on(echo::run(arguments)),
+        Command::EchoServer(arguments) => runtime.block_on(echo::serve(arguments)),
+        Command::Fill(arguments) => runtime.block_on(fill::run(arguments)),
+        Command::Contend(arguments) => runtime.block_on(contend::run(arguments)),
+        Command::FirstRead(arguments) => runtime.block_on(first_read::run(arguments)),
+        Command::Fsync(arguments) => fsync::run(arguments),
+        Command::Certificates(arguments) => certificates::run(arguments),
+        Command::Report(arguments) => report::run(arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+}
