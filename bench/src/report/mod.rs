@@ -2,7 +2,7 @@
 //!
 //! Both sides of a ratio were measured in the same round, one after the other; the ratio of a
 //! figure is the median over the rounds. A pair during which other processes kept more than
-//! [`pairs::OTHER_CORES_MAX`] processors busy is left out, and told as such.
+//! `pairs::OTHER_CORES_MAX` processors busy is left out, and told as such.
 
 mod figures;
 mod markdown;
