@@ -2,6 +2,7 @@
 
 mod access;
 mod advance_time;
+mod expiry;
 mod pages;
 mod repeats;
 mod secrets;

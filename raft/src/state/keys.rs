@@ -14,6 +14,9 @@ pub const SYSTEM_LAST_APPLIED: &[u8] = b"last_applied";
 pub const SYSTEM_MEMBERSHIP: &[u8] = b"membership";
 /// [`super::Space::System`]: the largest log time applied so far.
 pub const SYSTEM_LOG_TIME: &[u8] = b"log_time";
+/// [`super::Space::System`]: where the expiry queue begins, see [`expiries`]; absent while nothing
+/// has expired.
+pub const SYSTEM_EXPIRY_BEGIN: &[u8] = b"expiry_begin";
 
 /// The cluster record: one key.
 pub const CLUSTER: &[u8] = b"Z";
@@ -289,7 +292,7 @@ pub fn expiry_due(now: LogTime) -> Vec<u8> {
     Key::new(EXPIRY).number(now.as_ms()).done()
 }
 
-/// The whole expiry queue.
+/// The whole expiry queue. What stands before [`SYSTEM_EXPIRY_BEGIN`] is deleted.
 #[must_use]
 pub fn expiries() -> Vec<u8> {
     vec![EXPIRY]
