@@ -204,8 +204,11 @@ measure_rounds() {
 measure_contention() {
     start_lockbox
     wait_quiet
-    fact "One secret: $("$bench" contend "${ours[@]}" --writers 64 --duration 30 \
-        --label contend --json "$others" | paste -sd';')"
+    # Assigned first, here and below: a failure inside the argument of a command goes unnoticed.
+    local told
+    told=$("$bench" contend "${ours[@]}" --writers 64 --duration 30 \
+        --label contend --json "$others" | paste -sd';')
+    fact "One secret: $told"
     stop_lockbox
 }
 
@@ -231,10 +234,10 @@ drop_caches() {
 }
 
 measure_memory() {
-    local endpoints milliseconds
+    local endpoints milliseconds told
     start_lockbox
-    fact "Filled: $("$bench" fill "${ours[@]}" --secrets 10000 --versions 10 \
-        --label fill --json "$others")"
+    told=$("$bench" fill "${ours[@]}" --secrets 10000 --versions 10 --label fill --json "$others")
+    fact "Filled: $told"
     fact "RSS of the nodes after that, MB (must ≤ 300): $(memory)"
     wait_quiet
     fact "RSS of the nodes when idle, MB: $(memory)"
@@ -291,7 +294,9 @@ describe() {
 }
 
 measure_fsync() { # when
-    fact "Disk $1: $("$bench" fsync --file "$dir/fsync" --label fsync --json "$others")"
+    local told
+    told=$("$bench" fsync --file "$dir/fsync" --label fsync --json "$others")
+    fact "Disk $1: $told"
 }
 
 # The rounds' results and the facts as a report. One of the same day and machine is kept.
