@@ -4,133 +4,20 @@
 //! Known bugs are switched on one at a time between the store and the disk; each has to turn the
 //! oracle red, which shows that it can.
 
-use std::ops::Range;
-use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
-use lockbox_raft::StorageError;
-use lockbox_raft::state::{Space, StateRead, Write, keys};
-use lockbox_raft::store::engine::{LogOp, LogRecord, RecoveredLog};
-use lockbox_raft::store::{Engines, LogEngine, MemoryEngines, StateEngine};
+use lockbox_raft::store::{Engines, MemoryEngines};
 use lockbox_raft::types::Vote;
-use openraft::storage::{RaftLogReader, RaftLogStorage, RaftStateMachine};
+use openraft::storage::{RaftLogStorage, RaftStateMachine};
 use tempfile::TempDir;
 
-use crate::harness::{Ack, INLINE, Random, append, apply, entries, entry, hash, open};
+use crate::harness::{Ack, INLINE, Random, append, apply, entry, open};
+use crate::oracle::{ENTRIES_MAX, Told, check};
+use crate::seeded_bugs::{Bug, Buggy};
 
 const SEEDS: u64 = 120;
 const LIVES: u64 = 6;
 const STEPS: u64 = 25;
-const ENTRIES_MAX: u64 = 400;
-
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-enum Bug {
-    CallbackBeforeSync,
-    VoteNotSynced,
-    LastAppliedOutsideTheBatch,
-}
-
-struct Buggy {
-    inner: Arc<dyn Engines>,
-    bug: Option<Bug>,
-}
-
-impl Engines for Buggy {
-    fn open_log(&self, directory: &Path) -> Result<Arc<dyn LogEngine>, StorageError> {
-        Ok(Arc::new(BuggyLog { inner: self.inner.open_log(directory)?, bug: self.bug }))
-    }
-
-    fn open_state(&self, directory: &Path) -> Result<Arc<dyn StateEngine>, StorageError> {
-        Ok(Arc::new(BuggyState { inner: self.inner.open_state(directory)?, bug: self.bug }))
-    }
-}
-
-struct BuggyLog {
-    inner: Arc<dyn LogEngine>,
-    bug: Option<Bug>,
-}
-
-impl LogEngine for BuggyLog {
-    fn write(&self, ops: &[LogOp], sync: bool) -> Result<(), StorageError> {
-        let is_vote = |op: &LogOp| matches!(op, LogOp::Record { record: LogRecord::Vote, .. });
-        let is_append = |op: &LogOp| matches!(op, LogOp::Append { .. });
-        match self.bug {
-            // The writer answers when this returns.
-            Some(Bug::CallbackBeforeSync) if ops.iter().any(is_append) => {
-                self.inner.write(ops, false)
-            }
-            Some(Bug::VoteNotSynced) if ops.iter().any(is_vote) => self.inner.write(ops, false),
-            _ => self.inner.write(ops, sync),
-        }
-    }
-
-    fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Bytes>, StorageError> {
-        self.inner.read(range, bytes_max)
-    }
-
-    fn recover(&self) -> Result<RecoveredLog, StorageError> {
-        self.inner.recover()
-    }
-}
-
-struct BuggyState {
-    inner: Arc<dyn StateEngine>,
-    bug: Option<Bug>,
-}
-
-impl StateEngine for BuggyState {
-    fn with_view(&self, read: &mut dyn FnMut(&dyn StateRead)) {
-        self.inner.with_view(read);
-    }
-
-    fn commit(&self, writes: &[Write]) -> Result<(), StorageError> {
-        if self.bug != Some(Bug::LastAppliedOutsideTheBatch) {
-            return self.inner.commit(writes);
-        }
-        let is_last_applied = |write: &&Write| {
-            (write.space, &*write.key) == (Space::System, keys::SYSTEM_LAST_APPLIED)
-        };
-        let (mark, data): (Vec<&Write>, Vec<&Write>) = writes.iter().partition(is_last_applied);
-        self.inner.commit(&data.into_iter().cloned().collect::<Vec<_>>())?;
-        self.inner.commit(&mark.into_iter().cloned().collect::<Vec<_>>())
-    }
-
-    fn flush(&self) -> Result<(), StorageError> {
-        self.inner.flush()
-    }
-
-    fn checkpoint(&self, directory: &Path) -> Result<(), StorageError> {
-        self.inner.checkpoint(directory)
-    }
-}
-
-/// What the clients were told.
-#[derive(Default)]
-struct Told {
-    /// Entries acknowledged as durable, from index 0 on.
-    acked: u64,
-    /// Highest term voted in.
-    voted: u64,
-}
-
-/// Everything is in term 1, so an entry follows from its index; this is the hash of the state
-/// after each one.
-async fn expected_hashes() -> &'static Vec<[u8; 32]> {
-    static HASHES: OnceLock<Vec<[u8; 32]>> = OnceLock::new();
-    if let Some(hashes) = HASHES.get() {
-        return hashes;
-    }
-    let directory = TempDir::new().unwrap();
-    let engines: Arc<dyn Engines> = Arc::new(MemoryEngines::new());
-    let mut store = open(directory.path(), &engines, &INLINE);
-    let mut hashes = Vec::new();
-    for index in 0..ENTRIES_MAX {
-        apply(&mut store, vec![entry(1, index)]).await.unwrap();
-        hashes.push(hash(&store).unwrap());
-    }
-    HASHES.get_or_init(|| hashes)
-}
 
 /// One life between two losses of power.
 struct Life<'a> {
@@ -143,39 +30,6 @@ struct Life<'a> {
 }
 
 impl Life<'_> {
-    /// Compares what survived with what was told.
-    async fn check(&mut self, expected: &[[u8; 32]]) -> Result<(), String> {
-        let found = entries(&mut self.store).await;
-        self.end = found.len() as u64;
-        if self.end < self.told.acked {
-            return Err(format!("{} entries acknowledged, {} left", self.told.acked, self.end));
-        }
-        for (index, found) in found.iter().enumerate() {
-            let wrote = entry(1, index as u64);
-            if found.log_id != wrote.log_id || found.payload != wrote.payload {
-                return Err(format!("entry {index} is not what was written"));
-            }
-        }
-        let vote = self.store.log.get_log_reader().await.read_vote().await.unwrap();
-        let term = vote.map_or(0, |vote| vote.leader_id.term);
-        if term < self.told.voted {
-            return Err(format!("voted in term {}, remembers {term}", self.told.voted));
-        }
-        let (applied, _) = self.store.state_machine.applied_state().await.unwrap();
-        let Some(applied) = applied else {
-            let fresh = hash(&self.store).unwrap();
-            let empty = "the state has data and no last_applied".to_owned();
-            return if fresh == empty_hash() { Ok(()) } else { Err(empty) };
-        };
-        if applied.index >= self.end {
-            return Err(format!("applied {}, the log ends at {}", applied.index, self.end));
-        }
-        if hash(&self.store).unwrap() != expected[usize::try_from(applied.index).unwrap()] {
-            return Err(format!("the state is not what entry {} left", applied.index));
-        }
-        Ok(())
-    }
-
     async fn step(&mut self) {
         match self.random.below(10) {
             0..4 => {
@@ -227,14 +81,7 @@ impl Life<'_> {
     }
 }
 
-fn empty_hash() -> [u8; 32] {
-    let directory = TempDir::new().unwrap();
-    let engines: Arc<dyn Engines> = Arc::new(MemoryEngines::new());
-    hash(&open(directory.path(), &engines, &INLINE)).unwrap()
-}
-
 async fn run(seed: u64, bug: Option<Bug>) -> Result<Told, String> {
-    let expected = expected_hashes().await;
     let directory = TempDir::new().unwrap();
     let machine = MemoryEngines::new();
     let engines: Arc<dyn Engines> = Arc::new(Buggy { inner: Arc::new(machine.clone()), bug });
@@ -244,7 +91,7 @@ async fn run(seed: u64, bug: Option<Bug>) -> Result<Told, String> {
         let store = open(directory.path(), &engines, &INLINE);
         let (random, told) = (&mut random, &mut told);
         let mut life = Life { store, random, told, pending: Vec::new(), end: 0 };
-        life.check(expected).await?;
+        life.end = check(&mut life.store, life.told).await?;
         for _ in 0..life.random.below(STEPS) {
             life.step().await;
         }

@@ -11,6 +11,7 @@ use openraft::storage::{RaftLogReader, RaftLogStorage};
 use tempfile::TempDir;
 
 use crate::harness::{Random, append, entries, entry, open, threaded};
+use crate::oracle::{Told, check};
 
 const DIRECTORY: &str = "LOCKBOX_KILL_TEST_DIRECTORY";
 const KILLS: u64 = 50;
@@ -43,26 +44,6 @@ async fn child() {
             ack.await.unwrap().unwrap();
             println!("acked {end}");
         }
-    }
-}
-
-#[derive(Default)]
-struct Told {
-    acked: u64,
-    voted: u64,
-}
-
-impl Told {
-    fn note(&mut self, line: &str) -> bool {
-        // The test harness of the child writes to the same pipe.
-        let number = |name: &str| line.split_once(name).and_then(|(_, n)| n.parse().ok());
-        if let Some(end) = number("acked ") {
-            self.acked = end;
-        }
-        if let Some(term) = number("voted ") {
-            self.voted = term;
-        }
-        line.contains("acked ")
     }
 }
 
@@ -99,21 +80,9 @@ async fn nothing_acknowledged_is_lost_when_the_process_is_killed() {
             told.note(&line.unwrap());
         }
         child.wait().unwrap();
-        verify(&directory, &told, kill).await;
+        let engines: Arc<dyn Engines> = Arc::new(RocksEngines::new());
+        let mut store = open(directory.path(), &engines, &threaded());
+        check(&mut store, &told).await.unwrap_or_else(|lost| panic!("kill {kill}: {lost}"));
     }
     assert!(told.acked > KILLS && told.voted > 0);
-}
-
-async fn verify(directory: &TempDir, told: &Told, kill: u64) {
-    let engines: Arc<dyn Engines> = Arc::new(RocksEngines::new());
-    let mut store = open(directory.path(), &engines, &threaded());
-    let found = entries(&mut store).await;
-    assert!(found.len() as u64 >= told.acked, "kill {kill}: {} < {}", found.len(), told.acked);
-    for (index, found) in found.iter().enumerate() {
-        let wrote = entry(1, index as u64);
-        assert!(found.log_id == wrote.log_id && found.payload == wrote.payload, "kill {kill}");
-    }
-    let vote = store.log.get_log_reader().await.read_vote().await.unwrap();
-    let term = vote.map_or(0, |vote| vote.leader_id.term);
-    assert!(term >= told.voted, "kill {kill}: voted in {}, remembers {term}", told.voted);
 }

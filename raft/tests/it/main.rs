@@ -16,17 +16,25 @@ mod durability_oracle;
 #[cfg(test)]
 mod engines;
 #[cfg(test)]
+mod forgetful_disk;
+#[cfg(test)]
 mod harness;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod power_cut;
+#[cfg(test)]
 mod readers;
 #[cfg(test)]
 mod recording;
 #[cfg(test)]
 mod reopen;
+#[cfg(test)]
+mod seeded_bugs;
 #[cfg(test)]
 mod snapshot;
 #[cfg(test)]

@@ -1,0 +1,479 @@
+/*
+ * A disk that forgets what was not synced, under any program: preload this library and set
+ *
+ *   FORGET_UNSYNCED_DATA   the directory whose files are on that disk (absolute, exists)
+ *   FORGET_UNSYNCED_DISK   where the durable image is kept (exists, same file system)
+ *
+ * The program works on the real files, so it reads back what it wrote, synced or not. Beside them
+ * grows the image: what would be there after a loss of power.
+ *
+ *   files/INODE   the content of a file when it was last synced
+ *   names/INODE   the entries of a directory when it was last synced, a line each:
+ *                 "f INODE NAME" or "d INODE NAME"
+ *   gone/         keeps the inodes of removed files and directories, so that no number comes back
+ *
+ * While the list of the data directory itself is missing, the program has changed nothing yet.
+ *
+ * The loss of power itself is made by whoever started the program: kill it with SIGKILL, then
+ * build the directory anew from the image (tests/it/forgetful_disk.rs). What is there when the
+ * library is loaded first is durable.
+ *
+ * Modelled, after POSIX rather than after one file system:
+ *  - fsync and fdatasync of a file make its content and length durable, and nothing of its name;
+ *  - fsync of a directory makes its entries durable (creations, renames, removals), and nothing of
+ *    what is in those files;
+ *  - sync_file_range, close and rename make nothing durable; neither does syncing one file for
+ *    another.
+ * A kill in the middle of a sync leaves the image between two states: a part of the range is
+ * durable, as on a disk. Whether a part of what was not synced survives is decided by the builder.
+ *
+ * Not modelled: writes lost or reordered by the device after a sync that succeeded, torn sectors,
+ * and permissions. What would make data durable in another way (O_SYNC, O_DSYNC, sync, syncfs,
+ * msync) ends the program at once: better no answer than a wrong one. Calls that a program makes
+ * without libc are not seen.
+ */
+#define _GNU_SOURCE
+#include <dirent.h>
+#include <dlfcn.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+/* Room for the image's own short names behind a path. */
+#define PATH_ROOM (PATH_MAX + 64)
+#define COPY_BYTES (256 * 1024)
+
+static char data[PATH_MAX];
+static size_t data_length;
+static char disk[PATH_MAX];
+/* Two syncs at once would write the same file of the image; they wait for each other. */
+static pthread_mutex_t image = PTHREAD_MUTEX_INITIALIZER;
+
+static int (*real_fsync)(int);
+static int (*real_fdatasync)(int);
+static int (*real_unlink)(const char *);
+static int (*real_unlinkat)(int, const char *, int);
+static int (*real_rmdir)(const char *);
+static int (*real_rename)(const char *, const char *);
+static int (*real_renameat2)(int, const char *, int, const char *, unsigned);
+static int (*real_openat)(int, const char *, int, ...);
+static int (*real_msync)(void *, size_t, int);
+static void (*real_sync)(void);
+static int (*real_syncfs)(int);
+
+static void fail(const char *what, const char *path)
+{
+    dprintf(STDERR_FILENO, "forget_unsynced: %s %s: %s\n", what, path, strerror(errno));
+    abort();
+}
+
+static void refuse(const char *what)
+{
+    dprintf(STDERR_FILENO, "forget_unsynced: %s is not modelled\n", what);
+    abort();
+}
+
+static void *next(const char *name)
+{
+    void *found = dlsym(RTLD_NEXT, name);
+    if (found == NULL)
+        fail("find", name);
+    return found;
+}
+
+/* Idempotent: constructors of other libraries may call in before ours has run. */
+static void find_real(void)
+{
+    if (real_openat != NULL)
+        return;
+    real_fsync = next("fsync");
+    real_fdatasync = next("fdatasync");
+    real_unlink = next("unlink");
+    real_unlinkat = next("unlinkat");
+    real_rmdir = next("rmdir");
+    real_rename = next("rename");
+    real_renameat2 = next("renameat2");
+    real_msync = next("msync");
+    real_sync = next("sync");
+    real_syncfs = next("syncfs");
+    real_openat = next("openat");
+}
+
+static int active(void)
+{
+    find_real();
+    return data_length != 0;
+}
+
+static int is_inside(const char *path)
+{
+    return strncmp(path, data, data_length) == 0
+        && (path[data_length] == '\0' || path[data_length] == '/');
+}
+
+static void path_of(int fd, char out[PATH_MAX])
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    ssize_t length = readlink(link, out, PATH_MAX - 1);
+    out[length < 0 ? 0 : length] = '\0';
+}
+
+/* The absolute path behind what an *at call was given; false when it is not on the disk. */
+static int on_disk(int directory, const char *path, char out[PATH_ROOM + PATH_MAX])
+{
+    char base[PATH_MAX] = "";
+    if (!active() || path == NULL)
+        return 0;
+    if (path[0] == '/') {
+        snprintf(out, PATH_ROOM + PATH_MAX, "%s", path);
+        return is_inside(out);
+    }
+    if (directory == AT_FDCWD) {
+        if (getcwd(base, sizeof base) == NULL)
+            return 0;
+    } else {
+        path_of(directory, base);
+    }
+    snprintf(out, PATH_ROOM + PATH_MAX, "%s/%s", base, path);
+    return is_inside(out);
+}
+
+static void image_path(char out[PATH_ROOM], const char *part, ino_t inode, const char *ending)
+{
+    snprintf(out, PATH_ROOM, "%s/%s/%lu%s", disk, part, (unsigned long)inode, ending);
+}
+
+/* Writes over what is durable already, never empties it first: a kill must not lose that. */
+static void save_content(int source, ino_t inode)
+{
+    static char buffer[COPY_BYTES]; /* under the image's mutex */
+    char path[PATH_ROOM];
+    image_path(path, "files", inode, "");
+    int target = real_openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (target < 0)
+        fail("open", path);
+    off_t at = 0;
+    for (;;) {
+        ssize_t got = pread(source, buffer, sizeof buffer, at);
+        if (got < 0)
+            fail("read", path);
+        if (got == 0)
+            break;
+        if (pwrite(target, buffer, (size_t)got, at) != got)
+            fail("write", path);
+        at += got;
+    }
+    if (ftruncate(target, at) != 0)
+        fail("truncate", path);
+    close(target);
+}
+
+/* Replaces the list as a whole. */
+static void save_names(int source, ino_t inode)
+{
+    char path[PATH_ROOM], temporary[PATH_ROOM];
+    image_path(path, "names", inode, "");
+    image_path(temporary, "names", inode, ".tmp");
+    DIR *entries = fdopendir(source);
+    FILE *list = fopen(temporary, "w");
+    if (entries == NULL || list == NULL)
+        fail("list into", temporary);
+    struct dirent *entry;
+    while ((entry = readdir(entries)) != NULL) {
+        struct stat status;
+        if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+            continue;
+        if (fstatat(dirfd(entries), entry->d_name, &status, AT_SYMLINK_NOFOLLOW) != 0) {
+            if (errno == ENOENT)
+                continue; /* removed meanwhile, by another thread */
+            fail("look at", entry->d_name);
+        }
+        if (!S_ISREG(status.st_mode) && !S_ISDIR(status.st_mode))
+            refuse("a file that is neither regular nor a directory");
+        int kind = S_ISDIR(status.st_mode) ? 'd' : 'f';
+        fprintf(list, "%c %lu %s\n", kind, (unsigned long)status.st_ino, entry->d_name);
+    }
+    if (fclose(list) != 0 || real_rename(temporary, path) != 0)
+        fail("write", path);
+    closedir(entries);
+}
+
+/* Opens again what is behind a descriptor: that may be for writing only, or at another place. */
+static int reopen(int fd, int flags)
+{
+    char link[64];
+    snprintf(link, sizeof link, "/proc/self/fd/%d", fd);
+    int opened = real_openat(AT_FDCWD, link, O_RDONLY | O_CLOEXEC | flags);
+    if (opened < 0)
+        fail("open", link);
+    return opened;
+}
+
+static int sync_to_image(int fd)
+{
+    struct stat status;
+    if (fstat(fd, &status) != 0)
+        return -1;
+    pthread_mutex_lock(&image);
+    if (S_ISDIR(status.st_mode)) {
+        save_names(reopen(fd, O_DIRECTORY), status.st_ino); /* closes it */
+    } else {
+        int source = reopen(fd, 0);
+        save_content(source, status.st_ino);
+        close(source);
+    }
+    pthread_mutex_unlock(&image);
+    return 0;
+}
+
+static int is_on_disk(int fd)
+{
+    char path[PATH_MAX];
+    if (!active())
+        return 0;
+    path_of(fd, path);
+    return is_inside(path);
+}
+
+int fsync(int fd)
+{
+    return is_on_disk(fd) ? sync_to_image(fd) : real_fsync(fd);
+}
+
+int fdatasync(int fd)
+{
+    return is_on_disk(fd) ? sync_to_image(fd) : real_fdatasync(fd);
+}
+
+/* Keeps the inode of a file that is about to lose a name. */
+static void keep_file(const char *path)
+{
+    struct stat status;
+    char kept[PATH_ROOM];
+    if (lstat(path, &status) != 0)
+        return; /* the call itself will fail, or finds nothing to replace */
+    if (S_ISDIR(status.st_mode))
+        return; /* an unlink of it fails; a rename onto it is refused below */
+    image_path(kept, "gone", status.st_ino, "");
+    if (link(path, kept) != 0 && errno != EEXIST)
+        fail("keep", path);
+}
+
+static int is_empty(const char *path)
+{
+    DIR *entries = opendir(path);
+    int count = 0;
+    if (entries == NULL)
+        return -1;
+    while (readdir(entries) != NULL)
+        count++;
+    closedir(entries);
+    return count <= 2;
+}
+
+static int remove_directory(const char *path)
+{
+    struct stat status;
+    char kept[PATH_ROOM];
+    if (lstat(path, &status) != 0)
+        return -1;
+    int empty = is_empty(path);
+    if (empty < 0)
+        return -1;
+    if (!empty) {
+        errno = ENOTEMPTY;
+        return -1;
+    }
+    image_path(kept, "gone", status.st_ino, ".d");
+    return real_rename(path, kept);
+}
+
+int unlink(const char *path)
+{
+    char absolute[PATH_ROOM + PATH_MAX];
+    if (on_disk(AT_FDCWD, path, absolute))
+        keep_file(absolute);
+    find_real();
+    return real_unlink(path);
+}
+
+int unlinkat(int directory, const char *path, int flags)
+{
+    char absolute[PATH_ROOM + PATH_MAX];
+    if (on_disk(directory, path, absolute)) {
+        if (flags & AT_REMOVEDIR)
+            return remove_directory(absolute);
+        keep_file(absolute);
+    }
+    find_real();
+    return real_unlinkat(directory, path, flags);
+}
+
+int rmdir(const char *path)
+{
+    char absolute[PATH_ROOM + PATH_MAX];
+    if (on_disk(AT_FDCWD, path, absolute))
+        return remove_directory(absolute);
+    find_real();
+    return real_rmdir(path);
+}
+
+static void keep_replaced(int directory, const char *path)
+{
+    char absolute[PATH_ROOM + PATH_MAX];
+    struct stat status;
+    if (!on_disk(directory, path, absolute))
+        return;
+    if (lstat(absolute, &status) == 0 && S_ISDIR(status.st_mode))
+        refuse("a rename onto a directory");
+    keep_file(absolute);
+}
+
+int rename(const char *from, const char *to)
+{
+    keep_replaced(AT_FDCWD, to);
+    find_real();
+    return real_rename(from, to);
+}
+
+int renameat2(int from_directory, const char *from, int to_directory, const char *to,
+              unsigned flags)
+{
+    if (active() && (flags & RENAME_EXCHANGE))
+        refuse("an exchanging rename");
+    keep_replaced(to_directory, to);
+    find_real();
+    return real_renameat2(from_directory, from, to_directory, to, flags);
+}
+
+int renameat(int from_directory, const char *from, int to_directory, const char *to)
+{
+    return renameat2(from_directory, from, to_directory, to, 0);
+}
+
+static int open_checked(int directory, const char *path, int flags, mode_t mode)
+{
+    char absolute[PATH_ROOM + PATH_MAX];
+    find_real();
+    if ((flags & O_DSYNC) && on_disk(directory, path, absolute))
+        refuse("a file that is synced by every write");
+    return real_openat(directory, path, flags, mode);
+}
+
+/* The mode is there only with flags that create; reading it otherwise yields what is not used. */
+#define OPEN_WITH(directory)                                        \
+    va_list arguments;                                              \
+    mode_t mode = 0;                                                \
+    if ((flags & O_CREAT) || (flags & O_TMPFILE) == O_TMPFILE) {    \
+        va_start(arguments, flags);                                 \
+        mode = va_arg(arguments, mode_t);                           \
+        va_end(arguments);                                          \
+    }                                                               \
+    return open_checked(directory, path, flags, mode)
+
+int open(const char *path, int flags, ...)
+{
+    OPEN_WITH(AT_FDCWD);
+}
+
+int open64(const char *path, int flags, ...)
+{
+    OPEN_WITH(AT_FDCWD);
+}
+
+int openat(int directory, const char *path, int flags, ...)
+{
+    OPEN_WITH(directory);
+}
+
+int openat64(int directory, const char *path, int flags, ...)
+{
+    OPEN_WITH(directory);
+}
+
+int msync(void *start, size_t length, int flags)
+{
+    if (active() && (flags & MS_SYNC))
+        refuse("msync");
+    return real_msync(start, length, flags);
+}
+
+void sync(void)
+{
+    if (active())
+        refuse("sync");
+    real_sync();
+}
+
+int syncfs(int fd)
+{
+    if (active())
+        refuse("syncfs");
+    return real_syncfs(fd);
+}
+
+/*
+ * What is there already is durable: it was before this program began. A directory comes after
+ * what is in it, so the list of the topmost one tells that all of it was taken in.
+ */
+static void adopt(const char *path)
+{
+    int fd = real_openat(AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    struct stat status;
+    if (fd < 0 || fstat(fd, &status) != 0)
+        fail("adopt", path);
+    if (S_ISDIR(status.st_mode)) {
+        DIR *entries = opendir(path);
+        struct dirent *entry;
+        if (entries == NULL)
+            fail("adopt", path);
+        while ((entry = readdir(entries)) != NULL) {
+            char below[PATH_ROOM + PATH_MAX];
+            if (strcmp(entry->d_name, ".") == 0 || strcmp(entry->d_name, "..") == 0)
+                continue;
+            snprintf(below, sizeof below, "%s/%s", path, entry->d_name);
+            adopt(below);
+        }
+        closedir(entries);
+    }
+    if (sync_to_image(fd) != 0)
+        fail("adopt", path);
+    close(fd);
+}
+
+__attribute__((constructor)) static void begin(void)
+{
+    const char *data_given = getenv("FORGET_UNSYNCED_DATA");
+    const char *disk_given = getenv("FORGET_UNSYNCED_DISK");
+    char names[PATH_ROOM];
+    struct stat status;
+    find_real();
+    if (data_given == NULL || disk_given == NULL)
+        return;
+    if (realpath(data_given, data) == NULL)
+        fail("find", data_given);
+    if (realpath(disk_given, disk) == NULL)
+        fail("find", disk_given);
+    for (int part = 0; part < 3; part++) {
+        const char *parts[] = {"files", "names", "gone"};
+        char path[PATH_ROOM];
+        snprintf(path, sizeof path, "%s/%s", disk, parts[part]);
+        if (mkdir(path, 0700) != 0 && errno != EEXIST)
+            fail("create", path);
+    }
+    if (stat(data, &status) != 0)
+        fail("find", data);
+    image_path(names, "names", status.st_ino, "");
+    if (access(names, F_OK) != 0)
+        adopt(data);
+    data_length = strlen(data);
+}
