@@ -72,12 +72,7 @@ pub fn authorize(
     }
     is_allowed(AccessQuery { subject, permission, path }, |resource| {
         let set = tables::bindings(view, resource)?;
-        // Conditional bindings are reserved (`domain::binding`): none is stored yet, and one
-        // written by a later build grants nothing here rather than too much.
-        let unconditional = |b: &&crate::domain::AccessBinding| {
-            b.not_after.is_none() && b.current_version_only.is_none()
-        };
-        let bound = set.bindings().iter().filter(unconditional);
+        let bound = set.bindings().iter().filter(|binding| binding.is_unconditional());
         Ok(bound.map(|b| (b.role_id.clone(), b.subject.clone())).collect())
     })
 }

@@ -1,5 +1,7 @@
 //! Access bindings of folders and secrets (`contract §2.12`).
 
+use std::collections::BTreeSet;
+
 use lockbox_core::{
     FolderId, Permission, ResourceKind, ResourcePath, ResourceRef, Role, SecretId, SubjectKind,
     SystemSubject,
@@ -10,6 +12,8 @@ use crate::domain::binding::{AccessBinding, BindingDelta, BindingSet};
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::Rejection;
+use crate::error::StorageError;
+use crate::state::holdings::{self, Holding};
 use crate::state::{Space, StateRead, keys, tables};
 
 /// Bindings that one resource may have (`contract §9`).
@@ -77,7 +81,29 @@ fn store(
             Rejection::QuotaExceeded { quota: "access.bindings.count".into(), limit }.into()
         );
     }
+    replace(application, resource, set)?;
+    Ok(())
+}
+
+/// Stores the bindings of a resource and keeps the index of holdings in step.
+pub(super) fn replace(
+    application: &mut Application<'_, '_>,
+    resource: &ResourceRef,
+    set: &BindingSet,
+) -> Result<(), StorageError> {
+    let before = tables::bindings(application.state, resource)?;
     application.put(Space::Records, keys::bindings(resource), set);
+    if !holdings::is_container(resource.kind) {
+        return Ok(());
+    }
+    let subjects = before.bindings().iter().chain(set.bindings()).map(|b| &b.subject);
+    for subject in subjects.collect::<BTreeSet<_>>() {
+        let key = keys::holding(subject, resource);
+        match Holding::of(subject, resource, set) {
+            Some(holding) => application.put(Space::Records, key, &holding),
+            None => application.state.delete(Space::Records, key),
+        }
+    }
     Ok(())
 }
 
@@ -154,7 +180,9 @@ fn owns(
     for ancestor in path.resources() {
         let set = tables::bindings(state, ancestor)?;
         let owner = |b: &AccessBinding| {
-            b.subject == envelope.subject && Role::parse(&b.role_id) == Some(Role::CloudsOwner)
+            b.subject == envelope.subject
+                && b.is_unconditional()
+                && Role::parse(&b.role_id) == Some(Role::CloudsOwner)
         };
         if set.bindings().iter().any(owner) {
             return Ok(true);

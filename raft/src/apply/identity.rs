@@ -4,7 +4,7 @@ use lockbox_core::{
     AuthorizedKeyId, Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject,
 };
 
-use super::{Application, Effect, Refusal, access, require_absent};
+use super::{Application, Effect, Refusal, access, bindings, require_absent};
 use crate::domain::binding::{AccessBinding, BindingSet};
 use crate::domain::command::{CreateAuthorizedKey, CreateServiceAccount, Envelope, InitCluster};
 use crate::domain::identity::{
@@ -58,12 +58,12 @@ pub(super) fn init_cluster(
     store_authorized_key(application, &init.admin_key);
     let root = ResourceRef::new(ResourceKind::Organization, init.organization_id.as_str());
     let admin = Subject::service_account(&init.admin.id);
-    let bindings = BindingSet::new(vec![AccessBinding::new("admin", admin.clone())]);
-    application.put(Space::Records, keys::bindings(&root), &bindings);
+    let administrators = BindingSet::new(vec![AccessBinding::new("admin", admin.clone())]);
+    bindings::replace(application, &root, &administrators)?;
     // Only owners can make owners (`contract §4.2`), so there has to be a first one.
     let owner = AccessBinding::new("resource-manager.clouds.owner", admin);
     let cloud_ref = ResourceRef::new(ResourceKind::Cloud, init.cloud_id.as_str());
-    application.put(Space::Records, keys::bindings(&cloud_ref), &BindingSet::new(vec![owner]));
+    bindings::replace(application, &cloud_ref, &BindingSet::new(vec![owner]))?;
     Ok(Effect {
         description: "Initialise cluster".to_owned(),
         resource: root,

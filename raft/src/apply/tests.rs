@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use lockbox_core::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, LogTime, OperationId, OrganizationId, RequestId,
-    ResourceKind, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    ResourceKind, ResourceRef, SecretId, ServiceAccountId, Subject, SubjectKind, TokenId,
+    VersionId,
 };
 
 use super::apply_entry;
@@ -25,9 +26,9 @@ use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResu
 use crate::domain::outcome::{Outcome, Precondition, Rejection};
 use crate::domain::secret::{SecretRecord, SecretStatus};
 use crate::domain::version::{SealedPayload, WrappedDataKey};
-use crate::domain::{AccessBinding, BindingDelta, DeltaAction, codec};
+use crate::domain::{AccessBinding, BindingDelta, BindingSet, DeltaAction, codec};
 use crate::error::StorageError;
-use crate::state::{Direction, Overlay, Row, Scan, Space, StateRead, keys, tables};
+use crate::state::{Direction, Overlay, Row, Scan, Space, StateRead, holdings, keys, tables};
 
 /// The state as a map.
 #[derive(Default, Clone, PartialEq, Debug)]

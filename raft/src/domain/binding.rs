@@ -26,6 +26,13 @@ impl AccessBinding {
     pub fn new(role_id: &str, subject: Subject) -> Self {
         Self { role_id: role_id.to_owned(), subject, not_after: None, current_version_only: None }
     }
+
+    /// Whether the binding counts always and everywhere. Conditional ones are reserved: no command
+    /// makes one yet, and one written by a later build grants nothing here rather than too much.
+    #[must_use]
+    pub const fn is_unconditional(&self) -> bool {
+        self.not_after.is_none() && self.current_version_only.is_none()
+    }
 }
 
 /// All bindings set directly on one resource, sorted and without duplicates.

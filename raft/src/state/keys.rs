@@ -33,6 +33,7 @@ const VERSION: u8 = b'v';
 const VERSION_IN_SECRET: u8 = b'V';
 const PAYLOAD: u8 = b'p';
 const BINDINGS: u8 = b'b';
+const HOLDING: u8 = b'B';
 const SERVICE_ACCOUNT: u8 = b'a';
 const SERVICE_ACCOUNT_IN_FOLDER: u8 = b'A';
 const SERVICE_ACCOUNT_BY_NAME: u8 = b'N';
@@ -178,6 +179,19 @@ pub fn bindings(resource: &ResourceRef) -> Vec<u8> {
 #[must_use]
 pub fn all_bindings() -> Vec<u8> {
     vec![BINDINGS]
+}
+
+/// What a subject holds on containers, by container; see [`super::holdings`].
+#[must_use]
+pub fn holdings_of(subject: &Subject) -> Vec<u8> {
+    Key::new(HOLDING).text(subject.kind.as_str()).text(&subject.id).done()
+}
+
+/// What a subject holds on one container.
+#[must_use]
+pub fn holding(subject: &Subject, on: &ResourceRef) -> Vec<u8> {
+    let key = Key::new(HOLDING).text(subject.kind.as_str()).text(&subject.id);
+    key.text(on.kind.audit_name()).text(&on.id).done()
 }
 
 /// A service account.

@@ -3,6 +3,7 @@
 //! Pure: the engines of [`crate::store`] implement [`StateRead`]; `apply` and the views of the
 //! node read through it, so that both judge by the same code.
 
+pub mod holdings;
 pub mod keys;
 mod overlay;
 pub mod tables;
