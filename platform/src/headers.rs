@@ -33,6 +33,8 @@ pub const TERM: &str = "lockbox-term";
 pub const OUTCOME: &str = "lockbox-outcome";
 /// Nothing was handed to Raft.
 pub const OUTCOME_NOT_PROPOSED: &str = "not-proposed";
+/// The answer is this node's own view, however old.
+pub const STALE: &str = "lockbox-stale";
 /// The node that answered.
 pub const SERVED_BY: &str = "lockbox-served-by";
 /// The node that leads, as far as the one that answers knows.

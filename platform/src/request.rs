@@ -21,6 +21,11 @@ use crate::tls::PeerIdentity;
 pub const DEADLINE_DEFAULT: Duration = Duration::from_secs(30);
 /// How long a call may take whatever its client says.
 pub const DEADLINE_MAX: Duration = Duration::from_secs(300);
+/// Part of the client's time that is kept for the answer to travel: an error that says what the
+/// matter was is worth more than the client's own "deadline exceeded".
+const ANSWER_SHARE: u32 = 10;
+/// The most that is kept for the answer.
+const ANSWER_TIME_MAX: Duration = Duration::from_millis(100);
 /// How much of a header is kept for logs and audit, in bytes.
 const KEPT_BYTES_MAX: usize = 512;
 
@@ -61,7 +66,7 @@ pub struct RequestContext {
     pub remote: Option<SocketAddr>,
     /// The names of the client's certificate, when it showed one.
     pub peer_identity: Option<PeerIdentity>,
-    /// When the caller stops waiting.
+    /// When the answer has to leave: a little before the caller stops waiting.
     pub deadline: Instant,
     /// Which attempt this is, when the client says.
     pub retry_attempt: Option<u32>,
@@ -86,7 +91,7 @@ impl RequestContext {
             .find_map(|id| RequestId::parse(id.as_deref()?));
         let request_id = adopted.unwrap_or_else(|| RequestId::generate(random));
         let timeout = text(headers, headers::GRPC_TIMEOUT).and_then(|t| parse_timeout(&t));
-        let allowed = timeout.unwrap_or(DEADLINE_DEFAULT).min(DEADLINE_MAX);
+        let allowed = timeout.map_or(DEADLINE_DEFAULT, within_timeout).min(DEADLINE_MAX);
         Self {
             request_id: request_id.to_string(),
             server_trace_id: RequestId::generate(random).to_string(),
@@ -172,6 +177,11 @@ fn take_authorization(headers: &mut HeaderMap) -> Authorization {
     }
 }
 
+/// What of the client's time can be worked in.
+fn within_timeout(timeout: Duration) -> Duration {
+    timeout.saturating_sub((timeout / ANSWER_SHARE).min(ANSWER_TIME_MAX))
+}
+
 /// Reads `grpc-timeout`: up to eight digits and a unit.
 fn parse_timeout(text: &str) -> Option<Duration> {
     let (digits, unit) = text.split_at_checked(text.len().checked_sub(1)?)?;
@@ -243,9 +253,9 @@ mod tests {
     async fn deadlines_have_a_default_and_a_cap() {
         let cases = [
             ("", DEADLINE_DEFAULT),
-            ("200m", Duration::from_millis(200)),
-            ("5S", Duration::from_secs(5)),
-            ("2M", Duration::from_secs(120)),
+            ("200m", Duration::from_millis(180)),
+            ("5S", Duration::from_millis(4_900)),
+            ("2M", Duration::from_millis(119_900)),
             ("1H", DEADLINE_MAX),
             ("99999999H", DEADLINE_MAX),
             ("100000000n", DEADLINE_DEFAULT),
