@@ -7,10 +7,43 @@ use lockbox_core::{
 
 use super::Refusal;
 use crate::domain::command::TokenRef;
-use crate::domain::identity::ServiceAccountStatus;
+use crate::domain::identity::{ServiceAccountRecord, ServiceAccountStatus};
 use crate::domain::outcome::Rejection;
 use crate::error::StorageError;
 use crate::state::{StateRead, tables};
+
+/// Checks as [`authenticate`] does, and says who it is: the caller's account, when it has one.
+///
+/// # Errors
+/// [`Rejection::Unauthenticated`], or a storage error.
+pub fn identify(
+    view: &dyn StateRead,
+    subject: &Subject,
+    token: Option<&TokenRef>,
+    now: LogTime,
+) -> Result<Option<ServiceAccountRecord>, Refusal> {
+    let Some(token) = token else {
+        let internal = *subject == Subject::internal();
+        return if internal { Ok(None) } else { Err(Rejection::Unauthenticated.into()) };
+    };
+    if token.expires_at <= now || tables::token_revoked(view, &token.token_id)? {
+        return Err(Rejection::Unauthenticated.into());
+    }
+    if let Some(credential) = &token.credential_id {
+        let key = tables::authorized_key(view, credential)?;
+        let owned = key.is_some_and(|key| key.service_account_id.as_str() == subject.id);
+        if !owned {
+            return Err(Rejection::Unauthenticated.into());
+        }
+    }
+    match subject.kind {
+        SubjectKind::ServiceAccount => active_account(view, subject, now).map(Some),
+        SubjectKind::UserAccount
+        | SubjectKind::FederatedUser
+        | SubjectKind::Group
+        | SubjectKind::System => Ok(None),
+    }
+}
 
 /// Checks that the caller's token is alive at `now` in this view: not expired, not revoked, its
 /// credential not deleted and its account active (`design §7`).
@@ -26,33 +59,20 @@ pub fn authenticate(
     token: Option<&TokenRef>,
     now: LogTime,
 ) -> Result<(), Refusal> {
-    let Some(token) = token else {
-        let internal = *subject == Subject::internal();
-        return if internal { Ok(()) } else { Err(Rejection::Unauthenticated.into()) };
-    };
-    if token.expires_at <= now || tables::token_revoked(view, &token.token_id)? {
-        return Err(Rejection::Unauthenticated.into());
-    }
-    if let Some(credential) = &token.credential_id {
-        let key = tables::authorized_key(view, credential)?;
-        let owned = key.is_some_and(|key| key.service_account_id.as_str() == subject.id);
-        if !owned {
-            return Err(Rejection::Unauthenticated.into());
-        }
-    }
-    if subject.kind == SubjectKind::ServiceAccount {
-        account_is_active(view, subject, now)?;
-    }
-    Ok(())
+    identify(view, subject, token, now).map(drop)
 }
 
-fn account_is_active(view: &dyn StateRead, subject: &Subject, now: LogTime) -> Result<(), Refusal> {
+fn active_account(
+    view: &dyn StateRead,
+    subject: &Subject,
+    now: LogTime,
+) -> Result<ServiceAccountRecord, Refusal> {
     let refused = || Refusal::from(Rejection::Unauthenticated);
     let id = ServiceAccountId::parse(&subject.id).map_err(|_| refused())?;
     let account = tables::service_account(view, &id)?.ok_or_else(refused)?;
     let alive = account.expires_at.is_none_or(|end| now < end);
     match account.status {
-        ServiceAccountStatus::Active if alive => Ok(()),
+        ServiceAccountStatus::Active if alive => Ok(account),
         ServiceAccountStatus::Active | ServiceAccountStatus::Suspended => Err(refused()),
     }
 }

@@ -20,11 +20,11 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
 
-pub use access::{authenticate, authorize, require};
+pub use access::{authenticate, authorize, identify, require};
 pub use identity::{account_of, account_path};
-pub use retention::recall;
-pub use secret::expect_current;
-pub use version::default_base;
+pub use retention::{recall, recall_or_room};
+pub use secret::{CreationLimits, expect_current, room_for_secret, secret_id_taken};
+pub use version::{default_base, room_for_version};
 
 /// Why a command ends without an effect: the state says no, or the store cannot answer.
 #[derive(Debug)]

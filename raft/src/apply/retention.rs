@@ -62,6 +62,34 @@ pub fn recall(
     Ok(tables::operation(view, &record.operation_id)?)
 }
 
+/// What [`recall`] finds; and when it finds nothing, whether one more key can be remembered, for
+/// a call that cannot be must not reach the KMS first.
+///
+/// # Errors
+/// As [`recall`]; [`Rejection::IdempotencyFull`].
+pub fn recall_or_room(
+    view: &dyn StateRead,
+    subject: &Subject,
+    claim: &IdempotencyClaim,
+) -> Result<Option<OperationRecord>, Refusal> {
+    let operation = recall(view, subject, claim)?;
+    if operation.is_none() {
+        room_for_key(view, subject)?;
+    }
+    Ok(operation)
+}
+
+/// Whether the subject may have one more key remembered; gives the number that it has.
+///
+/// Nothing is evicted early: a full memory refuses new keys (`design §8`).
+fn room_for_key(view: &dyn StateRead, subject: &Subject) -> Result<u32, Refusal> {
+    let count = tables::idempotency_count(view, subject)?;
+    if count >= IDEMPOTENCY_RECORDS_MAX {
+        return Err(Rejection::IdempotencyFull.into());
+    }
+    Ok(count)
+}
+
 /// Stores the operation and what makes a repeat find it.
 pub(super) fn remember(
     application: &mut Application<'_, '_>,
@@ -100,11 +128,7 @@ fn remember_key(
 ) -> Result<Option<(LogTime, Expiry)>, Refusal> {
     let Some(claim) = &envelope.idempotency else { return Ok(None) };
     let subject = &envelope.subject;
-    let count = tables::idempotency_count(application.state, subject)?;
-    // Nothing is evicted early: a full memory refuses new keys (`design §8`).
-    if count >= IDEMPOTENCY_RECORDS_MAX {
-        return Err(Rejection::IdempotencyFull.into());
-    }
+    let count = room_for_key(application.state, subject)?;
     let expires_at = application.now.plus(IDEMPOTENCY_RETENTION);
     let record = IdempotencyRecord {
         operation_id: operation.id.clone(),

@@ -1,10 +1,11 @@
 //! Secrets: create, update, delete, activate and deactivate (`contract §2.2`, `§2.5`–`§2.8`).
 
-use lockbox_core::{Permission, ResourceKind, ResourceRef, SecretId, VersionId};
+use lockbox_core::{FolderId, Permission, ResourceKind, ResourceRef, SecretId, VersionId};
 
-use super::{Application, Effect, Refusal, access, require_absent, version};
+use super::{Application, Effect, Refusal, access, version};
 use crate::domain::codec;
 use crate::domain::command::{CreateSecret, Envelope, SecretChanges};
+use crate::domain::identity::CloudRecord;
 use crate::domain::operation::{OperationMetadata, OperationResult, SecretSnapshot};
 use crate::domain::outcome::{Precondition, Rejection};
 use crate::domain::secret::{SecretRecord, SecretStatus};
@@ -68,11 +69,16 @@ pub(super) fn create(
     let not_found = || Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str());
     let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
     access::require(*state, &envelope.subject, Permission::SecretsCreate, &path)?;
-    require_absent(*state, Space::Records, &keys::secret(&create.id), ResourceKind::Secret)?;
-    if create.unique_name {
-        require_free_name(*state, &create.folder_id, &create.name)?;
+    if secret_id_taken(*state, &create.id)? {
+        return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
     }
-    count_secret(application, create)?;
+    let limits = CreationLimits {
+        secrets_per_cloud_max: create.secrets_per_cloud_max,
+        unique_name: create.unique_name,
+    };
+    let mut cloud = room_for_secret(*state, &create.folder_id, &create.name, limits)?;
+    cloud.secrets += 1;
+    application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
     let mut secret = SecretRecord {
         id: create.id.clone(),
         folder_id: create.folder_id.clone(),
@@ -109,38 +115,58 @@ pub(super) fn create(
 }
 
 /// Where names are unique, an empty one is no name (`contract §13` no. 1).
-fn require_free_name(
-    state: &dyn StateRead,
-    folder: &lockbox_core::FolderId,
-    name: &str,
-) -> Result<(), Refusal> {
+fn require_free_name(state: &dyn StateRead, folder: &FolderId, name: &str) -> Result<(), Refusal> {
     if !name.is_empty() && !tables::secrets_named(state, folder, name)?.is_empty() {
         return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
     }
     Ok(())
 }
 
-/// Counts one more secret in the folder's cloud, within the quota.
-fn count_secret(
-    application: &mut Application<'_, '_>,
-    create: &CreateSecret,
-) -> Result<(), Refusal> {
-    let mut cloud = cloud_of(application.state, &create.folder_id)?;
-    if cloud.secrets >= create.secrets_per_cloud_max {
-        let limit = create.secrets_per_cloud_max;
+/// What limits the creation of secrets on the node that received the request.
+#[derive(Debug, Clone, Copy)]
+pub struct CreationLimits {
+    /// Secrets that a cloud may have (`contract §9`).
+    pub secrets_per_cloud_max: u32,
+    /// Whether names are unique within a folder (`contract §13` no. 1).
+    pub unique_name: bool,
+}
+
+/// Whether a folder can take one more secret of that name; gives its cloud, not yet counted up.
+///
+/// Views ask the same before a billed KMS call (`design §3`).
+///
+/// # Errors
+/// [`Rejection::AlreadyExists`], [`Rejection::QuotaExceeded`], or a storage error.
+pub fn room_for_secret(
+    state: &dyn StateRead,
+    folder: &FolderId,
+    name: &str,
+    limits: CreationLimits,
+) -> Result<CloudRecord, Refusal> {
+    if limits.unique_name {
+        require_free_name(state, folder, name)?;
+    }
+    let cloud = cloud_of(state, folder)?;
+    if cloud.secrets >= limits.secrets_per_cloud_max {
+        let limit = limits.secrets_per_cloud_max;
         return Err(
             Rejection::QuotaExceeded { quota: "lockbox.secrets.count".into(), limit }.into()
         );
     }
-    cloud.secrets += 1;
-    application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
-    Ok(())
+    Ok(cloud)
 }
 
-fn cloud_of(
-    state: &dyn StateRead,
-    folder: &lockbox_core::FolderId,
-) -> Result<crate::domain::identity::CloudRecord, StorageError> {
+/// Whether an id belongs to a secret, or did: ids never come back, for grants, audit records and
+/// clients outlive a secret.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn secret_id_taken(state: &dyn StateRead, id: &SecretId) -> Result<bool, StorageError> {
+    let lives = state.get(Space::Records, &keys::secret(id))?.is_some();
+    Ok(lives || state.get(Space::Records, &keys::deleted_secret(id))?.is_some())
+}
+
+fn cloud_of(state: &dyn StateRead, folder: &FolderId) -> Result<CloudRecord, StorageError> {
     let missing = || StorageError::corrupt("read the state", format!("folder {folder} is loose"));
     let folder_record = tables::folder(state, folder)?.ok_or_else(missing)?;
     tables::cloud(state, &folder_record.cloud_id)?.ok_or_else(missing)
@@ -240,6 +266,9 @@ pub(super) fn delete(
     ] {
         application.state.delete(Space::Records, key);
     }
+    // A keyed request that is repeated past its retention would derive the same id again.
+    let now = application.now;
+    application.put(Space::Records, keys::deleted_secret(id), &now);
     let mut cloud = cloud_of(application.state, folder)?;
     cloud.secrets = cloud.secrets.saturating_sub(1);
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);

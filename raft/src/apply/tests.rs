@@ -2,7 +2,9 @@
 
 mod access;
 mod advance_time;
+mod bound;
 mod expiry;
+mod limits;
 mod pages;
 mod repeats;
 mod secrets;
@@ -16,11 +18,14 @@ use lockbox_core::{
     VersionId,
 };
 
-use super::apply_entry;
+use super::{
+    CreationLimits, Refusal, apply_entry, recall_or_room, room_for_secret, secret_id_taken,
+};
 use crate::domain::command::{
     AddVersion, Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope,
     IdempotencyClaim, InitCluster, MergeBase, NewVersion, SecretChanges, TokenRef,
 };
+use crate::domain::idempotency::IDEMPOTENCY_RECORDS_MAX;
 use crate::domain::identity::{ClusterRecord, FolderRecord, KeyAlgorithm};
 use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
 use crate::domain::outcome::{Outcome, Precondition, Rejection};
@@ -29,6 +34,7 @@ use crate::domain::version::{SealedPayload, WrappedDataKey};
 use crate::domain::{AccessBinding, BindingDelta, BindingSet, DeltaAction, codec};
 use crate::error::StorageError;
 use crate::state::{Direction, Overlay, Row, Scan, Space, StateRead, holdings, keys, tables};
+
 
 /// The state as a map.
 #[derive(Default, Clone, PartialEq, Debug)]

@@ -26,6 +26,17 @@ pub fn default_base(
     Ok(active.then(|| current.clone()))
 }
 
+/// Whether a secret can take one more version (`contract §9`).
+///
+/// # Errors
+/// [`Rejection::QuotaExceeded`].
+pub fn room_for_version(secret: &SecretRecord, limit: u32) -> Result<(), Refusal> {
+    if secret.live_versions < limit {
+        return Ok(());
+    }
+    Err(Rejection::QuotaExceeded { quota: "lockbox.versions.count".into(), limit }.into())
+}
+
 /// Stores a new version, makes it current and counts it. The caller stores the secret.
 pub(super) fn store(
     application: &mut Application<'_, '_>,
@@ -71,12 +82,7 @@ pub(super) fn add(
         return Err(Rejection::BaseMoved { current }.into());
     }
     check_base(application.state, &secret, &add.base)?;
-    if secret.live_versions >= add.versions_per_secret_max {
-        let limit = add.versions_per_secret_max;
-        return Err(
-            Rejection::QuotaExceeded { quota: "lockbox.versions.count".into(), limit }.into()
-        );
-    }
+    room_for_version(&secret, add.versions_per_secret_max)?;
     let previous_version_id = secret.current_version.clone();
     let version = store(application, &mut secret, &add.version)?;
     secret::put(application, &secret);

@@ -27,6 +27,7 @@ pub const FIRST_RESOURCES: &[u8] = b"Y";
 const CLOUD: u8 = b'c';
 const FOLDER: u8 = b'f';
 const SECRET: u8 = b's';
+const DELETED_SECRET: u8 = b'd';
 const SECRET_IN_FOLDER: u8 = b'S';
 const SECRET_BY_NAME: u8 = b'n';
 const VERSION: u8 = b'v';
@@ -119,6 +120,12 @@ pub fn folders() -> Vec<u8> {
 #[must_use]
 pub fn secret(id: &SecretId) -> Vec<u8> {
     Key::new(SECRET).text(id.as_str()).done()
+}
+
+/// The mark of a secret that was; the value is when it was deleted. Kept for good.
+#[must_use]
+pub fn deleted_secret(id: &SecretId) -> Vec<u8> {
+    Key::new(DELETED_SECRET).text(id.as_str()).done()
 }
 
 /// The secrets of a folder, by creation; the value is the secret's id.
