@@ -28,8 +28,7 @@ use lockbox_raft::types::Member;
 use tokio::time::Instant;
 
 use crate::app::App;
-use crate::call::{unproposed, unread};
-use crate::errors::{DecidedAt, rejected};
+use crate::errors::{DecidedAt, rejected, unproposed, unread};
 use crate::keyring::associated_data;
 use crate::seal::SymmetricKey;
 

@@ -4,52 +4,33 @@
 //! [`Call::finish`], which writes the one audit record before the reply leaves (`design §10`) and
 //! puts the index that the answer reflects into the metadata.
 
+mod answer;
+
 use std::sync::Arc;
 
 use lockbox_core::{LogTime, OperationId, RequestId, ResourcePath, VersionId};
-use lockbox_platform::audit::record::{
-    AuditFailure, Authentication, Authorization, EventStatus, RequestMetadata, RequestParameters,
-    ResourceMetadata, ResponseSummary, TokenInfo,
-};
-use lockbox_platform::audit::{AuditDetails, AuditRecord};
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
 use lockbox_platform::request::RequestContext;
-use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
+use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::CallerAssertion;
 use lockbox_proto::validate::Validate;
-use lockbox_raft::apply::{self, Refusal, authenticate};
+use lockbox_raft::apply::{self, Refusal, identify};
 use lockbox_raft::domain::command::{Command, Envelope, IdempotencyClaim};
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::domain::outcome::Outcome as Applied;
-use lockbox_raft::replica::{NotProposedReason, ProposalOutcome, ProposeError, ReadError, Reading};
+use lockbox_raft::replica::Reading;
 use lockbox_raft::state::StateRead;
 use lockbox_raft::store::View;
-use tokio_util::task::TaskTracker;
-use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
-use tonic::{Code, Response, Status};
+use tonic::Status;
 
 use crate::app::App;
 use crate::authn::Caller;
-use crate::errors::{DecidedAt, rejected};
-use crate::grants::{Grants, KmsScope, KmsStep};
-
-/// How long a caller waits before trying again what was refused for lack of room.
-const BUSY_RETRY: std::time::Duration = std::time::Duration::from_millis(200);
-
-/// Runs a call to its end even when its caller hangs up.
-///
-/// A handler's future is dropped with its connection: a mutation would then be committed without
-/// an audit record, and a caller could bring that about at will. The number of calls is bounded
-/// by the listener's connections and streams.
-///
-/// # Errors
-/// The call's own, or INTERNAL when it panicked.
-pub async fn detached<T: Send + 'static>(
-    calls: &TaskTracker,
-    call: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
-) -> Result<Response<T>, Status> {
-    let ended = calls.spawn(call).await;
-    ended.unwrap_or_else(|_panicked| Err(Status::internal("the call ended unexpectedly")))
-}
+use crate::consistency::Consistency;
+pub use crate::detach::detached;
+use crate::errors::{DecidedAt, rejected, unproposed, unread};
+use crate::grants::{Asserting, Grants, KmsScope, KmsStep};
+use crate::refused::Refused;
 
 /// One RPC under way.
 pub struct Call<'a> {
@@ -72,8 +53,14 @@ pub struct Call<'a> {
     caller: Option<Caller>,
     /// The name in the caller's certificate, when that is what admitted it.
     certificate_name: Option<String>,
+    /// The caller's name, as the state has it.
+    subject_name: Option<String>,
+    consistency: Consistency,
     observed: Option<DecidedAt>,
+    /// Where the state last refused a proposal of this call.
+    decided: Option<DecidedAt>,
     authorized: bool,
+    stale: bool,
     /// Tells this request's crypto calls from those of every other one.
     nonce: [u8; 16],
 }
@@ -108,8 +95,12 @@ impl<'a> Call<'a> {
             if_version: None,
             caller: None,
             certificate_name: None,
+            subject_name: None,
+            consistency: Consistency::default(),
             observed: None,
+            decided: None,
             authorized: false,
+            stale: false,
         }
     }
 
@@ -135,8 +126,19 @@ impl<'a> Call<'a> {
     /// Authenticates, then checks the fields (`contract §5.2`, order of checks).
     ///
     /// # Errors
-    /// UNAVAILABLE while sealed, UNAUTHENTICATED, INVALID_ARGUMENT with every wrong field.
+    /// UNAVAILABLE while sealed, UNAUTHENTICATED, INVALID_ARGUMENT with every wrong field, and
+    /// where a stale answer is asked for: only [`Self::admit_metadata_read`] takes that.
     pub fn admit(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
+        let caller = self.admit_metadata_read(message)?;
+        self.consistency.demand_linearizable()?;
+        Ok(caller)
+    }
+
+    /// As [`Self::admit`], for a method that ends in [`Self::read_metadata`].
+    ///
+    /// # Errors
+    /// As [`Self::admit`], but for the stale answer.
+    pub fn admit_metadata_read(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
         self.app.keyring.ring().map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
         let caller = self.app.authenticator.caller(&self.context)?;
         // The view judges again; this keeps dead tokens from costing anything. Log time is a
@@ -154,6 +156,7 @@ impl<'a> Call<'a> {
                     .map_err(|_| ApiError::invalid("x-if-version", "is not a version id"))?,
             ),
         };
+        self.consistency = Consistency::parse(self.context.consistency.as_deref())?;
         Ok(caller)
     }
 
@@ -164,7 +167,7 @@ impl<'a> Call<'a> {
     pub async fn read<R>(
         &mut self,
         caller: &Caller,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refusal>,
+        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
         let reading = self
             .app
@@ -177,20 +180,48 @@ impl<'a> Call<'a> {
         Ok(value)
     }
 
+    /// Reads metadata as fresh as the caller asks for: [`Self::read`], or this node's own view.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_metadata<R>(
+        &mut self,
+        caller: &Caller,
+        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+    ) -> Result<R, ApiError> {
+        match self.consistency {
+            Consistency::Linearizable => self.read(caller, read).await,
+            Consistency::Stale => {
+                let replica = &self.app.replica;
+                // While log time is unknown nobody's token can be judged on the local view.
+                let Some(now) = replica.log_time() else { return self.read(caller, read).await };
+                self.stale = true;
+                let reading = replica.read_stale(|view, _| judge(view, caller, now, read));
+                let reading = reading.map_err(|error| ApiError::internal(error.to_string()))?;
+                let value = self.settle(reading)?;
+                self.authorized = true;
+                Ok(value)
+            }
+        }
+    }
+
     /// What an earlier request under the same `idempotency-key` made, if there was one: its
     /// repeat is answered here, before any billed KMS call (`design §3`).
     ///
     /// Behind a barrier, so that a retry on another node never pays again for what is done.
     ///
     /// # Errors
-    /// INVALID_ARGUMENT when that was another request; as [`Call::read`].
+    /// INVALID_ARGUMENT when that was another request, RESOURCE_EXHAUSTED when the key could not
+    /// be remembered; as [`Call::read`].
     pub async fn recall(
         &mut self,
         caller: &Caller,
         claim: Option<&IdempotencyClaim>,
     ) -> Result<Option<OperationRecord>, ApiError> {
         let Some(claim) = claim else { return Ok(None) };
-        let look = |view: &dyn StateRead| apply::recall(view, &caller.subject, claim);
+        let look = |view: &dyn StateRead| {
+            apply::recall_or_room(view, &caller.subject, claim).map_err(Refused::from)
+        };
         let judged = |view: &View<'_>, now: LogTime| judge(view, caller, now, look);
         let reading = self.app.replica.read(self.context.deadline, judged).await;
         let operation = self.settle(reading.map_err(unread)?)?;
@@ -217,28 +248,39 @@ impl<'a> Call<'a> {
     /// Reads linearizably for a caller who has no token yet; `read` gets the time to judge by.
     ///
     /// # Errors
-    /// As [`Call::read`].
+    /// As [`Call::read`]; INVALID_ARGUMENT where a stale answer is asked for.
     pub async fn look<R>(
         &mut self,
         read: impl FnOnce(&dyn StateRead, LogTime) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
+        Consistency::parse(self.context.consistency.as_deref())?.demand_linearizable()?;
         let deadline = self.context.deadline;
-        let reading = self.app.replica.read(deadline, |view, now| read(view, now)).await;
+        let nameless = |view: &View<'_>, now: LogTime| {
+            (None::<String>, read(view, now).map_err(Refused::from))
+        };
+        let reading = self.app.replica.read(deadline, nameless).await;
         let reading = reading.map_err(unread)?;
         let value = self.settle(reading)?;
         self.authorized = true;
         Ok(value)
     }
 
-    /// What the KMS is told about the caller for one crypto call.
+    /// What the KMS is told about the caller for one call; without a step when it is not billed.
     #[must_use]
     pub fn assertion(
         &self,
         caller: &Caller,
         grants: &Grants,
-        step: KmsStep<'_>,
+        step: Option<KmsStep<'_>>,
     ) -> CallerAssertion {
-        grants.assertion(caller, &self.context, step, self.app.clock.wall_ms())
+        let asserting = Asserting {
+            caller,
+            caller_name: self.subject_name.as_deref().unwrap_or_default(),
+            context: &self.context,
+            index: self.observed.map_or(0, |at| at.index),
+            wall_ms: self.app.clock.wall_ms(),
+        };
+        grants.assertion(&asserting, step)
     }
 
     /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
@@ -252,30 +294,46 @@ impl<'a> Call<'a> {
     pub async fn prepare<R>(
         &mut self,
         caller: &Caller,
-        read: impl Fn(&dyn StateRead) -> Result<R, Refusal>,
+        read: impl Fn(&dyn StateRead) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
         let glance = self
             .app
             .replica
             .read_stale(|view, now| Some(judge(view, caller, now?, &read)))
             .map_err(|error| ApiError::internal(error.to_string()))?;
-        match glance.value {
-            Some(Ok(value)) => {
+        let Some((subject_name, result)) = glance.value else {
+            return self.read(caller, read).await;
+        };
+        match result {
+            Ok(value) => {
+                self.subject_name = subject_name;
                 self.authorized = true;
                 Ok(value)
             }
-            None | Some(Err(Refusal::Rejected(_))) => self.read(caller, read).await,
-            Some(Err(Refusal::Storage(error))) => Err(ApiError::internal(error.to_string())),
+            Err(Refused { refusal: Refusal::Rejected(_), .. }) => self.read(caller, read).await,
+            Err(Refused { refusal: Refusal::Storage(error), .. }) => {
+                Err(ApiError::internal(error.to_string()))
+            }
         }
     }
 
-    fn settle<R>(&mut self, reading: Reading<Result<R, Refusal>>) -> Result<R, ApiError> {
+    /// Takes what a view said: to the caller the answer, to the audit what it has to know.
+    fn settle<R>(&mut self, reading: Reading<Judged<R>>) -> Result<R, ApiError> {
         let at = DecidedAt { index: reading.index, term: reading.term };
         self.observed = Some(at);
-        match reading.value {
-            Ok(value) => Ok(value),
-            Err(Refusal::Rejected(rejection)) => Err(rejected(&rejection, at)),
-            Err(Refusal::Storage(error)) => Err(ApiError::internal(error.to_string())),
+        let (subject_name, result) = reading.value;
+        self.subject_name = subject_name.or_else(|| self.subject_name.take());
+        let refused = match result {
+            Ok(value) => return Ok(value),
+            Err(refused) => refused,
+        };
+        self.authorized = refused.was_authorized();
+        if refused.path.is_some() {
+            self.path.clone_from(&refused.path);
+        }
+        match refused.refusal {
+            Refusal::Rejected(rejection) => Err(rejected(&rejection, at)),
+            Refusal::Storage(error) => Err(ApiError::internal(error.to_string())),
         }
     }
 
@@ -299,7 +357,10 @@ impl<'a> Call<'a> {
                 self.authorized = true;
                 Ok(*operation)
             }
-            Applied::Rejected(rejection) => Err(Attempt::Rejected(rejection, at)),
+            Applied::Rejected(rejection) => {
+                self.decided = Some(at);
+                Err(Attempt::Rejected(rejection, at))
+            }
             Applied::Nothing => {
                 Err(Attempt::Failed(ApiError::internal("a command was applied as nothing")))
             }
@@ -324,116 +385,6 @@ impl<'a> Call<'a> {
             proposed_at: LogTime::default(),
             command,
         }
-    }
-
-    /// Writes the audit record, then lets the reply leave.
-    ///
-    /// # Errors
-    /// The call's own error, or the audit's: a call that cannot be recorded fails.
-    pub async fn finish<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
-        if let Err(error) = &result
-            && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
-        {
-            // Whatever an earlier look said: the last word was no.
-            self.authorized = false;
-        }
-        self.reply(result).await
-    }
-
-    async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
-        let record = self.record(result.as_ref().err());
-        let recorded = self.app.auditor.record(&record).await;
-        let result = match recorded {
-            Ok(()) => result,
-            Err(error) => Err(ApiError::from(error)),
-        };
-        match result {
-            Ok(message) => {
-                let mut response = Response::new(message);
-                self.label(response.metadata_mut());
-                if let Some(at) = self.observed {
-                    put(response.metadata_mut(), "lockbox-index", at.index.to_string());
-                    put(response.metadata_mut(), "lockbox-term", at.term.to_string());
-                }
-                Ok(response)
-            }
-            Err(error) => {
-                let mut status = error.into_status(&self.context.request_id);
-                self.label(status.metadata_mut());
-                Err(status)
-            }
-        }
-    }
-
-    /// Says who answers and who leads (`design §3`).
-    ///
-    /// An error's index is the error's own business: one that was not decided at an index must
-    /// not carry that of some view, or it would pass for an observation.
-    fn label(&self, metadata: &mut MetadataMap) {
-        put(metadata, "lockbox-served-by", self.app.config.node_id.to_string());
-        if let Some((_, leader)) = self.app.replica.leader() {
-            put(metadata, "lockbox-leader", leader.api_address);
-        }
-        if let Some(kms_index) = &self.kms_index {
-            put(metadata, "kms-index", kms_index.clone());
-        }
-    }
-
-    /// Log time, and the node's own clock while that is not known yet: a wrong hour would be worse
-    /// than one that no leader has confirmed.
-    fn event_time(&self) -> LogTime {
-        let own = || LogTime::from_ms(self.app.clock.wall_ms());
-        self.app.replica.log_time().unwrap_or_else(own)
-    }
-
-    fn authentication(&self) -> Authentication {
-        match (&self.caller, &self.certificate_name) {
-            (Some(caller), _) => {
-                let token = TokenInfo {
-                    masked_iam_token: caller.masked_token.clone(),
-                    iam_token_id: Some(caller.token.token_id.to_string()),
-                    impersonator_id: None,
-                };
-                Authentication::of(&caller.subject, None, Some(token))
-            }
-            (None, Some(name)) => Authentication {
-                authenticated: true,
-                subject_id: Some(name.clone()),
-                ..Authentication::default()
-            },
-            (None, None) => Authentication::default(),
-        }
-    }
-
-    fn record(&self, error: Option<&ApiError>) -> AuditRecord {
-        AuditRecord {
-            event_id: RequestId::generate(self.app.random.as_ref()).to_string(),
-            event_time: self.event_time().into(),
-            authentication: self.authentication(),
-            authorization: Authorization { authorized: self.authorized },
-            resource_metadata: self.path.as_ref().map(ResourceMetadata::from).unwrap_or_default(),
-            request_metadata: RequestMetadata {
-                remote_address: self.context.remote.map(|a| a.ip().to_string()).unwrap_or_default(),
-                user_agent: self.context.user_agent.clone(),
-                request_id: self.context.request_id.clone(),
-                remote_port: self.context.remote.map(|a| a.port().to_string()),
-            },
-            event_status: if error.is_some() { EventStatus::Error } else { EventStatus::Done },
-            error: error.map(|error| AuditFailure {
-                code: error.code().into(),
-                message: error.message().to_owned(),
-            }),
-            details: self.details.clone(),
-            request_parameters: self.parameters.clone(),
-            response: self.response.clone(),
-        }
-    }
-}
-
-/// Adds a header; a text that no header can hold is left out.
-fn put(metadata: &mut MetadataMap, name: &'static str, value: String) {
-    if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
-        metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
     }
 }
 
@@ -464,48 +415,17 @@ pub fn validate(message: &impl Validate) -> Result<(), ApiError> {
     if violations.is_empty() { Ok(()) } else { Err(ApiError::violations(violations)) }
 }
 
+/// The caller's name, and what a read in its name came to.
+type Judged<R> = (Option<String>, Result<R, Refused>);
+
 fn judge<R>(
     view: &dyn StateRead,
     caller: &Caller,
     now: LogTime,
-    read: impl FnOnce(&dyn StateRead) -> Result<R, Refusal>,
-) -> Result<R, Refusal> {
-    authenticate(view, &caller.subject, Some(&caller.token), now)?;
-    read(view)
-}
-
-/// Maps a read that has no view.
-pub(crate) fn unread(error: ReadError) -> ApiError {
-    match error {
-        ReadError::NoLeader => ApiError::unavailable("no leader"),
-        ReadError::Deadline => ApiError::unavailable("no leader confirmed the read in time"),
-        ReadError::Draining => ApiError::unavailable("the node is shutting down"),
-        ReadError::QueueFull => busy(),
-        ReadError::Storage(error) => ApiError::internal(error.to_string()),
+    read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+) -> Judged<R> {
+    match identify(view, &caller.subject, Some(&caller.token), now) {
+        Ok(account) => (account.map(|account| account.name), read(view)),
+        Err(refusal) => (None, Err(refusal.into())),
     }
-}
-
-/// Maps a proposal without an outcome.
-pub(crate) fn unproposed(error: &ProposeError) -> ApiError {
-    let outcome = match error.outcome() {
-        ProposalOutcome::NotProposed => Outcome::NotProposed,
-        ProposalOutcome::Unknown => Outcome::Unknown,
-    };
-    match error {
-        ProposeError::NotProposed(NotProposedReason::QueueFull) => busy(),
-        ProposeError::NotProposed(
-            NotProposedReason::NoLeader | NotProposedReason::Draining | NotProposedReason::Refused,
-        )
-        | ProposeError::Unknown(_) => {
-            let kind = ErrorKind::Unavailable { retry_after: None };
-            ApiError::new(kind, error.to_string(), outcome)
-        }
-        ProposeError::Storage(error) => ApiError::internal(error.to_string()),
-    }
-}
-
-fn busy() -> ApiError {
-    let exhausted = Exhausted::Busy { retry_after: BUSY_RETRY };
-    let kind = ErrorKind::ResourceExhausted(exhausted);
-    ApiError::new(kind, "too many requests are under way", Outcome::NotProposed)
 }

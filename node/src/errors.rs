@@ -6,12 +6,17 @@ use lockbox_platform::status::{
     ApiError, ErrorKind, Exhausted, FieldViolation, Outcome, Precondition,
 };
 use lockbox_raft::domain::outcome::{Precondition as StatePrecondition, Rejection};
+use lockbox_raft::replica::{
+    NotProposedReason, ProposalOutcome, ProposeError, ReadError, UnknownReason,
+};
 
 use crate::merge::MergeError;
 use crate::password::SpecError;
 
 /// How long a caller waits before trying again what raced.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
+/// How long a caller waits before trying again what was refused for lack of room.
+const BUSY_RETRY: Duration = Duration::from_millis(200);
 
 /// Where a refusal was decided: the index that it observes.
 #[derive(Debug, Clone, Copy)]
@@ -120,4 +125,67 @@ pub fn wrong_entries(error: &MergeError, list: &str) -> ApiError {
 #[must_use]
 pub fn wrong_spec(error: SpecError) -> ApiError {
     ApiError::invalid(error.field(), error.to_string())
+}
+
+/// Maps a read that no view answered.
+///
+/// UNAVAILABLE, and not DEADLINE_EXCEEDED, also when time ran out: nothing was handed to anybody,
+/// so trying again is right, and clients do that on UNAVAILABLE alone (`contract §5.1`).
+#[must_use]
+pub fn unread(error: ReadError) -> ApiError {
+    match error {
+        ReadError::NoLeader => ApiError::unavailable("no leader"),
+        ReadError::Deadline => ApiError::unavailable("no leader confirmed the read in time"),
+        ReadError::Draining => ApiError::unavailable("the node is shutting down"),
+        ReadError::QueueFull => busy(),
+        ReadError::Storage(error) => ApiError::internal(error.to_string()),
+    }
+}
+
+/// Maps a proposal without an outcome.
+///
+/// DEADLINE_EXCEEDED only here, when it was handed to Raft and time ran out: it may take effect,
+/// and a client must not try again by itself.
+#[must_use]
+pub fn unproposed(error: &ProposeError) -> ApiError {
+    let outcome = match error.outcome() {
+        ProposalOutcome::NotProposed => Outcome::NotProposed,
+        ProposalOutcome::Unknown => Outcome::Unknown,
+    };
+    let unavailable = ErrorKind::Unavailable { retry_after: None };
+    let kind = match error {
+        ProposeError::NotProposed(NotProposedReason::QueueFull) => return busy(),
+        ProposeError::NotProposed(
+            NotProposedReason::NoLeader | NotProposedReason::Draining | NotProposedReason::Refused,
+        ) => unavailable,
+        ProposeError::Unknown(UnknownReason::Deadline) => ErrorKind::DeadlineExceeded,
+        ProposeError::Unknown(UnknownReason::EarlierTry | UnknownReason::Stopped) => unavailable,
+        ProposeError::Storage(error) => return ApiError::internal(error.to_string()),
+    };
+    ApiError::new(kind, error.to_string(), outcome)
+}
+
+fn busy() -> ApiError {
+    let exhausted = Exhausted::Busy { retry_after: BUSY_RETRY };
+    let kind = ErrorKind::ResourceExhausted(exhausted);
+    ApiError::new(kind, "too many requests are under way", Outcome::NotProposed)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn time_that_ran_out_says_whether_trying_again_is_right() {
+        for error in [ReadError::NoLeader, ReadError::Deadline, ReadError::Draining] {
+            let error = unread(error);
+            assert_eq!((error.code(), error.outcome()), (Code::Unavailable, Outcome::NotProposed));
+        }
+        let nobody = unproposed(&ProposeError::NotProposed(NotProposedReason::NoLeader));
+        assert_eq!((nobody.code(), nobody.outcome()), (Code::Unavailable, Outcome::NotProposed));
+        let late = unproposed(&ProposeError::Unknown(UnknownReason::Deadline));
+        assert_eq!((late.code(), late.outcome()), (Code::DeadlineExceeded, Outcome::Unknown));
+    }
 }

@@ -10,14 +10,16 @@ use lockbox_core::{Randomness, SecretId, VersionId};
 use lockbox_raft::domain::command::IdempotencyClaim;
 use sha2::Sha256;
 
-/// Executions of one keyed request, each past the retention of the one before, that find ids.
-const ROUNDS_MAX: u8 = 8;
+/// Executions of one keyed request, each past the retention of the one before, that find ids:
+/// one a day for years. Bounds the work of one call.
+const ROUNDS_MAX: u16 = 2_000;
 
 /// Where new ids come from.
+#[derive(Clone)]
 pub struct FreshIds<'a> {
     random: &'a dyn Randomness,
     seed: Option<[u8; 32]>,
-    round: u8,
+    round: u16,
 }
 
 impl<'a> FreshIds<'a> {
@@ -34,8 +36,17 @@ impl<'a> FreshIds<'a> {
     /// Says whether there is another round; without a claim a taken id is no accident.
     pub fn next_round(&mut self) -> bool {
         let more = self.seed.is_some() && self.round < ROUNDS_MAX;
-        self.round += u8::from(more);
+        self.round += u16::from(more);
         more
+    }
+
+    /// The first ids from here on that are not taken, so that no KMS operation is spent on others.
+    ///
+    /// # Errors
+    /// Whatever `taken` fails with.
+    pub fn untaken<E>(mut self, taken: impl Fn(&Self) -> Result<bool, E>) -> Result<Self, E> {
+        while taken(&self)? && self.next_round() {}
+        Ok(self)
     }
 
     /// The id of a new secret.
@@ -65,13 +76,13 @@ impl<'a> FreshIds<'a> {
 struct Derived {
     seed: [u8; 32],
     purpose: &'static [u8],
-    round: u8,
+    round: u16,
 }
 
 impl Randomness for Derived {
     fn fill(&self, bytes: &mut [u8]) {
         let hkdf = Hkdf::<Sha256>::new(None, &self.seed);
-        let expanded = hkdf.expand_multi_info(&[self.purpose, &[self.round]], bytes);
+        let expanded = hkdf.expand_multi_info(&[self.purpose, &self.round.to_be_bytes()], bytes);
         // INVARIANT: an id takes 17 bytes; HKDF-SHA256 gives up to 8160 (RFC 5869 §2.3).
         assert!(expanded.is_ok(), "HKDF output is too long");
     }
@@ -104,6 +115,12 @@ mod tests {
         assert!(ids_of_first.next_round() && ids_of_second.next_round());
         assert_eq!(ids_of_first.secret(), ids_of_second.secret());
         assert_ne!(ids_of_first.secret(), ids(1).0);
+        let taken = [ids(1).0, ids_of_first.secret()];
+        let found = FreshIds::new(&SystemRandom, Some(&first));
+        let known = |ids: &FreshIds<'_>| Ok::<_, ()>(taken.contains(&ids.secret()));
+        let found = found.untaken(known).unwrap();
+        assert!(ids_of_first.next_round());
+        assert_eq!(found.secret(), ids_of_first.secret());
         let mut unkeyed = FreshIds::new(&SystemRandom, None);
         assert!(!unkeyed.next_round());
         assert_ne!(unkeyed.version(), unkeyed.version());

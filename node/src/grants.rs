@@ -1,52 +1,66 @@
 //! What the KMS is told about a caller (`design §7`): an assertion made in the read's own view.
 
-use lockbox_core::{ResourceKind, ResourcePath, Role, VersionId};
+use lockbox_core::{Role, Subject, SubjectKind, VersionId};
 use lockbox_platform::request::RequestContext;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, Grant};
-use lockbox_raft::error::StorageError;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::apply::Refusal;
+use lockbox_raft::domain::Rejection;
+use lockbox_raft::state::StateRead;
+use lockbox_raft::state::holdings::{Holding, holdings};
+use prost::Message;
 use sha2::{Digest, Sha256};
 
 use crate::authn::Caller;
 
 /// How long the KMS accepts an assertion, in milliseconds (`design §7`).
 const ASSERTION_LIFE_MS: u64 = 5_000;
-/// Folders whose bindings are asserted at most: the headers of one call stay small.
-const FOLDERS_MAX: usize = 1_000;
+/// Roles that one assertion can carry, in bytes: it travels in a header, and servers take 32 KiB
+/// of headers, base64 and all the others included.
+const GRANTS_BYTES_MAX: u32 = 20 << 10;
+/// Containers that one subject may hold roles on and still use own keys: bounds a read's work.
+const HOLDINGS_MAX: usize = 10_000;
+/// The system sets that every caller belongs to (`contract §4.6`).
+const EVERYBODY: [&str; 2] = ["allAuthenticatedUsers", "allUsers"];
 
 /// The caller's roles that can matter to the KMS, as one view has them.
 ///
+/// The key may live in any folder: only the KMS knows which. So it is told every role that the
+/// caller holds on a container. A role on a secret has no effect on a key (`contract §4.5`), and
+/// one on the key itself is the KMS's to know.
+///
 /// # Errors
-/// [`StorageError`].
-pub fn kms_grants(
-    view: &dyn StateRead,
-    caller: &Caller,
-    path: &ResourcePath,
-) -> Result<Grants, StorageError> {
+/// [`Rejection::QuotaExceeded`] when the roles do not fit into one assertion: leaving some out
+/// would deny what was granted without saying why. Or a storage error.
+pub fn kms_grants(view: &dyn StateRead, caller: &Caller) -> Result<Grants, Refusal> {
+    let system = |id: &str| Subject { kind: SubjectKind::System, id: id.to_owned() };
     let mut grants = Vec::new();
-    // The key may live in any folder; only the KMS knows which, and its ancestors.
-    let mut paths = vec![path.clone()];
-    for folder in tables::folders(view, FOLDERS_MAX)? {
-        paths.extend(tables::folder_path(view, &folder.id)?);
+    let mut left = HOLDINGS_MAX;
+    for subject in EVERYBODY.map(system).iter().chain([&caller.subject]) {
+        let held = holdings(view, subject, left.saturating_add(1))?;
+        left = left.checked_sub(held.len()).ok_or_else(too_many)?;
+        grants.extend(held.iter().flat_map(assertable));
     }
-    let mut seen = std::collections::BTreeSet::new();
-    for resource in paths.iter().flat_map(ResourcePath::resources) {
-        // A kms role bound on a secret has no effect (`contract §4.5`).
-        if resource.kind == ResourceKind::Secret || !seen.insert(resource.clone()) {
-            continue;
-        }
-        for binding in tables::bindings(view, resource)?.bindings() {
-            let role = Role::parse(&binding.role_id).filter(|role| role.concerns_kms());
-            if role.is_some() && lockbox_core::access::covers(&binding.subject, &caller.subject) {
-                grants.push(Grant {
-                    resource_type: resource.kind.audit_name().to_owned(),
-                    resource_id: resource.id.clone(),
-                    role_id: binding.role_id.clone(),
-                });
-            }
-        }
+    let bytes: usize = grants.iter().map(Message::encoded_len).sum();
+    if bytes > GRANTS_BYTES_MAX as usize {
+        return Err(too_many());
     }
     Ok(Grants(grants))
+}
+
+fn too_many() -> Refusal {
+    let quota = "kms.asserted-roles.bytes".to_owned();
+    Rejection::QuotaExceeded { quota, limit: GRANTS_BYTES_MAX }.into()
+}
+
+/// What of a holding the KMS is told: a conditional binding must not pass for a plain one.
+fn assertable(held: &Holding) -> impl Iterator<Item = Grant> + '_ {
+    let concerns = |role_id: &str| Role::parse(role_id).is_some_and(Role::concerns_kms);
+    let bindings = held.bindings.iter().filter(|binding| binding.is_unconditional());
+    bindings.filter(move |binding| concerns(&binding.role_id)).map(|binding| Grant {
+        resource_type: held.on.kind.audit_name().to_owned(),
+        resource_id: held.on.id.clone(),
+        role_id: binding.role_id.clone(),
+    })
 }
 
 /// The caller's roles, ready to be asserted.
@@ -73,29 +87,39 @@ pub enum KmsScope<'a> {
     Request(&'a [u8; 16]),
 }
 
+/// Who asserts what about whom, and when.
+pub struct Asserting<'a> {
+    /// The caller.
+    pub caller: &'a Caller,
+    /// Its name, as the view has it; for the KMS's audit.
+    pub caller_name: &'a str,
+    /// The caller's request.
+    pub context: &'a RequestContext,
+    /// The Raft index of the view that the roles were read from.
+    pub index: u64,
+    /// Now, milliseconds since the Unix epoch.
+    pub wall_ms: u64,
+}
+
 impl Grants {
-    /// The assertion for one crypto call.
+    /// The assertion for one call of the KMS; without a step for one that is not billed.
     #[must_use]
-    pub fn assertion(
-        &self,
-        caller: &Caller,
-        context: &RequestContext,
-        step: KmsStep<'_>,
-        wall_ms: u64,
-    ) -> CallerAssertion {
+    pub fn assertion(&self, by: &Asserting<'_>, step: Option<KmsStep<'_>>) -> CallerAssertion {
+        let Asserting { caller, caller_name, context, index, wall_ms } = *by;
+        let kms_request_id = step.map(|step| kms_request_id(caller, &context.method, step));
         CallerAssertion {
             subject_type: caller.subject.kind.as_str().to_owned(),
             subject_id: caller.subject.id.clone(),
-            subject_name: String::new(),
+            subject_name: caller_name.to_owned(),
             token_id: caller.token.token_id.to_string(),
             grants: self.0.clone(),
             // The KMS keeps each key's path; it needs no other folder's.
             folders: Vec::new(),
             request_id: context.request_id.clone(),
-            index: 0,
+            index,
             issued_at_ms: wall_ms,
             expires_at_ms: wall_ms.saturating_add(ASSERTION_LIFE_MS),
-            kms_request_id: kms_request_id(caller, &context.method, step),
+            kms_request_id: kms_request_id.unwrap_or_default(),
             cluster_id: String::new(),
             remote_address: context.remote.map(|a| a.to_string()).unwrap_or_default(),
             user_agent: context.user_agent.clone(),
@@ -119,4 +143,95 @@ fn kms_request_id(caller: &Caller, method: &str, step: KmsStep<'_>) -> Vec<u8> {
         hash.update(part);
     }
     hash.finalize().to_vec()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockbox_core::{LogTime, ResourceKind, ResourceRef, ServiceAccountId, TokenId};
+    use lockbox_raft::domain::command::TokenRef;
+    use lockbox_raft::domain::{AccessBinding, codec};
+    use lockbox_raft::error::StorageError;
+    use lockbox_raft::state::{Row, Scan, Space, keys};
+
+    use super::*;
+
+    /// A state of nothing but holdings.
+    #[derive(Default)]
+    struct Held(BTreeMap<Vec<u8>, Vec<u8>>);
+
+    impl StateRead for Held {
+        fn get(&self, _: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+            Ok(self.0.get(key).cloned())
+        }
+
+        fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StorageError> {
+            let rows = self.0.range(scan.from.clone()..scan.to.clone()).take(scan.limit);
+            Ok(rows.map(|(key, value)| (key.clone(), value.clone())).collect())
+        }
+    }
+
+    impl Held {
+        fn bind(&mut self, folder: usize, binding: AccessBinding) {
+            let on = ResourceRef::new(ResourceKind::Folder, &format!("folder{folder:05}"));
+            let key = keys::holding(&binding.subject, &on);
+            let holding = Holding { on, bindings: vec![binding] };
+            self.0.insert(key, codec::encode(&holding));
+        }
+    }
+
+    fn caller() -> Caller {
+        Caller {
+            subject: Subject::service_account(&ServiceAccountId::parse("a").unwrap()),
+            token: TokenRef {
+                token_id: TokenId::parse("t").unwrap(),
+                credential_id: None,
+                expires_at: LogTime::from_ms(1),
+            },
+            masked_token: String::new(),
+        }
+    }
+
+    fn asserted(state: &Held) -> Vec<(String, String)> {
+        let grants = kms_grants(state, &caller()).unwrap().0;
+        grants.into_iter().map(|grant| (grant.resource_id, grant.role_id)).collect()
+    }
+
+    #[test]
+    fn a_role_is_found_behind_any_number_of_folders() {
+        let mut state = Held::default();
+        for folder in 0..1_500 {
+            state.bind(folder, AccessBinding::new("lockbox.viewer", caller().subject));
+        }
+        state.bind(1_500, AccessBinding::new("kms.keys.decrypter", caller().subject));
+        assert_eq!(asserted(&state), [("folder01500".into(), "kms.keys.decrypter".into())]);
+    }
+
+    #[test]
+    fn roles_of_everybody_count_and_conditional_or_foreign_ones_do_not() {
+        let mut state = Held::default();
+        let everybody = Subject { kind: SubjectKind::System, id: "allAuthenticatedUsers".into() };
+        state.bind(1, AccessBinding::new("kms.keys.encrypter", everybody));
+        let until = AccessBinding {
+            not_after: Some(LogTime::from_ms(u64::MAX)),
+            ..AccessBinding::new("kms.admin", caller().subject)
+        };
+        state.bind(2, until);
+        let other = Subject::service_account(&ServiceAccountId::parse("b").unwrap());
+        state.bind(3, AccessBinding::new("kms.admin", other));
+        assert_eq!(asserted(&state), [("folder00001".into(), "kms.keys.encrypter".into())]);
+    }
+
+    #[test]
+    fn roles_that_do_not_fit_are_refused_and_not_left_out() {
+        let mut state = Held::default();
+        for folder in 0..1_000 {
+            state.bind(folder, AccessBinding::new("kms.keys.decrypter", caller().subject));
+        }
+        let refused = kms_grants(&state, &caller()).err();
+        let Some(Refusal::Rejected(Rejection::QuotaExceeded { .. })) = refused else {
+            panic!("{refused:?}")
+        };
+    }
 }

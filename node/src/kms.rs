@@ -7,8 +7,10 @@
 use std::time::Duration;
 
 use lockbox_core::{KmsKeyId, KmsKeyVersionId, Sensitive, SensitiveBytes};
-use lockbox_platform::status::{ApiError, ErrorKind, Outcome, Precondition};
-use lockbox_proto::lockbox::kms::v1::CallerAssertion;
+use lockbox_platform::headers;
+use lockbox_platform::status::{ApiError, ErrorKind, FieldViolation, Outcome, Precondition};
+use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
+use lockbox_proto::lockbox::kms::v1::{CallerAssertion, CheckAttachRequest};
 use lockbox_proto::yandex::cloud::kms::v1 as wire;
 use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_client::SymmetricCryptoServiceClient;
 use prost::Message;
@@ -19,10 +21,17 @@ use tonic::{Code, Request, Status};
 
 /// Metadata that carries the caller's assertion.
 const ASSERTION_HEADER: &str = "lockbox-assertion-bin";
-/// Metadata that carries the KMS's commit sequence; passed on to the caller.
-const KMS_INDEX_HEADER: &str = "kms-index";
 /// When a caller may try again while the KMS does not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Where a key's id came from: who can mend it when the KMS does not know what to do with it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyOrigin {
+    /// The request names it in `kms_key_id`.
+    Request,
+    /// The secret has it.
+    Secret,
+}
 
 /// A data key made by the KMS.
 pub struct GeneratedDataKey {
@@ -48,13 +57,17 @@ pub struct OpenedDataKey {
 #[derive(Clone)]
 pub struct KmsClient {
     crypto: SymmetricCryptoServiceClient<Channel>,
+    access: KeyAccessServiceClient<Channel>,
 }
 
 impl KmsClient {
     /// A client over a channel that presents the node's certificate.
     #[must_use]
     pub fn new(channel: Channel) -> Self {
-        Self { crypto: SymmetricCryptoServiceClient::new(channel) }
+        Self {
+            crypto: SymmetricCryptoServiceClient::new(channel.clone()),
+            access: KeyAccessServiceClient::new(channel),
+        }
     }
 
     /// Encrypts under the system key, as the node itself.
@@ -98,6 +111,29 @@ impl KmsClient {
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
+    /// Asks whether the caller may attach a key that nothing is encrypted with yet
+    /// (`contract §13` no. 19). Not billed. A KMS that does not know the question is taken to say
+    /// yes: the first version decides there.
+    ///
+    /// Gives the KMS's commit sequence.
+    ///
+    /// # Errors
+    /// [`ApiError`], already mapped for the caller of a secret's method.
+    pub async fn check_attach(
+        &self,
+        key: &KmsKeyId,
+        assertion: &CallerAssertion,
+        deadline: Instant,
+    ) -> Result<Option<String>, ApiError> {
+        let message = CheckAttachRequest { key_id: key.to_string() };
+        let request = on_behalf(within(message, deadline), assertion);
+        match self.access.clone().check_attach(request).await {
+            Ok(response) => Ok(kms_index(response.metadata())),
+            Err(status) if status.code() == Code::Unimplemented => Ok(None),
+            Err(status) => Err(refused(&status, key, Step::Make(KeyOrigin::Request))),
+        }
+    }
+
     /// Makes a data key under a customer's key, on behalf of the caller.
     ///
     /// # Errors
@@ -105,6 +141,7 @@ impl KmsClient {
     pub async fn generate_data_key(
         &self,
         key: &KmsKeyId,
+        origin: KeyOrigin,
         assertion: &CallerAssertion,
         associated_data: Vec<u8>,
         deadline: Instant,
@@ -118,12 +155,14 @@ impl KmsClient {
         };
         let request = on_behalf(within(request, deadline), assertion);
         let answer = self.crypto.clone().generate_data_key(request).await;
-        let response = answer.map_err(|status| refused(&status, key))?;
+        let response = answer.map_err(|status| refused(&status, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
         let plaintext = Sensitive::new(response.data_key_plaintext);
-        let key_version_id = KmsKeyVersionId::parse(&response.version_id)
-            .map_err(|_| ApiError::internal("the KMS answered with a malformed version id"))?;
+        let key_version_id = KmsKeyVersionId::parse(&response.version_id).map_err(|_| {
+            let error = ApiError::internal("the KMS answered with a malformed version id");
+            with_kms_index(error, kms_index.as_deref())
+        })?;
         let ciphertext = response.data_key_ciphertext;
         Ok(GeneratedDataKey { plaintext, ciphertext, key_version_id, kms_index })
     }
@@ -145,7 +184,7 @@ impl KmsClient {
             wire::SymmetricDecryptRequest { key_id, aad_context: associated_data, ciphertext };
         let request = on_behalf(within(request, deadline), assertion);
         let answer = self.crypto.clone().decrypt(request).await;
-        let response = answer.map_err(|status| refused(&status, key))?;
+        let response = answer.map_err(|status| refused(&status, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
         Ok(OpenedDataKey { plaintext, kms_index })
@@ -166,49 +205,127 @@ fn on_behalf<T>(mut request: Request<T>, assertion: &CallerAssertion) -> Request
 }
 
 fn kms_index(metadata: &MetadataMap) -> Option<String> {
-    metadata.get(KMS_INDEX_HEADER)?.to_str().ok().map(str::to_owned)
+    metadata.get(headers::KMS_INDEX)?.to_str().ok().map(str::to_owned)
+}
+
+/// An error that comes after the KMS has answered: it reflects the KMS's state as well.
+#[must_use]
+pub fn with_kms_index(error: ApiError, kms_index: Option<&str>) -> ApiError {
+    match kms_index {
+        Some(index) => error.with_header(headers::KMS_INDEX, index),
+        None => error,
+    }
+}
+
+/// What the KMS was asked for.
+#[derive(Debug, Clone, Copy)]
+enum Step {
+    /// A new data key, or whether one could be made.
+    Make(KeyOrigin),
+    /// A stored data key in clear.
+    Open,
 }
 
 /// What a refusal of the KMS means for the secret (`contract §3.4`).
 ///
 /// A key that is gone is a state of the secret, never NOT_FOUND: clients would believe that the
-/// secret is gone (`contract §5.2`).
-fn refused(status: &Status, key: &KmsKeyId) -> ApiError {
+/// secret is gone (`contract §5.2`). Nothing here is DEADLINE_EXCEEDED: nothing was proposed, and
+/// a KMS that does not answer is one that is not available.
+fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
     let unusable = |description: &str| {
-        ErrorKind::FailedPrecondition(Precondition {
+        let kind = ErrorKind::FailedPrecondition(Precondition {
             kind: "KMS_KEY",
             subject: key.to_string(),
             description: description.to_owned(),
-        })
+        });
+        (kind, "the secret's key is unusable")
     };
-    let (kind, message) = match status.code() {
-        Code::NotFound => (unusable("the key does not exist"), "the secret's key is unusable"),
-        Code::FailedPrecondition => {
-            (unusable("the key or its version is not active"), "the secret's key is unusable")
+    let unavailable =
+        |message| (ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) }, message);
+    let (kind, message) = match (status.code(), step) {
+        (Code::NotFound, _) => unusable("the key does not exist"),
+        (Code::FailedPrecondition, _) => unusable("the key or its version is not active"),
+        (Code::PermissionDenied, _) => {
+            (ErrorKind::PermissionDenied, "permission denied on the KMS key")
         }
-        Code::PermissionDenied => (ErrorKind::PermissionDenied, "permission denied on the KMS key"),
-        Code::InvalidArgument | Code::DataLoss => {
+        (Code::InvalidArgument, Step::Make(KeyOrigin::Request)) => {
+            let (field, description) = ("kms_key_id", "is not taken by the KMS");
+            let violation =
+                FieldViolation { field: field.to_owned(), description: description.to_owned() };
+            (ErrorKind::InvalidArgument(vec![violation]), "kms_key_id: is not taken by the KMS")
+        }
+        (Code::InvalidArgument, Step::Make(KeyOrigin::Secret)) => {
+            unusable("the KMS makes no data key under it")
+        }
+        (Code::InvalidArgument, Step::Open) => {
             (ErrorKind::DataLoss, "the secret's data key does not open")
         }
-        Code::Unauthenticated => (ErrorKind::Unauthenticated, "the KMS refused the caller"),
-        Code::DeadlineExceeded => (ErrorKind::DeadlineExceeded, "the KMS did not answer in time"),
-        Code::Ok
-        | Code::Cancelled
-        | Code::Unknown
-        | Code::AlreadyExists
-        | Code::ResourceExhausted
-        | Code::Aborted
-        | Code::OutOfRange
-        | Code::Unimplemented
-        | Code::Internal
-        | Code::Unavailable => {
-            let retry_after = Some(RETRY_AFTER);
-            (ErrorKind::Unavailable { retry_after }, "the KMS is not available")
+        (Code::DataLoss, _) => (ErrorKind::DataLoss, "the KMS key's material is damaged"),
+        (Code::Unauthenticated, _) => {
+            // The caller was authenticated here: what the KMS refuses is this node.
+            tracing::error!(reason = status.message(), "the KMS refuses this node");
+            unavailable("the KMS does not accept this node")
         }
+        (Code::DeadlineExceeded, _) => unavailable("the KMS did not answer in time"),
+        (Code::ResourceExhausted, _) => unavailable("the KMS is busy"),
+        (
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::AlreadyExists
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable,
+            _,
+        ) => unavailable("the KMS is not available"),
     };
     let error = ApiError::new(kind, message, Outcome::NotProposed);
-    match kms_index(status.metadata()) {
-        Some(index) => error.with_header(KMS_INDEX_HEADER, index),
-        None => error,
+    with_kms_index(error, kms_index(status.metadata()).as_deref())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn mapped(code: Code, step: Step) -> Code {
+        let mut status = Status::new(code, "as the KMS says");
+        status.metadata_mut().insert(headers::KMS_INDEX, "7".parse().unwrap());
+        let key = KmsKeyId::parse("abjkey").unwrap();
+        let answer = refused(&status, &key, step).into_status("r");
+        assert_eq!(answer.metadata().get(headers::KMS_INDEX).unwrap(), "7", "{code:?}");
+        assert!(answer.metadata().get(headers::OUTCOME).is_some(), "{code:?}");
+        answer.code()
+    }
+
+    #[test]
+    fn refusals_of_the_kms_are_told_by_what_was_asked() {
+        let (create, add) = (Step::Make(KeyOrigin::Request), Step::Make(KeyOrigin::Secret));
+        for (code, step, expected) in [
+            (Code::NotFound, create, Code::FailedPrecondition),
+            (Code::NotFound, Step::Open, Code::FailedPrecondition),
+            (Code::FailedPrecondition, add, Code::FailedPrecondition),
+            (Code::PermissionDenied, Step::Open, Code::PermissionDenied),
+            (Code::InvalidArgument, create, Code::InvalidArgument),
+            (Code::InvalidArgument, add, Code::FailedPrecondition),
+            (Code::InvalidArgument, Step::Open, Code::DataLoss),
+            (Code::DataLoss, Step::Open, Code::DataLoss),
+            (Code::Unauthenticated, Step::Open, Code::Unavailable),
+            (Code::ResourceExhausted, add, Code::Unavailable),
+            (Code::DeadlineExceeded, Step::Open, Code::Unavailable),
+            (Code::Unavailable, Step::Open, Code::Unavailable),
+        ] {
+            assert_eq!(mapped(code, step), expected, "{code:?} {step:?}");
+        }
+    }
+
+    #[test]
+    fn what_may_be_tried_again_says_when() {
+        let key = KmsKeyId::parse("abjkey").unwrap();
+        for code in [Code::ResourceExhausted, Code::Unauthenticated, Code::DeadlineExceeded] {
+            let error = refused(&Status::new(code, ""), &key, Step::Open);
+            assert_eq!(*error.kind(), ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) });
+        }
     }
 }

@@ -13,7 +13,7 @@ use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
 use tokio::time::Instant;
 
 use crate::keyring::{KeyRing, Keyring, Sealed};
-use crate::kms::KmsClient;
+use crate::kms::{KeyOrigin, KmsClient, with_kms_index};
 use crate::payload::Payload;
 use crate::seal::{self, SEAL_FORMAT, SealPlace, SealedMessage, SymmetricKey};
 
@@ -21,6 +21,8 @@ use crate::seal::{self, SEAL_FORMAT, SealPlace, SealedMessage, SymmetricKey};
 pub struct OwnKey<'a> {
     /// The customer's key.
     pub key: &'a KmsKeyId,
+    /// Where its id came from.
+    pub origin: KeyOrigin,
     /// Who asks; the KMS judges their rights on the key.
     pub assertion: CallerAssertion,
 }
@@ -78,8 +80,8 @@ impl Sealer {
     /// Opens a version's entries; `assertion` says on whose behalf, where an own key is asked.
     ///
     /// # Errors
-    /// UNAVAILABLE while the node is sealed, DATA_LOSS when the payload does not open, whatever
-    /// the KMS says of an own key.
+    /// UNAVAILABLE while the node is sealed, UNIMPLEMENTED for a format of a later build, DATA_LOSS
+    /// when the payload does not open, whatever the KMS says of an own key.
     pub async fn open(
         &self,
         place: &SealPlace<'_>,
@@ -87,6 +89,8 @@ impl Sealer {
         assertion: Option<&CallerAssertion>,
         deadline: Instant,
     ) -> Result<FromSealer<Payload>, ApiError> {
+        // Before the KMS is asked, and billed, for what this build cannot read anyway.
+        known_format(sealed.format)?;
         let (data_key, kms_index) = match &sealed.wrapped_key {
             WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext } => {
                 let ring = self.keyring.ring().map_err(sealed_node)?;
@@ -107,7 +111,7 @@ impl Sealer {
                     .kms
                     .decrypt_data_key(kms_key_id, assertion, data, ciphertext, deadline)
                     .await?;
-                (data_key(&opened.plaintext)?, opened.kms_index)
+                (data_key(&opened.plaintext, opened.kms_index.as_deref())?, opened.kms_index)
             }
         };
         let message = SealedMessage {
@@ -115,9 +119,11 @@ impl Sealer {
             nonce: sealed.nonce,
             ciphertext: sealed.ciphertext.clone(),
         };
+        let lost_here = |what: &str| with_kms_index(lost(what), kms_index.as_deref());
         let plaintext = seal::open(&data_key, place, &message)
-            .map_err(|_| lost("the payload does not open"))?;
-        let value = Payload::decode(&plaintext).map_err(|_| lost("the payload does not decode"))?;
+            .map_err(|_| lost_here("the payload does not open"))?;
+        let value =
+            Payload::decode(&plaintext).map_err(|_| lost_here("the payload does not decode"))?;
         Ok(FromSealer { value, kms_index })
     }
 
@@ -142,14 +148,15 @@ impl Sealer {
         deadline: Instant,
     ) -> Result<(SymmetricKey, WrappedDataKey, Option<String>), ApiError> {
         let data = place.wrap_data(own_key.key.as_str());
-        let generated =
-            self.kms.generate_data_key(own_key.key, &own_key.assertion, data, deadline).await?;
+        let OwnKey { key, origin, assertion } = own_key;
+        let generated = self.kms.generate_data_key(key, *origin, assertion, data, deadline).await?;
         let wrapped_key = WrappedDataKey::Kms {
             kms_key_id: own_key.key.clone(),
             kms_key_version_id: generated.key_version_id,
             ciphertext: generated.ciphertext,
         };
-        Ok((data_key(&generated.plaintext)?, wrapped_key, generated.kms_index))
+        let data_key = data_key(&generated.plaintext, generated.kms_index.as_deref())?;
+        Ok((data_key, wrapped_key, generated.kms_index))
     }
 }
 
@@ -158,9 +165,19 @@ fn keyring_name(id: u32) -> String {
     format!("keyring/{id}")
 }
 
-fn data_key(bytes: &SensitiveBytes) -> Result<SymmetricKey, ApiError> {
-    SymmetricKey::from_slice(bytes.expose())
-        .ok_or_else(|| lost("the KMS answered with a data key of another length"))
+fn data_key(bytes: &SensitiveBytes, kms_index: Option<&str>) -> Result<SymmetricKey, ApiError> {
+    SymmetricKey::from_slice(bytes.expose()).ok_or_else(|| {
+        with_kms_index(lost("the KMS answered with a data key of another length"), kms_index)
+    })
+}
+
+/// Refuses what this build cannot read: a later one wrote it, so it is not lost.
+fn known_format(format: u8) -> Result<(), ApiError> {
+    if format == SEAL_FORMAT {
+        return Ok(());
+    }
+    let message = format!("the payload has format {format}, which this node does not know yet");
+    Err(ApiError::unimplemented(message))
 }
 
 fn sealed_node(sealed: Sealed) -> ApiError {

@@ -12,7 +12,7 @@ use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::access;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_proto::yandex::cloud::resourcemanager::v1 as wire;
-use lockbox_raft::apply::{Refusal, require};
+use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::Command;
 use lockbox_raft::domain::identity::FolderRecord;
@@ -25,6 +25,7 @@ use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
 use crate::page::{self, List};
+use crate::refused::{Refused, within};
 use crate::unserved::unserved;
 use crate::{bindings, convert, describe, idempotency, name_filter};
 
@@ -163,12 +164,14 @@ fn folder_for(
     caller: &Caller,
     id: &FolderId,
     permission: Permission,
-) -> Result<(FolderRecord, ResourcePath), Refusal> {
+) -> Result<(FolderRecord, ResourcePath), Refused> {
     let not_found = || Rejection::not_found(ResourceKind::Folder, id.as_str());
     let folder = tables::folder(view, id)?.ok_or_else(not_found)?;
     let path = tables::folder_path(view, id)?.ok_or_else(not_found)?;
-    require(view, &caller.subject, permission, &path)?;
-    Ok((folder, path))
+    within(path, |path| {
+        require(view, &caller.subject, permission, path)?;
+        Ok(folder)
+    })
 }
 
 async fn get(

@@ -19,7 +19,7 @@ use lockbox_platform::authorized_key::{
 use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::{Refusal, account_of, account_path, require};
+use lockbox_raft::apply::{account_of, account_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, KeyAlgorithm};
@@ -33,6 +33,7 @@ use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
 use crate::page::{self, List};
+use crate::refused::{Refused, within};
 use crate::unserved::unserved;
 use crate::{convert, describe, idempotency};
 
@@ -157,13 +158,16 @@ fn account_for(
     caller: &Caller,
     id: &ServiceAccountId,
     permission: Permission,
-) -> Result<ResourcePath, Refusal> {
+) -> Result<ResourcePath, Refused> {
     let account = tables::service_account(view, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
     let path = account_path(view, &account)?;
-    if caller.subject != Subject::service_account(id) {
-        require(view, &caller.subject, permission, &path)?;
-    }
+    let ((), path) = within(path, |path| {
+        if caller.subject == Subject::service_account(id) {
+            return Ok(());
+        }
+        require(view, &caller.subject, permission, path)
+    })?;
     Ok(path)
 }
 
@@ -173,7 +177,7 @@ fn key_for(
     caller: &Caller,
     id: &AuthorizedKeyId,
     permission: Permission,
-) -> Result<(AuthorizedKeyRecord, ResourcePath), Refusal> {
+) -> Result<(AuthorizedKeyRecord, ResourcePath), Refused> {
     let key =
         tables::authorized_key(view, id)?.ok_or_else(|| Rejection::KeyNotFound(id.to_string()))?;
     let account = account_of(view, &key)?;

@@ -26,6 +26,7 @@ use crate::call::{Call, detached};
 use crate::describe;
 use crate::grants::{Grants, KmsStep, kms_grants};
 use crate::payload::{EntryValue, Payload};
+use crate::refused::{Refused, within};
 use crate::seal::SealPlace;
 
 /// The service over the node's parts.
@@ -193,7 +194,7 @@ fn resolve(
     caller: &Caller,
     target: &Target,
     wanted: Option<&VersionId>,
-) -> Result<Resolved, Refusal> {
+) -> Result<Resolved, Refused> {
     let id = match target {
         Target::Id(id) => id.clone(),
         Target::Name { folder, name } => by_name(view, caller, folder, name)?,
@@ -201,7 +202,25 @@ fn resolve(
     let secret = tables::secret(view, &id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
     let path = tables::secret_path(view, &secret)?;
-    require(view, &caller.subject, Permission::PayloadGet, &path)?;
+    let (found, path) = within(path, |path| {
+        require(view, &caller.subject, Permission::PayloadGet, path)?;
+        let (version, sealed) = version_of(view, &secret, wanted)?;
+        let grants = match &secret.kms_key_id {
+            Some(_) => kms_grants(view, caller)?,
+            None => Grants::default(),
+        };
+        Ok((version, sealed, grants))
+    })?;
+    let (version, sealed, grants) = found;
+    Ok(Resolved { secret, version, sealed, path, grants })
+}
+
+/// The version that is asked for, when its payload may be read at all.
+fn version_of(
+    view: &dyn StateRead,
+    secret: &SecretRecord,
+    wanted: Option<&VersionId>,
+) -> Result<(VersionRecord, SealedPayload), Refusal> {
     if secret.status == SecretStatus::Inactive {
         return Err(Precondition::SecretInactive.into());
     }
@@ -211,17 +230,12 @@ fn resolve(
         // Never NOT_FOUND: clients would believe that the secret is gone (`contract §5.2`).
         (None, None) => return Err(Precondition::NoCurrentVersion.into()),
     };
-    let version = tables::version(view, &id, &version_id)?
+    let version = tables::version(view, &secret.id, &version_id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::SecretVersion, version_id.as_str()))?;
-    let sealed = tables::payload(view, &id, &version_id)?;
-    let (VersionStatus::Active, Some(sealed)) = (version.status, sealed) else {
-        return Err(Precondition::VersionNotActive(version_id).into());
-    };
-    let grants = match &secret.kms_key_id {
-        Some(_) => kms_grants(view, caller, &path)?,
-        None => Grants::default(),
-    };
-    Ok(Resolved { secret, version, sealed, path, grants })
+    match (version.status, tables::payload(view, &secret.id, &version_id)?) {
+        (VersionStatus::Active, Some(sealed)) => Ok((version, sealed)),
+        _ => Err(Precondition::VersionNotActive(version_id).into()),
+    }
 }
 
 fn by_name(
@@ -229,18 +243,19 @@ fn by_name(
     caller: &Caller,
     folder: &FolderId,
     name: &str,
-) -> Result<SecretId, Refusal> {
-    if tables::folder(view, folder)?.is_none() {
-        return Err(Rejection::not_found(ResourceKind::Folder, folder.as_str()).into());
-    }
+) -> Result<SecretId, Refused> {
+    let path = tables::folder_path(view, folder)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder.as_str()))?;
     match tables::secrets_named(view, folder, name)?.as_slice() {
         [] => Err(Rejection::not_found(ResourceKind::Secret, name).into()),
         [id] => Ok(id.clone()),
         [_, _, ..] => {
             // How often a name is taken is the folder's business.
-            let path = tables::folder_path(view, folder)?.unwrap_or_default();
-            require(view, &caller.subject, Permission::PayloadGet, &path)?;
-            Err(Precondition::AmbiguousName.into())
+            let ambiguous = within(path, |path| {
+                require(view, &caller.subject, Permission::PayloadGet, path)?;
+                Err(Precondition::AmbiguousName.into())
+            });
+            ambiguous.map(|(id, _)| id)
         }
     }
 }
@@ -260,7 +275,7 @@ async fn unseal(
     let version_id = &resolved.version.id;
     let step = KmsStep { step: "open", version_id, scope: call.read_scope() };
     let own_key = resolved.secret.kms_key_id.is_some();
-    let assertion = own_key.then(|| call.assertion(caller, &resolved.grants, step));
+    let assertion = own_key.then(|| call.assertion(caller, &resolved.grants, Some(step)));
     let deadline = call.context.deadline;
     let sealer = &call.app.sealer;
     let opened = sealer.open(&place, &resolved.sealed, assertion.as_ref(), deadline).await?;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::Code;
 
+use crate::client::text;
 use crate::fixture::Node;
-use crate::secrets::text;
 
 /// Tokens live for twelve hours.
 const DOWNTIME: Duration = Duration::from_secs(13 * 3600);
@@ -29,7 +29,7 @@ async fn a_token_does_not_outlive_a_downtime_and_a_new_one_outlives_the_first_wr
 #[tokio::test(flavor = "multi_thread")]
 async fn the_first_call_after_a_downtime_may_be_a_mutation_by_a_dead_token() {
     let node = Node::start().await;
-    let secret = node.create(vec![text("a", "1")], "own-key").await;
+    let secret = node.create(vec![text("a", "1")], "abjownkey").await;
     let node = node.restart_after(DOWNTIME).await;
     let used = node.kms.used();
     let request = wire::AddVersionRequest {

@@ -7,7 +7,8 @@ use std::sync::{Arc, Mutex};
 
 use lockbox_core::Randomness;
 use lockbox_platform::system::SystemRandom;
-use lockbox_proto::lockbox::kms::v1::CallerAssertion;
+use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessService;
+use lockbox_proto::lockbox::kms::v1::{CallerAssertion, CheckAttachRequest, CheckAttachResponse};
 use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_server::SymmetricCryptoService;
 use lockbox_proto::yandex::cloud::kms::v1::{
     GenerateDataKeyRequest, GenerateDataKeyResponse, SymmetricDecryptRequest,
@@ -15,7 +16,13 @@ use lockbox_proto::yandex::cloud::kms::v1::{
     SymmetricReEncryptRequest, SymmetricReEncryptResponse,
 };
 use prost::Message;
-use tonic::{Request, Response, Status};
+use tokio::sync::Barrier;
+use tonic::{Code, Request, Response, Status};
+
+use crate::fixture::SYSTEM_KEY;
+
+/// The keys that the fake has: the system key and one of a customer.
+const KEYS: [&str; 2] = [SYSTEM_KEY, "abjownkey"];
 
 struct Kept {
     key_id: String,
@@ -29,6 +36,8 @@ pub(crate) struct Used {
     pub(crate) operation: &'static str,
     pub(crate) key_id: String,
     pub(crate) subject_id: String,
+    pub(crate) subject_name: String,
+    pub(crate) roles: Vec<String>,
     pub(crate) kms_request_id: Vec<u8>,
 }
 
@@ -37,6 +46,8 @@ struct State {
     kept: Vec<Kept>,
     used: Vec<Used>,
     down: bool,
+    meeting: Option<(Arc<Barrier>, usize)>,
+    refusing: Option<(&'static str, Code)>,
 }
 
 /// The fake; clones share their memory.
@@ -54,20 +65,60 @@ impl FakeKms {
         self.0.lock().unwrap().down = down;
     }
 
-    fn check_up(&self) -> Result<(), Status> {
-        match self.0.lock().unwrap().down {
-            true => Err(Status::unavailable("the fake is down")),
-            false => Ok(()),
+    /// Holds the next data keys back until this many are asked for; all of their callers have
+    /// read the same state then, and only one of them can win.
+    pub(crate) fn meet_at_data_keys(&self, callers: usize) {
+        self.0.lock().unwrap().meeting = Some((Arc::new(Barrier::new(callers)), callers));
+    }
+
+    /// Answers one operation with this code from now on.
+    pub(crate) fn refuse(&self, operation: &'static str, code: Code) {
+        self.0.lock().unwrap().refusing = Some((operation, code));
+    }
+
+    /// Waits for the others of a meeting; whoever comes after the last one passes.
+    pub(crate) async fn meet(&self) {
+        let barrier = {
+            let mut state = self.0.lock().unwrap();
+            let Some((barrier, missing)) = state.meeting.take() else { return };
+            if missing > 1 {
+                state.meeting = Some((Arc::clone(&barrier), missing - 1));
+            }
+            barrier
+        };
+        barrier.wait().await;
+    }
+
+    /// What the fake says before it does anything.
+    fn admit(&self, operation: &'static str, key_id: &str) -> Result<(), Status> {
+        let state = self.0.lock().unwrap();
+        let refused = |code, message: &str| {
+            let mut status = Status::new(code, message);
+            status.metadata_mut().insert("kms-index", "5".parse().unwrap());
+            Err(status)
+        };
+        match state.refusing {
+            _ if state.down => Err(Status::unavailable("the fake is down")),
+            Some((refusing, code)) if refusing == operation => refused(code, "as told"),
+            _ if !KEYS.contains(&key_id) => refused(Code::NotFound, "no such key"),
+            _ => Ok(()),
         }
     }
 
     fn note<T>(&self, operation: &'static str, key_id: &str, request: &Request<T>) {
         let Some(header) = request.metadata().get_bin("lockbox-assertion-bin") else { return };
         let assertion = CallerAssertion::decode(header.to_bytes().unwrap()).unwrap();
-        assert!(matches!(assertion.kms_request_id.len(), 16 | 32));
-        let (key_id, subject_id) = (key_id.to_owned(), assertion.subject_id);
-        let kms_request_id = assertion.kms_request_id;
-        self.0.lock().unwrap().used.push(Used { operation, key_id, subject_id, kms_request_id });
+        let billed = operation != "check_attach";
+        assert_eq!(matches!(assertion.kms_request_id.len(), 16 | 32), billed);
+        assert!(assertion.index > 0);
+        self.0.lock().unwrap().used.push(Used {
+            operation,
+            key_id: key_id.to_owned(),
+            subject_id: assertion.subject_id,
+            subject_name: assertion.subject_name,
+            roles: assertion.grants.into_iter().map(|grant| grant.role_id).collect(),
+            kms_request_id: assertion.kms_request_id,
+        });
     }
 
     fn keep(&self, key_id: &str, aad: Vec<u8>, plaintext: Vec<u8>) -> Vec<u8> {
@@ -83,7 +134,7 @@ impl SymmetricCryptoService for FakeKms {
         &self,
         request: Request<SymmetricEncryptRequest>,
     ) -> Result<Response<SymmetricEncryptResponse>, Status> {
-        self.check_up()?;
+        self.admit("encrypt", &request.get_ref().key_id)?;
         self.note("encrypt", &request.get_ref().key_id, &request);
         let message = request.into_inner();
         let ciphertext = self.keep(&message.key_id, message.aad_context, message.plaintext);
@@ -95,7 +146,7 @@ impl SymmetricCryptoService for FakeKms {
         &self,
         request: Request<SymmetricDecryptRequest>,
     ) -> Result<Response<SymmetricDecryptResponse>, Status> {
-        self.check_up()?;
+        self.admit("decrypt", &request.get_ref().key_id)?;
         self.note("decrypt", &request.get_ref().key_id, &request);
         let message = request.into_inner();
         let refused = || Status::invalid_argument("the ciphertext cannot be decrypted");
@@ -107,7 +158,7 @@ impl SymmetricCryptoService for FakeKms {
         }
         let plaintext = kept.plaintext.clone();
         let (key_id, version_id) = (message.key_id, "version".to_owned());
-        Ok(Response::new(SymmetricDecryptResponse { key_id, version_id, plaintext }))
+        Ok(indexed(SymmetricDecryptResponse { key_id, version_id, plaintext }))
     }
 
     async fn re_encrypt(
@@ -121,17 +172,37 @@ impl SymmetricCryptoService for FakeKms {
         &self,
         request: Request<GenerateDataKeyRequest>,
     ) -> Result<Response<GenerateDataKeyResponse>, Status> {
-        self.check_up()?;
+        self.admit("generate_data_key", &request.get_ref().key_id)?;
         self.note("generate_data_key", &request.get_ref().key_id, &request);
+        self.meet().await;
         let message = request.into_inner();
         let mut key = vec![0; 32];
         SystemRandom.fill(&mut key);
         let ciphertext = self.keep(&message.key_id, message.aad_context, key.clone());
-        Ok(Response::new(GenerateDataKeyResponse {
+        Ok(indexed(GenerateDataKeyResponse {
             key_id: message.key_id,
             version_id: "version".to_owned(),
             data_key_plaintext: key,
             data_key_ciphertext: ciphertext,
         }))
     }
+}
+
+#[tonic::async_trait]
+impl KeyAccessService for FakeKms {
+    async fn check_attach(
+        &self,
+        request: Request<CheckAttachRequest>,
+    ) -> Result<Response<CheckAttachResponse>, Status> {
+        self.admit("check_attach", &request.get_ref().key_id)?;
+        self.note("check_attach", &request.get_ref().key_id, &request);
+        Ok(indexed(CheckAttachResponse {}))
+    }
+}
+
+/// An answer with a commit sequence, as the real KMS gives it.
+fn indexed<T>(message: T) -> Response<T> {
+    let mut response = Response::new(message);
+    response.metadata_mut().insert("kms-index", "4".parse().unwrap());
+    response
 }

@@ -26,6 +26,7 @@ use lockbox_platform::listener::{ListenerLimits, Security, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::{TaskKind, Tasks};
+use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
 use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
 use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
 use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_client::IamTokenServiceClient;
@@ -47,8 +48,10 @@ use tonic::transport::{Channel, Endpoint};
 
 use crate::fake_kms::FakeKms;
 
-pub(crate) const SYSTEM_KEY: &str = "system";
+/// The system key that a node is configured with unless told otherwise.
+pub(crate) const SYSTEM_KEY: &str = lockbox_kms_sim::SYSTEM_KEY_ID;
 const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
+/// How long a test waits for what has to happen.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
 /// One node with its data, its fake KMS and what initialisation made.
@@ -106,7 +109,7 @@ fn config(data: &TempDir) -> Config {
          [peer]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
          certificate = \"unused\"\nkey = \"unused\"\nca = \"unused\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n\
-         [limits]\nversions_per_secret = 4\n",
+         [limits]\nversions_per_secret = 4\nsecrets_per_cloud = 9\n",
         data.path()
     );
     let path = data.path().join("node.toml");
@@ -142,8 +145,9 @@ impl Fresh {
         let tasks = Tasks::new(FatalExit::new());
         let metrics = Metrics::new(Prefix::Lockbox).unwrap();
 
-        let kms_router =
-            Routes::new(SymmetricCryptoServiceServer::new(kms.clone())).into_axum_router();
+        let kms_router = Routes::new(SymmetricCryptoServiceServer::new(kms.clone()))
+            .add_service(KeyAccessServiceServer::new(kms.clone()))
+            .into_axum_router();
         let bound = bind("kms", loopback(), Security::PlaintextLoopback).await.unwrap();
         let kms_address = bound.local_addr();
         bound.start(kms_router, &tasks, ListenerLimits::default(), metrics.tls.clone());
@@ -232,6 +236,12 @@ impl Node {
         key: &str,
         private_key: SensitiveString,
     ) -> Result<String, tonic::Status> {
+        let identity = Some(Identity::Jwt(self.signed(account, key, private_key)));
+        let request = CreateIamTokenRequest { identity };
+        Ok(self.tokens().create(request).await?.into_inner().iam_token)
+    }
+
+    fn signed(&self, account: &str, key: &str, private_key: SensitiveString) -> String {
         let file = AuthorizedKeyFile {
             id: key.to_owned(),
             service_account_id: account.to_owned(),
@@ -242,10 +252,7 @@ impl Node {
         };
         let now_ms = self.app.clock.wall_ms();
         let jwt = sign_jwt(&file, AUDIENCE, now_ms, Duration::from_secs(3600)).unwrap();
-        let identity = Some(Identity::Jwt(jwt.expose().clone()));
-        let request = CreateIamTokenRequest { identity };
-        let answer = IamTokenServiceClient::new(self.channel.clone()).create(request).await?;
-        Ok(answer.into_inner().iam_token)
+        jwt.expose().clone()
     }
 
     pub(crate) fn secrets(&self) -> SecretServiceClient<Channel> {
@@ -254,6 +261,16 @@ impl Node {
 
     pub(crate) fn payloads(&self) -> PayloadServiceClient<Channel> {
         PayloadServiceClient::new(self.channel.clone())
+    }
+
+    pub(crate) fn tokens(&self) -> IamTokenServiceClient<Channel> {
+        IamTokenServiceClient::new(self.channel.clone())
+    }
+
+    /// What the administrator signs to log in.
+    pub(crate) fn jwt(&self) -> String {
+        let (account, key) = (self.made.admin_id.to_string(), self.made.admin_key_id.to_string());
+        self.signed(&account, &key, self.pair.private_key_pem.clone())
     }
 
     /// A request of the administrator.

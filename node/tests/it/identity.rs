@@ -13,8 +13,8 @@ use prost::{Message, Name};
 use tonic::Code;
 use tonic::transport::Channel;
 
+use crate::client::{response, text};
 use crate::fixture::{Node, bearing};
-use crate::secrets::{response, text};
 
 /// The operation's metadata, of exactly this type.
 fn metadata<M: Message + Name + Default>(operation: &Operation) -> M {

@@ -3,7 +3,13 @@
 
 // `cfg(test)` is how clippy knows that helpers may unwrap, too.
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod cli;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod consistency;
 #[cfg(test)]
 mod downtime;
 #[cfg(test)]
@@ -12,6 +18,8 @@ mod fake_kms;
 mod fixture;
 #[cfg(test)]
 mod identity;
+#[cfg(test)]
+mod own_keys;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]

@@ -1,82 +1,10 @@
 //! Secrets and payloads as a client sees them.
 
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
-use lockbox_proto::yandex::cloud::operation::{Operation, operation};
-use prost::{Message, Name};
 use tonic::Code;
-use wire::payload_entry_change::Value;
 
+use crate::client::{binary, pairs, response, text};
 use crate::fixture::Node;
-
-pub(crate) fn text(key: &str, value: &str) -> wire::PayloadEntryChange {
-    let value = Some(Value::TextValue(value.to_owned()));
-    wire::PayloadEntryChange { key: key.to_owned(), value }
-}
-
-fn binary(key: &str, value: &[u8]) -> wire::PayloadEntryChange {
-    let value = Some(Value::BinaryValue(value.to_vec()));
-    wire::PayloadEntryChange { key: key.to_owned(), value }
-}
-
-pub(crate) fn response<M: Message + Name + Default>(operation: &Operation) -> M {
-    let Some(operation::Result::Response(any)) = &operation.result else { panic!("no response") };
-    assert_eq!(any.type_url, format!("type.googleapis.com/{}", M::full_name()));
-    M::decode(any.value.as_slice()).unwrap()
-}
-
-impl Node {
-    pub(crate) async fn create(
-        &self,
-        entries: Vec<wire::PayloadEntryChange>,
-        kms_key_id: &str,
-    ) -> wire::Secret {
-        let request = wire::CreateSecretRequest {
-            folder_id: self.made.folder_id.to_string(),
-            name: "s".into(),
-            kms_key_id: kms_key_id.into(),
-            version_payload_entries: entries,
-            ..Default::default()
-        };
-        let operation = self.secrets().create(self.request(request)).await.unwrap().into_inner();
-        assert!(operation.done);
-        response(&operation)
-    }
-
-    pub(crate) async fn add(
-        &self,
-        secret: &str,
-        entries: Vec<wire::PayloadEntryChange>,
-    ) -> wire::Version {
-        let request = wire::AddVersionRequest {
-            secret_id: secret.into(),
-            payload_entries: entries,
-            ..Default::default()
-        };
-        let answer = self.secrets().add_version(self.request(request)).await.unwrap();
-        response(&answer.into_inner())
-    }
-
-    pub(crate) async fn read(
-        &self,
-        secret: &str,
-        version: &str,
-    ) -> Result<Vec<(String, Vec<u8>)>, tonic::Status> {
-        use wire::payload::entry::Value;
-        let (secret_id, version_id) = (secret.to_owned(), version.to_owned());
-        let request = self.request(wire::GetPayloadRequest { secret_id, version_id });
-        let payload = self.payloads().get(request).await?.into_inner();
-        let bytes = |value| match value {
-            Some(Value::TextValue(text)) => text.into_bytes(),
-            Some(Value::BinaryValue(bytes)) => bytes,
-            None => panic!("an entry without a value"),
-        };
-        Ok(payload.entries.into_iter().map(|e| (e.key, bytes(e.value))).collect())
-    }
-}
-
-fn pairs(list: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
-    list.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect()
-}
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn versions_merge_move_and_roll_back() {
@@ -165,31 +93,6 @@ async fn a_repeat_is_answered_without_the_kms() {
     assert!(second.metadata().get("lockbox-index").is_some());
     assert_eq!(first, second.into_inner());
     assert_eq!(node.kms.used(), used);
-    node.stop().await;
-}
-
-/// Racing callers merge again; the KMS sees the repeats as what they are, and none is billed twice.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn merges_that_race_lose_no_key_and_repeat_their_kms_requests() {
-    let node = Node::start().await;
-    let secret = node.create(vec![text("k", "v")], "abjownkey").await;
-    let (a, b, c) = tokio::join!(
-        node.add(&secret.id, vec![text("a", "1")]),
-        node.add(&secret.id, vec![text("b", "2")]),
-        node.add(&secret.id, vec![text("c", "3")]),
-    );
-    let mut keys: Vec<_> = node.read(&secret.id, "").await.unwrap();
-    keys.sort();
-    assert_eq!(keys, pairs(&[("a", b"1"), ("b", b"2"), ("c", b"3"), ("k", b"v")]));
-    let used = node.kms.used();
-    let distinct = |operation: &str| {
-        let ids = used.iter().filter(|u| u.operation == operation).map(|u| &u.kms_request_id);
-        ids.collect::<std::collections::BTreeSet<_>>().len()
-    };
-    let versions = std::collections::BTreeSet::from([a.id, b.id, c.id]);
-    assert_eq!(versions.len(), 3);
-    // One for the creation and one for each version, however often each of them was merged.
-    assert_eq!(distinct("generate_data_key"), 4);
     node.stop().await;
 }
 

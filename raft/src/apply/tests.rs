@@ -35,7 +35,6 @@ use crate::domain::{AccessBinding, BindingDelta, BindingSet, DeltaAction, codec}
 use crate::error::StorageError;
 use crate::state::{Direction, Overlay, Row, Scan, Space, StateRead, holdings, keys, tables};
 
-
 /// The state as a map.
 #[derive(Default, Clone, PartialEq, Debug)]
 struct Map(BTreeMap<(Space, Vec<u8>), Vec<u8>>);

@@ -9,9 +9,11 @@ use lockbox_platform::audit::details::AddVersionDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::{Refusal, default_base, expect_current, require};
+use lockbox_raft::apply::{
+    Refusal, default_base, expect_current, recall, require, room_for_version,
+};
 use lockbox_raft::domain::Rejection;
-use lockbox_raft::domain::command::{AddVersion, Command, MergeBase, NewVersion};
+use lockbox_raft::domain::command::{AddVersion, Command, IdempotencyClaim, MergeBase, NewVersion};
 use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
 use lockbox_raft::domain::outcome::Precondition;
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
@@ -27,8 +29,10 @@ use crate::call::{Attempt, Call};
 use crate::errors::{rejected, wrong_entries};
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
+use crate::kms::KeyOrigin;
 use crate::merge::{EntryChange, merge};
 use crate::payload::Payload;
+use crate::refused::within;
 use crate::seal::SealPlace;
 use crate::sealer::OwnKey;
 use crate::{convert, describe, idempotency};
@@ -52,14 +56,24 @@ struct Wanted {
     base: Option<VersionId>,
     description: String,
     changes: Vec<EntryChange>,
+    claim: Option<IdempotencyClaim>,
 }
 
 /// What one view says about the secret and the base.
-struct Situation {
+struct Situation<'a> {
     secret: SecretRecord,
     path: ResourcePath,
     base: Option<(VersionRecord, SealedPayload)>,
     grants: Grants,
+    ids: FreshIds<'a>,
+}
+
+/// What one view says of the request.
+enum Looked<'a> {
+    /// It was done meanwhile, under the same `idempotency-key`.
+    Known(Box<OperationRecord>),
+    /// It can be done.
+    New(Box<Situation<'a>>),
 }
 
 pub(super) async fn add_version(
@@ -71,16 +85,24 @@ pub(super) async fn add_version(
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(convert::operation(&operation));
     }
-    let wanted = wanted(&mut request)?;
+    let mut wanted = wanted(&mut request)?;
+    wanted.claim.clone_from(&claim);
     let random = Arc::clone(&call.app.random);
     let mut ids = FreshIds::new(random.as_ref(), claim.as_ref());
-    // One id for all merges of the call: only one of them is stored, and only one is billed.
-    let mut version_id = ids.version();
     let mut merges = 0;
     let mut fresh = false;
+    // One id for all merges of the call: only one of them is stored, and only one is billed.
+    let mut version_id = None;
     loop {
-        let situation = situation(call, &caller, &wanted, &mut fresh).await?;
+        let situation = match situation(call, &caller, &wanted, &ids, &mut fresh).await? {
+            Looked::Known(operation) => return Ok(convert::operation(&operation)),
+            Looked::New(situation) => *situation,
+        };
         call.path = Some(situation.path.clone());
+        let version_id = version_id.get_or_insert_with(|| {
+            ids = situation.ids.clone();
+            ids.version()
+        });
         let sealed = seal(call, &caller, &wanted, &situation, version_id.clone()).await;
         let command = match sealed {
             // The local view may lag; a refusal is an answer and must reflect what is acknowledged.
@@ -100,9 +122,9 @@ pub(super) async fn add_version(
             Err(Attempt::Rejected(Rejection::BaseMoved { .. }, at)) if merges < MERGES_MAX => {
                 pause(call, at.index).await;
             }
-            // The same request was executed once and is past its retention: it is a new one.
+            // The local view was behind: the same request was executed once.
             Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if ids.next_round() => {
-                version_id = ids.version();
+                *version_id = ids.version();
             }
             Err(Attempt::Rejected(rejection, at)) => return Err(rejected(&rejection, at)),
             Err(Attempt::Failed(error)) => return Err(error),
@@ -123,24 +145,45 @@ fn wanted(request: &mut wire::AddVersionRequest) -> Result<Wanted, ApiError> {
         base,
         description: std::mem::take(&mut request.description),
         changes: changes(std::mem::take(&mut request.payload_entries)),
+        claim: None,
     })
 }
 
 /// What the state says: the local view where `apply` will judge all of it, and one behind a
 /// barrier where it does not: rights on an own key are told to the KMS and to nobody else.
-async fn situation(
+async fn situation<'a>(
     call: &mut Call<'_>,
     caller: &Caller,
     wanted: &Wanted,
+    ids: &FreshIds<'a>,
     fresh: &mut bool,
-) -> Result<Situation, ApiError> {
+) -> Result<Looked<'a>, ApiError> {
     let if_version = call.if_version.clone();
     let versions_max = call.app.config.limits.versions_per_secret;
-    let look =
-        |view: &dyn StateRead| look_up(view, caller, wanted, if_version.as_ref(), versions_max);
+    let look = |view: &dyn StateRead| {
+        let id = &wanted.secret_id;
+        let secret = tables::secret(view, id)?
+            .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
+        let path = tables::secret_path(view, &secret)?;
+        let look = |path: &ResourcePath| {
+            require(view, &caller.subject, Permission::VersionsAdd, path)?;
+            // A repeat finds the version that it expects and the id that it makes taken by itself.
+            if let Some(claim) = &wanted.claim
+                && let Some(operation) = recall(view, &caller.subject, claim)?
+            {
+                return Ok(Looked::Known(Box::new(operation)));
+            }
+            // Judged by `apply` as well; asked here so that a refusal costs no KMS operation.
+            expect_current(if_version.as_ref(), &secret)?;
+            room_for_version(&secret, versions_max)?;
+            let situation = look_up(view, caller, wanted, ids, &secret, path)?;
+            Ok(Looked::New(Box::new(situation)))
+        };
+        Ok(within(path, look)?.0)
+    };
     if !*fresh {
         let glance = call.prepare(caller, look).await?;
-        if glance.secret.kms_key_id.is_none() {
+        if matches!(&glance, Looked::New(s) if s.secret.kms_key_id.is_none()) {
             return Ok(glance);
         }
         *fresh = true;
@@ -161,41 +204,33 @@ async fn pause(call: &Call<'_>, index: u64) {
     }
 }
 
-fn look_up(
+fn look_up<'a>(
     view: &dyn StateRead,
     caller: &Caller,
     wanted: &Wanted,
-    if_version: Option<&VersionId>,
-    versions_max: u32,
-) -> Result<Situation, Refusal> {
-    let id = &wanted.secret_id;
-    let secret = tables::secret(view, id)?
-        .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
-    let path = tables::secret_path(view, &secret)?;
-    require(view, &caller.subject, Permission::VersionsAdd, &path)?;
+    ids: &FreshIds<'a>,
+    secret: &SecretRecord,
+    path: &ResourcePath,
+) -> Result<Situation<'a>, Refusal> {
     if secret.status == SecretStatus::Inactive {
         return Err(Precondition::SecretInactive.into());
     }
-    // Judged again by `apply`; asked here so that a refusal costs no KMS operation.
-    expect_current(if_version, &secret)?;
-    if secret.live_versions >= versions_max {
-        let quota = "lockbox.versions.count".to_owned();
-        return Err(Rejection::QuotaExceeded { quota, limit: versions_max }.into());
-    }
     let base_id = match &wanted.base {
         Some(named) => Some(named.clone()),
-        None => default_base(view, &secret)?,
+        None => default_base(view, secret)?,
     };
     let base = match base_id {
         // A generated secret ignores its base, but a base that is named must exist.
-        Some(id) => Some(base_of(view, &secret, &id)?),
+        Some(id) => Some(base_of(view, secret, &id)?),
         None => None,
     };
     let grants = match &secret.kms_key_id {
-        Some(_) => kms_grants(view, caller, &path)?,
+        Some(_) => kms_grants(view, caller)?,
         None => Grants::default(),
     };
-    Ok(Situation { secret, path, base, grants })
+    let taken = |ids: &FreshIds<'_>| tables::version(view, &secret.id, &ids.version());
+    let ids = ids.clone().untaken(|ids| taken(ids).map(|found| found.is_some()))?;
+    Ok(Situation { secret: secret.clone(), path: path.clone(), base, grants, ids })
 }
 
 fn base_of(
@@ -217,7 +252,7 @@ async fn seal(
     call: &mut Call<'_>,
     caller: &Caller,
     wanted: &Wanted,
-    situation: &Situation,
+    situation: &Situation<'_>,
     version_id: VersionId,
 ) -> Result<Command, ApiError> {
     let secret = &situation.secret;
@@ -236,10 +271,11 @@ async fn seal(
         version: &version_id,
     };
     let step = KmsStep { step: "seal", version_id: &version_id, scope: call.mutation_scope() };
-    let own_key = secret
-        .kms_key_id
-        .as_ref()
-        .map(|key| OwnKey { key, assertion: call.assertion(caller, &situation.grants, step) });
+    let own_key = secret.kms_key_id.as_ref().map(|key| OwnKey {
+        key,
+        origin: KeyOrigin::Secret,
+        assertion: call.assertion(caller, &situation.grants, Some(step)),
+    });
     let sealed = call.app.sealer.seal(&place, &payload, own_key, call.context.deadline).await?;
     call.kms_index = sealed.kms_index;
     Ok(Command::AddVersion(Box::new(AddVersion {
@@ -258,10 +294,10 @@ async fn seal(
 
 /// The base's entries with the request's changes applied.
 async fn merged(
-    call: &Call<'_>,
+    call: &mut Call<'_>,
     caller: &Caller,
     wanted: &Wanted,
-    situation: &Situation,
+    situation: &Situation<'_>,
 ) -> Result<(Payload, MergeBase), ApiError> {
     let secret = &situation.secret;
     let base_payload = match &situation.base {
@@ -277,9 +313,11 @@ async fn merged(
             let scope = call.mutation_scope();
             let step = KmsStep { step: "open", version_id: &version.id, scope };
             let own_key = secret.kms_key_id.is_some();
-            let assertion = own_key.then(|| call.assertion(caller, &situation.grants, step));
+            let assertion = own_key.then(|| call.assertion(caller, &situation.grants, Some(step)));
             let (sealer, deadline) = (&call.app.sealer, call.context.deadline);
-            sealer.open(&place, sealed, assertion.as_ref(), deadline).await?.value
+            let opened = sealer.open(&place, sealed, assertion.as_ref(), deadline).await?;
+            call.kms_index = opened.kms_index.or_else(|| call.kms_index.take());
+            opened.value
         }
     };
     let limits = call.app.config.limits.payload();
@@ -293,7 +331,12 @@ async fn merged(
 }
 
 /// Fills the audit details of a success.
-fn note(call: &mut Call<'_>, operation: &OperationRecord, situation: &Situation, wanted: &Wanted) {
+fn note(
+    call: &mut Call<'_>,
+    operation: &OperationRecord,
+    situation: &Situation<'_>,
+    wanted: &Wanted,
+) {
     if let (
         OperationMetadata::AddVersion { previous_version_id, .. },
         OperationResult::Version(version),

@@ -19,6 +19,7 @@ use prost::Message;
 use super::parse_secret_id;
 use crate::authn::Caller;
 use crate::call::Call;
+use crate::refused::within;
 use crate::{convert, describe, errors, idempotency, password};
 
 pub(super) async fn update(
@@ -118,13 +119,12 @@ async fn look_up(
     id: &SecretId,
     permission: Permission,
 ) -> Result<(), ApiError> {
-    let path = call
+    let ((), path) = call
         .prepare(caller, |view| {
             let secret = tables::secret(view, id)?
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
             let path = tables::secret_path(view, &secret)?;
-            require(view, &caller.subject, permission, &path)?;
-            Ok(path)
+            within(path, |path| require(view, &caller.subject, permission, path))
         })
         .await?;
     call.path = Some(path);

@@ -5,9 +5,9 @@ use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::{Refusal, require};
+use lockbox_raft::apply::{CreationLimits, recall, require, room_for_secret, secret_id_taken};
 use lockbox_raft::domain::Rejection;
-use lockbox_raft::domain::command::{Command, CreateSecret, NewVersion};
+use lockbox_raft::domain::command::{Command, CreateSecret, IdempotencyClaim, NewVersion};
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::state::{StateRead, tables};
@@ -17,8 +17,10 @@ use crate::authn::Caller;
 use crate::call::{Attempt, Call};
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
+use crate::kms::KeyOrigin;
 use crate::merge::first_version;
 use crate::payload::{EntryValue, Payload, PayloadEntry};
+use crate::refused::within;
 use crate::seal::SealPlace;
 use crate::sealer::OwnKey;
 use crate::{convert, describe, errors, idempotency, password};
@@ -38,19 +40,26 @@ pub(super) async fn create(
     mut request: wire::CreateSecretRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
+    if call.if_version.is_some() {
+        return Err(ApiError::invalid("x-if-version", "a new secret has no current version"));
+    }
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(answer(call, &operation));
     }
     let plan = plan(call, &mut request)?;
-    let (path, grants) = look_up(call, &caller, &plan).await?;
-    call.path = Some(path.clone());
     let random = std::sync::Arc::clone(&call.app.random);
-    let mut ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    let ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    let looked = look_up(call, &caller, &request, &plan, claim.as_ref(), ids).await?;
+    let (place, mut ids) = match looked {
+        Looked::Known(operation) => return Ok(answer(call, &operation)),
+        Looked::New { place, ids } => (place, ids),
+    };
+    check_key(call, &caller, &plan, &place.grants).await?;
     loop {
-        let command = seal(call, &caller, &request, &plan, &path, &grants, &ids).await?;
+        let command = seal(call, &caller, &request, &plan, &place, &ids).await?;
         match call.propose(&caller, claim.clone(), command).await {
-            // The same request was executed once and is past its retention: it is a new one.
+            // The local view was behind: the same request was executed once.
             Err(Attempt::Rejected(Rejection::AlreadyExists { .. }, _)) if ids.next_round() => {}
             outcome => return Ok(answer(call, &outcome?)),
         }
@@ -111,28 +120,88 @@ pub(super) fn generated(call: &Call<'_>, spec: &PasswordSpec) -> Result<Payload,
     Ok(Payload { entries: vec![entry] })
 }
 
-/// The folder's path and what the KMS will be told, with an early answer on rights.
-async fn look_up(
+/// Where the secret will be, and what the KMS will be told about its maker.
+struct Place {
+    path: ResourcePath,
+    grants: Grants,
+}
+
+/// What a view says of a creation.
+enum Looked<'a> {
+    /// It was done meanwhile, under the same `idempotency-key`.
+    Known(Box<OperationRecord>),
+    /// It can be done, with these ids.
+    New { place: Place, ids: FreshIds<'a> },
+}
+
+/// An early answer on rights, quotas and names, by the rules of `apply`: a refusal costs no KMS
+/// operation.
+async fn look_up<'a>(
     call: &mut Call<'_>,
     caller: &Caller,
+    request: &wire::CreateSecretRequest,
     plan: &Plan,
-) -> Result<(ResourcePath, Grants), ApiError> {
+    claim: Option<&IdempotencyClaim>,
+    ids: FreshIds<'a>,
+) -> Result<Looked<'a>, ApiError> {
     let folder = &plan.folder_id;
+    let limits = limits(call);
     let look = |view: &dyn StateRead| {
         let path = tables::folder_path(view, folder)?
             .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder.as_str()))?;
-        require(view, &caller.subject, Permission::SecretsCreate, &path)?;
-        let grants = match &plan.kms_key_id {
-            Some(_) => kms_grants(view, caller, &path)?,
-            None => Grants::default(),
-        };
-        Ok::<_, Refusal>((path, grants))
+        let (known, path) = within(path, |path| {
+            require(view, &caller.subject, Permission::SecretsCreate, path)?;
+            // Judged before the ids: a repeat finds its own ones taken.
+            if let Some(claim) = claim
+                && let Some(operation) = recall(view, &caller.subject, claim)?
+            {
+                return Ok(Err(Box::new(operation)));
+            }
+            room_for_secret(view, folder, &request.name, limits)?;
+            let ids = ids.clone().untaken(|ids| secret_id_taken(view, &ids.secret()))?;
+            let grants = match &plan.kms_key_id {
+                Some(_) => kms_grants(view, caller)?,
+                None => Grants::default(),
+            };
+            Ok(Ok((grants, ids)))
+        })?;
+        Ok(match known {
+            Err(operation) => Looked::Known(operation),
+            Ok((grants, ids)) => Looked::New { place: Place { path, grants }, ids },
+        })
     };
     // Rights on an own key are told to the KMS alone; `apply` does not judge them again.
-    match &plan.kms_key_id {
-        Some(_) => call.read(caller, look).await,
-        None => call.prepare(caller, look).await,
+    let looked = match &plan.kms_key_id {
+        Some(_) => call.read(caller, look).await?,
+        None => call.prepare(caller, look).await?,
+    };
+    if let Looked::New { place, .. } = &looked {
+        call.path = Some(place.path.clone());
     }
+    Ok(looked)
+}
+
+fn limits(call: &Call<'_>) -> CreationLimits {
+    let limits = &call.app.config.limits;
+    CreationLimits {
+        secrets_per_cloud_max: limits.secrets_per_cloud,
+        unique_name: limits.unique_names,
+    }
+}
+
+/// Asks the KMS about a key that nothing is sealed with yet: it has to exist, and the caller has
+/// to be allowed its use (`contract §13` no. 19). With a version, sealing asks by doing.
+async fn check_key(
+    call: &mut Call<'_>,
+    caller: &Caller,
+    plan: &Plan,
+    grants: &Grants,
+) -> Result<(), ApiError> {
+    let (Some(key), None) = (&plan.kms_key_id, &plan.payload) else { return Ok(()) };
+    let assertion = call.assertion(caller, grants, None);
+    let deadline = call.context.deadline;
+    call.kms_index = call.app.kms.check_attach(key, &assertion, deadline).await?;
+    Ok(())
 }
 
 /// The command, sealed: plaintext ends here.
@@ -141,11 +210,11 @@ async fn seal(
     caller: &Caller,
     request: &wire::CreateSecretRequest,
     plan: &Plan,
-    path: &ResourcePath,
-    grants: &Grants,
+    place: &Place,
     ids: &FreshIds<'_>,
 ) -> Result<Command, ApiError> {
     let id = ids.secret();
+    let Place { path, grants } = place;
     let cloud_id = cloud_of(path)?;
     let version = match &plan.payload {
         None => None,
@@ -153,10 +222,11 @@ async fn seal(
             let version_id = ids.version();
             let scope = call.mutation_scope();
             let step = KmsStep { step: "seal", version_id: &version_id, scope };
-            let own_key = plan
-                .kms_key_id
-                .as_ref()
-                .map(|key| OwnKey { key, assertion: call.assertion(caller, grants, step) });
+            let own_key = plan.kms_key_id.as_ref().map(|key| OwnKey {
+                key,
+                origin: KeyOrigin::Request,
+                assertion: call.assertion(caller, grants, Some(step)),
+            });
             let place = SealPlace {
                 cloud: &cloud_id,
                 folder: &plan.folder_id,
@@ -175,6 +245,7 @@ async fn seal(
             })
         }
     };
+    let limits = limits(call);
     Ok(Command::CreateSecret(Box::new(CreateSecret {
         id,
         folder_id: plan.folder_id.clone(),
@@ -185,8 +256,8 @@ async fn seal(
         deletion_protection: request.deletion_protection,
         password_spec: plan.spec.clone(),
         version,
-        secrets_per_cloud_max: call.app.config.limits.secrets_per_cloud,
-        unique_name: call.app.config.limits.unique_names,
+        secrets_per_cloud_max: limits.secrets_per_cloud_max,
+        unique_name: limits.unique_name,
     })))
 }
 

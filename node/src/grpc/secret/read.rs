@@ -8,13 +8,14 @@ use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
-use lockbox_raft::apply::{Refusal, require};
+use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::state::tables;
 
 use super::{parse_secret_id, with_current};
 use crate::call::Call;
 use crate::page::{self, List};
+use crate::refused::within;
 use crate::{convert, describe};
 
 /// The audit details of a metadata read: which method, and the one id that it names.
@@ -27,15 +28,17 @@ pub(super) async fn get(
     call: &mut Call<'_>,
     request: &wire::GetSecretRequest,
 ) -> Result<wire::Secret, ApiError> {
-    let caller = call.admit(request)?;
+    let caller = call.admit_metadata_read(request)?;
     let id = parse_secret_id(&request.secret_id)?;
     let (snapshot, path) = call
-        .read(&caller, |view| {
+        .read_metadata(&caller, |view| {
             let secret = tables::secret(view, &id)?
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
             let path = tables::secret_path(view, &secret)?;
-            require(view, &caller.subject, Permission::SecretsGet, &path)?;
-            Ok((with_current(view, secret)?, path))
+            within(path, |path| {
+                require(view, &caller.subject, Permission::SecretsGet, path)?;
+                Ok(with_current(view, secret)?)
+            })
         })
         .await?;
     call.path = Some(path);
@@ -46,23 +49,24 @@ pub(super) async fn list(
     call: &mut Call<'_>,
     request: &wire::ListSecretsRequest,
 ) -> Result<wire::ListSecretsResponse, ApiError> {
-    let caller = call.admit(request)?;
+    let caller = call.admit_metadata_read(request)?;
     let folder = FolderId::parse(&request.folder_id)
         .map_err(|error| ApiError::invalid("folder_id", error.to_string()))?;
     let list = List { kind: "secrets", of: folder.as_str() };
     let after = list.place(&request.page_token)?.unwrap_or(0);
     let size = page::size(request.page_size);
     let ((secrets, next), path) = call
-        .read(&caller, |view| {
+        .read_metadata(&caller, |view| {
             let path = tables::folder_path(view, &folder)?
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder.as_str()))?;
-            require(view, &caller.subject, Permission::SecretsList, &path)?;
-            let (secrets, next) = tables::secrets_page(view, &folder, after, size)?;
-            let page = page::fill(secrets, next, |secret| {
-                let snapshot = with_current(view, secret)?;
-                Ok::<_, Refusal>((snapshot.secret.sequence, convert::secret(&snapshot)))
-            });
-            Ok((page?, path))
+            within(path, |path| {
+                require(view, &caller.subject, Permission::SecretsList, path)?;
+                let (secrets, next) = tables::secrets_page(view, &folder, after, size)?;
+                page::fill(secrets, next, |secret| {
+                    let snapshot = with_current(view, secret)?;
+                    Ok((snapshot.secret.sequence, convert::secret(&snapshot)))
+                })
+            })
         })
         .await?;
     call.path = Some(path);
@@ -74,22 +78,23 @@ pub(super) async fn list_versions(
     call: &mut Call<'_>,
     request: &wire::ListVersionsRequest,
 ) -> Result<wire::ListVersionsResponse, ApiError> {
-    let caller = call.admit(request)?;
+    let caller = call.admit_metadata_read(request)?;
     let id = parse_secret_id(&request.secret_id)?;
     let list = List { kind: "versions", of: id.as_str() };
     let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
     let size = page::size(request.page_size);
     let ((versions, next), path) = call
-        .read(&caller, |view| {
+        .read_metadata(&caller, |view| {
             let secret = tables::secret(view, &id)?
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
             let path = tables::secret_path(view, &secret)?;
-            require(view, &caller.subject, Permission::SecretsGet, &path)?;
-            let (versions, next) = tables::versions_page(view, &id, before, size)?;
-            let page = page::fill(versions, next, |version| {
-                Ok::<_, Refusal>((version.sequence, convert::version(&version)))
-            });
-            Ok((page?, path))
+            within(path, |path| {
+                require(view, &caller.subject, Permission::SecretsGet, path)?;
+                let (versions, next) = tables::versions_page(view, &id, before, size)?;
+                page::fill(versions, next, |version| {
+                    Ok((version.sequence, convert::version(&version)))
+                })
+            })
         })
         .await?;
     call.path = Some(path);

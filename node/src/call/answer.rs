@@ -1,0 +1,142 @@
+//! The end of a call: its audit record, then its reply.
+
+use lockbox_core::{LogTime, RequestId};
+use lockbox_platform::audit::AuditRecord;
+use lockbox_platform::audit::record::{
+    AuditFailure, Authentication, Authorization, EventStatus, RequestMetadata, ResourceMetadata,
+    TokenInfo,
+};
+use lockbox_platform::headers;
+use lockbox_platform::status::{ApiError, Outcome};
+use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
+use tonic::{Code, Response, Status};
+
+use super::Call;
+
+impl Call<'_> {
+    /// Writes the audit record, then lets the reply leave.
+    ///
+    /// # Errors
+    /// The call's own error, or the audit's: a call that cannot be recorded fails.
+    pub async fn finish<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+        let result = result.map_err(|error| self.placed(error));
+        if let Err(error) = &result
+            && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
+        {
+            // Whatever an earlier look said: the last word was no.
+            self.authorized = false;
+        }
+        self.reply(result).await
+    }
+
+    /// The error with what the whole call allows to conclude: when an earlier try of it was
+    /// refused by the state, something was handed to Raft, and its refusal is an observation.
+    fn placed(&self, error: ApiError) -> ApiError {
+        match (error.outcome(), self.decided) {
+            (Outcome::NotProposed, Some(at)) => error.with_outcome(at.into()),
+            (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
+        }
+    }
+
+    async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+        let record = self.record(result.as_ref().err());
+        let recorded = self.app.auditor.record(&record).await;
+        let result = match recorded {
+            Ok(()) => result,
+            Err(error) => Err(ApiError::from(error)),
+        };
+        match result {
+            Ok(message) => {
+                let mut response = Response::new(message);
+                self.label(response.metadata_mut());
+                if let Some(at) = self.observed {
+                    put(response.metadata_mut(), headers::INDEX, at.index.to_string());
+                    put(response.metadata_mut(), headers::TERM, at.term.to_string());
+                }
+                Ok(response)
+            }
+            Err(error) => {
+                let mut status = error.into_status(&self.context.request_id);
+                self.label(status.metadata_mut());
+                Err(status)
+            }
+        }
+    }
+
+    /// Says who answers and who leads (`design §3`).
+    ///
+    /// An error's index is the error's own business: one that was not decided at an index must
+    /// not carry that of some view, or it would pass for an observation.
+    fn label(&self, metadata: &mut MetadataMap) {
+        put(metadata, headers::SERVED_BY, self.app.config.node_id.to_string());
+        if let Some((_, leader)) = self.app.replica.leader() {
+            put(metadata, headers::LEADER, leader.api_address);
+        }
+        if self.stale {
+            put(metadata, headers::STALE, "true".to_owned());
+        }
+        // An error of the KMS brings its own, which is the later one.
+        if let Some(kms_index) = &self.kms_index
+            && !metadata.contains_key(headers::KMS_INDEX)
+        {
+            put(metadata, headers::KMS_INDEX, kms_index.clone());
+        }
+    }
+
+    /// Log time, and the node's own clock while that is not known yet: a wrong hour would be worse
+    /// than one that no leader has confirmed.
+    fn event_time(&self) -> LogTime {
+        let own = || LogTime::from_ms(self.app.clock.wall_ms());
+        self.app.replica.log_time().unwrap_or_else(own)
+    }
+
+    fn authentication(&self) -> Authentication {
+        match (&self.caller, &self.certificate_name) {
+            (Some(caller), _) => {
+                let token = TokenInfo {
+                    masked_iam_token: caller.masked_token.clone(),
+                    iam_token_id: Some(caller.token.token_id.to_string()),
+                    impersonator_id: None,
+                };
+                Authentication::of(&caller.subject, self.subject_name.clone(), Some(token))
+            }
+            (None, Some(name)) => Authentication {
+                authenticated: true,
+                subject_id: Some(name.clone()),
+                ..Authentication::default()
+            },
+            (None, None) => Authentication::default(),
+        }
+    }
+
+    fn record(&self, error: Option<&ApiError>) -> AuditRecord {
+        AuditRecord {
+            event_id: RequestId::generate(self.app.random.as_ref()).to_string(),
+            event_time: self.event_time().into(),
+            authentication: self.authentication(),
+            authorization: Authorization { authorized: self.authorized },
+            resource_metadata: self.path.as_ref().map(ResourceMetadata::from).unwrap_or_default(),
+            request_metadata: RequestMetadata {
+                remote_address: self.context.remote.map(|a| a.ip().to_string()).unwrap_or_default(),
+                user_agent: self.context.user_agent.clone(),
+                request_id: self.context.request_id.clone(),
+                remote_port: self.context.remote.map(|a| a.port().to_string()),
+            },
+            event_status: if error.is_some() { EventStatus::Error } else { EventStatus::Done },
+            error: error.map(|error| AuditFailure {
+                code: error.code().into(),
+                message: error.message().to_owned(),
+            }),
+            details: self.details.clone(),
+            request_parameters: self.parameters.clone(),
+            response: self.response.clone(),
+        }
+    }
+}
+
+/// Adds a header; a text that no header can hold is left out.
+fn put(metadata: &mut MetadataMap, name: &'static str, value: String) {
+    if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
+        metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
+    }
+}
