@@ -122,6 +122,20 @@ impl Caller {
         }
     }
 
+    /// Whether the caller may have a key attached to a resource by the node that speaks for it:
+    /// any right to use the key will do (`contract §13` no. 19).
+    #[must_use]
+    pub fn may_attach(&self, key: &KeyRecord) -> bool {
+        match self.via {
+            Via::Assertion { .. } => {
+                [Permission::KmsKeysUse, Permission::KmsKeysEncrypt, Permission::KmsKeysDecrypt]
+                    .into_iter()
+                    .any(|permission| self.may(permission, key))
+            }
+            Via::Node { .. } | Via::Token => false,
+        }
+    }
+
     /// Whether the caller has the permission on a folder.
     #[must_use]
     pub fn may_in(&self, permission: Permission, folder: &FolderPath) -> bool {

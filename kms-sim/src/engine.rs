@@ -233,12 +233,25 @@ impl Reading<'_> {
         key_id: &KmsKeyId,
         observed: &mut Option<KeyRecord>,
     ) -> Result<KeyRecord, KmsError> {
+        let key = self.key(key_id, observed)?;
+        if caller.may(permission, &key) { Ok(key) } else { Err(self.reject(Rejection::Denied)) }
+    }
+
+    /// A key, whoever asks; `observed` is filled in with it.
+    ///
+    /// # Errors
+    /// [`KmsError::Rejected`] when there is no such key.
+    pub fn key(
+        &self,
+        key_id: &KmsKeyId,
+        observed: &mut Option<KeyRecord>,
+    ) -> Result<KeyRecord, KmsError> {
         let row = tables::key(key_id);
         let Some(key) = self.view.record::<KeyRecord>(Table::Keys, &row)? else {
             return Err(self.reject(Rejection::KeyNotFound(key_id.clone())));
         };
         *observed = Some(key.clone());
-        if caller.may(permission, &key) { Ok(key) } else { Err(self.reject(Rejection::Denied)) }
+        Ok(key)
     }
 
     /// A refusal that rests on this view.

@@ -20,10 +20,12 @@ use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
 };
 use lockbox_proto::FILE_DESCRIPTOR_SET;
+use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
 use lockbox_proto::yandex::cloud::kms::v1::{
     symmetric_crypto_service_server as crypto_server, symmetric_key_service_server as key_server,
 };
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
+use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 use tonic::service::Routes;
 
@@ -33,6 +35,7 @@ use crate::authn::policy::{Policy, PolicyError};
 use crate::config::KmsConfig;
 use crate::engine::{Engine, EngineParts, OpenError};
 use crate::grpc::Edge;
+use crate::grpc::access::AccessService;
 use crate::grpc::crypto::CryptoService;
 use crate::grpc::keys::KeysService;
 use crate::grpc::operation::OperationsService;
@@ -40,6 +43,7 @@ use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
 use crate::store::StoreError;
 
+type AccessServer = KeyAccessServiceServer<AccessService>;
 type CryptoServer = crypto_server::SymmetricCryptoServiceServer<CryptoService>;
 type KeysServer = key_server::SymmetricKeyServiceServer<KeysService>;
 type OperationsServer = OperationServiceServer<OperationsService>;
@@ -108,6 +112,7 @@ impl StartError {
 pub struct KmsSim {
     api: Serving,
     metrics: Option<Serving>,
+    calls: TaskTracker,
     engine: Arc<Engine>,
 }
 
@@ -148,6 +153,7 @@ impl KmsSim {
         };
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
         let audit = AuditConfig { path: config.audit_path(), sync: config.audit.sync.into() };
+        let calls = TaskTracker::new();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
@@ -155,6 +161,7 @@ impl KmsSim {
             metrics: kms_metrics,
             clock,
             random: Arc::clone(&random),
+            calls: calls.clone(),
             fatal: tasks.fatal().clone(),
             rotation_period_min: Duration::from_secs(config.limits.rotation_period_min_s),
         });
@@ -168,7 +175,7 @@ impl KmsSim {
             let routes = health::router(metrics, readiness, tasks.fatal().clone());
             bound.start(routes, &tasks, limits, tls_metrics)
         });
-        Ok(Self { api, metrics, engine })
+        Ok(Self { api, metrics, calls, engine })
     }
 
     /// Where it serves.
@@ -183,13 +190,16 @@ impl KmsSim {
         self.metrics.as_ref().map(Serving::local_addr)
     }
 
-    /// Ends it: no new calls, `grace` for those in flight, then the ledger. Call this before
+    /// Ends it: no new calls, `grace` for those in flight, their audit records, then the ledger. Call this before
     /// the tasks are shut down: they include the ledger's writer, which ends here.
     pub async fn stop(self, grace: Duration) {
         self.api.stop(grace).await;
         if let Some(metrics) = self.metrics {
             metrics.stop(Duration::ZERO).await;
         }
+        // What a caller no longer waits for is recorded all the same.
+        self.calls.close();
+        self.calls.wait().await;
         self.engine.stop().await;
     }
 }
@@ -221,6 +231,7 @@ async fn router(
     metrics: &Metrics,
 ) -> Result<axum::Router, StartError> {
     let (health, health_service) = tonic_health::server::health_reporter();
+    health.set_serving::<AccessServer>().await;
     health.set_serving::<CryptoServer>().await;
     health.set_serving::<KeysServer>().await;
     health.set_serving::<OperationsServer>().await;
@@ -229,6 +240,7 @@ async fn router(
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
     };
     let routes = Routes::new(CryptoServer::new(CryptoService::new(Arc::clone(edge))))
+        .add_service(AccessServer::new(AccessService::new(Arc::clone(edge))))
         .add_service(KeysServer::new(KeysService::new(Arc::clone(edge))))
         .add_service(OperationsServer::new(OperationsService::new(Arc::clone(edge))))
         .add_service(health_service)

@@ -39,6 +39,6 @@ pub struct App {
     pub random: Arc<dyn Randomness>,
     /// Whether the process can be of use; health answers by it.
     pub readiness: Readiness,
-    /// Calls under way, see [`crate::call::detached`]; joined at shutdown.
+    /// Calls under way, see [`lockbox_platform::detach`]; joined at shutdown.
     pub calls: TaskTracker,
 }

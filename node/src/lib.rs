@@ -14,7 +14,6 @@ pub mod config;
 pub mod consistency;
 pub mod convert;
 pub mod describe;
-pub mod detach;
 pub mod errors;
 pub mod fresh_ids;
 pub mod grants;

@@ -9,6 +9,7 @@ pub mod authorized_key;
 pub mod certificates;
 pub mod config_file;
 mod connection;
+pub mod detach;
 pub mod exit;
 pub mod headers;
 pub mod health;

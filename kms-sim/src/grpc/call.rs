@@ -99,18 +99,18 @@ impl Call {
         self.context.idempotency_key.as_deref()
     }
 
-    /// Waits for a result, but not longer than the caller does.
-    pub(super) async fn bounded<T>(
+    /// Does what is committed and perhaps billed, unless the caller has stopped waiting by now.
+    ///
+    /// Once begun it is not given up: what the ledger holds has to reach the audit as done.
+    pub(super) async fn commit<T>(
         &self,
         work: impl Future<Output = Result<T, KmsError>>,
     ) -> Result<T, ApiError> {
-        match tokio::time::timeout_at(self.context.deadline, work).await {
-            Ok(result) => result.map_err(ApiError::from),
-            Err(_elapsed) => {
-                let message = "the deadline of the call has passed";
-                Err(ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::Unknown))
-            }
+        if self.context.expired() {
+            let message = "the deadline of the call has passed";
+            return Err(ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::NotProposed));
         }
+        work.await.map_err(ApiError::from)
     }
 
     /// Writes the audit record and, only then, gives the answer.

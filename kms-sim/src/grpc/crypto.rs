@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockbox_core::Sensitive;
+use lockbox_platform::detach::detached;
 use lockbox_platform::request_layer::code_name;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
@@ -33,15 +34,27 @@ impl CryptoService {
     }
 
     /// Runs one call: admit, read, execute, audit, answer.
-    async fn run<M: Validate, T>(
+    async fn run<M: Validate + Send + Sync + 'static, T: Send + 'static>(
         &self,
+        request: Request<M>,
+        operation: CryptoOperation,
+        ids: impl FnOnce(&M) -> (String, String) + Send + 'static,
+        read: impl FnOnce(M) -> Result<CryptoInput, KmsError> + Send + 'static,
+        write: impl FnOnce(CryptoOutput) -> T + Send + 'static,
+    ) -> Result<Response<T>, Status> {
+        let edge = Arc::clone(&self.edge);
+        let answer = async move { Self::answer(&edge, request, operation, ids, read, write).await };
+        detached(&self.edge.calls, answer).await
+    }
+
+    async fn answer<M: Validate, T>(
+        edge: &Edge,
         request: Request<M>,
         operation: CryptoOperation,
         ids: impl FnOnce(&M) -> (String, String),
         read: impl FnOnce(M) -> Result<CryptoInput, KmsError>,
         write: impl FnOnce(CryptoOutput) -> T,
     ) -> Result<Response<T>, Status> {
-        let edge = self.edge.as_ref();
         let mut call = Call::begin(&request)?;
         let message = request.into_inner();
         let (key_id, source_key_id) = ids(&message);
@@ -69,7 +82,7 @@ impl CryptoService {
         let caller = call.admit(edge, &message).await?;
         let input = read(message)?;
         let work = crypto::execute(&edge.engine, &caller, call.request_id(), &input, observed);
-        call.bounded(work).await
+        call.commit(work).await
     }
 }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockbox_platform::audit::record::EventSource;
+use lockbox_platform::detach::detached;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
 use lockbox_proto::yandex::cloud::access::{
@@ -43,7 +44,7 @@ impl KeysService {
     }
 
     async fn finish_mutation(
-        &self,
+        edge: &Edge,
         call: Call,
         mutation: Mutation,
         key_id: &str,
@@ -54,7 +55,7 @@ impl KeysService {
         let event = events::mutation(mutation, key_id, operation, observed);
         let result = result
             .map(|answer| Answer { value: convert::operation(&answer.value), index: answer.index });
-        call.finish(&self.edge, event, result).await
+        call.finish(edge, event, result).await
     }
 
     /// Answers a method that is not built: recognised, audited, refused.
@@ -92,33 +93,46 @@ impl SymmetricKeyService for KeysService {
         &self,
         request: Request<CreateSymmetricKeyRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let mut call = Call::begin(&request)?;
-        let result = mutations::create(&self.edge, &mut call, request.into_inner()).await;
-        self.finish_mutation(call, Mutation::Create, "", None, result).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move {
+            let mut call = Call::begin(&request)?;
+            let result = mutations::create(&edge, &mut call, request.into_inner()).await;
+            Self::finish_mutation(&edge, call, Mutation::Create, "", None, result).await
+        })
+        .await
     }
 
     async fn update(
         &self,
         request: Request<UpdateSymmetricKeyRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let mut call = Call::begin(&request)?;
-        let message = request.into_inner();
-        let key_id = message.key_id.clone();
-        let mut observed = None;
-        let result = mutations::update(&self.edge, &mut call, message, &mut observed).await;
-        self.finish_mutation(call, Mutation::Update, &key_id, observed.as_ref(), result).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move {
+            let mut call = Call::begin(&request)?;
+            let message = request.into_inner();
+            let id = message.key_id.clone();
+            let mut observed = None;
+            let result = mutations::update(&edge, &mut call, message, &mut observed).await;
+            let observed = observed.as_ref();
+            Self::finish_mutation(&edge, call, Mutation::Update, &id, observed, result).await
+        })
+        .await
     }
 
     async fn rotate(
         &self,
         request: Request<RotateSymmetricKeyRequest>,
     ) -> Result<Response<Operation>, Status> {
-        let mut call = Call::begin(&request)?;
-        let message = request.into_inner();
-        let mut observed = None;
-        let result = mutations::rotate(&self.edge, &mut call, &message, &mut observed).await;
-        let key_id = &message.key_id;
-        self.finish_mutation(call, Mutation::Rotate, key_id, observed.as_ref(), result).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move {
+            let mut call = Call::begin(&request)?;
+            let message = request.into_inner();
+            let mut observed = None;
+            let result = mutations::rotate(&edge, &mut call, &message, &mut observed).await;
+            let (id, observed) = (&message.key_id, observed.as_ref());
+            Self::finish_mutation(&edge, call, Mutation::Rotate, id, observed, result).await
+        })
+        .await
     }
 
     async fn get(

@@ -1,5 +1,6 @@
 //! The gRPC services: the only place that knows messages, statuses and the audit envelope.
 
+pub(crate) mod access;
 mod call;
 mod convert;
 pub(crate) mod crypto;
@@ -15,6 +16,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
 use lockbox_platform::exit::FatalExit;
+use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
 use crate::engine::Engine;
@@ -34,6 +36,8 @@ pub(crate) struct Edge {
     pub(crate) clock: Arc<dyn Clock>,
     /// For the ids of events.
     pub(crate) random: Arc<dyn Randomness>,
+    /// Calls under way: each runs to its audit record, even when its caller hangs up.
+    pub(crate) calls: TaskTracker,
     /// Ends the process when the store fails.
     pub(crate) fatal: FatalExit,
     /// Shortest rotation period accepted.

@@ -37,7 +37,7 @@ pub(super) async fn create(
         labels: message.labels,
         deletion_protection: message.deletion_protection,
     };
-    call.bounded(service::create(&edge.engine, &caller, new, idempotency)).await
+    call.commit(service::create(&edge.engine, &caller, new, idempotency)).await
 }
 
 pub(super) async fn update(
@@ -50,7 +50,7 @@ pub(super) async fn update(
     let idempotency = claim(edge, call, "SymmetricKeyService.Update", &message)?;
     let update = read_update(edge, message)?;
     let work = service::update(&edge.engine, &caller, update, idempotency, observed);
-    call.bounded(work).await
+    call.commit(work).await
 }
 
 pub(super) async fn rotate(
@@ -63,7 +63,7 @@ pub(super) async fn rotate(
     let idempotency = claim(edge, call, "SymmetricKeyService.Rotate", message)?;
     let key_id = convert::key_id("key_id", &message.key_id)?;
     let work = service::rotate(&edge.engine, &caller, &key_id, idempotency, observed);
-    call.bounded(work).await
+    call.commit(work).await
 }
 
 /// Takes from an update what its mask names (`contract §3.2`).

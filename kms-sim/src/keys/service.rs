@@ -14,7 +14,9 @@ use crate::algorithm::Algorithm;
 use crate::caller::Caller;
 use crate::engine::{Engine, Reading, SYSTEM_FOLDER_ID};
 use crate::error::{KmsError, Rejection};
-use crate::store::records::{FolderPath, KeyRecord, KeyScope, OperationRecord, VersionRecord};
+use crate::store::records::{
+    FolderPath, KeyRecord, KeyScope, KeyStatus, OperationRecord, VersionRecord,
+};
 use crate::store::tables::{self, Table};
 use crate::store::{StoreError, View};
 
@@ -163,6 +165,28 @@ pub fn get(
     let key = reading.permitted_key(caller, Permission::KmsKeysGet, key_id, observed)?;
     let primary = apply::read_primary(&reading.view, &key)?;
     Ok(Answer { value: KeyWithPrimary { key, primary }, index: reading.index })
+}
+
+/// Whether a node's caller may attach a key to a resource: it is there, theirs to use and active.
+/// Gives the commit sequence of that answer.
+///
+/// # Errors
+/// [`KmsError`].
+pub fn attachable(
+    engine: &Engine,
+    caller: &Caller,
+    key_id: &KmsKeyId,
+    observed: &mut Option<KeyRecord>,
+) -> Result<u64, KmsError> {
+    let reading = engine.reading()?;
+    let key = reading.key(key_id, observed)?;
+    if !caller.may_attach(&key) {
+        return Err(reading.reject(Rejection::Denied));
+    }
+    match key.status {
+        KeyStatus::Active => Ok(reading.index),
+        KeyStatus::Inactive => Err(reading.reject(Rejection::KeyInactive(key.id))),
+    }
 }
 
 /// A folder's keys, oldest first. The right is needed on the folder, not on each key.

@@ -11,6 +11,8 @@ mod keys;
 #[cfg(test)]
 mod kill;
 #[cfg(test)]
+mod node_calls;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod server;

@@ -23,6 +23,7 @@ use lockbox_proto::lockbox::cluster::v1::introspection_service_server::{
     IntrospectionService, IntrospectionServiceServer,
 };
 use lockbox_proto::lockbox::cluster::v1::{self as cluster, IntrospectRequest, IntrospectResponse};
+use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, FolderPath, Grant};
 use lockbox_proto::yandex::cloud::kms::v1::{
     symmetric_crypto_service_client as crypto_client, symmetric_key_service_client as key_client,
@@ -35,6 +36,7 @@ use tonic::metadata::MetadataValue;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
+pub(crate) type AccessClient = KeyAccessServiceClient<Channel>;
 pub(crate) type CryptoClient = crypto_client::SymmetricCryptoServiceClient<Channel>;
 pub(crate) type KeyClient = key_client::SymmetricKeyServiceClient<Channel>;
 
@@ -229,6 +231,10 @@ impl ServerFixture {
 
     pub(crate) async fn operations(&self) -> OperationServiceClient<Channel> {
         OperationServiceClient::new(self.channel(None).await)
+    }
+
+    pub(crate) async fn access(&self, identity: Option<&str>) -> AccessClient {
+        AccessClient::new(self.channel(identity).await)
     }
 
     async fn channel(&self, identity: Option<&str>) -> Channel {
