@@ -4,6 +4,8 @@
 //! caller's idempotency key (retries by clients, `contract §10`). Both are part of the state, so
 //! they survive crashes, failovers and snapshots. Expiry runs on log time.
 
+use std::time::Duration;
+
 use lockbox_core::{LogTime, Subject};
 use minicbor::{Decode, Encode};
 
@@ -21,6 +23,8 @@ use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
 
 /// Records that one entry may remove: bounds the work of an entry after a long silence.
 const EXPIRIES_PER_ENTRY_MAX: usize = 64;
+/// How long what is due may wait for the next look at the queue: one scan for many entries.
+const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// One row of the expiry queue: what to delete when its time has come.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -142,8 +146,12 @@ fn remember_key(
     Ok(Some((expires_at, Expiry { key, counted_for: Some(subject.clone()) })))
 }
 
-/// Forgets what is due at `now`, a bounded number of records at a time.
+/// Forgets what is due at `now`, a bounded number of records at a time; not before
+/// [`EXPIRY_PAUSE`] has passed since all that was due was forgotten.
 pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), StorageError> {
+    if tables::expiry_next(state)?.is_some_and(|next| now < next) {
+        return Ok(());
+    }
     let begin = state.get(Space::System, keys::SYSTEM_EXPIRY_BEGIN)?;
     let due = Scan {
         space: Space::Records,
@@ -153,6 +161,12 @@ pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), Storag
         limit: EXPIRIES_PER_ENTRY_MAX,
     };
     let rows = state.scan(&due)?;
+    let next = keys::SYSTEM_EXPIRY_NEXT.to_vec();
+    if rows.len() < EXPIRIES_PER_ENTRY_MAX {
+        state.put(Space::System, next, codec::encode(&now.plus(EXPIRY_PAUSE)));
+    } else {
+        state.delete(Space::System, next);
+    }
     if let Some((last, _)) = rows.last() {
         // The store keeps a mark for each deleted row until it compacts, and a scan steps over
         // all of them: without this, a quarter of an hour of writes slows each later one down.

@@ -17,6 +17,9 @@ pub const SYSTEM_LOG_TIME: &[u8] = b"log_time";
 /// [`super::Space::System`]: where the expiry queue begins, see [`expiries`]; absent while nothing
 /// has expired.
 pub const SYSTEM_EXPIRY_BEGIN: &[u8] = b"expiry_begin";
+/// [`super::Space::System`]: the log time before which the expiry queue is left alone; absent
+/// while it is being worked off.
+pub const SYSTEM_EXPIRY_NEXT: &[u8] = b"expiry_next";
 
 /// The cluster record: one key.
 pub const CLUSTER: &[u8] = b"Z";
@@ -90,6 +93,13 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
         }
     }
     panic!("prefix has no end")
+}
+
+/// Whether the same absence under this key is asked for again and again: that of the revocation
+/// of a token that is in use.
+#[must_use]
+pub fn absence_is_usual(space: super::Space, key: &[u8]) -> bool {
+    space == super::Space::Records && key.first() == Some(&REVOKED_TOKEN)
 }
 
 /// The big-endian number that a key ends with.

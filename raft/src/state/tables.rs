@@ -69,6 +69,14 @@ pub fn log_time(view: &dyn StateRead) -> Result<LogTime, StorageError> {
     Ok(time.unwrap_or_default())
 }
 
+/// When the expiry queue is to be looked at next, if that was put off.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn expiry_next(view: &dyn StateRead) -> Found<LogTime> {
+    load(view, Space::System, keys::SYSTEM_EXPIRY_NEXT)
+}
+
 /// A cloud.
 ///
 /// # Errors

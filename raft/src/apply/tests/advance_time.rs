@@ -20,10 +20,12 @@ fn advancing_the_time_does_nothing_else() {
     (envelope.subject, envelope.token) = (Subject::internal(), None);
     assert_eq!(world.apply(&envelope), Outcome::Nothing);
     assert_eq!(tables::log_time(&world.state).unwrap(), world.now);
-    let time_key = (Space::System, keys::SYSTEM_LOG_TIME.to_vec());
+    let times = [keys::SYSTEM_LOG_TIME, keys::SYSTEM_EXPIRY_NEXT];
     let without_time = |state: &Map| {
         let mut rows = state.0.clone();
-        rows.remove(&time_key).unwrap();
+        for key in times {
+            rows.remove(&(Space::System, key.to_vec())).unwrap();
+        }
         rows
     };
     assert_eq!(without_time(&world.state), without_time(&before));

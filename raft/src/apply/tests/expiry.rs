@@ -52,6 +52,7 @@ fn the_queue_is_not_searched_again_where_it_is_done() {
     // A store that has deleted a row still steps over it in every scan that begins before it.
     let state = world.state.clone();
     let watched = Watched { state, begins: Mutex::default() };
+    world.now = world.now.plus(Duration::from_secs(1));
     let envelope = world.envelope(any_command());
     let mut overlay = Overlay::new(&watched);
     apply_entry(&mut overlay, &codec::encode(&envelope), world.index + 1).unwrap();
@@ -75,4 +76,24 @@ fn a_long_silence_is_worked_off_bit_by_bit_and_nothing_is_skipped() {
         assert!(now_left < left, "{left} are left");
         left = now_left;
     }
+}
+
+#[test]
+fn the_queue_is_looked_at_once_a_second() {
+    let mut world = World::new();
+    world.create("s", None);
+    let scans = |world: &mut World| {
+        let watched = Watched { state: world.state.clone(), begins: Mutex::default() };
+        let mut overlay = Overlay::new(&watched);
+        let envelope = codec::encode(&world.envelope(any_command()));
+        apply_entry(&mut overlay, &envelope, world.index + 1).unwrap();
+        watched.begins.into_inner().unwrap().len()
+    };
+    world.now = world.now.plus(Duration::from_secs(1));
+    assert_eq!(scans(&mut world), 1);
+    world.run(any_command());
+    world.now = world.now.plus(Duration::from_millis(999));
+    assert_eq!(scans(&mut world), 0);
+    world.now = world.now.plus(Duration::from_millis(1));
+    assert_eq!(scans(&mut world), 1);
 }
