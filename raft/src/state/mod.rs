@@ -24,7 +24,8 @@ pub enum Space {
 }
 
 impl Space {
-    /// Every space, in the order in which a state hash covers them.
+    /// Every space, in the order in which a state hash covers them; that of the declaration, so
+    /// that `space as usize` is its place here.
     pub const ALL: [Self; 3] = [Self::Records, Self::Payloads, Self::System];
 
     /// The column family's name on disk.

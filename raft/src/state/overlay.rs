@@ -4,6 +4,7 @@
 //! of the command being applied. A rejected command drops its level and leaves no trace.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use super::{Direction, Row, Scan, Space, StateRead};
 use crate::error::StorageError;
@@ -19,7 +20,19 @@ pub struct Write {
     pub value: Option<Vec<u8>>,
 }
 
-type Level = BTreeMap<(Space, Vec<u8>), Option<Vec<u8>>>;
+/// The writes of one level: a map for each space, so that a look-up needs no owned key.
+#[derive(Default)]
+struct Level([BTreeMap<Vec<u8>, Option<Vec<u8>>>; Space::ALL.len()]);
+
+impl Level {
+    fn of(&self, space: Space) -> &BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        &self.0[space as usize]
+    }
+
+    fn of_mut(&mut self, space: Space) -> &mut BTreeMap<Vec<u8>, Option<Vec<u8>>> {
+        &mut self.0[space as usize]
+    }
+}
 
 /// A writable view: reads see the writes made so far.
 pub struct Overlay<'a> {
@@ -32,27 +45,30 @@ impl<'a> Overlay<'a> {
     /// An overlay without writes.
     #[must_use]
     pub fn new(base: &'a dyn StateRead) -> Self {
-        Self { base, batch: Level::new(), pending: Level::new() }
+        Self { base, batch: Level::default(), pending: Level::default() }
     }
 
     /// Sets a key within the current command.
     pub fn put(&mut self, space: Space, key: Vec<u8>, value: Vec<u8>) {
-        self.pending.insert((space, key), Some(value));
+        self.pending.of_mut(space).insert(key, Some(value));
     }
 
     /// Deletes a key within the current command.
     pub fn delete(&mut self, space: Space, key: Vec<u8>) {
-        self.pending.insert((space, key), None);
+        self.pending.of_mut(space).insert(key, None);
     }
 
     /// Keeps what the current command wrote.
     pub fn keep(&mut self) {
-        self.batch.append(&mut self.pending);
+        // Not `append`: that rebuilds the whole batch for the few writes of one command.
+        for (batch, pending) in self.batch.0.iter_mut().zip(&mut self.pending.0) {
+            batch.extend(std::mem::take(pending));
+        }
     }
 
     /// Drops what the current command wrote.
     pub fn discard(&mut self) {
-        self.pending.clear();
+        self.pending = Level::default();
     }
 
     /// The kept writes, in key order, for one atomic batch.
@@ -61,24 +77,27 @@ impl<'a> Overlay<'a> {
     /// When a command was neither kept nor discarded: its effect would be lost silently.
     #[must_use]
     pub fn into_writes(self) -> Vec<Write> {
-        assert!(self.pending.is_empty(), "a command was neither kept nor discarded");
-        self.batch.into_iter().map(|((space, key), value)| Write { space, key, value }).collect()
+        let decided = self.pending.0.iter().all(BTreeMap::is_empty);
+        assert!(decided, "a command was neither kept nor discarded");
+        let spaces = Space::ALL.into_iter().zip(self.batch.0);
+        let writes = spaces.flat_map(|(space, level)| {
+            level.into_iter().map(move |(key, value)| Write { space, key, value })
+        });
+        writes.collect()
     }
 
     fn level_rows<'l>(
         level: &'l Level,
         scan: &Scan,
     ) -> impl Iterator<Item = (&'l Vec<u8>, &'l Option<Vec<u8>>)> + use<'l> {
-        let from = (scan.space, scan.from.clone());
-        let to = (scan.space, scan.to.clone());
-        level.range(from..to).map(|((_, key), value)| (key, value))
+        let range = (Bound::Included(&scan.from), Bound::Excluded(&scan.to));
+        level.of(scan.space).range::<Vec<u8>, _>(range)
     }
 }
 
 impl StateRead for Overlay<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
-        let place = (space, key.to_vec());
-        match self.pending.get(&place).or_else(|| self.batch.get(&place)) {
+        match self.pending.of(space).get(key).or_else(|| self.batch.of(space).get(key)) {
             Some(written) => Ok(written.clone()),
             None => self.base.get(space, key),
         }
