@@ -28,6 +28,7 @@ mod owned_directory;
 mod rocks;
 mod rocks_log;
 mod rocks_state;
+mod row_cache;
 mod snapshot;
 mod snapshot_receive;
 mod state_handle;

@@ -4,6 +4,7 @@
 //! forward again (`openraft.md §3.3`).
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
@@ -14,15 +15,23 @@ use rocksdb::{
 use super::durable_files::sync_tree;
 use super::engine::StateEngine;
 use super::rocks::{MEMTABLE_BYTES, database_options, family, family_options, storage_error};
+use super::row_cache::{Cached, Moment, RowCache};
 use crate::error::StorageError;
 use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
 
 /// Point look-ups of what does not exist mostly need no disk.
 const BLOOM_BITS_PER_KEY: f64 = 10.0;
+/// Part of a memtable that its filter takes.
+const MEMTABLE_BLOOM_RATIO: f64 = 0.05;
+/// Rows kept ready beside RocksDB's own caches.
+const ROW_CACHE_BYTES: usize = 16 << 20;
 
 /// The RocksDB state engine.
 pub(super) struct RocksState {
     database: DB,
+    rows: RowCache,
+    /// One commit at a time.
+    committing: Mutex<()>,
 }
 
 impl RocksState {
@@ -33,19 +42,30 @@ impl RocksState {
         options.set_db_write_buffer_size(MEMTABLE_BYTES);
         let families = Space::ALL.map(|space| {
             let mut options = family_options(cache, Some(BLOOM_BITS_PER_KEY));
-            options.set_compression_type(DBCompressionType::Lz4);
+            // Each entry asks for keys that are new: the memtable's own filter says so sooner.
+            options.set_memtable_whole_key_filtering(true);
+            options.set_memtable_prefix_bloom_ratio(MEMTABLE_BLOOM_RATIO);
+            options.set_compression_type(match space {
+                // Sealed bytes do not compress.
+                Space::Payloads => DBCompressionType::None,
+                Space::Records | Space::System => DBCompressionType::Lz4,
+            });
             ColumnFamilyDescriptor::new(space.name(), options)
         });
         let database = DB::open_cf_descriptors(&options, directory, families)
             .map_err(|error| storage_error("open the state", &error))?;
-        Ok(Self { database })
+        Ok(Self { database, rows: RowCache::new(ROW_CACHE_BYTES), committing: Mutex::new(()) })
     }
 }
 
 impl StateEngine for RocksState {
     fn with_view(&self, read: &mut dyn FnMut(&dyn StateRead)) {
+        // ORDER: the moment before the snapshot, which then contains all that is finished by it.
+        let moment = self.rows.moment();
         let snapshot = self.database.snapshot();
-        read(&RocksView { database: &self.database, snapshot: &snapshot });
+        let view =
+            RocksView { database: &self.database, snapshot: &snapshot, rows: &self.rows, moment };
+        read(&view);
     }
 
     fn commit(&self, writes: &[Write]) -> Result<(), StorageError> {
@@ -59,9 +79,12 @@ impl StateEngine for RocksState {
         }
         let mut options = WriteOptions::default();
         options.disable_wal(true);
-        self.database
-            .write_opt(batch, &options)
-            .map_err(|error| storage_error("commit to the state", &error))
+        let _one = self.committing.lock().unwrap_or_else(PoisonError::into_inner);
+        self.rows.commit(writes, || {
+            self.database
+                .write_opt(batch, &options)
+                .map_err(|error| storage_error("commit to the state", &error))
+        })
     }
 
     fn flush(&self) -> Result<(), StorageError> {
@@ -85,12 +108,19 @@ impl StateEngine for RocksState {
 struct RocksView<'a> {
     database: &'a DB,
     snapshot: &'a Snapshot<'a>,
+    rows: &'a RowCache,
+    moment: Moment,
 }
 
 impl StateRead for RocksView<'_> {
     fn get(&self, space: Space, key: &[u8]) -> Result<Option<Vec<u8>>, StorageError> {
+        if let Cached::Known(value) = self.rows.get(space, key, self.moment) {
+            return Ok(value);
+        }
         let family = family(self.database, space.name())?;
-        self.snapshot.get_cf(family, key).map_err(read_error)
+        let value = self.snapshot.get_cf(family, key).map_err(read_error)?;
+        self.rows.offer(space, key, value.as_deref(), self.moment);
+        Ok(value)
     }
 
     fn scan(&self, scan: &Scan) -> Result<Vec<Row>, StorageError> {
