@@ -1,4 +1,5 @@
-//! The layer around every gRPC service: context in; ids, metrics and one log line out.
+//! The layer around every gRPC service: context in; ids, metrics and one log line out (at the
+//! level debug when the call went well).
 //!
 //! Promises: every call is counted once, with the code it ended with, even when its client went
 //! away; the two response ids are headers on success and on a failure that has no body, and
@@ -148,18 +149,28 @@ impl Observed {
         metrics.in_flight.dec();
         metrics.requests.with_label_values(&[label, code_name(code)]).inc();
         metrics.duration.with_label_values(&[label]).observe(elapsed.as_secs_f64());
-        tracing::info!(
-            target: "rpc",
-            method = label,
-            code = code_name(code),
-            request_id = %self.context.request_id,
-            client_request_id = self.context.client_request_id.as_deref(),
-            client_trace_id = self.context.client_trace_id.as_deref(),
-            retry_attempt = self.context.retry_attempt,
-            remote = self.context.remote.map(tracing::field::display),
-            duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
-            "answered"
-        );
+        // A macro because the level of an event is a constant.
+        macro_rules! answered {
+            ($level:ident) => {
+                tracing::$level!(
+                    target: "rpc",
+                    method = label,
+                    code = code_name(code),
+                    request_id = %self.context.request_id,
+                    client_request_id = self.context.client_request_id.as_deref(),
+                    client_trace_id = self.context.client_trace_id.as_deref(),
+                    retry_attempt = self.context.retry_attempt,
+                    remote = self.context.remote.map(tracing::field::display),
+                    duration_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+                    "answered"
+                )
+            };
+        }
+        // The audit has every call; the log of a busy server has those that went wrong.
+        match code {
+            Code::Ok => answered!(debug),
+            _ => answered!(info),
+        }
     }
 }
 

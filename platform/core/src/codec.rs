@@ -9,6 +9,9 @@ use minicbor::{Decode, Encode};
 /// The format that this build writes, and the only one that it reads.
 pub const FORMAT_VERSION: u8 = 1;
 
+/// Room for most records, so that encoding one seldom moves it.
+const USUAL_BYTES: usize = 256;
+
 /// Why bytes are not a record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum CodecError {
@@ -32,7 +35,8 @@ pub enum CodecError {
 /// Encodes a record behind its format byte.
 #[must_use]
 pub fn encode<T: Encode<()>>(record: &T) -> Vec<u8> {
-    let mut bytes = vec![FORMAT_VERSION];
+    let mut bytes = Vec::with_capacity(USUAL_BYTES);
+    bytes.push(FORMAT_VERSION);
     let written = minicbor::encode(record, &mut bytes);
     // INVARIANT: writing into a Vec cannot fail; minicbor's error type is `Infallible` there.
     let Ok(()) = written.map_err(|_| ()) else { unreachable!("a Vec accepts every write") };
