@@ -14,8 +14,9 @@ use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::KmsClient;
 use crate::sealer::Sealer;
+use crate::turns::Turns;
 
-/// The node's parts, shared by its services. None of them is behind a lock.
+/// The node's parts, shared by its services. No lock is around them.
 pub struct App {
     /// Replication: propose and read.
     pub replica: Replica,
@@ -39,6 +40,8 @@ pub struct App {
     pub random: Arc<dyn Randomness>,
     /// Whether the process can be of use; health answers by it.
     pub readiness: Readiness,
+    /// Whose turn it is to merge onto a secret.
+    pub turns: Turns,
     /// Calls under way, see [`lockbox_platform::detach`]; joined at shutdown.
     pub calls: TaskTracker,
 }

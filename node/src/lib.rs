@@ -35,5 +35,6 @@ pub mod router;
 pub mod seal;
 pub mod sealer;
 pub mod server;
+pub mod turns;
 pub mod unseal;
 pub mod unserved;

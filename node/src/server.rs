@@ -289,6 +289,7 @@ fn app(
         config: Arc::new(config),
         clock,
         random,
+        turns: crate::turns::Turns::default(),
         calls: TaskTracker::new(),
     }))
 }

@@ -176,6 +176,7 @@ impl Fresh {
             clock,
             random,
             readiness: Readiness::new(),
+            turns: lockbox::turns::Turns::default(),
             calls: TaskTracker::new(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);

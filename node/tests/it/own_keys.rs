@@ -107,33 +107,70 @@ async fn every_answer_after_the_kms_carries_its_index() {
     node.stop().await;
 }
 
-/// Racing callers merge again; the KMS sees the repeats as what they are, and none is billed twice.
+/// Adds the entry `a` while the current pointer moves back to `to`, between the opening of the
+/// base and the proposal; `moved` runs in between as well.
+async fn add_while_the_base_moves(
+    node: &Node,
+    secret: &wire::Secret,
+    to: &str,
+    moved: impl FnOnce(),
+) -> Result<wire::Version, Status> {
+    let asked = || node.kms.used().iter().filter(|u| u.operation == "generate_data_key").count();
+    let before = asked();
+    // The caller and this test: it goes on when the test says so.
+    node.kms.meet_at_data_keys(2);
+    let moves = async {
+        while asked() == before {
+            tokio::task::yield_now().await;
+        }
+        let (secret_id, version_id) = (secret.id.clone(), to.to_owned());
+        let request = wire::SetCurrentVersionRequest { secret_id, version_id };
+        node.secrets().set_current_version(node.request(request)).await.unwrap();
+        moved();
+        node.kms.meet().await;
+    };
+    let both = async { tokio::join!(node.try_add(&secret.id, "a"), moves) };
+    tokio::time::timeout(WAIT, both).await.unwrap().0
+}
+
+/// The KMS sees the repeat of a merge as what it is, and does not bill it twice.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn merges_that_race_lose_no_key_and_repeat_their_kms_requests() {
+async fn a_merge_whose_base_moved_is_made_again_and_repeats_its_kms_requests() {
     let node = Node::start().await;
     let secret = node.create(vec![text("k", "v")], "abjownkey").await;
-    // All three have opened the same base when the first of them is proposed.
-    node.kms.meet_at_data_keys(3);
-    let (a, b, c) = tokio::join!(
-        node.add(&secret.id, vec![text("a", "1")]),
-        node.add(&secret.id, vec![text("b", "2")]),
-        node.add(&secret.id, vec![text("c", "3")]),
-    );
+    let first = secret.current_version.as_ref().unwrap().id.clone();
+    node.add(&secret.id, vec![text("l", "w")]).await;
+    add_while_the_base_moves(&node, &secret, &first, || ()).await.unwrap();
     let mut keys: Vec<_> = node.read(&secret.id, "").await.unwrap();
     keys.sort();
-    assert_eq!(keys, pairs(&[("a", b"1"), ("b", b"2"), ("c", b"3"), ("k", b"v")]));
+    let keys: Vec<_> = keys.into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["a", "k"], "the entries of the base that was current at last, and the new");
     let used = node.kms.used();
-    let ids = |operation: &str| -> Vec<_> {
-        let of = used.iter().filter(|u| u.operation == operation);
-        of.map(|u| u.kms_request_id.clone()).collect()
-    };
-    let versions = BTreeSet::from([a.id, b.id, c.id]);
-    assert_eq!(versions.len(), 3);
-    // One for the creation and one for each version, however often each of them was merged; and
-    // each loser of the race was merged again.
-    let made = ids("generate_data_key");
-    assert!(made.len() >= 6, "there was no race: {}", made.len());
-    assert_eq!(made.into_iter().collect::<BTreeSet<_>>().len(), 4);
+    let made = used.iter().filter(|u| u.operation == "generate_data_key");
+    let made: Vec<_> = made.map(|u| u.kms_request_id.clone()).collect();
+    // The creation's, the second version's, and the third's twice.
+    assert_eq!(made.len(), 4);
+    assert_eq!(made.into_iter().collect::<BTreeSet<_>>().len(), 3);
+    node.stop().await;
+}
+
+/// `contract §2.6`: they serialise. Each one's KMS calls are made once, on the version before it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn callers_of_one_secret_wait_for_their_turn() {
+    const CALLERS: usize = 3;
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "abjownkey").await;
+    let names: Vec<_> = (0..CALLERS).map(|number| format!("n{number:02}")).collect();
+    let calls = names.iter().map(|name| node.add(&secret.id, vec![text(name, "1")]));
+    let versions: BTreeSet<_> =
+        futures::future::join_all(calls).await.into_iter().map(|version| version.id).collect();
+    assert_eq!(versions.len(), CALLERS);
+    let keys: BTreeSet<_> =
+        node.read(&secret.id, "").await.unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(keys, names.into_iter().chain(["k".to_owned()]).collect());
+    let used = node.kms.used();
+    let made = used.iter().filter(|u| u.operation == "generate_data_key").count();
+    assert_eq!(made, CALLERS + 1, "somebody merged what could not be stored");
     node.stop().await;
 }
 
@@ -142,28 +179,11 @@ async fn merges_that_race_lose_no_key_and_repeat_their_kms_requests() {
 async fn giving_up_after_a_refused_merge_is_an_observation() {
     let node = Node::start().await;
     let secret = node.create(vec![text("k", "v")], "abjownkey").await;
-    // Both callers and this test: nobody goes on before the test has broken what the loser needs.
-    node.kms.meet_at_data_keys(3);
-    let loses = async {
-        let (one, other) =
-            tokio::join!(node.try_add(&secret.id, "a"), node.try_add(&secret.id, "b"));
-        [one, other].into_iter().find_map(Result::err)
-    };
-    let breaks = async {
-        let asked = || {
-            let used = node.kms.used();
-            used.iter().filter(|u| u.operation == "generate_data_key").count()
-        };
-        // The creation's and both callers': both have opened the same base.
-        while asked() < 3 {
-            tokio::task::yield_now().await;
-        }
-        node.kms.refuse("decrypt", Code::Unavailable);
-        node.kms.meet().await;
-    };
-    let both = async { tokio::join!(loses, breaks) };
-    let (lost, ()) = tokio::time::timeout(WAIT, both).await.unwrap();
-    let lost = lost.expect("both callers won");
+    let first = secret.current_version.as_ref().unwrap().id.clone();
+    node.add(&secret.id, vec![text("l", "w")]).await;
+    // What the second try needs breaks.
+    let breaks = || node.kms.refuse("decrypt", Code::Unavailable);
+    let lost = add_while_the_base_moves(&node, &secret, &first, breaks).await.unwrap_err();
     assert_eq!(lost.code(), Code::Unavailable);
     assert_eq!(header(&lost, "lockbox-outcome"), None);
     assert!(header(&lost, "lockbox-index").is_some());
