@@ -6,12 +6,15 @@
 # LOCKBOX_BIN    directory of the programs lockbox and kms-sim (required to start)
 # LOCKBOX_DIR    where everything is kept; default .lockbox/cluster
 # LOCKBOX_NODES  how many nodes; default 3
+# LOCKBOX_PORT_BASE  below the ports of a new one, see lockbox local --help; default 8450
 # Variables LOCKBOX_CONFIG_… and KMS_CONFIG_… reach the servers.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 dir=$(realpath -m "${LOCKBOX_DIR:-.lockbox/cluster}")
 nodes=${LOCKBOX_NODES:-3}
 run="$dir/run"
+# The members' addresses are in the replicated state: a cluster keeps the ports it was formed with.
+port_base=$(cat "$run/port-base" 2>/dev/null || echo "${LOCKBOX_PORT_BASE:-8450}")
 
 fail() { echo "cluster.sh: $*" >&2; exit 1; }
 
@@ -28,6 +31,8 @@ alive() { # name
   [ "$(began "$pid")" = "$began" ]
 }
 began() { cut -d')' -f2- "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
+# What every call of `lockbox local` is told.
+cluster_local() { "$(bin)/lockbox" local --dir "$dir" --nodes "$nodes" --port-base "$port_base" "$@"; }
 pid_of() { cut -d' ' -f1 "$run/$1.pid"; }
 
 launch() { # name, command…
@@ -73,8 +78,7 @@ stop_one() { # name
 write_env() {
   local pids=""
   for n in $(seq "$nodes"); do pids="$pids $(pid_of "node-$n")"; done
-  "$(bin)/lockbox" local --dir "$dir" --nodes "$nodes" env \
-    --pids "${pids# }" --kms-pid "$(pid_of kms)" --bin "$(bin)"
+  cluster_local env --pids "${pids# }" --kms-pid "$(pid_of kms)" --bin "$(bin)"
 }
 
 initialise() {
@@ -89,15 +93,21 @@ initialise() {
     --cloud-id "$(id cloud_id)" --folder-id "$(id folder_id)" "${members[@]}" >"$dir/init.log"
 }
 
-start() {
+may_start() {
   mkdir -p "$run"
   bin >/dev/null
   for name in kms $(seq -f 'node-%g' "$nodes"); do
     ! alive "$name" || fail "a cluster runs in $dir; make cluster-stop ends it"
   done
+  [ "$port_base" = "${LOCKBOX_PORT_BASE:-$port_base}" ] ||
+    fail "the cluster in $dir was formed with LOCKBOX_PORT_BASE=$port_base"
+}
+
+start() {
   rm -f "$dir/env"
   bin >"$run/bin"
-  "$(bin)/lockbox" local --dir "$dir" --nodes "$nodes" prepare
+  cluster_local prepare
+  echo "$port_base" >"$run/port-base"
   start_kms
   for n in $(seq "$nodes"); do start_node "$n"; done
   wait_ready kms 60
@@ -116,6 +126,7 @@ stop() {
 
 case "${1:-}" in
   start)
+    may_start
     # What did not start whole is stopped whole.
     started=no
     trap '[ $started = yes ] || stop' EXIT
@@ -134,5 +145,5 @@ case "${1:-}" in
   launch-kms) start_kms ;;
   wait-ready) wait_ready "node-$2" 60 ;;
   env) write_env ;;
-  *) sed -n '2,10p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

@@ -15,6 +15,7 @@ use clap::{Args, Subcommand};
 
 use crate::cli::failure::Failure;
 use crate::cli::login;
+use layout::{DEFAULT_PORT_BASE, MAX_PORT_BASE};
 
 pub(crate) use env_file::EnvFile;
 pub(crate) use ids::Ids;
@@ -31,6 +32,11 @@ pub(crate) struct LocalArgs {
     #[arg(long, global = true, default_value_t = 3, value_name = "N",
         value_parser = clap::value_parser!(u16).range(1..=7))]
     nodes: u16,
+    /// Below its ports: node N serves clients on BASE+N and peers on BASE+10+N, the KMS is on
+    /// BASE+20; metrics and health are a thousand above the first and the last.
+    #[arg(long, global = true, default_value_t = DEFAULT_PORT_BASE, value_name = "BASE",
+        value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_PORT_BASE)))]
+    port_base: u16,
     #[command(subcommand)]
     command: LocalCommand,
 }
@@ -55,8 +61,8 @@ enum LocalCommand {
 
 /// Runs `lockbox local`.
 pub(crate) fn run(arguments: LocalArgs) -> Result<(), Failure> {
-    let LocalArgs { dir, nodes, command } = arguments;
-    let layout = Layout::new(&dir, Ports::of_cluster(nodes))?;
+    let LocalArgs { dir, nodes, port_base, command } = arguments;
+    let layout = Layout::new(&dir, Ports::of_cluster(port_base, nodes))?;
     match command {
         LocalCommand::Prepare => {
             prepare(&layout)?;

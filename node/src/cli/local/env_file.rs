@@ -132,7 +132,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let odd = directory.path().join("a $HOME `x` \"y\" \\z");
         fs::create_dir(&odd).unwrap();
-        let layout = Layout::new(&odd, Ports::of_cluster(3)).unwrap();
+        let layout = Layout::new(&odd, Ports::of_cluster(8450, 3)).unwrap();
         let ids = Ids { cloud_id: "b1gcloud".into(), folder_id: "b1gfolder".into() };
         let token = SensitiveString::new("t1.token".to_owned());
         let mut env = EnvFile::new(&layout, &ids, &token);

@@ -6,12 +6,15 @@ use lockbox_core::NodeId;
 
 use crate::cli::failure::{Exit, Failure};
 
-/// First ports of a local cluster: node 1 has the number after each.
-const CLUSTER_API: u16 = 8450;
-const CLUSTER_PEER: u16 = 8460;
-const CLUSTER_METRICS: u16 = 9450;
-const CLUSTER_KMS: u16 = 8470;
-const CLUSTER_KMS_METRICS: u16 = 9470;
+/// The base of `make cluster`: node 1 serves clients on the port after it.
+pub(super) const DEFAULT_PORT_BASE: u16 = 8450;
+/// Distances from the base; a node adds its id to its own three, which begin at 0 for clients.
+const PEER: u16 = 10;
+const KMS: u16 = 20;
+const METRICS: u16 = 1000;
+const KMS_METRICS: u16 = METRICS + KMS;
+/// The highest base: every port above it is still a port.
+pub(super) const MAX_PORT_BASE: u16 = u16::MAX - KMS_METRICS;
 
 /// The ports of one node, all on loopback.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,17 +39,14 @@ pub(crate) struct Ports {
 }
 
 impl Ports {
-    /// Those of `make cluster`.
-    pub(crate) fn of_cluster(nodes: u16) -> Self {
-        let node = |id| NodePorts {
-            api: CLUSTER_API + id,
-            peer: CLUSTER_PEER + id,
-            metrics: CLUSTER_METRICS + id,
-        };
+    /// Those of a cluster of processes. `base` is at most [`MAX_PORT_BASE`], `nodes` at most 7.
+    pub(crate) fn of_cluster(base: u16, nodes: u16) -> Self {
+        let node =
+            |id| NodePorts { api: base + id, peer: base + PEER + id, metrics: base + METRICS + id };
         Self {
             nodes: (1..=nodes).map(node).collect(),
-            kms: CLUSTER_KMS,
-            kms_metrics: CLUSTER_KMS_METRICS,
+            kms: base + KMS,
+            kms_metrics: base + KMS_METRICS,
         }
     }
 }
@@ -148,4 +148,23 @@ fn absolute(path: &Path) -> Result<PathBuf, Failure> {
 /// `host:port` on this machine.
 pub(crate) fn local_address(port: u16) -> String {
     format!("localhost:{port}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_two_servers_share_a_port_on_any_base() {
+        for base in [1, DEFAULT_PORT_BASE, MAX_PORT_BASE] {
+            let ports = Ports::of_cluster(base, 7);
+            let of_nodes = ports.nodes.iter().flat_map(|p| [p.api, p.peer, p.metrics]);
+            let all: Vec<_> = of_nodes.chain([ports.kms, ports.kms_metrics]).collect();
+            let mut distinct = all.clone();
+            distinct.sort_unstable();
+            distinct.dedup();
+            assert_eq!(distinct.len(), all.len());
+            assert!(distinct.iter().all(|port| *port > base));
+        }
+    }
 }

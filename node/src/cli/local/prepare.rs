@@ -153,7 +153,7 @@ mod tests {
     fn what_is_written_is_what_the_servers_read() {
         let directory = tempfile::tempdir().unwrap();
         let odd = directory.path().join("a \"quoted\" name");
-        let layout = Layout::new(&odd, Ports::of_cluster(3)).unwrap();
+        let layout = Layout::new(&odd, Ports::of_cluster(8450, 3)).unwrap();
         prepare(&layout).unwrap();
         for (id, ports) in layout.nodes() {
             let config = Config::load(&layout.node_config(id), &[]).unwrap();
