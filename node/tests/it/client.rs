@@ -1,27 +1,10 @@
-//! What tests of secrets do most: create, add, read, and take answers apart.
+//! What tests of secrets do most: create, add and read.
 
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
-use lockbox_proto::yandex::cloud::operation::{Operation, operation};
-use prost::{Message, Name};
-use wire::payload_entry_change::Value;
 
 use crate::fixture::Node;
-
-pub(crate) fn text(key: &str, value: &str) -> wire::PayloadEntryChange {
-    let value = Some(Value::TextValue(value.to_owned()));
-    wire::PayloadEntryChange { key: key.to_owned(), value }
-}
-
-pub(crate) fn binary(key: &str, value: &[u8]) -> wire::PayloadEntryChange {
-    let value = Some(Value::BinaryValue(value.to_vec()));
-    wire::PayloadEntryChange { key: key.to_owned(), value }
-}
-
-pub(crate) fn response<M: Message + Name + Default>(operation: &Operation) -> M {
-    let Some(operation::Result::Response(any)) = &operation.result else { panic!("no response") };
-    assert_eq!(any.type_url, format!("type.googleapis.com/{}", M::full_name()));
-    M::decode(any.value.as_slice()).unwrap()
-}
+use crate::messages::values;
+pub(crate) use crate::messages::{binary, pairs, response, text};
 
 impl Node {
     pub(crate) async fn create(
@@ -60,19 +43,8 @@ impl Node {
         secret: &str,
         version: &str,
     ) -> Result<Vec<(String, Vec<u8>)>, tonic::Status> {
-        use wire::payload::entry::Value;
         let (secret_id, version_id) = (secret.to_owned(), version.to_owned());
         let request = self.request(wire::GetPayloadRequest { secret_id, version_id });
-        let payload = self.payloads().get(request).await?.into_inner();
-        let bytes = |value| match value {
-            Some(Value::TextValue(text)) => text.into_bytes(),
-            Some(Value::BinaryValue(bytes)) => bytes,
-            None => panic!("an entry without a value"),
-        };
-        Ok(payload.entries.into_iter().map(|e| (e.key, bytes(e.value))).collect())
+        Ok(values(self.payloads().get(request).await?.into_inner()))
     }
-}
-
-pub(crate) fn pairs(list: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
-    list.iter().map(|(k, v)| ((*k).to_owned(), v.to_vec())).collect()
 }

@@ -9,24 +9,12 @@ use lockbox_proto::yandex::cloud::operation::operation_service_client::Operation
 use lockbox_proto::yandex::cloud::operation::{GetOperationRequest, Operation};
 use lockbox_proto::yandex::cloud::resourcemanager::v1 as folders;
 use lockbox_proto::yandex::cloud::resourcemanager::v1::folder_service_client::FolderServiceClient;
-use prost::{Message, Name};
 use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::client::{response, text};
 use crate::fixture::{Node, bearing};
-
-/// The operation's metadata, of exactly this type.
-fn metadata<M: Message + Name + Default>(operation: &Operation) -> M {
-    let any = operation.metadata.as_ref().unwrap();
-    assert_eq!(any.type_url, format!("type.googleapis.com/{}", M::full_name()));
-    M::decode(any.value.as_slice()).unwrap()
-}
-
-pub(crate) fn binding(role: &str, kind: &str, id: &str) -> access::AccessBinding {
-    let subject = Some(access::Subject { id: id.into(), r#type: kind.into() });
-    access::AccessBinding { role_id: role.into(), subject }
-}
+use crate::messages::{binding, metadata};
 
 impl Node {
     fn keys(&self) -> KeyServiceClient<Channel> {

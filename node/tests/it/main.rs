@@ -19,6 +19,9 @@ mod fixture;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+#[path = "../shared/messages.rs"]
+mod messages;
+#[cfg(test)]
 mod own_keys;
 #[cfg(test)]
 mod peers;

@@ -24,7 +24,7 @@ use tonic::Code;
 use tonic::transport::Channel;
 
 use crate::fixture::{Fresh, Node, WAIT, loopback};
-use crate::identity::binding;
+use crate::messages::binding;
 
 const SERVER: &str = "node-1.lockbox.internal";
 const LEAVES: [(&str, &str); 5] = [

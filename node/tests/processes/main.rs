@@ -1,0 +1,32 @@
+//! The programs themselves: `lockbox serve` three times and `kms-sim serve`, each a process of its
+//! own on free ports, formed into a cluster by `lockbox local` and `lockbox cluster init`.
+//!
+//! Cargo builds `kms-sim` for `cargo test --workspace`; by itself this target only says what is
+//! missing ([`programs`]).
+
+// `cfg(test)` is how clippy knows that helpers may unwrap, too.
+#[cfg(test)]
+mod caller;
+#[cfg(test)]
+mod client;
+#[cfg(test)]
+mod cluster;
+#[cfg(test)]
+mod cold_start;
+#[cfg(test)]
+mod contention;
+#[cfg(test)]
+mod http1;
+#[cfg(test)]
+#[path = "../shared/messages.rs"]
+mod messages;
+#[cfg(test)]
+mod ports;
+#[cfg(test)]
+mod programs;
+#[cfg(test)]
+mod sealed;
+#[cfg(test)]
+mod server;
+#[cfg(test)]
+mod waiting;

@@ -1,0 +1,61 @@
+//! One server as a child process, which ends with its owner, also when a test panics.
+
+use std::fs::OpenOptions;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Server {
+    /// Starts `program serve --config`, with exactly this environment; what it says is appended
+    /// to the log.
+    pub(crate) fn start(
+        program: &Path,
+        config: &Path,
+        log: PathBuf,
+        environment: &[(&str, String)],
+    ) -> Self {
+        let output = OpenOptions::new().create(true).append(true).open(&log).unwrap();
+        let mut command = Command::new(program);
+        command
+            .args(["serve", "--config"])
+            .arg(config)
+            .env_clear()
+            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(output.try_clone().unwrap())
+            .stderr(output);
+        Self { child: command.spawn().unwrap(), log }
+    }
+
+    /// Its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Fails when it has ended.
+    pub(crate) fn must_run(&mut self) {
+        if let Some(status) = self.child.try_wait().unwrap() {
+            let log = std::fs::read_to_string(&self.log).unwrap_or_default();
+            let last: Vec<&str> = log.lines().rev().take(5).collect();
+            panic!("{} has ended with {status}: {last:#?}", self.log.display());
+        }
+    }
+
+    /// Ends it with SIGKILL.
+    pub(crate) fn kill(self) {
+        drop(self);
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
