@@ -254,7 +254,8 @@ fn replica_config(config: &Config) -> ReplicaConfig {
         snapshots: replica::SnapshotSettings {
             logs_since_last: raft.snapshot_entries,
             logs_kept: raft.entries_kept,
-            ..defaults.snapshots
+            // Who asks for frequent snapshots has their entries purged as often.
+            purge_batch: defaults.snapshots.purge_batch.min(raft.snapshot_entries),
         },
         ..defaults
     }
