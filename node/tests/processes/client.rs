@@ -121,11 +121,15 @@ impl Client {
         metadata::<kms::CreateSymmetricKeyMetadata>(&operation).key_id
     }
 
+    /// A JWT that this key signs.
+    pub(crate) fn sign(&self, key: &AuthorizedKeyFile) -> String {
+        let now_ms = SystemClock::new().wall_ms();
+        sign_jwt(key, AUDIENCE, now_ms, Duration::from_secs(300)).unwrap().expose().clone()
+    }
+
     /// Exchanges a JWT that this key signs for a token; both.
     pub(crate) async fn log_in(&self, key: &AuthorizedKeyFile) -> (String, String) {
-        let now_ms = SystemClock::new().wall_ms();
-        let jwt = sign_jwt(key, AUDIENCE, now_ms, Duration::from_secs(300)).unwrap();
-        let jwt = jwt.expose().clone();
+        let jwt = self.sign(key);
         let request = CreateIamTokenRequest { identity: Some(Identity::Jwt(jwt.clone())) };
         let mut tokens = IamTokenServiceClient::new(self.channel.clone());
         (jwt, tokens.create(request).await.unwrap().into_inner().iam_token)

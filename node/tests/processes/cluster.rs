@@ -82,6 +82,10 @@ impl Cluster {
         self.directory.as_ref().expect("it is taken by drop alone").path()
     }
 
+    pub(crate) const fn ports(&self) -> &PortBase {
+        &self.ports
+    }
+
     /// The authority's certificate.
     pub(crate) fn ca(&self) -> PathBuf {
         self.certificates().join("ca.pem")
@@ -115,6 +119,13 @@ impl Cluster {
         // A program that refuses its arguments reads nothing.
         child.stdin.take().unwrap().write_all(input).ok();
         child.wait_with_output().unwrap()
+    }
+
+    /// Runs `kms-sim` on the KMS's configuration.
+    pub(crate) fn kms_sim(&self, command: &[&str]) -> Output {
+        let config = self.directory().join("kms.toml");
+        let mut program = Command::new(programs::kms_sim());
+        program.args(command).arg("--config").arg(config).env_clear().output().unwrap()
     }
 
     fn local(&self, command: &[&str]) {
@@ -175,6 +186,14 @@ impl Cluster {
     /// Ends a part with SIGKILL.
     pub(crate) fn kill(&mut self, part: Part) {
         self.running.remove(&part).unwrap().kill();
+    }
+
+    /// Ends all parts as an operator would: the nodes, then the KMS.
+    pub(crate) async fn stop(&mut self) {
+        for part in PARTS.into_iter().rev() {
+            let status = self.running.remove(&part).unwrap().stop().await;
+            assert!(status.success(), "{part} ended with {status}");
+        }
     }
 
     pub(crate) fn pid(&self, part: Part) -> u32 {

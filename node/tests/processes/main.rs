@@ -8,6 +8,8 @@
 #[cfg(test)]
 mod caller;
 #[cfg(test)]
+mod canary;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod cluster;
@@ -24,6 +26,8 @@ mod messages;
 mod ports;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod scan;
 #[cfg(test)]
 mod sealed;
 #[cfg(test)]

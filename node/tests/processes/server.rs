@@ -2,7 +2,9 @@
 
 use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+
+use crate::waiting::until;
 
 /// A running server.
 pub(crate) struct Server {
@@ -44,6 +46,14 @@ impl Server {
             let last: Vec<&str> = log.lines().rev().take(5).collect();
             panic!("{} has ended with {status}: {last:#?}", self.log.display());
         }
+    }
+
+    /// Ends it with SIGTERM, as an operator would.
+    pub(crate) async fn stop(mut self) -> ExitStatus {
+        let pid = self.pid().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
+        until("end of a server that was told to stop", async || self.child.try_wait().unwrap())
+            .await
     }
 
     /// Ends it with SIGKILL.
