@@ -25,7 +25,7 @@ pub struct Turns(Arc<Queues>);
 pub struct Turn {
     /// Whether others went first: what the caller knew of the secret is out of date.
     pub waited: bool,
-    place: Place,
+    _place: Place,
 }
 
 /// A place in a queue. Leaves it when dropped, and takes an empty queue away.
@@ -62,7 +62,7 @@ impl Turns {
                 true
             }
         };
-        Some(Turn { waited, place })
+        Some(Turn { waited, _place: place })
     }
 }
 

@@ -102,6 +102,16 @@ pub fn absence_is_usual(space: super::Space, key: &[u8]) -> bool {
     space == super::Space::Records && key.first() == Some(&REVOKED_TOKEN)
 }
 
+/// Whether what is stored under this key is read soon after: a secret, its versions and their
+/// payloads are, by the next reader and by whoever adds the next version.
+#[must_use]
+pub fn read_after_write(space: super::Space, key: &[u8]) -> bool {
+    match space {
+        super::Space::Records => matches!(key.first(), Some(&(SECRET | VERSION))),
+        super::Space::Payloads | super::Space::System => true,
+    }
+}
+
 /// The big-endian number that a key ends with.
 #[must_use]
 pub fn trailing_number(key: &[u8]) -> Option<u64> {

@@ -79,10 +79,10 @@ impl Shard {
         }
     }
 
-    /// Replaces a row that is here. Others come in when somebody reads them: most rows of a commit
-    /// (operations, what expires, versions in order) are not read soon.
-    fn replace(&mut self, place: &[u8], row: Row, bytes_max: usize) {
-        if !self.rows.contains(place) {
+    /// Replaces a row that is here, and takes in one that will be read soon. The rest comes in when
+    /// somebody reads it: most rows of a commit (operations, what expires) are not read soon.
+    fn replace(&mut self, place: &[u8], row: Row, comes_in: bool, bytes_max: usize) {
+        if !comes_in && !self.rows.contains(place) {
             return;
         }
         if row.value.as_ref().is_some_and(|value| value.len() > VALUE_BYTES_MAX) {
@@ -166,7 +166,8 @@ impl RowCache {
         for Write { space, key, value } in writes {
             let place = place(*space, key);
             let row = Row { since: number, value: value.as_deref().map(Box::from) };
-            self.shard(&place).replace(&place, row, self.shard_bytes_max);
+            let comes_in = keys::read_after_write(*space, key);
+            self.shard(&place).replace(&place, row, comes_in, self.shard_bytes_max);
         }
         let written = write();
         if written.is_ok() {
@@ -211,6 +212,9 @@ mod tests {
         let cache = RowCache::new(1 << 20);
         cache.commit(&put(value), || Ok::<_, ()>(())).unwrap();
         assert_eq!(cache.get(Space::Records, KEY, cache.moment()), Cached::Unknown);
+        let payload = vec![Write { space: Space::Payloads, ..put(value).remove(0) }];
+        cache.commit(&payload, || Ok::<_, ()>(())).unwrap();
+        assert_eq!(cache.get(Space::Payloads, KEY, cache.moment()), known(value));
         cache.offer(Space::Records, KEY, Some(value.as_bytes()), cache.moment());
         cache
     }
@@ -229,7 +233,7 @@ mod tests {
         assert_eq!(cache.get(Space::Records, KEY, before), Cached::Unknown);
         assert_eq!(cache.get(Space::Records, KEY, cache.moment()), known("new"));
         // Another space is another row.
-        assert_eq!(cache.get(Space::Payloads, KEY, cache.moment()), Cached::Unknown);
+        assert_eq!(cache.get(Space::Payloads, KEY, cache.moment()), known("old"));
     }
 
     #[test]
