@@ -4,6 +4,7 @@
 //! Speaks the public KMS API (`contract §1.6`), so another KMS of that API takes its place by an
 //! address and an identity. One call for each access; nothing is cached (`design §6`).
 
+use std::future::Future;
 use std::time::Duration;
 
 use lockbox_core::{KmsKeyId, KmsKeyVersionId, Sensitive, SensitiveBytes};
@@ -16,13 +17,30 @@ use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_client::Symm
 use prost::Message;
 use tokio::time::Instant;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
-use tonic::transport::Channel;
-use tonic::{Code, Request, Status};
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response, Status};
 
 /// Metadata that carries the caller's assertion.
 const ASSERTION_HEADER: &str = "lockbox-assertion-bin";
 /// When a caller may try again while the KMS does not answer.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// How often the connection is probed: a KMS that hangs must not be waited for much longer than
+/// one that is gone.
+const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
+/// How long a probe may stay unanswered.
+const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A channel to the KMS that connects when it is first used. A connection on which nothing comes
+/// back any more is given up within seconds.
+#[must_use]
+pub fn kms_channel(endpoint: Endpoint) -> Channel {
+    endpoint
+        .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
+        .keep_alive_timeout(KEEPALIVE_TIMEOUT)
+        .keep_alive_while_idle(true)
+        .connect_lazy()
+}
 
 /// Where a key's id came from: who can mend it when the KMS does not know what to do with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -87,7 +105,8 @@ impl KmsClient {
             aad_context: associated_data,
             plaintext: plaintext.expose().clone(),
         };
-        let response = self.crypto.clone().encrypt(within(request, deadline)).await?;
+        let mut client = self.crypto.clone();
+        let response = in_time(deadline, client.encrypt(within(request, deadline))).await?;
         Ok(response.into_inner().ciphertext)
     }
 
@@ -107,7 +126,8 @@ impl KmsClient {
             aad_context: associated_data,
             ciphertext,
         };
-        let response = self.crypto.clone().decrypt(within(request, deadline)).await?;
+        let mut client = self.crypto.clone();
+        let response = in_time(deadline, client.decrypt(within(request, deadline))).await?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
@@ -127,7 +147,8 @@ impl KmsClient {
     ) -> Result<Option<String>, ApiError> {
         let message = CheckAttachRequest { key_id: key.to_string() };
         let request = on_behalf(within(message, deadline), assertion);
-        match self.access.clone().check_attach(request).await {
+        let mut client = self.access.clone();
+        match in_time(deadline, client.check_attach(request)).await {
             Ok(response) => Ok(kms_index(response.metadata())),
             Err(status) if status.code() == Code::Unimplemented => Ok(None),
             Err(status) => Err(refused(&status, key, Step::Make(KeyOrigin::Request))),
@@ -154,7 +175,8 @@ impl KmsClient {
             skip_plaintext: false,
         };
         let request = on_behalf(within(request, deadline), assertion);
-        let answer = self.crypto.clone().generate_data_key(request).await;
+        let mut client = self.crypto.clone();
+        let answer = in_time(deadline, client.generate_data_key(request)).await;
         let response = answer.map_err(|status| refused(&status, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
@@ -183,7 +205,8 @@ impl KmsClient {
         let request =
             wire::SymmetricDecryptRequest { key_id, aad_context: associated_data, ciphertext };
         let request = on_behalf(within(request, deadline), assertion);
-        let answer = self.crypto.clone().decrypt(request).await;
+        let mut client = self.crypto.clone();
+        let answer = in_time(deadline, client.decrypt(request)).await;
         let response = answer.map_err(|status| refused(&status, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
@@ -196,6 +219,16 @@ fn within<T>(message: T, deadline: Instant) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
     request
+}
+
+/// Waits for an answer no longer than the caller does. The deadline in the request is the KMS's
+/// to keep, and the transport's once there is a connection: the wait for one has no other end.
+async fn in_time<T>(
+    deadline: Instant,
+    exchange: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<Response<T>, Status> {
+    let answer = tokio::time::timeout_at(deadline, exchange).await;
+    answer.unwrap_or_else(|_elapsed| Err(Status::deadline_exceeded("no answer in time")))
 }
 
 fn on_behalf<T>(mut request: Request<T>, assertion: &CallerAssertion) -> Request<T> {
@@ -287,7 +320,38 @@ fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
 
 #[cfg(test)]
 mod tests {
+    use lockbox_platform::tls::endpoint;
+
     use super::*;
+
+    /// As a KMS is that takes connections and says nothing on them. tonic's own deadline does not
+    /// run before there is a connection.
+    #[tokio::test]
+    async fn no_call_waits_for_a_connection_past_its_deadline() {
+        let never = tower::service_fn(|_| std::future::pending::<Result<Dead, std::io::Error>>());
+        let channel = endpoint("localhost:1", None).unwrap().connect_with_connector_lazy(never);
+        let kms = KmsClient::new(channel);
+        let deadline = || Instant::now() + Duration::from_millis(20);
+        let (key, caller) = (KmsKeyId::parse("abjkey").unwrap(), CallerAssertion::default());
+
+        let unavailable = |error: ApiError| {
+            assert_eq!(error.message(), "the KMS did not answer in time");
+            assert_eq!(*error.kind(), ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) });
+        };
+        let origin = KeyOrigin::Secret;
+        unavailable(kms.check_attach(&key, &caller, deadline()).await.unwrap_err());
+        let made = kms.generate_data_key(&key, origin, &caller, vec![], deadline()).await;
+        unavailable(made.err().unwrap());
+        let opened = kms.decrypt_data_key(&key, &caller, vec![], vec![], deadline()).await;
+        unavailable(opened.err().unwrap());
+
+        let late = |status: Status| assert_eq!(status.code(), Code::DeadlineExceeded);
+        let plaintext = Sensitive::new(vec![1]);
+        late(kms.system_encrypt("abjkey", vec![], &plaintext, deadline()).await.unwrap_err());
+        late(kms.system_decrypt("abjkey", vec![], vec![], deadline()).await.err().unwrap());
+    }
+
+    type Dead = hyper_util::rt::TokioIo<tokio::io::DuplexStream>;
 
     fn mapped(code: Code, step: Step) -> Code {
         let mut status = Status::new(code, "as the KMS says");

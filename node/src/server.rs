@@ -39,7 +39,7 @@ use crate::app::App;
 use crate::authn::Authenticator;
 use crate::config::{AuditSyncMode, Config};
 use crate::keyring::Keyring;
-use crate::kms::KmsClient;
+use crate::kms::{KmsClient, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector};
 use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
@@ -137,13 +137,8 @@ impl NodeServer {
         let NodeDeps { tasks, metrics, clock, random } = deps;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
-        let kms = KmsClient::new(
-            endpoint(
-                &config.kms.address,
-                Some(client_tls(&kms_files(&config), &config.kms.server_name)?),
-            )?
-            .connect_lazy(),
-        );
+        let kms_tls = client_tls(&kms_files(&config), &config.kms.server_name)?;
+        let kms = KmsClient::new(kms_channel(endpoint(&config.kms.address, Some(kms_tls))?));
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
             connector: Arc::new(MutualTlsConnector::new(files)),

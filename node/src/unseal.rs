@@ -15,6 +15,7 @@ use lockbox_raft::error::StorageError;
 use lockbox_raft::state::tables;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tonic::Code;
 
 use crate::app::App;
 use crate::keyring::{KeyRing, associated_data};
@@ -34,8 +35,10 @@ enum UnsealError {
     Storage(#[from] StorageError),
     #[error("the cluster is not initialised")]
     NotInitialised,
+    #[error("the KMS does not answer")]
+    Silent,
     #[error("the KMS does not unwrap keyring key {id}: {code:?}")]
-    Kms { id: u32, code: tonic::Code },
+    Kms { id: u32, code: Code },
     #[error("keyring key {id} is not 32 bytes long")]
     Length { id: u32 },
 }
@@ -50,8 +53,15 @@ pub async fn keep_unsealed(
     cancelled: CancellationToken,
 ) -> Result<(), Infallible> {
     let mut last_reason = String::new();
+    ready.not_ready("sealed: the KMS has not been heard yet");
     loop {
-        match refresh(&app).await {
+        // A KMS that hangs must not hold up the end of the process.
+        let refreshed = tokio::select! {
+            biased;
+            () = cancelled.cancelled() => return Ok(()),
+            refreshed = refresh(&app) => refreshed,
+        };
+        match refreshed {
             Ok(changed) => {
                 ready.ready();
                 if changed {
@@ -62,7 +72,7 @@ pub async fn keep_unsealed(
             Err(error) => {
                 let reason = error.to_string();
                 if app.keyring.is_sealed() {
-                    ready.not_ready(reason.clone());
+                    ready.not_ready(format!("sealed: {reason}"));
                 }
                 if reason != last_reason {
                     tracing::warn!(%reason, sealed = app.keyring.is_sealed(), "keyring not read");
@@ -106,9 +116,29 @@ async fn unwrap_all(
         let system_key = cluster.system_key_id.as_str();
         let wrapped = record.wrapped.clone();
         let unwrapped = app.kms.system_decrypt(system_key, data, wrapped, deadline).await;
-        let bytes = unwrapped.map_err(|status| UnsealError::Kms { id, code: status.code() })?;
+        let bytes = unwrapped.map_err(|status| refused(id, status.code()))?;
         let key = SymmetricKey::from_slice(bytes.expose()).ok_or(UnsealError::Length { id })?;
         ring.insert(record, key);
     }
     Ok(ring)
+}
+
+fn refused(id: u32, code: Code) -> UnsealError {
+    match code {
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled => UnsealError::Silent,
+        Code::Ok
+        | Code::Unknown
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::DataLoss
+        | Code::Unauthenticated => UnsealError::Kms { id, code },
+    }
 }

@@ -22,7 +22,8 @@ use zeroize::Zeroizing;
 pub(crate) const ALPN_H2: &[u8] = b"h2";
 /// HTTP/1.1 in ALPN.
 const ALPN_HTTP1: &[u8] = b"http/1.1";
-/// How long a client waits for a connection.
+/// How long a client waits for a connection, and then for the other side's part of TLS: a process
+/// that hangs still gets connections from its system.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often an idle client connection is probed, so that a dead peer is noticed.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
@@ -232,6 +233,7 @@ pub fn client_tls(files: &ClientTlsFiles, server_name: &str) -> Result<ClientTls
     let ca = read_file("certificate authority", &files.ca)?;
     let mut config = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(ca.as_slice()))
+        .timeout(CONNECT_TIMEOUT)
         .domain_name(server_name);
     if let Some(identity) = &files.identity {
         read_certificates("certificate", &identity.certificate)?;

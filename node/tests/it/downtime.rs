@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use lockbox::unseal;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::Code;
 
@@ -12,6 +13,8 @@ use crate::fixture::Node;
 /// Tokens live for twelve hours.
 const DOWNTIME: Duration = Duration::from_secs(13 * 3600);
 const SHORT: Duration = Duration::from_secs(11 * 3600);
+/// How long the node waits for the KMS before it asks again.
+const ONE_ATTEMPT: Duration = Duration::from_secs(5);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_does_not_outlive_a_downtime_and_a_new_one_outlives_the_first_write() {
@@ -51,4 +54,18 @@ async fn a_token_outlives_a_downtime_that_is_shorter_than_its_life() {
     node.add(&secret.id, vec![text("b", "2")]).await;
     assert_eq!(node.read(&secret.id, "").await.unwrap().len(), 2);
     node.stop().await;
+}
+
+/// A KMS that hangs leaves a restarted node sealed; the node says so, and can still be stopped.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_waits_for_the_kms_says_so_and_ends_at_once() {
+    let node = Node::start().await;
+    node.kms.hang();
+    let node = node.restart().await;
+    let reasons = node.app.readiness.reasons();
+    let (component, reason) = reasons.first().unwrap();
+    assert_eq!(*component, unseal::COMPONENT);
+    assert!(reason.starts_with("sealed: the KMS"), "{reason}");
+    node.app.replica.shutdown().await;
+    node.tasks.shutdown(ONE_ATTEMPT / 2).await.unwrap();
 }

@@ -46,6 +46,7 @@ struct State {
     kept: Vec<Kept>,
     used: Vec<Used>,
     down: bool,
+    hung: bool,
     meeting: Option<(Arc<Barrier>, usize)>,
     refusing: Option<(&'static str, Code)>,
 }
@@ -63,6 +64,11 @@ impl FakeKms {
     /// Answers nothing but UNAVAILABLE from now on, or answers again.
     pub(crate) fn set_down(&self, down: bool) {
         self.0.lock().unwrap().down = down;
+    }
+
+    /// Answers no decryption from now on: not even with a failure.
+    pub(crate) fn hang(&self) {
+        self.0.lock().unwrap().hung = true;
     }
 
     /// Holds the next data keys back until this many are asked for; all of their callers have
@@ -146,6 +152,10 @@ impl SymmetricCryptoService for FakeKms {
         &self,
         request: Request<SymmetricDecryptRequest>,
     ) -> Result<Response<SymmetricDecryptResponse>, Status> {
+        let hung = self.0.lock().unwrap().hung;
+        if hung {
+            return std::future::pending().await;
+        }
         self.admit("decrypt", &request.get_ref().key_id)?;
         self.note("decrypt", &request.get_ref().key_id, &request);
         let message = request.into_inner();

@@ -223,6 +223,13 @@ impl Node {
         Fresh::open(data, kms, downtime).await.serve(made, pair, token).await
     }
 
+    /// Stops the node and starts it again; it need not become ready.
+    pub(crate) async fn restart(self) -> Fresh {
+        let Self { app, kms, data, tasks, .. } = self;
+        shut_down(app, tasks).await;
+        Fresh::open(data, kms, Duration::ZERO).await
+    }
+
     /// Logs the administrator in again.
     pub(crate) async fn renew_token(&mut self) {
         let (account, key) = (self.made.admin_id.to_string(), self.made.admin_key_id.to_string());
