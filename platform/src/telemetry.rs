@@ -14,6 +14,13 @@ pub const FILTER_VARIABLE: &str = "LOCKBOX_LOG";
 /// What is logged when nothing is said.
 const FILTER_DEFAULT: &str = "info";
 
+/// What is added for the consensus library unless the filter names it. It prints whole entries at
+/// debug level (`openraft.md`, traps), and each call to a peer that is down as a warning, several
+/// a second: the network below it logs when a peer falls silent and when it is back.
+const CONSENSUS: &str = "openraft=warn,openraft::replication=error,\
+                         openraft::engine::handler::replication_handler=error,\
+                         openraft::core::heartbeat=error";
+
 /// The shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -87,16 +94,13 @@ fn printable_reason(payload: &(dyn Any + Send)) -> &'static str {
     payload.downcast_ref::<&'static str>().copied().unwrap_or("[redacted]")
 }
 
-/// The filter with the consensus library held at warnings, unless the filter names it.
+/// The filter with the consensus library held down, unless the filter names it.
 fn with_quiet_consensus(filter: &str) -> String {
-    // openraft prints whole entries at debug level (`openraft.md`, traps).
     if filter.contains("openraft") {
         return filter.to_owned();
     }
-    if filter.is_empty() {
-        return format!("{FILTER_DEFAULT},openraft=warn");
-    }
-    format!("{filter},openraft=warn")
+    let filter = if filter.is_empty() { FILTER_DEFAULT } else { filter };
+    format!("{filter},{CONSENSUS}")
 }
 
 #[cfg(test)]
@@ -105,9 +109,10 @@ mod tests {
 
     #[test]
     fn the_consensus_library_is_quiet_unless_named() {
-        assert_eq!(with_quiet_consensus("debug"), "debug,openraft=warn");
-        assert_eq!(with_quiet_consensus(""), "info,openraft=warn");
+        assert_eq!(with_quiet_consensus("debug"), format!("debug,{CONSENSUS}"));
+        assert_eq!(with_quiet_consensus(""), format!("info,{CONSENSUS}"));
         assert_eq!(with_quiet_consensus("info,openraft=debug"), "info,openraft=debug");
+        assert!(EnvFilter::try_new(CONSENSUS).is_ok());
     }
 
     #[test]

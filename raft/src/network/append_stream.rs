@@ -49,13 +49,19 @@ impl Span {
 type StreamItem = Result<StreamAppendResult<TypeConfig>, RPCError<TypeConfig>>;
 
 /// Opens the stream and returns the answers.
+///
+/// Nothing is opened before there is a first batch: openraft waits out its backoff inside `input`,
+/// so a peer that is down would otherwise be called again at once, for ever. An input that ends
+/// without a batch was cancelled.
 pub(super) async fn open<S>(
     pipeline: AppendPipeline,
-    input: S,
+    mut input: S,
 ) -> Result<BoxStream<'static, StreamItem>, RPCError<TypeConfig>>
 where
     S: Stream<Item = AppendEntriesRequest<TypeConfig>> + Send + Unpin + 'static,
 {
+    let Some(first) = input.next().await else { return Ok(stream::empty().boxed()) };
+    let input = stream::once(std::future::ready(first)).chain(input);
     let AppendPipeline { context, link, call, budget } = pipeline;
     let opening = async {
         let header = link.header().await?;
@@ -68,9 +74,9 @@ where
         Ok(Ok(opened)) => opened,
         Ok(Err(status)) => {
             link.saw(&status);
-            return Err(call.failed(&status));
+            return Err(link.silent(call.failed(&status)));
         }
-        Err(_elapsed) => return Err(call.timed_out(budget)),
+        Err(_elapsed) => return Err(link.silent(call.timed_out(budget))),
     };
     let stall = budget.saturating_mul(STALL_FACTOR);
     let answers = Answers { context, link, call, stall, unanswered, early: None, replies };
@@ -159,7 +165,7 @@ impl Answers {
     async fn next_reply(&mut self) -> Result<wire::AppendReply, RPCError<TypeConfig>> {
         match tokio::time::timeout(self.stall, self.replies.message()).await {
             Ok(reply) => self.received(reply),
-            Err(_elapsed) => Err(self.call.timed_out(self.stall)),
+            Err(_elapsed) => Err(self.link.silent(self.call.timed_out(self.stall))),
         }
     }
 
@@ -168,11 +174,14 @@ impl Answers {
         reply: Result<Option<wire::AppendReply>, Status>,
     ) -> Result<wire::AppendReply, RPCError<TypeConfig>> {
         match reply {
-            Ok(Some(reply)) => Ok(reply),
+            Ok(Some(reply)) => {
+                self.link.answered();
+                Ok(reply)
+            }
             Ok(None) => Err(self.call.broken("the peer ended the stream")),
             Err(status) => {
                 self.link.saw(&status);
-                Err(self.call.failed(&status))
+                Err(self.link.silent(self.call.failed(&status)))
             }
         }
     }

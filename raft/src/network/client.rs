@@ -110,13 +110,17 @@ impl PeerClient {
         budget: Duration,
         exchange: impl Future<Output = Result<Response<T>, Status>>,
     ) -> RpcResult<T> {
+        let link = self.link(call)?;
         match tokio::time::timeout(budget, exchange).await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => {
-                self.link(call)?.saw(&status);
-                Err(call.failed(&status))
+            Ok(Ok(response)) => {
+                link.answered();
+                Ok(response.into_inner())
             }
-            Err(_elapsed) => Err(call.timed_out(budget)),
+            Ok(Err(status)) => {
+                link.saw(&status);
+                Err(link.silent(call.failed(&status)))
+            }
+            Err(_elapsed) => Err(link.silent(call.timed_out(budget))),
         }
     }
 }

@@ -2,7 +2,8 @@
 //! that both sides speak.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::fmt::Display;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use lockbox_core::NodeId;
@@ -33,6 +34,7 @@ struct Kept {
     member: Member,
     channel: Channel,
     version: Arc<AtomicU32>,
+    silent: Arc<AtomicBool>,
 }
 
 /// All channels of this node to its peers.
@@ -71,15 +73,18 @@ impl PeerLinks {
         if kept.get(&slot).is_none_or(|kept| kept.member != target.member) {
             let channel = self.connector.channel(target.id, &target.member, purpose)?;
             let version = Arc::new(AtomicU32::new(VERSION_UNKNOWN));
-            kept.insert(slot, Kept { member: target.member.clone(), channel, version });
+            let (member, silent) = (target.member.clone(), Arc::default());
+            kept.insert(slot, Kept { member, channel, version, silent });
         }
         let found = &kept[&slot];
         Ok(PeerLink {
             me: self.me,
             target: target.id,
+            purpose,
             identity: Arc::clone(&self.identity),
             channel: found.channel.clone(),
             version: Arc::clone(&found.version),
+            silent: Arc::clone(&found.silent),
         })
     }
 }
@@ -89,9 +94,12 @@ impl PeerLinks {
 pub(crate) struct PeerLink {
     me: NodeId,
     target: NodeId,
+    purpose: ChannelPurpose,
     identity: Arc<ClusterIdentity>,
     channel: Channel,
     version: Arc<AtomicU32>,
+    /// Whether the last call failed; what a log has room for is the change, not each call.
+    silent: Arc<AtomicBool>,
 }
 
 impl PeerLink {
@@ -136,6 +144,23 @@ impl PeerLink {
     pub(crate) fn saw(&self, status: &Status) {
         if status.code() == Code::FailedPrecondition {
             self.version.store(VERSION_UNKNOWN, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes a failed call, and gives its error back. The first after an answer is logged.
+    pub(crate) fn silent<E: Display>(&self, error: E) -> E {
+        if !self.silent.swap(true, Ordering::Relaxed) {
+            let (peer, purpose) = (self.target, self.purpose);
+            tracing::warn!(peer, ?purpose, %error, "a peer does not answer");
+        }
+        error
+    }
+
+    /// Notes an answer. The first after a failure is logged.
+    pub(crate) fn answered(&self) {
+        // The load is what an answer costs; the swap decides who logs.
+        if self.silent.load(Ordering::Relaxed) && self.silent.swap(false, Ordering::Relaxed) {
+            tracing::info!(peer = self.target, purpose = ?self.purpose, "the peer answers again");
         }
     }
 

@@ -1,18 +1,34 @@
 //! Who may speak to a node: requests of the wrong cluster, for the wrong node, from the wrong
 //! sender and in the wrong protocol are refused before they reach consensus.
 
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use futures::{StreamExt, stream};
+use hyper_util::rt::TokioIo;
 use lockbox_core::NodeId;
 use lockbox_proto::lockbox::peer::v1 as wire;
-use tonic::transport::Channel;
+use openraft::RPCTypes;
+use openraft::errors::RPCError;
+use openraft::raft::AppendEntriesRequest;
+use tokio::net::TcpStream;
+use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Extensions, Status};
 use wire::raft_service_client::RaftServiceClient;
 
+use super::append_stream::{self, AppendPipeline};
+use super::failure::Call;
 use super::{
-    ChannelPurpose, IdentityMismatch, PROTOCOL_MAX, PeerAuthorizer, PeerConnector,
+    ChannelPurpose, ConnectError, IdentityMismatch, NetworkContext, PeerLinks, Target, VoterClocks,
+    PROTOCOL_MAX, PeerAuthorizer, PeerConnector,
     PlaintextConnector,
 };
 use crate::replica::tests::commands::init_cluster;
 use crate::replica::tests::harness::{Cluster, TestRandom, cluster_id, soon};
+use crate::types::{Member, TypeConfig, Vote};
 
 fn header(source: NodeId, target: NodeId) -> wire::PeerHeader {
     wire::PeerHeader {
@@ -140,4 +156,68 @@ async fn a_sender_whose_connection_is_not_its_own_is_refused() {
         let message = refused(check(2, sender), Code::PermissionDenied);
         assert!(message.contains("node 2"), "{message}");
     }
+}
+
+/// A peer that is down; counts how often somebody tries.
+#[derive(Clone, Default)]
+struct Down(Arc<AtomicUsize>);
+
+impl PeerConnector for Down {
+    fn channel(&self, _: NodeId, _: &Member, _: ChannelPurpose) -> Result<Channel, ConnectError> {
+        let tries = Arc::clone(&self.0);
+        let refuse = tower::service_fn(move |_| {
+            tries.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Err::<TokioIo<TcpStream>, _>(io::Error::other("down")))
+        });
+        Ok(Endpoint::from_static("http://peer").connect_with_connector_lazy(refuse))
+    }
+}
+
+struct NoClocks;
+
+impl VoterClocks for NoClocks {
+    fn heard(&self, _peer: NodeId, _wall_clock_ms: u64) {}
+}
+
+fn pipeline_to(peer: &Down) -> AppendPipeline {
+    let links = Arc::new(PeerLinks::new(1, Arc::default(), Arc::new(peer.clone())));
+    let member = Member { peer_address: "peer:1".to_owned(), api_address: "peer:2".to_owned() };
+    let target = Target { id: 2, member };
+    let link = links.link(&target, ChannelPurpose::Replication).unwrap();
+    let call = Call { source: 1, target: 2, action: RPCTypes::AppendEntries };
+    let context = Arc::new(NetworkContext::new(links, Arc::new(NoClocks)));
+    AppendPipeline { context, link, call, budget: Duration::from_secs(5) }
+}
+
+/// openraft's backoff sleeps inside the stream of batches.
+#[tokio::test]
+async fn a_peer_is_called_only_when_there_is_a_batch_for_it() {
+    let peer = Down::default();
+    let (batches, input) = tokio::sync::mpsc::channel(1);
+    let input = tokio_stream::wrappers::ReceiverStream::new(input);
+    let mut opening = std::pin::pin!(append_stream::open(pipeline_to(&peer), input));
+    for _ in 0..100 {
+        assert!(matches!(futures::poll!(opening.as_mut()), Poll::Pending));
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(peer.0.load(Ordering::Relaxed), 0, "called while the backoff sleeps");
+
+    let request = AppendEntriesRequest::<TypeConfig> {
+        vote: Vote::new_committed(1, 1),
+        prev_log_id: None,
+        entries: vec![],
+        leader_commit: None,
+    };
+    batches.send(request).await.unwrap();
+    let refused = tokio::time::timeout_at(soon(), opening).await.unwrap().err().unwrap();
+    assert!(matches!(refused, RPCError::Unreachable(_)), "{refused}");
+    assert_eq!(peer.0.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_cancelled_input_calls_nobody() {
+    let peer = Down::default();
+    let mut answers = append_stream::open(pipeline_to(&peer), stream::empty()).await.unwrap();
+    assert!(answers.next().await.is_none());
+    assert_eq!(peer.0.load(Ordering::Relaxed), 0);
 }

@@ -18,6 +18,9 @@ const INSTALL_SNAPSHOT_TIMEOUT_MS: u64 = 120_000;
 /// A leader without a quorum probes after this many halves of the longest election timeout: more
 /// than a lease and an election, which openraft demands.
 const QUORUM_LOSS_PROBE_HALVES: u64 = 5;
+/// Pauses between calls to a peer that is down: short enough for a restart, and one a second in the
+/// long run.
+const BACKOFF: &str = "50ms 100ms ...1s";
 /// Heartbeats that must fit into the shortest election timeout.
 const HEARTBEATS_PER_ELECTION_MIN: u64 = 3;
 
@@ -144,6 +147,7 @@ impl ReplicaConfig {
         let probe_ms = timing.election_timeout_max_ms.saturating_mul(QUORUM_LOSS_PROBE_HALVES) / 2;
         let config = Config {
             cluster_name: "lockbox".to_owned(),
+            backoff: BACKOFF.to_owned(),
             heartbeat_interval: timing.heartbeat_ms,
             election_timeout_min: timing.election_timeout_min_ms,
             election_timeout_max: timing.election_timeout_max_ms,
@@ -175,6 +179,8 @@ mod tests {
     fn the_defaults_are_those_of_the_design() {
         let config = ReplicaConfig::new(1, PathBuf::new()).to_openraft().unwrap();
         assert_eq!(config.heartbeat_interval, 100);
+        let backoff: Vec<_> = config.build_backoff().take(7).map(|pause| pause.as_millis()).collect();
+        assert_eq!(backoff, [50, 100, 200, 400, 800, 1000, 1000]);
         assert_eq!((config.election_timeout_min, config.election_timeout_max), (400, 800));
         assert_eq!(config.enable_pre_vote, Some(true));
         assert_eq!(config.enable_leader_restore, Some(false));
