@@ -22,9 +22,8 @@ use wire::raft_service_client::RaftServiceClient;
 use super::append_stream::{self, AppendPipeline};
 use super::failure::Call;
 use super::{
-    ChannelPurpose, ConnectError, IdentityMismatch, NetworkContext, PeerLinks, Target, VoterClocks,
-    PROTOCOL_MAX, PeerAuthorizer, PeerConnector,
-    PlaintextConnector,
+    ChannelPurpose, ConnectError, IdentityMismatch, NetworkContext, PROTOCOL_MAX, PeerAuthorizer,
+    PeerConnector, PeerLinks, PlaintextConnector, Target, VoterClocks,
 };
 use crate::replica::tests::commands::init_cluster;
 use crate::replica::tests::harness::{Cluster, TestRandom, cluster_id, soon};

@@ -179,7 +179,8 @@ mod tests {
     fn the_defaults_are_those_of_the_design() {
         let config = ReplicaConfig::new(1, PathBuf::new()).to_openraft().unwrap();
         assert_eq!(config.heartbeat_interval, 100);
-        let backoff: Vec<_> = config.build_backoff().take(7).map(|pause| pause.as_millis()).collect();
+        let backoff: Vec<_> =
+            config.build_backoff().take(7).map(|pause| pause.as_millis()).collect();
         assert_eq!(backoff, [50, 100, 200, 400, 800, 1000, 1000]);
         assert_eq!((config.election_timeout_min, config.election_timeout_max), (400, 800));
         assert_eq!(config.enable_pre_vote, Some(true));
