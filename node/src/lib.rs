@@ -29,6 +29,7 @@ pub mod page;
 pub mod password;
 pub mod payload;
 pub mod peer_name;
+pub mod readiness;
 pub mod refused;
 pub mod replica_metrics;
 pub mod router;

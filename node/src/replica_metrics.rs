@@ -10,6 +10,8 @@ use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts};
 
+use crate::readiness::LeaderHeard;
+
 const MICROS: f64 = 1e6;
 const NANOS: f64 = 1e9;
 
@@ -20,6 +22,7 @@ const ROLES: [Role; 5] =
 /// The replica's metrics.
 pub struct ReplicaCollector {
     replica: Replica,
+    heard: LeaderHeard,
     role: IntGaugeVec,
     matched: IntGaugeVec,
     gauges: Gauges,
@@ -64,14 +67,17 @@ fn gauges(name: &'static str, help: &str, label: &str) -> Result<IntGaugeVec, Me
 }
 
 impl ReplicaCollector {
-    /// A collector for this replica.
+    /// A collector for this replica, and for what [`crate::readiness`] finds.
     ///
     /// # Errors
     /// [`MetricsError`] for a malformed name: a fault of the build.
-    pub fn new(replica: Replica) -> Result<Self, MetricsError> {
+    pub fn new(replica: Replica, heard: LeaderHeard) -> Result<Self, MetricsError> {
         let gauges_of_position = Gauges {
             term: gauge("raft_term", "The term that this node is in.")?,
-            has_leader: gauge("raft_has_leader", "1 while this node knows a leader.")?,
+            has_leader: gauge(
+                "raft_has_leader",
+                "1 while a leader with a quorum behind it answers this node.",
+            )?,
             last_log: gauge("raft_last_log_index", "Last entry in this node's log.")?,
             committed: gauge("raft_committed_index", "Last entry known to be committed.")?,
             applied: gauge("raft_applied_index", "Last entry applied to the state.")?,
@@ -98,6 +104,7 @@ impl ReplicaCollector {
         );
         Ok(Self {
             replica,
+            heard,
             role: gauges("raft_role", "1 for the part that this node plays.", "role")?,
             matched: gauges(
                 "raft_matched_index",
@@ -123,7 +130,7 @@ impl ReplicaCollector {
             }
         }
         let gauges = &self.gauges;
-        gauges.has_leader.set(i64::from(status.leader.is_some()));
+        gauges.has_leader.set(i64::from(self.heard.get()));
         for (gauge, value) in [
             (&gauges.term, status.term),
             (&gauges.last_log, status.last_log),

@@ -13,7 +13,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError, AuditSync};
 use lockbox_platform::exit::{ExitCode, FatalExit};
-use lockbox_platform::health::{self, Readiness, ReadinessComponent};
+use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::jwt::AcceptedAudiences;
 use lockbox_platform::listener::{
     self, BoundListener, ListenError, ListenerLimits, Security, Serving,
@@ -31,7 +31,6 @@ use lockbox_raft::replica::{
 };
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
-use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -41,16 +40,15 @@ use crate::config::{AuditSyncMode, Config};
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector};
+use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
-use crate::{router, unseal};
+use crate::{readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
 /// How long calls that lost their connection may take after that.
 const CALLS_GRACE: Duration = Duration::from_millis(500);
-/// How long one look for a leader waits while the node comes up.
-const READY_LOOK: Duration = Duration::from_secs(5);
 
 /// What the node takes from the process that it runs in.
 pub struct NodeDeps {
@@ -148,10 +146,11 @@ impl NodeServer {
         };
         let replica = Replica::start(replica_config(&config), parts).await?;
         let app = app(config, replica.clone(), kms, &tasks, &metrics, clock, random)?;
-        metrics.collector(Box::new(ReplicaCollector::new(replica)?))?;
+        let heard = LeaderHeard::default();
+        metrics.collector(Box::new(ReplicaCollector::new(replica, heard.clone())?))?;
         let (readiness, limits) = (app.readiness.clone(), ListenerLimits::default());
         let api_router = router::public(&app, metrics.rpc.clone())?;
-        spawn_tasks(&app, &tasks);
+        spawn_tasks(&app, &tasks, heard);
         let tls_metrics = || metrics.tls.clone();
         let peer = ports.peer.start(
             router::peer(&app, metrics.rpc.clone()),
@@ -290,38 +289,17 @@ fn app(
     }))
 }
 
-fn spawn_tasks(app: &Arc<App>, tasks: &Tasks) {
+fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     let sealed = app.readiness.component("keyring");
     let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
     tasks.spawn(TaskKind::Critical, "unseal", unsealing);
     let component = app.readiness.component("replica");
-    let following = follow_readiness(app.replica.clone(), component, tasks.token());
+    let election = Duration::from_millis(app.config.raft.election_max_ms);
+    let replica = app.replica.clone();
+    let following = readiness::follow(replica, component, heard, election, tasks.token());
     tasks.spawn(TaskKind::Critical, "replica readiness", following);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
-}
-
-/// Ready while this node has caught up with what it had, and knows a leader.
-async fn follow_readiness(
-    replica: Replica,
-    component: ReadinessComponent,
-    cancelled: CancellationToken,
-) -> Result<(), Infallible> {
-    let mut leadership = replica.watch_leadership();
-    loop {
-        if leadership.current().leader.is_none() {
-            component.not_ready("no leader");
-        } else if replica.wait_ready(Instant::now() + READY_LOOK).await.is_ok() {
-            component.ready();
-        } else {
-            component.not_ready("catching up");
-            continue;
-        }
-        tokio::select! {
-            () = cancelled.cancelled() => return Ok(()),
-            more = leadership.changed() => if !more { cancelled.cancelled().await },
-        }
-    }
 }
 
 /// Ends the process when the replica can no longer run (`design §5`).

@@ -26,6 +26,8 @@ mod own_keys;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod readiness;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod surface;
