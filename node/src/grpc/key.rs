@@ -19,7 +19,7 @@ use lockbox_platform::authorized_key::{
 use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::{account_of, account_path, require};
+use lockbox_raft::apply::{account_of, account_path, require, require_over_keys};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, KeyAlgorithm};
@@ -152,21 +152,30 @@ fn named_account(text: &str, caller: &Caller) -> Result<ServiceAccountId, ApiErr
     ServiceAccountId::parse(text).map_err(|error| invalid(error.to_string()))
 }
 
+/// What a caller wants of an account's keys.
+#[derive(Debug, Clone, Copy)]
+enum Wanted {
+    /// See them.
+    Look,
+    /// Make or delete one, under this permission.
+    Change(Permission),
+}
+
 /// The path of an account, for who may do this with its keys: the account itself may.
 fn account_for(
     view: &dyn StateRead,
     caller: &Caller,
     id: &ServiceAccountId,
-    permission: Permission,
+    wanted: Wanted,
 ) -> Result<ResourcePath, Refused> {
     let account = tables::service_account(view, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
     let path = account_path(view, &account)?;
-    let ((), path) = within(path, |path| {
-        if caller.subject == Subject::service_account(id) {
-            return Ok(());
-        }
-        require(view, &caller.subject, permission, path)
+    let subject = &caller.subject;
+    let ((), path) = within(path, |path| match wanted {
+        Wanted::Look if *subject == Subject::service_account(id) => Ok(()),
+        Wanted::Look => require(view, subject, Permission::ServiceAccountsGet, path),
+        Wanted::Change(permission) => require_over_keys(view, subject, permission, id, path),
     })?;
     Ok(path)
 }
@@ -176,20 +185,19 @@ fn key_for(
     view: &dyn StateRead,
     caller: &Caller,
     id: &AuthorizedKeyId,
-    permission: Permission,
+    wanted: Wanted,
 ) -> Result<(AuthorizedKeyRecord, ResourcePath), Refused> {
     let key =
         tables::authorized_key(view, id)?.ok_or_else(|| Rejection::KeyNotFound(id.to_string()))?;
     let account = account_of(view, &key)?;
-    let path = account_for(view, caller, &account.id, permission)?;
+    let path = account_for(view, caller, &account.id, wanted)?;
     Ok((key, path))
 }
 
 async fn get(call: &mut Call<'_>, request: &wire::GetKeyRequest) -> Result<wire::Key, ApiError> {
     let caller = call.admit(request)?;
     let id = parse_key_id(&request.key_id)?;
-    let permission = Permission::ServiceAccountsGet;
-    let (key, path) = call.read(&caller, |view| key_for(view, &caller, &id, permission)).await?;
+    let (key, path) = call.read(&caller, |view| key_for(view, &caller, &id, Wanted::Look)).await?;
     call.path = Some(path);
     Ok(convert::authorized_key(&key))
 }
@@ -205,7 +213,7 @@ async fn list(
     let size = page::size(request.page_size);
     let ((records, next), path) = call
         .read(&caller, |view| {
-            let path = account_for(view, &caller, &account, Permission::ServiceAccountsGet)?;
+            let path = account_for(view, &caller, &account, Wanted::Look)?;
             Ok((tables::authorized_keys_page(view, &account, after, size)?, path))
         })
         .await?;
@@ -230,10 +238,9 @@ async fn create(
         }
         wire::key::Algorithm::Rsa4096 => (PairAlgorithm::Rsa4096, KeyAlgorithm::Rsa4096),
     };
-    let permission = Permission::ServiceAccountsCreateToken;
+    let wanted = Wanted::Change(Permission::ServiceAccountsCreateToken);
     // Before the pair is made: who may not have one must not cost a core.
-    let path =
-        call.prepare(&caller, |view| account_for(view, &caller, &account, permission)).await?;
+    let path = call.prepare(&caller, |view| account_for(view, &caller, &account, wanted)).await?;
     call.path = Some(path);
     let pair = make_pair(call, making, algorithm).await?;
     let command = Command::CreateAuthorizedKey(CreateAuthorizedKey {
@@ -290,8 +297,8 @@ async fn delete(
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(convert::operation(&operation));
     }
-    let permission = Permission::ServiceAccountsAdminister;
-    let found = call.prepare(&caller, |view| key_for(view, &caller, &key_id, permission)).await?;
+    let wanted = Wanted::Change(Permission::ServiceAccountsAdminister);
+    let found = call.prepare(&caller, |view| key_for(view, &caller, &key_id, wanted)).await?;
     call.path = Some(found.1);
     let command = Command::DeleteAuthorizedKey { key_id };
     let operation = call.propose(&caller, claim, command).await?;

@@ -256,6 +256,9 @@ async fn folders_show_their_bindings_and_only_administrators_change_them() {
     // An editor reads the folder and its operations, and grants nothing.
     let key = node.create_key(&account.id).await;
     let token = node.token_of(&account.id, &key).await;
+    let admin_key = iam::DeleteKeyRequest { key_id: node.made.admin_key_id.to_string() };
+    let refused = node.keys().delete(bearing(&token, admin_key)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied, "an editor locks the administrator out");
     assert!(client.get(bearing(&token, get())).await.is_ok());
     let refused = client.set_access_bindings(bearing(&token, set(&[]))).await.unwrap_err();
     assert_eq!(refused.code(), Code::PermissionDenied);

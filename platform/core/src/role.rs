@@ -178,6 +178,11 @@ impl Role {
         self.sets().iter().any(|set| set.contains(&permission))
     }
 
+    /// Everything that the role grants; a permission of two of its parts comes twice.
+    pub fn permissions(self) -> impl Iterator<Item = Permission> {
+        self.sets().iter().flat_map(|set| set.iter().copied())
+    }
+
     /// Whether the role can matter to a decision of the KMS.
     #[must_use]
     pub fn concerns_kms(self) -> bool {

@@ -1,8 +1,8 @@
 //! Who may: the checks that views and `apply` share, so that both give the same answer.
 
 use lockbox_core::{
-    AccessQuery, Decision, LogTime, Permission, ResourcePath, ServiceAccountId, Subject,
-    SubjectKind, is_allowed,
+    AccessQuery, CloudId, Decision, FolderId, LogTime, Permission, ResourceKind, ResourcePath,
+    ResourceRef, Role, ServiceAccountId, Subject, SubjectKind, access, is_allowed,
 };
 
 use super::Refusal;
@@ -10,7 +10,12 @@ use crate::domain::command::TokenRef;
 use crate::domain::identity::{ServiceAccountRecord, ServiceAccountStatus};
 use crate::domain::outcome::Rejection;
 use crate::error::StorageError;
+use crate::state::holdings::holdings;
 use crate::state::{StateRead, tables};
+
+/// Containers that an account may hold roles on for others to manage its keys; more are not
+/// compared.
+const HOLDINGS_COMPARED_MAX: usize = 1_000;
 
 /// Checks as [`authenticate`] does, and says who it is: the caller's account, when it has one.
 ///
@@ -111,5 +116,93 @@ pub fn require(
         Ok(())
     } else {
         Err(Rejection::PermissionDenied.into())
+    }
+}
+
+/// Demands the right to make or delete keys of an account, which `path` ends with.
+///
+/// The account itself has it. Anybody else needs the permission, and every right that the account
+/// holds on an organization, cloud or folder: with its keys goes the power to be the account, or to
+/// lock it out. So an editor touches nobody who reads payloads, and an administrator of a folder
+/// not the cloud's owner who lives in it.
+///
+/// # Errors
+/// [`Rejection::PermissionDenied`], or a storage error.
+pub fn require_over_keys(
+    view: &dyn StateRead,
+    subject: &Subject,
+    permission: Permission,
+    account: &ServiceAccountId,
+    path: &ResourcePath,
+) -> Result<(), Refusal> {
+    let account = Subject::service_account(account);
+    if *subject == account {
+        return Ok(());
+    }
+    require(view, subject, permission, path)?;
+    let held = holdings(view, &account, HOLDINGS_COMPARED_MAX + 1)?;
+    if held.len() > HOLDINGS_COMPARED_MAX {
+        return Err(Rejection::PermissionDenied.into());
+    }
+    for holding in held {
+        let Some(container) = container_path(view, &holding.on)? else { continue };
+        let own = roles_along(view, subject, &container)?;
+        let bound = holding.bindings.iter().filter(|binding| binding.is_unconditional());
+        if !bound.filter_map(|b| Role::parse(&b.role_id)).all(|role| covered(role, &own)) {
+            return Err(Rejection::PermissionDenied.into());
+        }
+    }
+    Ok(())
+}
+
+/// Whether these roles give all that another does. Ownership is more than its permissions: it
+/// alone may be passed on by its holder (`contract §4.2`).
+fn covered(role: Role, by: &[Role]) -> bool {
+    let owner = role == Role::CloudsOwner;
+    (!owner || by.contains(&role))
+        && role.permissions().all(|permission| by.iter().any(|own| own.grants(permission)))
+}
+
+/// The roles that a subject has on a path, inherited ones included.
+fn roles_along(
+    view: &dyn StateRead,
+    subject: &Subject,
+    path: &ResourcePath,
+) -> Result<Vec<Role>, StorageError> {
+    let mut roles = Vec::new();
+    for resource in path.resources() {
+        let set = tables::bindings(view, resource)?;
+        let own = set.bindings().iter().filter(|binding| {
+            binding.is_unconditional() && access::covers(&binding.subject, subject)
+        });
+        roles.extend(own.filter_map(|binding| Role::parse(&binding.role_id)));
+    }
+    Ok(roles)
+}
+
+/// The path of a container; nothing when it is no more.
+fn container_path(
+    view: &dyn StateRead,
+    on: &ResourceRef,
+) -> Result<Option<ResourcePath>, StorageError> {
+    match on.kind {
+        ResourceKind::Organization => Ok(Some(ResourcePath::new(vec![on.clone()]))),
+        ResourceKind::Cloud => {
+            let Ok(id) = CloudId::parse(&on.id) else { return Ok(None) };
+            Ok(tables::cloud(view, &id)?.map(|cloud| {
+                let organization = cloud.organization_id.as_str();
+                let root = ResourceRef::new(ResourceKind::Organization, organization);
+                ResourcePath::new(vec![root, on.clone()])
+            }))
+        }
+        ResourceKind::Folder => match FolderId::parse(&on.id) {
+            Ok(id) => tables::folder_path(view, &id),
+            Err(_) => Ok(None),
+        },
+        // Only containers are indexed.
+        ResourceKind::Secret
+        | ResourceKind::KmsKey
+        | ResourceKind::ServiceAccount
+        | ResourceKind::SecretVersion => Ok(None),
     }
 }

@@ -136,12 +136,11 @@ pub(super) fn create_authorized_key(
     let account = tables::service_account(application.state, account_id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, account_id.as_str()))?;
     let path = account_path(application.state, &account)?;
-    // A key is as good as a token of the account: managing accounts is not enough to make one.
+    // A key is as good as a token of the account: managing accounts is not enough to make one. An
+    // account may make keys for itself (`contract §1.11`: empty means the caller itself).
     let permission = Permission::ServiceAccountsCreateToken;
-    // An account may make keys for itself (`contract §1.11`: empty means the caller itself).
-    if envelope.subject != Subject::service_account(account_id) {
-        access::require(application.state, &envelope.subject, permission, &path)?;
-    }
+    let subject = &envelope.subject;
+    access::require_over_keys(application.state, subject, permission, account_id, &path)?;
     let key = keys::authorized_key(&create.id);
     require_absent(application.state, Space::Records, &key, ResourceKind::ServiceAccount)?;
     let record = store_authorized_key(application, create);
@@ -161,12 +160,10 @@ pub(super) fn delete_authorized_key(
     let record = tables::authorized_key(application.state, key_id)?
         .ok_or_else(|| Rejection::KeyNotFound(key_id.to_string()))?;
     let account = account_of(application.state, &record)?;
-    // An account may give up its own keys.
-    if envelope.subject != Subject::service_account(&account.id) {
-        let path = account_path(application.state, &account)?;
-        let permission = Permission::ServiceAccountsAdminister;
-        access::require(application.state, &envelope.subject, permission, &path)?;
-    }
+    let path = account_path(application.state, &account)?;
+    let permission = Permission::ServiceAccountsAdminister;
+    let subject = &envelope.subject;
+    access::require_over_keys(application.state, subject, permission, &account.id, &path)?;
     application.state.delete(Space::Records, keys::authorized_key(&record.id));
     let place = keys::authorized_key_of(&account.id, record.sequence);
     application.state.delete(Space::Records, place);

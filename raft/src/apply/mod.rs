@@ -20,7 +20,7 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
 
-pub use access::{authenticate, authorize, identify, require};
+pub use access::{authenticate, authorize, identify, require, require_over_keys};
 pub use identity::{account_of, account_path};
 pub use retention::{recall, recall_or_room};
 pub use secret::{CreationLimits, expect_current, room_for_secret, secret_id_taken};

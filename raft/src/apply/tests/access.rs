@@ -195,3 +195,60 @@ fn bindings_name_known_roles_and_subjects() {
     world.run(set("resource-manager.clouds.owner", account("a")));
     world.run(set("lockbox.viewer", account("a")));
 }
+
+/// A key is the power to be an account, or to lock it out: only for who may no less than it.
+#[test]
+fn nobody_manages_the_keys_of_who_may_more() {
+    let mut world = World::new();
+    let key_id = |text: &str| id(AuthorizedKeyId::parse, text);
+    let make = |of: &str, key: &str| {
+        Command::CreateAuthorizedKey(CreateAuthorizedKey {
+            id: key_id(key),
+            service_account_id: id(ServiceAccountId::parse, of),
+            description: String::new(),
+            algorithm: KeyAlgorithm::Rsa2048,
+            public_key_pem: "pem".into(),
+        })
+    };
+    let delete = |text: &str| Command::DeleteAuthorizedKey { key_id: key_id(text) };
+    let bind = |role: &str, name: &str| Command::UpdateAccessBindings {
+        resource: ResourceRef::new(ResourceKind::Folder, "folder"),
+        deltas: vec![BindingDelta {
+            action: DeltaAction::Add,
+            binding: AccessBinding::new(role, account(name)),
+        }],
+    };
+    let by = |world: &mut World, who: &str, command: Command| {
+        let mut envelope = world.envelope(command);
+        envelope.subject = account(who);
+        envelope.token = Some(token(None));
+        envelope
+    };
+    for name in ["editor", "boss", "robot"] {
+        world.run(Command::CreateServiceAccount(service_account(name)));
+    }
+    world.run(bind("editor", "editor"));
+    world.run(bind("admin", "boss"));
+    for key in ["one", "two"] {
+        world.run(make("robot", key));
+    }
+    // The cloud's owner lives in the folder that these two manage.
+    for (who, command) in [
+        ("editor", delete("admin-key")),
+        ("boss", delete("admin-key")),
+        ("boss", make("admin", "stolen")),
+        ("editor", make("robot", "stolen")),
+    ] {
+        let envelope = by(&mut world, who, command);
+        assert_eq!(world.refused(&envelope), Rejection::PermissionDenied, "{who}");
+    }
+    let envelope = by(&mut world, "editor", delete("one"));
+    world.done(&envelope);
+    world.run(bind("lockbox.payloadViewer", "robot"));
+    let envelope = by(&mut world, "editor", delete("two"));
+    assert_eq!(world.refused(&envelope), Rejection::PermissionDenied);
+    for command in [make("robot", "three"), delete("two")] {
+        let envelope = by(&mut world, "boss", command);
+        world.done(&envelope);
+    }
+}
