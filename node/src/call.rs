@@ -32,6 +32,9 @@ use crate::errors::{DecidedAt, rejected, unproposed, unread};
 use crate::grants::{Asserting, Grants, KmsScope, KmsStep};
 use crate::refused::Refused;
 
+/// The method that needs no token.
+const LOGIN: &str = "/yandex.cloud.iam.v1.IamTokenService/Create";
+
 /// One RPC under way.
 pub struct Call<'a> {
     /// The node.
@@ -115,6 +118,17 @@ impl<'a> Call<'a> {
         let now = self.app.replica.log_time();
         let alive = |caller: &Caller| now.is_some_and(|now| now < caller.token.expires_at);
         self.caller = self.app.authenticator.caller(&self.context).ok().filter(alive);
+    }
+
+    /// Why the caller may not even be told what is wrong with its message, unless the method is
+    /// the one that gives tokens out: authentication comes first (`contract §5.2`).
+    #[must_use]
+    pub fn unauthenticated(&self) -> Option<ApiError> {
+        if self.caller.is_some() || self.context.method == LOGIN {
+            return None;
+        }
+        let refused = self.app.authenticator.caller(&self.context).err();
+        Some(refused.unwrap_or_else(|| ApiError::unauthenticated("token is not valid")))
     }
 
     /// The point of the log that the call has looked at last.

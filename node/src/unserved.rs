@@ -1,9 +1,9 @@
-//! Methods of the definitions that a later release serves: UNIMPLEMENTED, and on record.
+//! Calls that reach no handler: methods that a later release serves, and messages that are none.
 //!
-//! One place for all of them: a handler answers with [`unserved`], or the generated code does for
-//! a method without a handler, and [`record`] sees the bare status on its way out. It writes the
-//! audit record that every call has (`contract §14` no. 18) and gives the answer its details. A
-//! status of [`crate::call::Call`] has details, so no call is recorded twice.
+//! One place for all of them: the generated code answers with a bare status, or a handler does by
+//! [`unserved`], and [`record`] sees it on its way out. It writes the audit record that every call
+//! has (`contract §14` no. 18) and gives the answer its code and details. A call that a handler
+//! took up is that handler's to record, so no call is recorded twice.
 
 use std::sync::Arc;
 
@@ -15,7 +15,7 @@ use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::request::RequestContext;
-use lockbox_platform::status::ApiError;
+use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_proto::METHODS;
 use tonic::{Code, Status};
 
@@ -54,20 +54,30 @@ pub fn unserved() -> Status {
     Status::unimplemented(MESSAGE)
 }
 
-/// Middleware inside the request layer: records calls of methods that are not served.
+/// Middleware inside the request layer: completes and records calls that reached no handler.
 pub async fn record(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     let context = request.extensions().get::<Arc<RequestContext>>().cloned();
     let response = next.run(request).await;
-    let Some(context) = context else { return response };
-    if !is_bare_unimplemented(response.headers()) {
-        return response;
-    }
-    let Some(details) = event(&context.method) else { return response };
+    let Some(context) = context.filter(|context| !context.is_handled()) else { return response };
+    let Some(unhandled) = Unhandled::of(response.headers()) else { return response };
+    let Some(details) = event(&context.method) else {
+        let defined = METHODS.iter().any(|method| method.grpc_path == context.method);
+        return match unhandled {
+            Unhandled::Message(error) if defined => {
+                error.into_status(&context.request_id).into_http()
+            }
+            Unhandled::Message(_) | Unhandled::Method => response,
+        };
+    };
     let calls = app.calls.clone();
     let recorded = detached(&calls, async move {
         let mut call = Call::of(&app, context, details);
         call.recognise();
-        call.finish(Err::<(), _>(ApiError::unimplemented(MESSAGE))).await
+        let error = match unhandled {
+            Unhandled::Method => ApiError::unimplemented(MESSAGE),
+            Unhandled::Message(error) => call.unauthenticated().unwrap_or(error),
+        };
+        call.finish(Err::<(), _>(error)).await
     });
     match recorded.await {
         Err(status) => status.into_http(),
@@ -76,10 +86,45 @@ pub async fn record(State(app): State<Arc<App>>, request: Request, next: Next) -
     }
 }
 
-fn is_bare_unimplemented(headers: &HeaderMap) -> bool {
-    let status = headers.get(Status::GRPC_STATUS);
-    let code = status.map(|value| Code::from_bytes(value.as_bytes()));
-    code == Some(Code::Unimplemented) && !headers.contains_key(Status::GRPC_STATUS_DETAILS)
+/// Why a call reached no handler.
+enum Unhandled {
+    /// Nobody serves the method.
+    Method,
+    /// Its message could not be read.
+    Message(ApiError),
+}
+
+impl Unhandled {
+    /// By the status of the generated code, which gives no details. Its message may quote what did
+    /// not decode, so nothing of it is passed on.
+    fn of(headers: &HeaderMap) -> Option<Self> {
+        if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+            return None;
+        }
+        let malformed = |what: &str| {
+            let kind = ErrorKind::InvalidArgument(Vec::new());
+            Self::Message(ApiError::new(kind, what, Outcome::NotProposed))
+        };
+        match Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes()) {
+            Code::Unimplemented => Some(Self::Method),
+            Code::Internal => Some(malformed("the request is no message of this method")),
+            Code::OutOfRange => Some(malformed("the request is longer than this server reads")),
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::InvalidArgument
+            | Code::DeadlineExceeded
+            | Code::NotFound
+            | Code::AlreadyExists
+            | Code::PermissionDenied
+            | Code::ResourceExhausted
+            | Code::FailedPrecondition
+            | Code::Aborted
+            | Code::Unavailable
+            | Code::DataLoss
+            | Code::Unauthenticated => None,
+        }
+    }
 }
 
 /// The event of a method of the definitions; what is in none is no call of ours.

@@ -6,6 +6,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
@@ -72,6 +73,8 @@ pub struct RequestContext {
     pub retry_attempt: Option<u32>,
     /// `/<package>.<Service>/<Method>`.
     pub method: String,
+    /// Whether a handler has taken the request up.
+    handled: AtomicBool,
 }
 
 impl RequestContext {
@@ -107,6 +110,7 @@ impl RequestContext {
             deadline: Instant::now() + allowed,
             retry_attempt: text(headers, headers::RETRY_ATTEMPT).and_then(|t| t.parse().ok()),
             method: method.to_owned(),
+            handled: AtomicBool::new(false),
         }
     }
 
@@ -116,7 +120,17 @@ impl RequestContext {
     /// `INTERNAL` when the layer is not there: a bug in how the services are put together.
     pub fn of<T>(request: &tonic::Request<T>) -> Result<Arc<Self>, tonic::Status> {
         let context = request.extensions().get::<Arc<Self>>().cloned();
-        context.ok_or_else(|| ApiError::internal("the request has no context").into_status(""))
+        let missing = || ApiError::internal("the request has no context").into_status("");
+        let context = context.ok_or_else(missing)?;
+        context.handled.store(true, Ordering::Relaxed);
+        Ok(context)
+    }
+
+    /// Whether a handler has asked for the context. One that has not never saw the message: it did
+    /// not decode, or nobody serves the method.
+    #[must_use]
+    pub fn is_handled(&self) -> bool {
+        self.handled.load(Ordering::Relaxed)
     }
 
     /// The bearer token.

@@ -1,11 +1,13 @@
 //! What the public listener serves as a whole: every method on record, health, reflection, REST.
 
 use axum::body::{Body, to_bytes};
+use bytes::{Buf, BufMut};
 use lockbox::router::{self, PUBLIC_SERVICES};
 use lockbox_proto::METHODS;
 use prost::Message;
 use serde_json::json;
 use tokio_stream::StreamExt;
+use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request};
 use tonic_health::pb::HealthCheckRequest;
@@ -59,6 +61,81 @@ async fn every_method_leaves_one_record() {
     }
     assert!(unimplemented > 0, "this test tests nothing any more");
     node.stop().await;
+}
+
+/// As a client of another language may send: bytes that are no message, text that is no UTF-8, more
+/// than the server reads. `contract §5.2`.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_message_that_does_not_decode_is_an_invalid_argument_on_record() {
+    let node = Node::start().await;
+    let canary = b"\x0a\x08canary\xff\xfe".to_vec();
+    let secret = "/yandex.cloud.lockbox.v1.SecretService/Create";
+    let login = "/yandex.cloud.iam.v1.IamTokenService/Create";
+    let discovery = "/yandex.cloud.endpoint.ApiEndpointService/Get";
+    let with = |message: Vec<u8>| node.request(message);
+    let without = Request::new;
+    let cases: [(&'static str, Request<Vec<u8>>, Code); 6] = [
+        (secret, with(vec![0x0a, 0x7f]), Code::InvalidArgument),
+        (secret, with(canary.clone()), Code::InvalidArgument),
+        (secret, with(vec![0; (4 << 20) + 1]), Code::InvalidArgument),
+        (secret, without(canary.clone()), Code::Unauthenticated),
+        (login, without(canary.clone()), Code::InvalidArgument),
+        (discovery, without(canary), Code::InvalidArgument),
+    ];
+    for (path, request, expected) in cases {
+        let before = node.audit().lines().count();
+        let mut client = tonic::client::Grpc::new(node.channel.clone());
+        client.ready().await.unwrap();
+        let at = PathAndQuery::from_static(path);
+        let answer: Result<tonic::Response<Vec<u8>>, _> = client.unary(request, at, Raw).await;
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), expected, "{path}: {status:?}");
+        assert!(!format!("{status:?}").contains("canary"), "{status:?}");
+        let details = lockbox_proto::google::rpc::Status::decode(status.details()).unwrap();
+        assert!(details.details[0].type_url.ends_with("google.rpc.RequestInfo"), "{path}");
+        let written = node.audit().lines().count() - before;
+        assert_eq!(written, usize::from(path != discovery), "{path}");
+    }
+    assert!(!node.audit().contains("canary"));
+    node.stop().await;
+}
+
+/// Sends bytes as they are.
+#[derive(Clone, Copy)]
+struct Raw;
+
+impl Codec for Raw {
+    type Encode = Vec<u8>;
+    type Decode = Vec<u8>;
+    type Encoder = Self;
+    type Decoder = Self;
+
+    fn encoder(&mut self) -> Self {
+        *self
+    }
+
+    fn decoder(&mut self) -> Self {
+        *self
+    }
+}
+
+impl Encoder for Raw {
+    type Item = Vec<u8>;
+    type Error = tonic::Status;
+
+    fn encode(&mut self, item: Vec<u8>, target: &mut EncodeBuf<'_>) -> Result<(), tonic::Status> {
+        target.put_slice(&item);
+        Ok(())
+    }
+}
+
+impl Decoder for Raw {
+    type Item = Vec<u8>;
+    type Error = tonic::Status;
+
+    fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, tonic::Status> {
+        Ok(Some(source.copy_to_bytes(source.remaining()).to_vec()))
+    }
 }
 
 /// What is in no definition is no call: a scanner must not fill the audit.
