@@ -19,6 +19,7 @@ use lockbox_platform::listener::{
     self, BoundListener, ListenError, ListenerLimits, Security, Serving,
 };
 use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::own_certificate;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{
@@ -39,7 +40,7 @@ use crate::authn::Authenticator;
 use crate::config::{AuditSyncMode, Config};
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, kms_channel};
-use crate::mutual_tls::{CertificateNames, MutualTlsConnector};
+use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
@@ -133,6 +134,10 @@ impl NodeServer {
     /// [`StartError`].
     pub async fn start(config: Config, deps: NodeDeps) -> Result<Self, StartError> {
         let NodeDeps { tasks, metrics, clock, random } = deps;
+        // Peers and the KMS would refuse it one by one, and for ever.
+        let (own, ca) = (&config.peer.certificate, &config.peer.ca);
+        let now = Duration::from_millis(clock.wall_ms());
+        own_certificate::check(own, ca, &node_dns_name(config.node_id), now)?;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
         let kms_tls = client_tls(&kms_files(&config), &config.kms.server_name)?;

@@ -17,6 +17,7 @@ pub mod jwt;
 pub mod listener;
 pub mod metric_names;
 pub mod metrics;
+pub mod own_certificate;
 pub mod public_key;
 pub mod request;
 pub mod request_layer;

@@ -65,7 +65,15 @@ pub enum TlsError {
         /// What TLS says about them.
         source: rustls::Error,
     },
-    /// A certificate authority cannot be used to check clients.
+    /// A certificate is not the one that others expect of this process.
+    #[error("certificate {} {reason}", path.display())]
+    NotOwn {
+        /// The certificate's file.
+        path: PathBuf,
+        /// What is wrong with it, as the rest of the sentence.
+        reason: String,
+    },
+    /// A certificate authority cannot be used to check others.
     #[error("certificate authority {} cannot be used: {reason}", path.display())]
     Authority {
         /// The authority's file.
@@ -180,7 +188,7 @@ impl ServerTls {
 }
 
 /// The cryptography that every connection uses.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(aws_lc_rs::default_provider())
 }
 
@@ -194,16 +202,25 @@ fn client_verifier(
         ClientCertificates::Required(path) => (path, false),
     };
     let unusable = |reason: String| TlsError::Authority { path: path.clone(), reason };
-    let mut roots = RootCertStore::empty();
-    for certificate in read_certificates("certificate authority", path)? {
-        roots.add(certificate).map_err(|error| unusable(error.to_string()))?;
-    }
+    let roots = authorities(path)?;
     let mut builder =
         WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider));
     if optional {
         builder = builder.allow_unauthenticated();
     }
     builder.build().map(Some).map_err(|error| unusable(error.to_string()))
+}
+
+/// The authorities in a file.
+pub(crate) fn authorities(path: &Path) -> Result<RootCertStore, TlsError> {
+    let mut roots = RootCertStore::empty();
+    for certificate in read_certificates("certificate authority", path)? {
+        roots.add(certificate).map_err(|error| TlsError::Authority {
+            path: path.to_owned(),
+            reason: error.to_string(),
+        })?;
+    }
+    Ok(roots)
 }
 
 /// A certificate and key that a client shows.
@@ -280,7 +297,7 @@ fn read_file(what: &'static str, path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsE
     })
 }
 
-fn read_certificates(
+pub(crate) fn read_certificates(
     what: &'static str,
     path: &Path,
 ) -> Result<Vec<CertificateDer<'static>>, TlsError> {

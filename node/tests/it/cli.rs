@@ -209,3 +209,43 @@ fn an_interrupt_ends_a_command_that_waits() {
     assert_eq!(child.wait().unwrap().signal(), Some(2));
     drop(connected);
 }
+
+/// A node with the certificate of another, or of another authority, says so at once.
+#[test]
+fn a_node_does_not_start_with_a_certificate_that_is_not_its_own() {
+    let (own, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let leaf = LeafSpec {
+        file_stem: "node-1".to_owned(),
+        dns_names: vec!["node-1.lockbox.internal".to_owned()],
+        ips: Vec::new(),
+    };
+    for directory in [&own, &other] {
+        issue_all(directory.path(), std::slice::from_ref(&leaf), &SystemClock::new()).unwrap();
+    }
+    let files = leaf_files(own.path(), "node-1");
+    for (node_id, ca, sentence) in [
+        (2, own.path(), "does not carry the name node-2.lockbox.internal"),
+        (1, other.path(), "was not issued by the authority in"),
+    ] {
+        let config = format!(
+            "node_id = {node_id}\ndata_dir = {data:?}\n\
+             [api]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
+             certificate = {certificate:?}\nkey = {key:?}\n\
+             [peer]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
+             certificate = {certificate:?}\nkey = {key:?}\nca = {ca:?}\n\
+             [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n",
+            data = own.path().join("data"),
+            certificate = files.certificate,
+            key = files.key,
+            ca = ca.join("ca.pem"),
+        );
+        let path = own.path().join("node.toml");
+        std::fs::write(&path, config).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lockbox"));
+        let output = command.args(["serve", "--config"]).arg(&path).output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(sentence), "{stderr}");
+        assert!(!own.path().join("data").exists());
+    }
+}
