@@ -27,6 +27,14 @@ pub enum ConfigError {
         /// Where and what, as the parser says it.
         problem: String,
     },
+    /// A variable of the environment gives a key a value that it cannot have.
+    #[error("the environment variable {name} is wrong: {problem}")]
+    Variable {
+        /// The variable.
+        name: String,
+        /// What is wrong with it.
+        problem: String,
+    },
     /// A value is out of range.
     #[error("configuration {path} is wrong: {key} {problem}")]
     Value {
@@ -60,47 +68,103 @@ pub fn load<T: DeserializeOwned>(
 ) -> Result<T, ConfigError> {
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
-    let parsed = parse(&text, environment, prefix);
-    let config = parsed.map_err(|problem| ConfigError::Parse { path: path.to_owned(), problem })?;
-    check(&config).map_err(|WrongValue { key, problem }| ConfigError::Value {
-        path: path.to_owned(),
-        key,
-        problem,
+    let overrides = overrides(environment, prefix);
+    let config: T = parse(&text, &overrides).map_err(|mistake| match mistake {
+        Mistake::Text(problem) => ConfigError::Parse { path: path.to_owned(), problem },
+        Mistake::Variable { key, problem } => {
+            ConfigError::Variable { name: format!("{prefix}{key}"), problem }
+        }
+    })?;
+    check(&config).map_err(|WrongValue { key, problem }| {
+        let variable = key.replace('.', "__").to_ascii_uppercase();
+        match overrides.iter().find(|(name, _)| name.eq_ignore_ascii_case(&variable)) {
+            Some((name, _)) => ConfigError::Variable {
+                name: format!("{prefix}{name}"),
+                problem: format!("{key} {problem}"),
+            },
+            None => ConfigError::Value { path: path.to_owned(), key, problem },
+        }
     })?;
     Ok(config)
 }
 
-/// Parses a TOML text; the problem, if there is one, is part of a sentence.
-///
-/// # Errors
-/// The line and what is wrong there.
-pub fn parse<T: DeserializeOwned>(
-    text: &str,
-    environment: &[(String, String)],
-    prefix: &str,
-) -> Result<T, String> {
-    let mut overrides =
-        environment.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?, value)));
-    let Some(first) = overrides.next() else {
-        // Straight from the text, so that the parser can name the line.
-        return toml::from_str(text).map_err(|error| one_line(text, &error));
-    };
-    let mut table: toml::Table = toml::from_str(text).map_err(|error| one_line(text, &error))?;
-    for (key, value) in std::iter::once(first).chain(overrides) {
-        override_key(&mut table, key, value)
-            .map_err(|inside| format!("{prefix}{key} names a key inside {inside}"))?;
-    }
-    table.try_into().map_err(|error: toml::de::Error| one_line("", &error))
+/// Keys, as variables spell them, with their values.
+type Overrides<'e> = Vec<(&'e str, &'e str)>;
+
+fn overrides<'e>(environment: &'e [(String, String)], prefix: &str) -> Overrides<'e> {
+    let stripped = environment.iter().map(|(name, value)| (name.strip_prefix(prefix), value));
+    stripped.filter_map(|(key, value)| Some((key?, value.as_str()))).collect()
 }
 
-/// Line and problem, as a part of a sentence: the parser's own text takes five lines.
+/// Where a text with its overrides is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Mistake {
+    /// In the text: the line and what is wrong there.
+    Text(String),
+    /// In one override.
+    Variable { key: String, problem: String },
+}
+
+/// Parses a TOML text.
+fn parse<T: DeserializeOwned>(text: &str, overrides: &[(&str, &str)]) -> Result<T, Mistake> {
+    let in_text = |error: &toml::de::Error| Mistake::Text(one_line(text, error));
+    if overrides.is_empty() {
+        // Straight from the text, so that the parser can name the line.
+        return toml::from_str(text).map_err(|error| in_text(&error));
+    }
+    let table: toml::Table = toml::from_str(text).map_err(|error| in_text(&error))?;
+    let whole = overridden(table.clone(), overrides)?;
+    let error = match whole.try_into() {
+        Ok(config) => return Ok(config),
+        Err(error) => one_line("", &error),
+    };
+    // To blame is the override without which all would be well. There may be none: then it is the
+    // text, whose own line says more when it is wrong by itself.
+    for blamed in 0..overrides.len() {
+        let others: Vec<_> = overrides[..blamed].iter().chain(&overrides[blamed + 1..]).collect();
+        let others: Vec<_> = others.into_iter().copied().collect();
+        if overridden(table.clone(), &others)?.try_into::<T>().is_ok() {
+            return Err(Mistake::Variable { key: overrides[blamed].0.to_owned(), problem: error });
+        }
+    }
+    match toml::from_str::<T>(text) {
+        Err(by_itself) => Err(in_text(&by_itself)),
+        Ok(_) => Err(Mistake::Text(error)),
+    }
+}
+
+fn overridden(mut table: toml::Table, overrides: &[(&str, &str)]) -> Result<toml::Table, Mistake> {
+    for (key, value) in overrides {
+        override_key(&mut table, key, value).map_err(|inside| Mistake::Variable {
+            key: (*key).to_owned(),
+            problem: format!("it names a key inside {inside}"),
+        })?;
+    }
+    Ok(table)
+}
+
+/// Line, key and problem, as a part of a sentence: the parser's own text takes five lines.
 #[must_use]
 pub fn one_line(text: &str, error: &toml::de::Error) -> String {
+    let Some(before) = error.span().and_then(|span| text.get(..span.start)) else {
+        // Without a text there is no line, but the parser names the key.
+        return error.to_string().trim().replace('\n', ", ");
+    };
     let message = error.message().trim().replace('\n', ", ");
-    match error.span().and_then(|span| text.get(..span.start)) {
-        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
-        None => message,
+    let line = before.matches('\n').count() + 1;
+    match key_on(before) {
+        Some(key) if !message.contains(&format!("`{key}`")) => {
+            format!("line {line}: {key}: {message}")
+        }
+        Some(_) | None => format!("line {line}: {message}"),
     }
+}
+
+/// The key whose value begins where this text ends.
+fn key_on(before: &str) -> Option<&str> {
+    let line = before.rsplit('\n').next()?;
+    let (key, rest) = line.split_once('=')?;
+    rest.trim().is_empty().then_some(key.trim())
 }
 
 /// Sets `TABLE__KEY`; a number or boolean where the text is one. Fails with the name of a key
@@ -144,24 +208,53 @@ mod tests {
 
     const FILE: &str = "name = \"a\"\n[inner]\nsize = 1\n";
 
-    fn parsed(text: &str, environment: &[(&str, &str)]) -> Result<Outer, String> {
+    fn loaded(text: &str, environment: &[(&str, &str)]) -> Result<Outer, String> {
         let owned = environment.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
-        parse(text, &owned.collect::<Vec<_>>(), "X_")
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("a.toml");
+        std::fs::write(&path, text).unwrap();
+        let check = |outer: &Outer| match outer.inner.size {
+            0 => Err(WrongValue { key: "inner.size", problem: "must be positive" }),
+            _ => Ok(()),
+        };
+        let loaded = load(&path, &owned.collect::<Vec<_>>(), "X_", check);
+        loaded.map_err(|error| error.to_string().replace(path.to_str().unwrap(), "a.toml"))
     }
 
     #[test]
     fn the_environment_overrides_keys_and_nested_keys() {
-        let overridden = parsed(FILE, &[("X_NAME", "b"), ("X_INNER__SIZE", "2"), ("Y", "c")]);
+        let overridden = loaded(FILE, &[("X_NAME", "b"), ("X_INNER__SIZE", "2"), ("Y", "c")]);
         assert_eq!(overridden, Ok(Outer { name: "b".into(), inner: Inner { size: 2 } }));
-        let problem = parsed(FILE, &[("X_NAME__Z", "1")]).unwrap_err();
-        assert_eq!(problem, "X_NAME__Z names a key inside name");
+        let problem = loaded(FILE, &[("X_NAME__Z", "1")]).unwrap_err();
+        assert_eq!(
+            problem,
+            "the environment variable X_NAME__Z is wrong: it names a key inside name"
+        );
     }
 
     #[test]
-    fn line_and_problem_are_named_on_one_line() {
-        let problem = parsed("name = \"a\"\n[inner]\nsise = 1\n", &[]).unwrap_err();
-        assert!(problem.starts_with("line 3: ") && problem.contains("sise"), "{problem}");
+    fn a_wrong_variable_is_named_and_the_file_is_not_blamed() {
+        for (name, value, problem) in [
+            ("X_INNER__SIZE", "many", "inner.size"),
+            ("X_INNER__SISE", "1", "sise"),
+            ("X_INNER__SIZE", "0", "inner.size must be positive"),
+        ] {
+            let wrong = loaded(FILE, &[("X_NAME", "b"), (name, value)]).unwrap_err();
+            let named = format!("the environment variable {name} is wrong: ");
+            assert!(wrong.starts_with(&named) && wrong.contains(problem), "{wrong}");
+            assert!(!wrong.contains('\n'), "{wrong}");
+        }
+        let wrong = loaded("name = 1\n[inner]\nsize = 1\n", &[("X_INNER__SIZE", "2")]).unwrap_err();
+        assert!(wrong.starts_with("configuration a.toml is wrong: line 1: name: "), "{wrong}");
+    }
+
+    #[test]
+    fn line_key_and_problem_are_named_on_one_line() {
+        let problem = loaded("name = \"a\"\n[inner]\nsise = 1\n", &[]).unwrap_err();
+        assert!(problem.contains("line 3: ") && problem.contains("sise"), "{problem}");
         assert!(!problem.contains('\n'), "{problem}");
+        let problem = loaded("name = \"a\"\n[inner]\nsize = -1\n", &[]).unwrap_err();
+        assert!(problem.contains("line 3: size: "), "{problem}");
     }
 
     #[test]
