@@ -22,7 +22,7 @@ use crate::tls::ALPN_H2;
 /// How long the head of an HTTP/1.1 request may take; also the longest idle time between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// Headers of one request, in bytes. An IAM token is up to 4096, a JWT goes in the body.
-const HEADERS_BYTES_MAX: u32 = 32 << 10;
+const HEADERS_BYTES_MAX: u16 = 32 << 10;
 /// How often an HTTP/2 client is probed.
 const PROBE_INTERVAL: Duration = Duration::from_secs(30);
 /// How long a probe may stay unanswered.
@@ -78,12 +78,16 @@ where
 
 fn builder(served: Served, limits: ListenerLimits) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(HEADERS_BYTES_MAX.into());
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
-        .max_header_list_size(HEADERS_BYTES_MAX)
+        .max_header_list_size(HEADERS_BYTES_MAX.into())
         .keep_alive_interval(PROBE_INTERVAL)
         .keep_alive_timeout(PROBE_TIMEOUT)
         .initial_stream_window_size(limits.stream_window_bytes)

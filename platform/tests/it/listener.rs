@@ -88,6 +88,38 @@ async fn one_port_speaks_grpc_over_h2_and_rest_over_http1() {
     server.stop().await;
 }
 
+/// A process that hangs still gets connections from its system; a client must not wait for it.
+#[tokio::test]
+async fn a_server_that_says_nothing_ends_the_handshake() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let files = ClientTlsFiles { ca: issue(directory.path()), identity: None };
+    let tls = client_tls(&files, "localhost").expect("files that fit");
+    let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = silent.local_addr().expect("an address").to_string();
+    let connecting = endpoint(&address, Some(tls)).expect("an address").connect();
+    let connected = tokio::time::timeout(DEADLINE, connecting).await.expect("in time");
+    assert!(connected.is_err());
+}
+
+#[tokio::test]
+async fn headers_have_the_same_bound_over_http1_as_over_h2() {
+    let server = Server::start(|_| ClientCertificates::None).await;
+    for (length, expected) in [(20_000, "HTTP/1.1 200 "), (60_000, "HTTP/1.1 431 ")] {
+        let mut stream = raw(&server, b"http/1.1").await.expect("a connection");
+        let header = "a".repeat(length);
+        let request = format!(
+            "GET /endpoints HTTP/1.1\r\nhost: localhost\r\nx: {header}\r\nconnection: close\r\n\r\n"
+        );
+        // The server may answer, and close, before it has read all of it.
+        let _all_sent = stream.write_all(request.as_bytes()).await.is_ok();
+        let mut answer = vec![0; expected.len()];
+        let read = stream.read_exact(&mut answer);
+        tokio::time::timeout(DEADLINE, read).await.expect("in time").expect("an answer");
+        assert_eq!(String::from_utf8_lossy(&answer), expected, "{length}");
+    }
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn a_peer_listener_wants_a_certificate_of_its_authority() {
     let server = Server::start(ClientCertificates::Required).await;
