@@ -29,10 +29,10 @@ pub enum SpecError {
     BothLists,
     /// A punctuation list is given while punctuation is off.
     #[error("punctuation lists need include_punctuation")]
-    ListWithoutClass,
+    ListWithoutClass(List),
     /// A list holds a character that is no ASCII punctuation.
     #[error("only the 32 ASCII punctuation characters may be listed")]
-    NotPunctuation,
+    NotPunctuation(List),
     /// The exclusions leave nothing.
     #[error("excluded_punctuation may not remove every character")]
     NothingLeft,
@@ -45,12 +45,27 @@ impl SpecError {
         match self {
             Self::NoClass => "password_payload_specification",
             Self::TooShort => "password_payload_specification.length",
-            Self::BothLists | Self::ListWithoutClass | Self::NotPunctuation => {
+            Self::BothLists
+            | Self::ListWithoutClass(List::Included)
+            | Self::NotPunctuation(List::Included) => {
                 "password_payload_specification.included_punctuation"
             }
-            Self::NothingLeft => "password_payload_specification.excluded_punctuation",
+            Self::NothingLeft
+            | Self::ListWithoutClass(List::Excluded)
+            | Self::NotPunctuation(List::Excluded) => {
+                "password_payload_specification.excluded_punctuation"
+            }
         }
     }
+}
+
+/// One of the two punctuation lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum List {
+    /// `included_punctuation`.
+    Included,
+    /// `excluded_punctuation`.
+    Excluded,
 }
 
 /// The character classes that a specification enables, each non-empty.
@@ -84,15 +99,19 @@ pub fn classes(spec: &PasswordSpec) -> Result<Vec<Vec<u8>>, SpecError> {
 fn punctuation(spec: &PasswordSpec) -> Result<Option<Vec<u8>>, SpecError> {
     let (included, excluded) = (&spec.included_punctuation, &spec.excluded_punctuation);
     if !spec.include_punctuation.unwrap_or(true) {
-        let listed = !included.is_empty() || !excluded.is_empty();
-        return if listed { Err(SpecError::ListWithoutClass) } else { Ok(None) };
+        return match (included.is_empty(), excluded.is_empty()) {
+            (true, true) => Ok(None),
+            (false, _) => Err(SpecError::ListWithoutClass(List::Included)),
+            (true, false) => Err(SpecError::ListWithoutClass(List::Excluded)),
+        };
     }
     if !included.is_empty() && !excluded.is_empty() {
         return Err(SpecError::BothLists);
     }
-    let listed = included.chars().chain(excluded.chars());
-    if listed.into_iter().any(|c| !PUNCTUATION.contains(c)) {
-        return Err(SpecError::NotPunctuation);
+    for (list, characters) in [(List::Included, included), (List::Excluded, excluded)] {
+        if characters.chars().any(|c| !PUNCTUATION.contains(c)) {
+            return Err(SpecError::NotPunctuation(list));
+        }
     }
     let allowed = |c: &char| match (included.is_empty(), excluded.is_empty()) {
         (false, _) => included.contains(*c),
@@ -218,16 +237,25 @@ mod tests {
             ..spec()
         };
         let letter = PasswordSpec { included_punctuation: "a".into(), ..spec() };
+        let digit = PasswordSpec { excluded_punctuation: "1".into(), ..spec() };
+        let off = PasswordSpec {
+            include_punctuation: Some(false),
+            excluded_punctuation: "-".into(),
+            ..spec()
+        };
         let all = PasswordSpec { excluded_punctuation: PUNCTUATION.into(), ..spec() };
         let cases = [
-            (none, SpecError::NoClass),
-            (short, SpecError::TooShort),
-            (both, SpecError::BothLists),
-            (letter, SpecError::NotPunctuation),
-            (all, SpecError::NothingLeft),
+            (none, SpecError::NoClass, ""),
+            (short, SpecError::TooShort, ".length"),
+            (both, SpecError::BothLists, ".included_punctuation"),
+            (letter, SpecError::NotPunctuation(List::Included), ".included_punctuation"),
+            (digit, SpecError::NotPunctuation(List::Excluded), ".excluded_punctuation"),
+            (off, SpecError::ListWithoutClass(List::Excluded), ".excluded_punctuation"),
+            (all, SpecError::NothingLeft, ".excluded_punctuation"),
         ];
-        for (spec, expected) in cases {
+        for (spec, expected, field) in cases {
             assert_eq!(generate(&spec, &SystemRandom).err(), Some(expected));
+            assert_eq!(expected.field(), format!("password_payload_specification{field}"));
         }
     }
 
