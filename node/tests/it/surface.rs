@@ -4,6 +4,8 @@ use axum::body::{Body, to_bytes};
 use bytes::{Buf, BufMut};
 use lockbox::router::{self, PUBLIC_SERVICES};
 use lockbox_proto::METHODS;
+use lockbox_proto::yandex::cloud::endpoint::GetApiEndpointRequest;
+use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_client::ApiEndpointServiceClient;
 use prost::Message;
 use serde_json::json;
 use tokio_stream::StreamExt;
@@ -60,6 +62,22 @@ async fn every_method_leaves_one_record() {
         }
     }
     assert!(unimplemented > 0, "this test tests nothing any more");
+    node.stop().await;
+}
+
+/// Discovery needs no token, and its one error says as much as every other (`contract §5.1`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_unknown_endpoint_is_named_with_its_request() {
+    let node = Node::start().await;
+    let mut client = ApiEndpointServiceClient::new(node.channel.clone());
+    let get = |id: &str| GetApiEndpointRequest { api_endpoint_id: id.into() };
+    assert!(client.get(get("lockbox-payload")).await.is_ok());
+    let status = client.get(get("nowhere")).await.unwrap_err();
+    assert_eq!(status.code(), Code::NotFound);
+    let details = lockbox_proto::google::rpc::Status::decode(status.details()).unwrap().details;
+    for kind in ["RequestInfo", "ResourceInfo"] {
+        assert!(details.iter().any(|any| any.type_url.ends_with(kind)), "{kind}");
+    }
     node.stop().await;
 }
 
