@@ -271,29 +271,38 @@ fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
             subject: key.to_string(),
             description: description.to_owned(),
         });
-        (kind, "the secret's key is unusable")
+        // Who names the key in the request can name another.
+        let message = match step {
+            Step::Make(KeyOrigin::Request) => format!("kms_key_id: {description}"),
+            Step::Make(KeyOrigin::Secret) | Step::Open => "the secret's key is unusable".to_owned(),
+        };
+        (kind, message)
     };
-    let unavailable =
-        |message| (ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) }, message);
+    let unavailable = |message: &str| {
+        (ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) }, message.to_owned())
+    };
     let (kind, message) = match (status.code(), step) {
         (Code::NotFound, _) => unusable("the key does not exist"),
         (Code::FailedPrecondition, _) => unusable("the key or its version is not active"),
         (Code::PermissionDenied, _) => {
-            (ErrorKind::PermissionDenied, "permission denied on the KMS key")
+            (ErrorKind::PermissionDenied, "permission denied on the KMS key".to_owned())
         }
         (Code::InvalidArgument, Step::Make(KeyOrigin::Request)) => {
             let (field, description) = ("kms_key_id", "is not taken by the KMS");
             let violation =
                 FieldViolation { field: field.to_owned(), description: description.to_owned() };
-            (ErrorKind::InvalidArgument(vec![violation]), "kms_key_id: is not taken by the KMS")
+            let message = format!("{field}: {description}");
+            (ErrorKind::InvalidArgument(vec![violation]), message)
         }
         (Code::InvalidArgument, Step::Make(KeyOrigin::Secret)) => {
             unusable("the KMS makes no data key under it")
         }
         (Code::InvalidArgument, Step::Open) => {
-            (ErrorKind::DataLoss, "the secret's data key does not open")
+            (ErrorKind::DataLoss, "the secret's data key does not open".to_owned())
         }
-        (Code::DataLoss, _) => (ErrorKind::DataLoss, "the KMS key's material is damaged"),
+        (Code::DataLoss, _) => {
+            (ErrorKind::DataLoss, "the KMS key's material is damaged".to_owned())
+        }
         (Code::Unauthenticated, _) => {
             // The caller was authenticated here: what the KMS refuses is this node.
             tracing::error!(reason = status.message(), "the KMS refuses this node");
@@ -382,6 +391,15 @@ mod tests {
         ] {
             assert_eq!(mapped(code, step), expected, "{code:?} {step:?}");
         }
+    }
+
+    /// `contract §13` no. 19: the key is a field of the request, and a fault in it is one there.
+    #[test]
+    fn a_key_that_the_request_names_is_named_in_its_refusal() {
+        let key = KmsKeyId::parse("abjkey").unwrap();
+        let told = |step| refused(&Status::not_found("no key"), &key, step).message().to_owned();
+        assert_eq!(told(Step::Make(KeyOrigin::Request)), "kms_key_id: the key does not exist");
+        assert_eq!(told(Step::Open), "the secret's key is unusable");
     }
 
     #[test]
