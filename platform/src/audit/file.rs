@@ -4,17 +4,21 @@
 //! line that a crash tore is closed off by a marker, so that every other line is whole JSON.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io::{self, BufReader, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::sync::PoisonError;
 
 use serde::Deserialize;
 
-/// How far back from the end the last whole record is looked for, in bytes. A record is as long
-/// as the entry keys of a version: at most 65,536 keys of one character, and their names.
-const TAIL_BYTES: u64 = 4 << 20;
+/// How much is read at a time on the way back to a line's begin, in bytes.
+const BLOCK_BYTES: usize = 64 << 10;
+/// Lines at the end that may be no records. A crash leaves one, when it cuts off the marker of
+/// the crash before.
+const TORN_LINES_MAX: usize = 100;
+/// The longest file that may be the torn half of a first record, in bytes.
+const FIRST_LINE_BYTES_MAX: u64 = 4 << 20;
 
 /// Where the writer's bytes go. The real one is a file; tests have one that fails.
 pub(crate) trait AuditFile: Send + Sync {
@@ -88,13 +92,12 @@ pub(crate) fn open(path: &Path) -> Result<Opened, AuditOpenError> {
         .open(path)
         .map_err(failed)?;
     let length = file.metadata().map_err(failed)?.len();
-    let tail = read_tail(&mut file, length).map_err(failed)?;
-    let torn_bytes = tail.iter().rev().take_while(|byte| **byte != b'\n').count();
-    let last = last_sequence(&tail);
-    let mut next_sequence = match last {
+    let whole_bytes = line_end_before(&file, length).map_err(failed)?;
+    let torn_bytes = length - whole_bytes;
+    let mut next_sequence = match last_sequence(&mut file, whole_bytes).map_err(failed)? {
         Some(last) => last + 1,
         // A file of a single torn line: the very first write was cut.
-        None if torn_bytes == tail.len() && length <= TAIL_BYTES => 0,
+        None if whole_bytes == 0 && length <= FIRST_LINE_BYTES_MAX => 0,
         None => return Err(AuditOpenError::NotAudit { path: path.to_owned() }),
     };
     let opened = AppendFile { file, whole_bytes: Mutex::new(length) };
@@ -106,27 +109,49 @@ pub(crate) fn open(path: &Path) -> Result<Opened, AuditOpenError> {
     Ok(Opened { file: opened, next_sequence })
 }
 
-fn read_tail(file: &mut File, length: u64) -> io::Result<Vec<u8>> {
-    file.seek(SeekFrom::Start(length.saturating_sub(TAIL_BYTES)))?;
-    let mut tail = Vec::new();
-    file.read_to_end(&mut tail)?;
-    Ok(tail)
+/// Where the last line that ends before `end` does end, its line end included; 0 when none does.
+fn line_end_before(file: &File, end: u64) -> io::Result<u64> {
+    let mut block = vec![0; BLOCK_BYTES];
+    let mut unread = end;
+    while unread > 0 {
+        let wanted = usize::try_from(unread).map_or(BLOCK_BYTES, |left| left.min(BLOCK_BYTES));
+        let part = &mut block[..wanted];
+        let begin = unread - wanted as u64;
+        file.read_exact_at(part, begin)?;
+        if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
+            return Ok(begin + at as u64 + 1);
+        }
+        unread = begin;
+    }
+    Ok(0)
 }
 
-/// The sequence number of the last line that ends and parses.
-fn last_sequence(tail: &[u8]) -> Option<u64> {
+/// The sequence number of the last line before `whole_bytes` that parses, however long it is.
+fn last_sequence(file: &mut File, whole_bytes: u64) -> io::Result<Option<u64>> {
     #[derive(Deserialize)]
     struct Numbered {
         sequence: u64,
     }
-    let end = tail.iter().rposition(|byte| *byte == b'\n')?;
-    let lines = tail[..end].rsplit(|byte| *byte == b'\n');
-    let mut numbers = lines.filter_map(|line| serde_json::from_slice::<Numbered>(line).ok());
-    numbers.next().map(|numbered| numbered.sequence)
+    let mut end = whole_bytes;
+    for _ in 0..TORN_LINES_MAX {
+        if end == 0 {
+            break;
+        }
+        let begin = line_end_before(file, end - 1)?;
+        file.seek(SeekFrom::Start(begin))?;
+        // Read as it is parsed: a line need not fit into memory.
+        let line = BufReader::new(Read::by_ref(file).take(end - begin));
+        match serde_json::from_reader::<_, Numbered>(line) {
+            Ok(numbered) => return Ok(Some(numbered.sequence)),
+            Err(error) if error.is_io() => return Err(error.into()),
+            Err(_no_record) => end = begin,
+        }
+    }
+    Ok(None)
 }
 
 /// Ends the torn line and says, as a record of its own, that it is not one.
-fn torn_marker(sequence: u64, torn_bytes: usize) -> String {
+fn torn_marker(sequence: u64, torn_bytes: u64) -> String {
     format!(
         "\n{{\"sequence\":{sequence},\"event_type\":\"lockbox.audit.TornLine\",\
          \"torn_bytes\":{torn_bytes}}}\n"

@@ -181,6 +181,33 @@ async fn a_torn_line_is_closed_off_by_a_marker() -> Result<(), AuditOpenError> {
     Ok(())
 }
 
+/// A node that cannot find its last record does not start.
+#[test]
+fn the_last_record_is_found_however_long_it_is() -> Result<(), AuditOpenError> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("audit.log");
+    let long = "k".repeat(9 << 20);
+    let whole = format!("{{\"sequence\":6}}\n{{\"sequence\":7,\"key\":\"{long}\"}}\n");
+    for (torn, next) in [("", 8), ("{\"sequence\":8,", 9), (&*long, 9)] {
+        std::fs::write(&path, format!("{whole}{torn}")).expect("a written file");
+        assert_eq!(file::open(&path)?.next_sequence, next);
+        // And again, from behind the marker.
+        assert_eq!(file::open(&path)?.next_sequence, next);
+    }
+    Ok(())
+}
+
+#[test]
+fn cut_markers_are_passed_over() -> Result<(), AuditOpenError> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let path = dir.path().join("audit.log");
+    std::fs::write(&path, "{\"sequence\":3}\n{\"seq\n{\"se\n{").expect("a written file");
+    assert_eq!(file::open(&path)?.next_sequence, 5);
+    std::fs::write(&path, format!("{{\"sequence\":3}}\n{}", "x\n".repeat(100))).expect("written");
+    assert!(matches!(file::open(&path), Err(AuditOpenError::NotAudit { .. })));
+    Ok(())
+}
+
 #[tokio::test]
 async fn a_file_of_something_else_is_refused() {
     let dir = tempfile::tempdir().expect("a temporary directory");
