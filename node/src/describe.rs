@@ -1,6 +1,6 @@
 //! From the domain to audit details (`contract §6.3`): ids, names, keys and states; never a value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use lockbox_core::SecretId;
 use lockbox_platform::audit::AuditDetails;
@@ -75,29 +75,33 @@ pub fn secret_id(id: &str) -> SecretDetails {
 }
 
 /// A version that was added: to which secret, in place of which, with which keys.
+///
+/// A change that changed nothing, the removal of an absent key, is no delta.
 #[must_use]
-pub fn added_version(
+pub fn added_version<'a>(
     secret: SecretDetails,
     version: &VersionRecord,
     previous_version_id: &str,
     base_keys: &[String],
-    changed_keys: &[String],
+    changed_keys: impl Iterator<Item = &'a str>,
 ) -> AddVersionDetails {
-    let delta = |key: &String| {
-        let (was, is) = (base_keys.contains(key), version.entry_keys.contains(key));
-        let delta_type = match (was, is) {
+    let before: BTreeSet<&str> = base_keys.iter().map(String::as_str).collect();
+    let after: BTreeSet<&str> = version.entry_keys.iter().map(String::as_str).collect();
+    let delta = |key: &str| {
+        let delta_type = match (before.contains(key), after.contains(key)) {
             (false, true) => DeltaType::Added,
             (true, true) => DeltaType::Updated,
-            (_, false) => DeltaType::Removed,
+            (true, false) => DeltaType::Removed,
+            (false, false) => return None,
         };
-        EntryDelta { key: key.clone(), delta_type }
+        Some(EntryDelta { key: key.to_owned(), delta_type })
     };
     AddVersionDetails {
-        secret: SecretDetails { version: version_details(version), ..secret },
         payload_entry_keys: version.entry_keys.clone(),
         new_secret_version_id: version.id.to_string(),
         old_secret_version_id: previous_version_id.to_owned(),
-        payload_entry_deltas: changed_keys.iter().map(delta).collect(),
+        payload_entry_deltas: changed_keys.filter_map(delta).collect(),
+        secret: SecretDetails { version: version_details(version), ..secret },
     }
 }
 

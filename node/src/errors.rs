@@ -114,6 +114,7 @@ pub fn wrong_entries(error: &MergeError, list: &str) -> ApiError {
         MergeError::DuplicateKey { position } => format!("{list}[{position}].key"),
         MergeError::MissingValue { position } => format!("{list}[{position}].value"),
         MergeError::NoEntries
+        | MergeError::TooManyChanges { .. }
         | MergeError::ValuesTooLarge { .. }
         | MergeError::KeysTooLarge { .. }
         | MergeError::TooManyEntries { .. } => list.to_owned(),

@@ -21,6 +21,24 @@ impl Default for PayloadLimits {
     }
 }
 
+impl PayloadLimits {
+    /// Changes that one request may name: enough to remove every entry of a full version and to
+    /// add as many. More cannot make a version that fits, but would fill the audit.
+    #[must_use]
+    pub const fn changes_max(self) -> usize {
+        self.entries_max.saturating_mul(2)
+    }
+
+    /// Refuses a request that names more changes than that, before anything is done with them.
+    ///
+    /// # Errors
+    /// [`MergeError::TooManyChanges`].
+    pub const fn check_changes(self, changes: usize) -> Result<(), MergeError> {
+        let limit = self.changes_max();
+        if changes > limit { Err(MergeError::TooManyChanges { limit }) } else { Ok(()) }
+    }
+}
+
 /// One change of one key.
 #[derive(Debug, Clone)]
 pub struct EntryChange {
@@ -66,6 +84,12 @@ pub enum MergeError {
         /// The limit.
         limit: usize,
     },
+    /// The request names too many changes.
+    #[error("there are more than {limit} changes")]
+    TooManyChanges {
+        /// The limit.
+        limit: usize,
+    },
     /// There are too many entries.
     #[error("there are more than {limit} entries")]
     TooManyEntries {
@@ -99,7 +123,7 @@ pub fn merge(
     limits: PayloadLimits,
 ) -> Result<Payload, MergeError> {
     require_distinct_keys(&changes)?;
-    // One pass with an index: the number of changes is bounded by the message size alone.
+    // One pass with an index: a thousand entries and two thousand changes are a million pairs.
     let mut places: HashMap<String, usize> =
         base.entries.iter().enumerate().map(|(at, entry)| (entry.key.clone(), at)).collect();
     let mut slots: Vec<Option<PayloadEntry>> = base.entries.into_iter().map(Some).collect();
@@ -205,6 +229,14 @@ mod tests {
         let change = EntryChange { key: "a".into(), value: Some(binary) };
         let payload = merge(base(), vec![change], PayloadLimits::default()).unwrap();
         assert!(matches!(payload.entries[0].value, EntryValue::Binary(_)));
+    }
+
+    #[test]
+    fn changes_are_as_many_as_replace_a_full_version() {
+        let limits = PayloadLimits::default();
+        assert_eq!(limits.check_changes(2000), Ok(()));
+        let refused = limits.check_changes(2001);
+        assert_eq!(refused, Err(MergeError::TooManyChanges { limit: 2000 }));
     }
 
     /// A quadratic merge of what fits into one message would stop the node for minutes.

@@ -28,3 +28,43 @@ async fn a_refused_read_says_where_and_whether_it_was_allowed() {
     }
     node.stop().await;
 }
+
+/// What a request only asks for does not fill the audit: neither by its length nor as a delta.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_without_effect_are_bounded_and_are_no_deltas() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("kept", "v"), text("gone", "v")], "").await;
+    let removals = |count: u32| (0..count).map(|n| text(&format!("absent-{n}"), ""));
+    let request = |payload_entries| wire::AddVersionRequest {
+        secret_id: secret.id.clone(),
+        payload_entries,
+        ..Default::default()
+    };
+    let refused = node.secrets().add_version(node.request(request(removals(2001).collect()))).await;
+    let refused = refused.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(refused.message(), "payload_entries: there are more than 2000 changes");
+    let create = wire::CreateSecretRequest {
+        folder_id: node.made.folder_id.to_string(),
+        version_payload_entries: removals(2001).collect(),
+        ..Default::default()
+    };
+    let refused = node.secrets().create(node.request(create)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(refused.message(), "version_payload_entries: there are more than 2000 changes");
+    assert!(!node.audit().contains("absent-"));
+
+    let mut changes: Vec<_> = removals(1997).collect();
+    changes.extend([text("kept", "w"), text("new", "v"), text("gone", "")]);
+    node.add(&secret.id, changes).await;
+    let audit = node.audit();
+    let line = audit.lines().rfind(|line| line.contains("AddVersion")).unwrap();
+    let record: serde_json::Value = serde_json::from_str(line).unwrap();
+    let expected = serde_json::json!([
+        { "key": "kept", "delta_type": "UPDATED" },
+        { "key": "new", "delta_type": "ADDED" },
+        { "key": "gone", "delta_type": "REMOVED" },
+    ]);
+    assert_eq!(record["details"]["payload_entry_deltas"], expected);
+    node.stop().await;
+}

@@ -23,7 +23,7 @@ use lockbox_raft::state::{StateRead, tables};
 use tonic::Code;
 
 use super::create::{cloud_of, generated};
-use super::{changes, parse_secret_id};
+use super::{changes, few_changes, parse_secret_id};
 use crate::authn::Caller;
 use crate::call::{Attempt, Call};
 use crate::errors::{rejected, wrong_entries};
@@ -84,6 +84,7 @@ pub(super) async fn add_version(
     mut request: wire::AddVersionRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
+    few_changes(call, &request.payload_entries, ENTRIES_FIELD)?;
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(convert::operation(&operation));
@@ -372,9 +373,9 @@ fn note(
         details.created_at = Some(secret.created_at.into());
         let previous = previous_version_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let base = situation.base.as_ref();
-        let base_keys = base.map(|(v, _)| v.entry_keys.clone()).unwrap_or_default();
-        let changed: Vec<String> = wanted.changes.iter().map(|c| c.key.clone()).collect();
-        let added = describe::added_version(details, version, &previous, &base_keys, &changed);
+        let base_keys = base.map_or(&[][..], |(v, _)| v.entry_keys.as_slice());
+        let changed = wanted.changes.iter().map(|change| change.key.as_str());
+        let added = describe::added_version(details, version, &previous, base_keys, changed);
         call.details = AuditDetails::AddVersion(added);
     }
 }

@@ -12,7 +12,7 @@ use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::state::{StateRead, tables};
 
-use super::changes;
+use super::{changes, few_changes};
 use crate::authn::Caller;
 use crate::call::{Attempt, Call};
 use crate::fresh_ids::FreshIds;
@@ -40,6 +40,7 @@ pub(super) async fn create(
     mut request: wire::CreateSecretRequest,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(&request)?;
+    few_changes(call, &request.version_payload_entries, ENTRIES_FIELD)?;
     if call.if_version.is_some() {
         return Err(ApiError::invalid("x-if-version", "a new secret has no current version"));
     }

@@ -26,6 +26,7 @@ use wire::secret_service_server::SecretService;
 use crate::app::App;
 use crate::call::{Call, detached};
 use crate::describe;
+use crate::errors::wrong_entries;
 use crate::merge::EntryChange;
 use crate::payload::EntryValue;
 use crate::unserved::unserved;
@@ -243,6 +244,16 @@ fn with_current(
         None => None,
     };
     Ok(SecretSnapshot { secret, current_version })
+}
+
+/// Refuses more changes than can make sense, before anything is done with them.
+fn few_changes(
+    call: &Call<'_>,
+    entries: &[wire::PayloadEntryChange],
+    field: &str,
+) -> Result<(), ApiError> {
+    let checked = call.app.config.limits.payload().check_changes(entries.len());
+    checked.map_err(|error| wrong_entries(&error, field))
 }
 
 /// Changes as they came; a missing and an empty value both mean removal.
