@@ -13,13 +13,15 @@ use tracing_subscriber::EnvFilter;
 pub const FILTER_VARIABLE: &str = "LOCKBOX_LOG";
 /// What is logged when nothing is said.
 const FILTER_DEFAULT: &str = "info";
-
-/// What is added for the consensus library unless the filter names it. It prints whole entries at
-/// debug level (`openraft.md`, traps), and each call to a peer that is down as a warning, several
-/// a second: the network below it logs when a peer falls silent and when it is back.
-const CONSENSUS: &str = "openraft=warn,openraft::replication=error,\
-                         openraft::engine::handler::replication_handler=error,\
-                         openraft::core::heartbeat=error";
+/// What is logged of the consensus library unless the filter names it. Its debug level prints
+/// whole entries (`openraft.md`, traps). Some of its modules are held down further: they warn of
+/// each call to a peer that is down, several a second (the network below logs when a peer falls
+/// silent and when it is back), and of each answer that nobody takes, as whenever a client's time
+/// is up before the write is done.
+const FILTER_CONSENSUS: &str = "openraft=warn,openraft::replication=error,\
+                                openraft::engine::handler::replication_handler=error,\
+                                openraft::core::heartbeat=error,\
+                                openraft::raft::responder::impls::progress_responder=error";
 
 /// The shape of a log line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -94,25 +96,68 @@ fn printable_reason(payload: &(dyn Any + Send)) -> &'static str {
     payload.downcast_ref::<&'static str>().copied().unwrap_or("[redacted]")
 }
 
-/// The filter with the consensus library held down, unless the filter names it.
+/// The filter with the consensus library held at [`FILTER_CONSENSUS`], unless the filter names it.
 fn with_quiet_consensus(filter: &str) -> String {
     if filter.contains("openraft") {
         return filter.to_owned();
     }
     let filter = if filter.is_empty() { FILTER_DEFAULT } else { filter };
-    format!("{filter},{CONSENSUS}")
+    format!("{filter},{FILTER_CONSENSUS}")
 }
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+    use std::sync::{Arc, Mutex, PoisonError};
+
     use super::*;
+
+    /// What was logged.
+    #[derive(Clone, Default)]
+    struct Written(Arc<Mutex<Vec<u8>>>);
+
+    impl io::Write for Written {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    /// Which of some events a filter lets through, by their numbers.
+    fn passed(filter: &str) -> String {
+        let written = Written::default();
+        let made = written.clone();
+        let directives = with_quiet_consensus(filter);
+        let subscriber = tracing_subscriber::fmt()
+            .with_env_filter(EnvFilter::try_new(directives).expect("directives"))
+            .without_time()
+            .with_ansi(false)
+            .with_level(false)
+            .with_target(false)
+            .with_writer(move || made.clone())
+            .finish();
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(target: "rpc", "1");
+            tracing::debug!(target: "openraft::core", "2");
+            tracing::warn!(target: "openraft::core", "3");
+            tracing::warn!(target: "openraft::raft::responder::impls::progress_responder", "4");
+            tracing::error!(target: "openraft::raft::responder::impls::progress_responder", "5");
+        });
+        let written = written.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&written).split_whitespace().collect()
+    }
 
     #[test]
     fn the_consensus_library_is_quiet_unless_named() {
-        assert_eq!(with_quiet_consensus("debug"), format!("debug,{CONSENSUS}"));
-        assert_eq!(with_quiet_consensus(""), format!("info,{CONSENSUS}"));
-        assert_eq!(with_quiet_consensus("info,openraft=debug"), "info,openraft=debug");
-        assert!(EnvFilter::try_new(CONSENSUS).is_ok());
+        for filter in ["", "info", "debug"] {
+            assert_eq!(passed(filter), "135", "{filter}");
+        }
+        assert_eq!(passed("warn"), "35");
+        assert_eq!(passed("info,openraft=debug"), "12345");
     }
 
     #[test]
