@@ -2,7 +2,8 @@
 //! level debug when the call went well).
 //!
 //! Promises: every call is counted once, with the code it ended with, even when its client went
-//! away; the two response ids are headers on success and on a failure that has no body, and
+//! away; a request arrives within [`DEADLINE_DEFAULT`] or its client's own time, or is let go,
+//! a stream of requests included; the two response ids are headers on success and on a failure that has no body, and
 //! trailers on a failure at the end of a body (`contract §10`). Logs no value and no query.
 
 use std::collections::BTreeSet;
@@ -22,10 +23,11 @@ use tonic::Code;
 use tower::{Layer, Service};
 use tracing::Instrument;
 
+use crate::arrival::TimelyBody;
 use crate::headers;
 use crate::listener::ConnectionInfo;
 use crate::metrics::RpcMetrics;
-use crate::request::RequestContext;
+use crate::request::{DEADLINE_DEFAULT, RequestContext};
 
 /// The label of a method that is in no definition of ours.
 const METHOD_UNKNOWN: &str = "unknown";
@@ -107,7 +109,11 @@ where
         let context = Arc::new(context);
         request.extensions_mut().insert(Arc::clone(&context));
         let span = tracing::info_span!("rpc", method, request_id = %context.request_id);
+        // The client's own time, but not more than a call has that does not say.
+        let deadline = context.deadline.min(Instant::now() + DEADLINE_DEFAULT);
+        let request_id = context.request_id.clone();
         let observed = Observed::begin(&self.shared, context);
+        let request = request.map(|body| Body::new(TimelyBody::new(body, deadline, &request_id)));
         let answered = self.inner.call(request);
         Box::pin(async move { Ok(observed.answer(answered.await?)) }.instrument(span))
     }

@@ -1,9 +1,17 @@
 //! The layer around gRPC services: ids on every answer, one count for every call.
 
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
 use axum::body::Body;
+use bytes::Bytes;
 use http::{HeaderMap, Request};
+use http_body::Frame;
 use http_body_util::BodyExt;
 use lockbox_platform::metrics::{Metrics, Prefix};
+use tokio::time::Instant;
 use tower::ServiceExt;
 
 use crate::fixtures::router;
@@ -65,4 +73,64 @@ async fn an_answer_that_nobody_reads_is_cancelled() {
     drop(router(&metrics).await.oneshot(request).await.expect("infallible"));
     let line = format!("lockbox_rpc_requests_total{{code=\"CANCELLED\",method=\"{list}\"}} 1");
     assert!(metrics.text().contains(&line), "{}", metrics.text());
+}
+
+/// The body of a client that pings and never finishes: a byte each `pause`, or only the first.
+struct Unfinished {
+    next: Pin<Box<tokio::time::Sleep>>,
+    pause: Duration,
+    _held: Arc<()>,
+}
+
+impl Unfinished {
+    fn new(pause: Duration) -> (Self, Weak<()>) {
+        let held = Arc::new(());
+        let weak = Arc::downgrade(&held);
+        (Self { next: Box::pin(tokio::time::sleep(Duration::ZERO)), pause, _held: held }, weak)
+    }
+}
+
+impl http_body::Body for Unfinished {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        std::task::ready!(self.next.as_mut().poll(cx));
+        let next = Instant::now() + self.pause;
+        self.next.as_mut().reset(next);
+        // The head of a message of 4 MiB, and as its begin the same again.
+        Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(&[0, 0, 0x40, 0, 0])))))
+    }
+}
+
+/// Memory is not held for a message that does not come, whoever does not send it.
+#[tokio::test(start_paused = true)]
+async fn a_request_that_does_not_arrive_in_time_is_let_go() {
+    let list = "/yandex.cloud.endpoint.ApiEndpointService/List";
+    let day = Duration::from_secs(86_400);
+    let second = Duration::from_secs(1);
+    for (pause, timeout, expected_ms) in [
+        (day, None, 30_000),
+        (second, None, 30_000),
+        (day, Some("5S"), 4_900),
+        (day, Some("5M"), 30_000),
+    ] {
+        let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
+        let router = router(&metrics).await;
+        let (body, held) = Unfinished::new(pause);
+        let mut request = grpc(list, &[]).map(|_| Body::new(body));
+        if let Some(timeout) = timeout {
+            request.headers_mut().insert("grpc-timeout", timeout.parse().expect("a header"));
+        }
+        let begun = Instant::now();
+        let response = router.oneshot(request).await.expect("infallible");
+        assert_eq!(begun.elapsed().as_millis(), expected_ms, "{timeout:?}");
+        assert_eq!(response.headers()["grpc-status"], "4");
+        assert_eq!(response.headers()["lockbox-outcome"], "not-proposed");
+        assert!(response.headers().contains_key("grpc-status-details-bin"));
+        assert!(held.upgrade().is_none(), "the body is still held");
+    }
 }

@@ -1,0 +1,72 @@
+//! How long the body of a call may take to arrive.
+//!
+//! Promises: what has arrived of an unfinished message is let go in time, whoever sent it, so that
+//! nobody without a token fills the memory by sending all but the last byte; answering pings does
+//! not keep it. Refuses to know what is in the body.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+use tokio::time::{Instant, Sleep, sleep_until};
+
+use crate::status::{ApiError, ErrorKind, Outcome};
+
+/// A body that fails when it has not ended in time.
+pub(crate) struct TimelyBody {
+    body: Body,
+    deadline: Instant,
+    /// Armed when there is something to wait for: most bodies are there with their headers.
+    timer: Option<Pin<Box<Sleep>>>,
+    request_id: String,
+}
+
+impl TimelyBody {
+    /// The body of this request, which has to end by `deadline`.
+    pub(crate) fn new(body: Body, deadline: Instant, request_id: &str) -> Self {
+        Self { body, deadline, timer: None, request_id: request_id.to_owned() }
+    }
+
+    /// A status, which the decoder of messages passes on as it is.
+    fn late(&self) -> axum::Error {
+        let kind = ErrorKind::DeadlineExceeded;
+        let late = ApiError::new(kind, "the request did not arrive in time", Outcome::NotProposed);
+        axum::Error::new(late.into_status(&self.request_id))
+    }
+}
+
+impl http_body::Body for TimelyBody {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        // The deadline first: a byte now and then does not make a body timely.
+        let deadline = self.deadline;
+        if let Some(timer) = &mut self.timer
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            return Poll::Ready(Some(Err(self.late())));
+        }
+        if let Poll::Ready(frame) = Pin::new(&mut self.body).poll_frame(cx) {
+            return Poll::Ready(frame);
+        }
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        match timer.as_mut().poll(cx) {
+            Poll::Ready(()) => Poll::Ready(Some(Err(self.late()))),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
