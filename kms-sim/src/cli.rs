@@ -13,6 +13,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
+use lockbox_platform::confinement::{confine_directory, confine_process};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
@@ -154,10 +155,18 @@ fn init_root(file: &Path) -> Result<(), Failure> {
 }
 
 fn serve(config: &Path) -> Result<(), Failure> {
+    confine_process().map_err(|error| {
+        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
+    })?;
     let environment = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
     telemetry::init(config.log.format.into(), config.log.filter.as_deref())
         .map_err(Failure::usage)?;
+    let data = &config.data_dir;
+    confine_directory(data).map_err(|error| {
+        let sentence = format!("cannot close {} to other users: {error}", data.display());
+        Failure::new(ExitCode::Storage, sentence)
+    })?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()

@@ -9,6 +9,7 @@ pub mod audit;
 pub mod authorized_key;
 pub mod certificates;
 pub mod config_file;
+pub mod confinement;
 mod connection;
 pub mod detach;
 pub mod exit;

@@ -66,12 +66,15 @@ pub(crate) struct DevArgs {
 
 /// Runs `lockbox dev`.
 pub(crate) fn run(arguments: &DevArgs, environment: &Environment) -> Result<(), Failure> {
+    supervise::confine()?;
     let filter = arguments.log.as_deref().or_else(|| environment.get("LOCKBOX_LOG"));
     telemetry::init(LogFormat::Human, filter.or(Some(FILTER))).map_err(Failure::usage)?;
     let _only_one = Held::take(&arguments.dir)?;
     let temporary = arguments.ephemeral.then(tempfile::tempdir).transpose();
     let temporary = temporary.map_err(|error| Failure::new(Exit::Internal, error))?;
     let data = temporary.as_ref().map_or(arguments.dir.as_path(), tempfile::TempDir::path);
+    // Everything but the connection file is below it, whose mode is its own.
+    supervise::confine_data(data)?;
     let layout = Layout::new(data, ports(arguments)?)?.with_env(&arguments.dir.join("env"))?;
     let env = layout.env();
     EnvFile::remove(&env)?;

@@ -22,12 +22,14 @@ pub(crate) struct ServeArgs {
 
 /// Runs `lockbox serve`.
 pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<(), Failure> {
+    supervise::confine()?;
     let config = Config::load(&arguments.config, environment.all()).map_err(Failure::usage)?;
     let format = match config.log.format {
         LogStyle::Json => LogFormat::Json,
         LogStyle::Human => LogFormat::Human,
     };
     telemetry::init(format, config.log.filter.as_deref()).map_err(Failure::usage)?;
+    supervise::confine_data(&config.data_dir)?;
     supervise::runtime()?.block_on(serve(config))
 }
 

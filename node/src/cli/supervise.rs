@@ -1,8 +1,10 @@
 //! How a server process waits and ends: a signal or a fault, then an orderly way down.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockbox_platform::confinement::{confine_directory, confine_process};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
@@ -68,6 +70,21 @@ impl Process {
             Some(fatal) => Err(Failure::server(fatal.code, fatal.reason)),
         }
     }
+}
+
+/// Keeps others on the machine out of this process and of what it will write.
+pub(crate) fn confine() -> Result<(), Failure> {
+    confine_process().map_err(|error| {
+        Failure::server(ExitCode::Internal, format_args!("cannot forbid core files: {error}"))
+    })
+}
+
+/// Closes a server's data to other users.
+pub(crate) fn confine_data(directory: &Path) -> Result<(), Failure> {
+    confine_directory(directory).map_err(|error| {
+        let sentence = format_args!("cannot close {} to other users: {error}", directory.display());
+        Failure::server(ExitCode::Storage, sentence)
+    })
 }
 
 /// The runtime of a server.

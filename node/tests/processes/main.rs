@@ -16,6 +16,8 @@ mod cluster;
 #[cfg(test)]
 mod cold_start;
 #[cfg(test)]
+mod confined;
+#[cfg(test)]
 mod contention;
 #[cfg(test)]
 mod http1;

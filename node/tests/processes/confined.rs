@@ -1,0 +1,43 @@
+//! What another user of the machine can learn from the servers' processes and files.
+
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::cluster::{Cluster, PARTS, Part};
+use crate::messages::text;
+
+/// A directory and all that is below it.
+fn below(directory: &Path) -> Vec<PathBuf> {
+    let mut found = vec![directory.to_owned()];
+    let mut next = 0;
+    while let Some(path) = found.get(next).cloned() {
+        next += 1;
+        if path.is_dir() {
+            found.extend(std::fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+        }
+    }
+    found
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_core_is_written_and_no_file_is_for_others() {
+    let cluster = Cluster::start(Vec::new()).await;
+    let admin = cluster.admin(Part::Node(1));
+    admin.create("", vec![text("k", "v")]).await;
+    for part in PARTS {
+        let limits = format!("/proc/{}/limits", cluster.pid(part));
+        let limits = std::fs::read_to_string(limits).unwrap();
+        let core = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+        let words: Vec<&str> = core.split_whitespace().collect();
+        assert_eq!(words[4..6], ["0", "0"], "{part}");
+
+        let files = below(&cluster.data(part));
+        assert!(files.len() > 5, "{part}: {files:?}");
+        for file in files {
+            // The database takes files away at any time.
+            let Ok(metadata) = std::fs::metadata(&file) else { continue };
+            let mode = metadata.permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{}: {mode:o}", file.display());
+        }
+    }
+}
