@@ -228,3 +228,44 @@ async fn what_is_no_id_does_not_reach_the_audit() {
     assert!(audit.contains("GetPayload"));
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_update_judges_and_changes_only_what_its_mask_lists() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let request = |paths: &[&str]| {
+        let spec = wire::PasswordPayloadSpecification {
+            length: 5000,
+            password_key: "k".into(),
+            ..Default::default()
+        };
+        wire::UpdateSecretRequest {
+            secret_id: secret.id.clone(),
+            update_mask: Some(prost_types::FieldMask {
+                paths: paths.iter().map(|&path| path.to_owned()).collect(),
+            }),
+            name: "n".repeat(101),
+            description: "right".to_owned(),
+            labels: [("Not A Key".to_owned(), "value".to_owned())].into(),
+            deletion_protection: true,
+            payload_specification: Some(
+                wire::update_secret_request::PayloadSpecification::PasswordPayloadSpecification(
+                    spec,
+                ),
+            ),
+        }
+    };
+    let updated = node.secrets().update(node.request(request(&["description"]))).await.unwrap();
+    let updated: wire::Secret = response(&updated.into_inner());
+    assert_eq!((updated.name.as_str(), updated.description.as_str()), ("s", "right"));
+    assert!(!updated.deletion_protection && updated.labels.is_empty());
+    assert!(updated.payload_specification.is_none());
+
+    for field in ["name", "labels", "password_payload_specification"] {
+        let refused = node.secrets().update(node.request(request(&["description", field]))).await;
+        let refused = refused.unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
+        assert!(refused.message().contains(field), "{refused:?}");
+    }
+    node.stop().await;
+}

@@ -26,10 +26,11 @@ pub(super) async fn update(
     call: &mut Call<'_>,
     request: wire::UpdateSecretRequest,
 ) -> Result<Operation, ApiError> {
-    let caller = call.admit(&request)?;
+    let listed = listed(request.clone());
+    let caller = call.admit(&listed)?;
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     let secret_id = parse_secret_id(&request.secret_id)?;
-    let changes = masked_changes(request, call.app.config.limits.unique_names)?;
+    let changes = masked_changes(listed, call.app.config.limits.unique_names)?;
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(convert::operation(&operation));
     }
@@ -38,6 +39,28 @@ pub(super) async fn update(
     let operation = call.propose(&caller, claim, command).await?;
     note_secret(call, &operation);
     Ok(convert::operation(&operation))
+}
+
+/// The request without the fields that its mask does not list: those are ignored, however wrong
+/// they are (`contract §2.7`).
+fn listed(mut request: wire::UpdateSecretRequest) -> wire::UpdateSecretRequest {
+    let paths = request.update_mask.as_ref().map_or(&[][..], |mask| mask.paths.as_slice());
+    let lists = |field: &str| paths.iter().any(|path| path == field);
+    let [name, description, labels, specification] =
+        ["name", "description", "labels", "password_payload_specification"].map(lists);
+    if !name {
+        request.name.clear();
+    }
+    if !description {
+        request.description.clear();
+    }
+    if !labels {
+        request.labels.clear();
+    }
+    if !specification {
+        request.payload_specification = None;
+    }
+    request
 }
 
 /// The changes that the mask names; a named field takes its value even when that is the default
