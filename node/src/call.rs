@@ -8,7 +8,7 @@ mod answer;
 
 use std::sync::Arc;
 
-use lockbox_core::{LogTime, OperationId, RequestId, ResourcePath, VersionId};
+use lockbox_core::{LogTime, OperationId, RequestId, ResourcePath, Subject, VersionId};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
 pub use lockbox_platform::detach::detached;
@@ -56,6 +56,8 @@ pub struct Call<'a> {
     caller: Option<Caller>,
     /// The name in the caller's certificate, when that is what admitted it.
     certificate_name: Option<String>,
+    /// The account that logged in with this call.
+    account: Option<Subject>,
     /// The caller's name, as the state has it.
     subject_name: Option<String>,
     consistency: Consistency,
@@ -98,6 +100,7 @@ impl<'a> Call<'a> {
             if_version: None,
             caller: None,
             certificate_name: None,
+            account: None,
             subject_name: None,
             consistency: Consistency::default(),
             observed: None,
@@ -111,6 +114,12 @@ impl<'a> Call<'a> {
     pub fn admit_certificate(&mut self, name: String) {
         self.certificate_name = Some(name);
         self.authorized = true;
+    }
+
+    /// Names the account that has just proved who it is, for the audit record.
+    pub fn log_in(&mut self, account: Subject, name: String) {
+        self.account = Some(account);
+        self.subject_name = Some(name);
     }
 
     /// Names the caller for the audit record, as far as its token alone tells who that is.

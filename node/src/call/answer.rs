@@ -91,8 +91,8 @@ impl Call<'_> {
     }
 
     fn authentication(&self) -> Authentication {
-        match (&self.caller, &self.certificate_name) {
-            (Some(caller), _) => {
+        match (&self.caller, &self.certificate_name, &self.account) {
+            (Some(caller), _, _) => {
                 let token = TokenInfo {
                     masked_iam_token: caller.masked_token.clone(),
                     iam_token_id: Some(caller.token.token_id.to_string()),
@@ -100,12 +100,15 @@ impl Call<'_> {
                 };
                 Authentication::of(&caller.subject, self.subject_name.clone(), Some(token))
             }
-            (None, Some(name)) => Authentication {
+            (None, Some(name), _) => Authentication {
                 authenticated: true,
                 subject_id: Some(name.clone()),
                 ..Authentication::default()
             },
-            (None, None) => Authentication::default(),
+            (None, None, Some(account)) => {
+                Authentication::of(account, self.subject_name.clone(), None)
+            }
+            (None, None, None) => Authentication::default(),
         }
     }
 

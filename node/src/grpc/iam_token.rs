@@ -11,7 +11,7 @@ use lockbox_platform::jwt;
 use lockbox_platform::status::ApiError;
 use lockbox_platform::token::{TokenClaims, TokenSigner};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
-use lockbox_raft::apply::{Refusal, authenticate};
+use lockbox_raft::apply::{Refusal, identify};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::TokenRef;
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, ClusterRecord};
@@ -94,7 +94,12 @@ async fn create(
     let ring = ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
     let named = jwt::parse_unverified(text).map_err(|_| refused())?;
     let key_id = AuthorizedKeyId::parse(&named.kid).map_err(|_| refused())?;
+    // What was tried, also when it is refused: whoever tries many is seen in the audit.
+    let mut details = IamTokenDetails { key_id: key_id.to_string(), ..IamTokenDetails::default() };
+    call.details = AuditDetails::CreateIamToken(details.clone());
     let account = ServiceAccountId::parse(&named.iss).map_err(|_| refused())?;
+    details.service_account_id = account.to_string();
+    call.details = AuditDetails::CreateIamToken(details.clone());
     let subject = Subject::service_account(&account);
     let token_id = TokenId::generate(call.app.random.as_ref());
     let lifetime = call.app.config.identity.token_lifetime();
@@ -102,17 +107,18 @@ async fn create(
     let found = call.look(|view, now| {
         let expires_at = now.plus(lifetime);
         let token = TokenRef { token_id, credential_id: Some(key_id), expires_at };
-        let (cluster, key) = credential(view, &subject, &token, now)?;
-        Ok((cluster, key, token, now))
+        Ok((credential(view, &subject, &token, now)?, token, now))
     });
     // Whether the key or the account exists must not show.
-    let (cluster, key, token, issued_at) = found.await.map_err(|error| match error.code() {
+    let (found, token, issued_at) = found.await.map_err(|error| match error.code() {
         Code::Unauthenticated => refused(),
         _ => error,
     })?;
     // A clock of its own judges the JWT's times: its maker has no log time to go by.
     let wall_ms = call.app.clock.wall_ms();
-    jwt::verify(text, &key.public_key_pem, &call.app.audiences, wall_ms).map_err(|_| refused())?;
+    let key_pem = &found.key.public_key_pem;
+    jwt::verify(text, key_pem, &call.app.audiences, wall_ms).map_err(|_| refused())?;
+    call.log_in(subject.clone(), found.account_name);
 
     let (signing_id, seed) = ring
         .active(KeyPurpose::SignTokens)
@@ -125,19 +131,22 @@ async fn create(
         credential_id: token.credential_id,
         issued_at,
         expires_at: token.expires_at,
-        cluster_id: cluster.id,
+        cluster_id: found.cluster.id,
     };
-    call.details = AuditDetails::CreateIamToken(IamTokenDetails {
-        iam_token_id: claims.token_id.to_string(),
-        service_account_id: account.to_string(),
-        key_id: key.id.to_string(),
-        ..IamTokenDetails::default()
-    });
+    details.iam_token_id = claims.token_id.to_string();
+    call.details = AuditDetails::CreateIamToken(details);
     let signed = signer.sign(&claims).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(wire::CreateIamTokenResponse {
         iam_token: signed.expose().clone(),
         expires_at: Some(convert::timestamp(token.expires_at)),
     })
+}
+
+/// What the state has about a login.
+struct Credential {
+    cluster: ClusterRecord,
+    key: AuthorizedKeyRecord,
+    account_name: String,
 }
 
 /// The key that the JWT names, if a token made from it would count.
@@ -146,13 +155,14 @@ fn credential(
     subject: &Subject,
     token: &TokenRef,
     now: LogTime,
-) -> Result<(ClusterRecord, AuthorizedKeyRecord), Refusal> {
+) -> Result<Credential, Refusal> {
     let cluster =
         tables::cluster(view)?.ok_or_else(|| Refusal::from(Precondition::NotInitialised))?;
-    authenticate(view, subject, Some(token), now)?;
+    let account = identify(view, subject, Some(token), now)?.ok_or(Rejection::Unauthenticated)?;
     let key = match &token.credential_id {
         Some(id) => tables::authorized_key(view, id)?,
         None => None,
     };
-    Ok((cluster, key.ok_or(Rejection::Unauthenticated)?))
+    let key = key.ok_or(Rejection::Unauthenticated)?;
+    Ok(Credential { cluster, key, account_name: account.name })
 }

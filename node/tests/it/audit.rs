@@ -1,5 +1,6 @@
 //! What the audit says of calls that a view refuses.
 
+use lockbox_platform::authorized_key::{KeyAlgorithm, generate_key_pair};
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::Code;
 
@@ -66,5 +67,44 @@ async fn changes_without_effect_are_bounded_and_are_no_deltas() {
         { "key": "gone", "delta_type": "REMOVED" },
     ]);
     assert_eq!(record["details"]["payload_entry_deltas"], expected);
+    node.stop().await;
+}
+
+/// Who logged in is on record, and so is what somebody tried who did not.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_login_says_who_it_was_and_a_refused_one_what_was_tried() {
+    let mut node = Node::start().await;
+    node.renew_token().await;
+    let (account, key) = (node.made.admin_id.to_string(), node.made.admin_key_id.to_string());
+    let last = |node: &Node| -> serde_json::Value {
+        let audit = node.audit();
+        let line = audit.lines().rfind(|line| line.contains("CreateIamToken")).unwrap();
+        serde_json::from_str(line).unwrap()
+    };
+    let record = last(&node);
+    let expected = serde_json::json!({
+        "authenticated": true,
+        "subject_type": "SERVICE_ACCOUNT",
+        "subject_id": account,
+        "subject_name": "admin",
+    });
+    assert_eq!(record["authentication"], expected);
+    assert_eq!(record["authorization"]["authorized"], true);
+    assert_eq!(record["details"]["key_id"], *key);
+    assert_eq!(record["details"]["service_account_id"], *account);
+    assert!(record["details"]["iam_token_id"].is_string());
+
+    let other = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap().private_key_pem;
+    let absent = "ajeabsentkey00000000";
+    for key in [&*key, absent] {
+        let refused = node.log_in(&account, key, other.clone()).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unauthenticated);
+        let record = last(&node);
+        assert_eq!(record["authentication"], serde_json::json!({ "authenticated": false }));
+        assert_eq!(record["authorization"]["authorized"], false);
+        assert_eq!(record["event_status"], "ERROR");
+        let tried = serde_json::json!({ "key_id": key, "service_account_id": account });
+        assert_eq!(record["details"], tried);
+    }
     node.stop().await;
 }
