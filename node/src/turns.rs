@@ -109,22 +109,20 @@ mod tests {
         let other = turns.take(&secret("b"), soon()).await.unwrap();
         assert!(!other.waited);
         let order = Arc::new(Mutex::new(Vec::new()));
-        let mut waiting = Vec::new();
+        let mut waiting = tokio::task::JoinSet::new();
         for number in 0..3 {
             let (turns, order) = (turns.clone(), Arc::clone(&order));
-            waiting.push(tokio::spawn(async move {
+            waiting.spawn(async move {
                 let turn = turns.take(&secret("a"), soon()).await.unwrap();
                 assert!(turn.waited);
                 order.lock().unwrap().push(number);
-            }));
+            });
             // One thread: it runs until it waits.
             tokio::task::yield_now().await;
         }
         assert!(order.lock().unwrap().is_empty());
         drop(first);
-        for task in waiting {
-            task.await.unwrap();
-        }
+        waiting.join_all().await;
         assert_eq!(*order.lock().unwrap(), [0, 1, 2]);
         assert_eq!(queues(&turns), 1);
         drop(other);

@@ -7,7 +7,7 @@ use lockbox_core::{CloudId, FolderId, SecretId, VersionId};
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::{Code, Status};
 
-use crate::client::{pairs, response, text};
+use crate::client::{response, text};
 use crate::fixture::{Node, WAIT};
 
 fn header<'s>(status: &'s Status, name: &str) -> Option<&'s str> {

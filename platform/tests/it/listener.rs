@@ -96,7 +96,8 @@ async fn a_server_that_says_nothing_ends_the_handshake() {
     let tls = client_tls(&files, "localhost").expect("files that fit");
     let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = silent.local_addr().expect("an address").to_string();
-    let connecting = endpoint(&address, Some(tls)).expect("an address").connect();
+    let peer = endpoint(&address, Some(tls)).expect("an address");
+    let connecting = peer.connect();
     let connected = tokio::time::timeout(DEADLINE, connecting).await.expect("in time");
     assert!(connected.is_err());
 }
