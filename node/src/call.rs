@@ -5,10 +5,12 @@
 //! puts the index that the answer reflects into the metadata.
 
 mod answer;
+mod proposal;
+mod reading;
 
 use std::sync::Arc;
 
-use lockbox_core::{LogTime, OperationId, RequestId, ResourcePath, Subject, VersionId};
+use lockbox_core::{ResourcePath, Subject, VersionId};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
 pub use lockbox_platform::detach::detached;
@@ -16,21 +18,14 @@ use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::CallerAssertion;
 use lockbox_proto::validate::Validate;
-use lockbox_raft::apply::{self, Refusal, identify};
-use lockbox_raft::domain::command::{Command, Envelope, IdempotencyClaim};
-use lockbox_raft::domain::operation::OperationRecord;
-use lockbox_raft::domain::outcome::Outcome as Applied;
-use lockbox_raft::replica::Reading;
-use lockbox_raft::state::StateRead;
-use lockbox_raft::store::View;
 use tonic::Status;
 
+pub use self::proposal::Attempt;
 use crate::app::App;
 use crate::authn::Caller;
 use crate::consistency::Consistency;
-use crate::errors::{DecidedAt, rejected, unproposed, unread};
+use crate::errors::DecidedAt;
 use crate::grants::{Asserting, Grants, KmsScope, KmsStep};
-use crate::refused::Refused;
 
 /// The method that needs no token.
 const LOGIN: &str = "/yandex.cloud.iam.v1.IamTokenService/Create";
@@ -183,75 +178,6 @@ impl<'a> Call<'a> {
         Ok(caller)
     }
 
-    /// Reads linearizably: authenticates the caller in the view, then runs `read` in it.
-    ///
-    /// # Errors
-    /// What `read` refuses, decided at the view's index; UNAVAILABLE without a leader in time.
-    pub async fn read<R>(
-        &mut self,
-        caller: &Caller,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
-    ) -> Result<R, ApiError> {
-        let reading = self
-            .app
-            .replica
-            .read(self.context.deadline, |view, now| judge(view, caller, now, read))
-            .await
-            .map_err(unread)?;
-        let value = self.settle(reading)?;
-        self.authorized = true;
-        Ok(value)
-    }
-
-    /// Reads metadata as fresh as the caller asks for: [`Self::read`], or this node's own view.
-    ///
-    /// # Errors
-    /// As [`Self::read`].
-    pub async fn read_metadata<R>(
-        &mut self,
-        caller: &Caller,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
-    ) -> Result<R, ApiError> {
-        match self.consistency {
-            Consistency::Linearizable => self.read(caller, read).await,
-            Consistency::Stale => {
-                let replica = &self.app.replica;
-                // While log time is unknown nobody's token can be judged on the local view.
-                let Some(now) = replica.log_time() else { return self.read(caller, read).await };
-                self.stale = true;
-                let reading = replica.read_stale(|view, _| judge(view, caller, now, read));
-                let reading = reading.map_err(|error| ApiError::internal(error.to_string()))?;
-                let value = self.settle(reading)?;
-                self.authorized = true;
-                Ok(value)
-            }
-        }
-    }
-
-    /// What an earlier request under the same `idempotency-key` made, if there was one: its
-    /// repeat is answered here, before any billed KMS call (`design §3`).
-    ///
-    /// Behind a barrier, so that a retry on another node never pays again for what is done.
-    ///
-    /// # Errors
-    /// INVALID_ARGUMENT when that was another request, RESOURCE_EXHAUSTED when the key could not
-    /// be remembered; as [`Call::read`].
-    pub async fn recall(
-        &mut self,
-        caller: &Caller,
-        claim: Option<&IdempotencyClaim>,
-    ) -> Result<Option<OperationRecord>, ApiError> {
-        let Some(claim) = claim else { return Ok(None) };
-        let look = |view: &dyn StateRead| {
-            apply::recall_or_room(view, &caller.subject, claim).map_err(Refused::from)
-        };
-        let judged = |view: &View<'_>, now: LogTime| judge(view, caller, now, look);
-        let reading = self.app.replica.read(self.context.deadline, judged).await;
-        let operation = self.settle(reading.map_err(unread)?)?;
-        self.authorized = operation.is_some();
-        Ok(operation)
-    }
-
     /// The attempt that a mutation's crypto calls belong to: all requests under one key.
     #[must_use]
     pub fn mutation_scope(&self) -> KmsScope<'_> {
@@ -266,26 +192,6 @@ impl<'a> Call<'a> {
     #[must_use]
     pub const fn read_scope(&self) -> KmsScope<'_> {
         KmsScope::Request(&self.nonce)
-    }
-
-    /// Reads linearizably for a caller who has no token yet; `read` gets the time to judge by.
-    ///
-    /// # Errors
-    /// As [`Call::read`]; INVALID_ARGUMENT where a stale answer is asked for.
-    pub async fn look<R>(
-        &mut self,
-        read: impl FnOnce(&dyn StateRead, LogTime) -> Result<R, Refusal>,
-    ) -> Result<R, ApiError> {
-        Consistency::parse(self.context.consistency.as_deref())?.demand_linearizable()?;
-        let deadline = self.context.deadline;
-        let nameless = |view: &View<'_>, now: LogTime| {
-            (None::<String>, read(view, now).map_err(Refused::from))
-        };
-        let reading = self.app.replica.read(deadline, nameless).await;
-        let reading = reading.map_err(unread)?;
-        let value = self.settle(reading)?;
-        self.authorized = true;
-        Ok(value)
     }
 
     /// What the KMS is told about the caller for one call; without a step when it is not billed.
@@ -305,128 +211,6 @@ impl<'a> Call<'a> {
         };
         grants.assertion(&asserting, step)
     }
-
-    /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
-    ///
-    /// What comes back only has to be plausible, for `apply` decides again; but a refusal is an
-    /// answer, and an answer must reflect everything acknowledged before. Until this process has
-    /// learnt the time behind a barrier, the local view cannot judge a token and is not asked.
-    ///
-    /// # Errors
-    /// As [`Call::read`].
-    pub async fn prepare<R>(
-        &mut self,
-        caller: &Caller,
-        read: impl Fn(&dyn StateRead) -> Result<R, Refused>,
-    ) -> Result<R, ApiError> {
-        let glance = self
-            .app
-            .replica
-            .read_stale(|view, now| Some(judge(view, caller, now?, &read)))
-            .map_err(|error| ApiError::internal(error.to_string()))?;
-        let Some((subject_name, result)) = glance.value else {
-            return self.read(caller, read).await;
-        };
-        match result {
-            Ok(value) => {
-                self.subject_name = subject_name;
-                self.authorized = true;
-                Ok(value)
-            }
-            Err(Refused { refusal: Refusal::Rejected(_), .. }) => self.read(caller, read).await,
-            Err(Refused { refusal: Refusal::Storage(error), .. }) => {
-                Err(ApiError::internal(error.to_string()))
-            }
-        }
-    }
-
-    /// Takes what a view said: to the caller the answer, to the audit what it has to know.
-    fn settle<R>(&mut self, reading: Reading<Judged<R>>) -> Result<R, ApiError> {
-        let at = DecidedAt { index: reading.index, term: reading.term };
-        self.observed = Some(at);
-        let (subject_name, result) = reading.value;
-        self.subject_name = subject_name.or_else(|| self.subject_name.take());
-        let refused = match result {
-            Ok(value) => return Ok(value),
-            Err(refused) => refused,
-        };
-        self.authorized = refused.was_authorized();
-        if refused.path.is_some() {
-            self.path.clone_from(&refused.path);
-        }
-        match refused.refusal {
-            Refusal::Rejected(rejection) => Err(rejected(&rejection, at)),
-            Refusal::Storage(error) => Err(ApiError::internal(error.to_string())),
-        }
-    }
-
-    /// Proposes a command and waits for its outcome.
-    ///
-    /// # Errors
-    /// [`Attempt::Rejected`] when the state refuses; [`Attempt::Failed`] otherwise.
-    pub async fn propose(
-        &mut self,
-        caller: &Caller,
-        claim: Option<IdempotencyClaim>,
-        command: Command,
-    ) -> Result<OperationRecord, Attempt> {
-        let envelope = self.envelope(caller, claim, command);
-        let applied = self.app.replica.propose(envelope, self.context.deadline).await;
-        let applied = applied.map_err(|error| Attempt::Failed(unproposed(&error)))?;
-        let at = DecidedAt { index: applied.index, term: applied.term };
-        self.observed = Some(at);
-        match applied.outcome {
-            Applied::Done(operation) => {
-                self.authorized = true;
-                Ok(*operation)
-            }
-            Applied::Rejected(rejection) => {
-                self.decided = Some(at);
-                Err(Attempt::Rejected(rejection, at))
-            }
-            Applied::Nothing => {
-                Err(Attempt::Failed(ApiError::internal("a command was applied as nothing")))
-            }
-        }
-    }
-
-    fn envelope(
-        &self,
-        caller: &Caller,
-        idempotency: Option<IdempotencyClaim>,
-        command: Command,
-    ) -> Envelope {
-        let random = self.app.random.as_ref();
-        Envelope {
-            // Never the client's request id: two clients could choose the same.
-            request_id: RequestId::generate(random),
-            subject: caller.subject.clone(),
-            token: Some(caller.token.clone()),
-            operation_id: OperationId::generate(random),
-            idempotency,
-            if_version: self.if_version.clone(),
-            proposed_at: LogTime::default(),
-            command,
-        }
-    }
-}
-
-/// Why a proposal has no operation.
-#[derive(Debug)]
-pub enum Attempt {
-    /// The state refused it, at this point of the log; a handler may merge again.
-    Rejected(lockbox_raft::domain::Rejection, DecidedAt),
-    /// It was not proposed, or what became of it is unknown.
-    Failed(ApiError),
-}
-
-impl From<Attempt> for ApiError {
-    fn from(attempt: Attempt) -> Self {
-        match attempt {
-            Attempt::Rejected(rejection, at) => rejected(&rejection, at),
-            Attempt::Failed(error) => error,
-        }
-    }
 }
 
 /// Checks the fields of a message against the options of its definition.
@@ -436,19 +220,4 @@ impl From<Attempt> for ApiError {
 pub fn validate(message: &impl Validate) -> Result<(), ApiError> {
     let violations = message.validate();
     if violations.is_empty() { Ok(()) } else { Err(ApiError::violations(violations)) }
-}
-
-/// The caller's name, and what a read in its name came to.
-type Judged<R> = (Option<String>, Result<R, Refused>);
-
-fn judge<R>(
-    view: &dyn StateRead,
-    caller: &Caller,
-    now: LogTime,
-    read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
-) -> Judged<R> {
-    match identify(view, &caller.subject, Some(&caller.token), now) {
-        Ok(account) => (account.map(|account| account.name), read(view)),
-        Err(refusal) => (None, Err(refusal.into())),
-    }
 }

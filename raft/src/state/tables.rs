@@ -1,11 +1,17 @@
 //! Typed access to the records of a view. Views of the node and `apply` read through these.
 
+mod pages;
+
 use lockbox_core::{
     AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind,
     ResourcePath, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 use minicbor::Decode;
 
+pub use self::pages::{
+    PAGE_RECORD_BYTES_MAX, Page, authorized_keys_page, folders_page, secrets_page,
+    service_accounts_page, versions_page,
+};
 use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
@@ -22,13 +28,6 @@ use crate::error::StorageError;
 
 /// Result of a look-up: the record, or its absence.
 pub type Found<T> = Result<Option<T>, StorageError>;
-/// One page of a list, and where the next one begins. It may be shorter than asked for
-/// ([`PAGE_RECORD_BYTES_MAX`]); only a page without a next one is the last.
-pub type Page<T> = Result<(Vec<T>, Option<u64>), StorageError>;
-
-/// A page ends early before its records grow past this size, encoded: so much at most, and one
-/// record more, is held while a view is open. Bytes.
-pub const PAGE_RECORD_BYTES_MAX: usize = 3 * 1024 * 1024;
 
 /// Reads and decodes one record.
 fn load<T>(view: &dyn StateRead, space: Space, key: &[u8]) -> Found<T>
@@ -99,30 +98,6 @@ pub fn folder(view: &dyn StateRead, id: &FolderId) -> Found<FolderRecord> {
 /// [`StorageError`].
 pub fn folders(view: &dyn StateRead, limit: usize) -> Result<Vec<FolderRecord>, StorageError> {
     prefix_rows(view, &keys::folders(), limit)
-}
-
-/// One page of the cluster's folders by id, behind the folder `after`, and whether there are more.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn folders_page(
-    view: &dyn StateRead,
-    after: Option<&FolderId>,
-    limit: usize,
-) -> Result<(Vec<FolderRecord>, bool), StorageError> {
-    let from = match after {
-        None => keys::folders(),
-        // Nothing sorts between a key and the same key with a zero byte behind it.
-        Some(id) => [keys::folder(id), vec![0]].concat(),
-    };
-    let to = keys::prefix_end(&keys::folders());
-    let limit_and_one = limit.saturating_add(1);
-    let direction = Direction::Ascending;
-    let scan = Scan { space: Space::Records, from, to, direction, limit: limit_and_one };
-    let rows = view.scan(&scan)?;
-    let more = rows.len() > limit;
-    let page: Result<_, _> = rows.iter().take(limit).map(|(_, value)| decode(value)).collect();
-    Ok((page?, more))
 }
 
 /// A secret.
@@ -265,89 +240,6 @@ pub fn secrets_named(
     prefix_rows(view, &keys::secrets_by_name(folder, name), 2)
 }
 
-/// One page of a folder's secrets by creation, behind the sequence `after`.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn secrets_page(
-    view: &dyn StateRead,
-    folder: &FolderId,
-    after: u64,
-    limit: usize,
-) -> Page<SecretRecord> {
-    let prefix = keys::secrets_in_folder(folder);
-    let scan = Scan {
-        space: Space::Records,
-        from: keys::secret_in_folder(folder, after.saturating_add(1)),
-        to: keys::prefix_end(&prefix),
-        direction: Direction::Ascending,
-        limit: limit.saturating_add(1),
-    };
-    page(view, &scan, limit, |id: &SecretId| keys::secret(id))
-}
-
-/// One page of a secret's versions, newest first, before the sequence `before`.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn versions_page(
-    view: &dyn StateRead,
-    secret: &SecretId,
-    before: u64,
-    limit: usize,
-) -> Page<VersionRecord> {
-    let scan = Scan {
-        space: Space::Records,
-        from: keys::versions_in_secret(secret),
-        to: keys::version_in_secret(secret, before),
-        direction: Direction::Descending,
-        limit: limit.saturating_add(1),
-    };
-    page(view, &scan, limit, |id: &VersionId| keys::version(secret, id))
-}
-
-/// One page of a folder's service accounts by creation, behind the sequence `after`.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn service_accounts_page(
-    view: &dyn StateRead,
-    folder: &FolderId,
-    after: u64,
-    limit: usize,
-) -> Page<ServiceAccountRecord> {
-    let prefix = keys::service_accounts_in_folder(folder);
-    let scan = Scan {
-        space: Space::Records,
-        from: keys::service_account_in_folder(folder, after.saturating_add(1)),
-        to: keys::prefix_end(&prefix),
-        direction: Direction::Ascending,
-        limit: limit.saturating_add(1),
-    };
-    page(view, &scan, limit, |id: &ServiceAccountId| keys::service_account(id))
-}
-
-/// One page of an account's authorized keys by creation, behind the sequence `after`.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn authorized_keys_page(
-    view: &dyn StateRead,
-    account: &ServiceAccountId,
-    after: u64,
-    limit: usize,
-) -> Page<AuthorizedKeyRecord> {
-    let prefix = keys::authorized_keys_of(account);
-    let scan = Scan {
-        space: Space::Records,
-        from: keys::authorized_key_of(account, after.saturating_add(1)),
-        to: keys::prefix_end(&prefix),
-        direction: Direction::Ascending,
-        limit: limit.saturating_add(1),
-    };
-    page(view, &scan, limit, |id: &AuthorizedKeyId| keys::authorized_key(id))
-}
-
 /// The path of a folder: organization, cloud, folder.
 ///
 /// # Errors
@@ -377,41 +269,6 @@ pub fn secret_path(
         return Err(StorageError::corrupt("read the state", message));
     };
     Ok(path.with_leaf(ResourceRef::new(ResourceKind::Secret, secret.id.as_str())))
-}
-
-/// Follows an index: each row's value is an id, and `key` says where its record is.
-///
-/// A page that ends early or has more rows behind it names the sequence of its last row: the
-/// next one begins behind that.
-fn page<I, T>(
-    view: &dyn StateRead,
-    scan: &Scan,
-    limit: usize,
-    key: impl Fn(&I) -> Vec<u8>,
-) -> Page<T>
-where
-    I: for<'b> Decode<'b, ()>,
-    T: for<'b> Decode<'b, ()>,
-{
-    let rows = view.scan(scan)?;
-    let mut items = Vec::with_capacity(rows.len().min(limit));
-    let mut last = None;
-    let mut bytes = 0_usize;
-    for (place, value) in rows.iter().take(limit) {
-        let id: I = decode(value)?;
-        let Some(record) = view.get(Space::Records, &key(&id))? else {
-            return Err(StorageError::corrupt("read the state", "an index names no record"));
-        };
-        bytes = bytes.saturating_add(record.len());
-        // The first one always fits, or a list could never get past it.
-        if bytes > PAGE_RECORD_BYTES_MAX && !items.is_empty() {
-            break;
-        }
-        items.push(decode(&record)?);
-        last = keys::trailing_number(place);
-    }
-    let more = rows.len() > items.len();
-    Ok((items, last.filter(|_| more)))
 }
 
 /// Decodes every value under a prefix, at most `limit`.

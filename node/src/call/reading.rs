@@ -1,0 +1,176 @@
+//! How a call looks at the state: linearizably, as fresh as its caller asks for, or at a glance.
+
+use lockbox_core::LogTime;
+use lockbox_platform::status::ApiError;
+use lockbox_raft::apply::{self, Refusal, identify};
+use lockbox_raft::domain::command::IdempotencyClaim;
+use lockbox_raft::domain::operation::OperationRecord;
+use lockbox_raft::replica::Reading;
+use lockbox_raft::state::StateRead;
+use lockbox_raft::store::View;
+
+use super::Call;
+use crate::authn::Caller;
+use crate::consistency::Consistency;
+use crate::errors::{DecidedAt, rejected, unread};
+use crate::refused::Refused;
+
+impl Call<'_> {
+    /// Reads linearizably: authenticates the caller in the view, then runs `read` in it.
+    ///
+    /// # Errors
+    /// What `read` refuses, decided at the view's index; UNAVAILABLE without a leader in time.
+    pub async fn read<R>(
+        &mut self,
+        caller: &Caller,
+        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+    ) -> Result<R, ApiError> {
+        let reading = self
+            .app
+            .replica
+            .read(self.context.deadline, |view, now| judge(view, caller, now, read))
+            .await
+            .map_err(unread)?;
+        let value = self.settle(reading)?;
+        self.authorized = true;
+        Ok(value)
+    }
+
+    /// Reads metadata as fresh as the caller asks for: [`Self::read`], or this node's own view.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn read_metadata<R>(
+        &mut self,
+        caller: &Caller,
+        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+    ) -> Result<R, ApiError> {
+        match self.consistency {
+            Consistency::Linearizable => self.read(caller, read).await,
+            Consistency::Stale => {
+                let replica = &self.app.replica;
+                // While log time is unknown nobody's token can be judged on the local view.
+                let Some(now) = replica.log_time() else { return self.read(caller, read).await };
+                self.stale = true;
+                let reading = replica.read_stale(|view, _| judge(view, caller, now, read));
+                let reading = reading.map_err(|error| ApiError::internal(error.to_string()))?;
+                let value = self.settle(reading)?;
+                self.authorized = true;
+                Ok(value)
+            }
+        }
+    }
+
+    /// What an earlier request under the same `idempotency-key` made, if there was one: its
+    /// repeat is answered here, before any billed KMS call (`design §3`).
+    ///
+    /// Behind a barrier, so that a retry on another node never pays again for what is done.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT when that was another request, RESOURCE_EXHAUSTED when the key could not
+    /// be remembered; as [`Call::read`].
+    pub async fn recall(
+        &mut self,
+        caller: &Caller,
+        claim: Option<&IdempotencyClaim>,
+    ) -> Result<Option<OperationRecord>, ApiError> {
+        let Some(claim) = claim else { return Ok(None) };
+        let look = |view: &dyn StateRead| {
+            apply::recall_or_room(view, &caller.subject, claim).map_err(Refused::from)
+        };
+        let judged = |view: &View<'_>, now: LogTime| judge(view, caller, now, look);
+        let reading = self.app.replica.read(self.context.deadline, judged).await;
+        let operation = self.settle(reading.map_err(unread)?)?;
+        self.authorized = operation.is_some();
+        Ok(operation)
+    }
+
+    /// Reads linearizably for a caller who has no token yet; `read` gets the time to judge by.
+    ///
+    /// # Errors
+    /// As [`Call::read`]; INVALID_ARGUMENT where a stale answer is asked for.
+    pub async fn look<R>(
+        &mut self,
+        read: impl FnOnce(&dyn StateRead, LogTime) -> Result<R, Refusal>,
+    ) -> Result<R, ApiError> {
+        Consistency::parse(self.context.consistency.as_deref())?.demand_linearizable()?;
+        let deadline = self.context.deadline;
+        let nameless = |view: &View<'_>, now: LogTime| {
+            (None::<String>, read(view, now).map_err(Refused::from))
+        };
+        let reading = self.app.replica.read(deadline, nameless).await;
+        let reading = reading.map_err(unread)?;
+        let value = self.settle(reading)?;
+        self.authorized = true;
+        Ok(value)
+    }
+
+    /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
+    ///
+    /// What comes back only has to be plausible, for `apply` decides again; but a refusal is an
+    /// answer, and an answer must reflect everything acknowledged before. Until this process has
+    /// learnt the time behind a barrier, the local view cannot judge a token and is not asked.
+    ///
+    /// # Errors
+    /// As [`Call::read`].
+    pub async fn prepare<R>(
+        &mut self,
+        caller: &Caller,
+        read: impl Fn(&dyn StateRead) -> Result<R, Refused>,
+    ) -> Result<R, ApiError> {
+        let glance = self
+            .app
+            .replica
+            .read_stale(|view, now| Some(judge(view, caller, now?, &read)))
+            .map_err(|error| ApiError::internal(error.to_string()))?;
+        let Some((subject_name, result)) = glance.value else {
+            return self.read(caller, read).await;
+        };
+        match result {
+            Ok(value) => {
+                self.subject_name = subject_name;
+                self.authorized = true;
+                Ok(value)
+            }
+            Err(Refused { refusal: Refusal::Rejected(_), .. }) => self.read(caller, read).await,
+            Err(Refused { refusal: Refusal::Storage(error), .. }) => {
+                Err(ApiError::internal(error.to_string()))
+            }
+        }
+    }
+
+    /// Takes what a view said: to the caller the answer, to the audit what it has to know.
+    fn settle<R>(&mut self, reading: Reading<Judged<R>>) -> Result<R, ApiError> {
+        let at = DecidedAt { index: reading.index, term: reading.term };
+        self.observed = Some(at);
+        let (subject_name, result) = reading.value;
+        self.subject_name = subject_name.or_else(|| self.subject_name.take());
+        let refused = match result {
+            Ok(value) => return Ok(value),
+            Err(refused) => refused,
+        };
+        self.authorized = refused.was_authorized();
+        if refused.path.is_some() {
+            self.path.clone_from(&refused.path);
+        }
+        match refused.refusal {
+            Refusal::Rejected(rejection) => Err(rejected(&rejection, at)),
+            Refusal::Storage(error) => Err(ApiError::internal(error.to_string())),
+        }
+    }
+}
+
+/// The caller's name, and what a read in its name came to.
+type Judged<R> = (Option<String>, Result<R, Refused>);
+
+fn judge<R>(
+    view: &dyn StateRead,
+    caller: &Caller,
+    now: LogTime,
+    read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+) -> Judged<R> {
+    match identify(view, &caller.subject, Some(&caller.token), now) {
+        Ok(account) => (account.map(|account| account.name), read(view)),
+        Err(refusal) => (None, Err(refusal.into())),
+    }
+}

@@ -1,0 +1,89 @@
+//! What the KMS's refusals mean for a secret's caller.
+
+use std::time::Duration;
+
+use lockbox_core::KmsKeyId;
+use lockbox_platform::status::{ApiError, ErrorKind, FieldViolation, Outcome, Precondition};
+use tonic::{Code, Status};
+
+use super::{KeyOrigin, kms_index, with_kms_index};
+
+/// When a caller may try again while the KMS does not answer.
+pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// What the KMS was asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Step {
+    /// A new data key, or whether one could be made.
+    Make(KeyOrigin),
+    /// A stored data key in clear.
+    Open,
+}
+
+/// What a refusal of the KMS means for the secret (`contract §3.4`).
+///
+/// A key that is gone is a state of the secret, never NOT_FOUND: clients would believe that the
+/// secret is gone (`contract §5.2`). Nothing here is DEADLINE_EXCEEDED: nothing was proposed, and
+/// a KMS that does not answer is one that is not available.
+pub(super) fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
+    let unusable = |description: &str| {
+        let kind = ErrorKind::FailedPrecondition(Precondition {
+            kind: "KMS_KEY",
+            subject: key.to_string(),
+            description: description.to_owned(),
+        });
+        // Who names the key in the request can name another.
+        let message = match step {
+            Step::Make(KeyOrigin::Request) => format!("kms_key_id: {description}"),
+            Step::Make(KeyOrigin::Secret) | Step::Open => "the secret's key is unusable".to_owned(),
+        };
+        (kind, message)
+    };
+    let unavailable = |message: &str| {
+        (ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) }, message.to_owned())
+    };
+    let (kind, message) = match (status.code(), step) {
+        (Code::NotFound, _) => unusable("the key does not exist"),
+        (Code::FailedPrecondition, _) => unusable("the key or its version is not active"),
+        (Code::PermissionDenied, _) => {
+            (ErrorKind::PermissionDenied, "permission denied on the KMS key".to_owned())
+        }
+        (Code::InvalidArgument, Step::Make(KeyOrigin::Request)) => {
+            let (field, description) = ("kms_key_id", "is not taken by the KMS");
+            let violation =
+                FieldViolation { field: field.to_owned(), description: description.to_owned() };
+            let message = format!("{field}: {description}");
+            (ErrorKind::InvalidArgument(vec![violation]), message)
+        }
+        (Code::InvalidArgument, Step::Make(KeyOrigin::Secret)) => {
+            unusable("the KMS makes no data key under it")
+        }
+        (Code::InvalidArgument, Step::Open) => {
+            (ErrorKind::DataLoss, "the secret's data key does not open".to_owned())
+        }
+        (Code::DataLoss, _) => {
+            (ErrorKind::DataLoss, "the KMS key's material is damaged".to_owned())
+        }
+        (Code::Unauthenticated, _) => {
+            // The caller was authenticated here: what the KMS refuses is this node.
+            tracing::error!(reason = status.message(), "the KMS refuses this node");
+            unavailable("the KMS does not accept this node")
+        }
+        (Code::DeadlineExceeded, _) => unavailable("the KMS did not answer in time"),
+        (Code::ResourceExhausted, _) => unavailable("the KMS is busy"),
+        (
+            Code::Ok
+            | Code::Cancelled
+            | Code::Unknown
+            | Code::AlreadyExists
+            | Code::Aborted
+            | Code::OutOfRange
+            | Code::Unimplemented
+            | Code::Internal
+            | Code::Unavailable,
+            _,
+        ) => unavailable("the KMS is not available"),
+    };
+    let error = ApiError::new(kind, message, Outcome::NotProposed);
+    with_kms_index(error, kms_index(status.metadata()).as_deref())
+}
