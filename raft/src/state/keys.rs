@@ -202,12 +202,6 @@ pub fn bindings(resource: &ResourceRef) -> Vec<u8> {
     Key::new(BINDINGS).text(resource.kind.audit_name()).text(&resource.id).done()
 }
 
-/// Every binding set.
-#[must_use]
-pub fn all_bindings() -> Vec<u8> {
-    vec![BINDINGS]
-}
-
 /// What a subject holds on containers, by container; see [`super::holdings`].
 #[must_use]
 pub fn holdings_of(subject: &Subject) -> Vec<u8> {

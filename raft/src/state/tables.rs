@@ -92,14 +92,6 @@ pub fn folder(view: &dyn StateRead, id: &FolderId) -> Found<FolderRecord> {
     load(view, Space::Records, &keys::folder(id))
 }
 
-/// Every folder of the cluster, at most `limit`.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn folders(view: &dyn StateRead, limit: usize) -> Result<Vec<FolderRecord>, StorageError> {
-    prefix_rows(view, &keys::folders(), limit)
-}
-
 /// A secret.
 ///
 /// # Errors

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use rocksdb::{BlockBasedOptions, Cache, ErrorKind, LogLevel, Options};
+use rocksdb::{BlockBasedIndexType, BlockBasedOptions, Cache, ErrorKind, LogLevel, Options};
 
 use super::engine::{Engines, LogEngine, StateEngine};
 use super::rocks_log::RocksLog;
@@ -70,6 +70,11 @@ pub(super) fn family_options(cache: &Cache, bloom_bits_per_key: Option<f64>) -> 
     blocks.set_cache_index_and_filter_blocks(true);
     if let Some(bits) = bloom_bits_per_key {
         blocks.set_bloom_filter(bits, false);
+        // In small blocks below a pinned one. Whole, the filter of a large table is megabytes: more
+        // than one shard of the cache holds, so that each look-up would read all of it again.
+        blocks.set_partition_filters(true);
+        blocks.set_index_type(BlockBasedIndexType::TwoLevelIndexSearch);
+        blocks.set_pin_top_level_index_and_filter(true);
     }
     let mut options = Options::default();
     options.set_block_based_table_factory(&blocks);

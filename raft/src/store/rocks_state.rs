@@ -146,3 +146,45 @@ impl StateRead for RocksView<'_> {
 fn read_error(error: rocksdb::Error) -> StorageError {
     storage_error("read the state", &error)
 }
+
+#[cfg(test)]
+mod tests {
+    use rocksdb::perf::{PerfContext, PerfMetric, PerfStatsLevel, set_perf_stats};
+
+    use super::*;
+
+    /// One table with more keys than their filter, whole, would fit into a shard of the cache for.
+    #[test]
+    fn a_look_up_in_a_large_table_reads_nothing_twice() {
+        const KEYS: u64 = 600_000;
+        let directory = tempfile::tempdir().unwrap();
+        let cache = Cache::new_lru_cache(1 << 20);
+        let state = RocksState::open(directory.path(), &cache).unwrap();
+        let key = |number: u64| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_be_bytes().to_vec();
+        for chunk in (0..KEYS).collect::<Vec<_>>().chunks(10_000) {
+            let writes: Vec<_> = chunk
+                .iter()
+                .map(|n| Write { space: Space::Records, key: key(*n), value: Some(Vec::new()) })
+                .collect();
+            state.commit(&writes).unwrap();
+        }
+        state.flush().unwrap();
+        let records = family(&state.database, Space::Records.name()).unwrap();
+        state.database.compact_range_cf(records, None::<&[u8]>, None::<&[u8]>);
+
+        let absent: Vec<_> = (KEYS..KEYS + 20).map(key).collect();
+        let look_all_up = || {
+            state.with_view(&mut |view| {
+                for key in &absent {
+                    assert_eq!(view.get(Space::Records, key).unwrap(), None);
+                }
+            });
+        };
+        look_all_up();
+        set_perf_stats(PerfStatsLevel::EnableCount);
+        let mut counts = PerfContext::default();
+        counts.reset();
+        look_all_up();
+        assert_eq!(counts.metric(PerfMetric::BlockReadCount), 0);
+    }
+}
