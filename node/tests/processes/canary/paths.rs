@@ -14,6 +14,7 @@ use crate::client::Client;
 use crate::cluster::{Cluster, NODES, Part, success};
 use crate::http1::{self, Answer};
 use crate::messages::{binary, pairs, response, text};
+use crate::waiting::until;
 
 /// Entries that follow a node's log by more than it keeps.
 const TO_MISS: usize = 60;
@@ -135,8 +136,10 @@ pub(super) async fn killed(run: &mut Run, cluster: &mut Cluster, leader: u16, aw
         client.add(&secret, vec![text(&format!("t{}", n % 5), &word)]).await.unwrap();
     }
     // The log no longer has what the node needs: a snapshot brings it.
-    let purged = cluster.status(leader).await.unwrap().purged_index;
-    assert!(purged > before, "{purged} is not behind {before}");
+    until("purged log", async || {
+        cluster.status(leader).await.filter(|status| status.purged_index > before)
+    })
+    .await;
     cluster.launch(Part::Node(away));
     cluster.wait_ready(Part::Node(away)).await;
 
