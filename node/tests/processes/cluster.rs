@@ -174,11 +174,11 @@ impl Cluster {
     pub(crate) fn launch(&mut self, part: Part) {
         let program = match part {
             Part::Kms => programs::kms_sim(),
-            Part::Node(_) => programs::lockbox().to_owned(),
+            Part::Node(_) => programs::lockbox(),
         };
         let config = self.directory().join(format!("{part}.toml"));
         let log = self.directory().join(format!("{part}.log"));
-        let server = Server::start(&program, &config, log, &self.environment);
+        let server = Server::start(program, &config, log, &self.environment);
         let replaced = self.running.insert(part, server);
         assert!(replaced.is_none(), "{part} runs already");
     }

@@ -1,12 +1,13 @@
 //! Where the programs are.
 //!
-//! Ours is built by cargo for this target. `kms-sim` is another package's: it lies beside ours
-//! after `cargo test --workspace`, and an old one, or one of another tree, must not be tested.
+//! Ours is built by cargo for this target. `kms-sim` is another package's, and what lies beside
+//! ours may be old or of another tree that shares the target directory: cargo is asked to build
+//! it, which is nothing to do when it is current.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
-
-const BUILD: &str = "cargo build -p lockbox-kms-sim builds it";
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
 
 /// `lockbox`.
 pub(crate) fn lockbox() -> &'static Path {
@@ -14,59 +15,49 @@ pub(crate) fn lockbox() -> &'static Path {
 }
 
 /// `kms-sim`, as the sources beside us have it.
-pub(crate) fn kms_sim() -> PathBuf {
-    let path = lockbox().with_file_name("kms-sim");
-    let own = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("kms-sim").join("src/main.rs");
-    if let Err(problem) = is_current(&path, &own) {
-        panic!("{} {problem}; {BUILD}", path.display());
-    }
-    path
+pub(crate) fn kms_sim() -> &'static Path {
+    static PROGRAM: OnceLock<PathBuf> = OnceLock::new();
+    PROGRAM.get_or_init(|| build("lockbox-kms-sim", "kms-sim"))
 }
 
-/// Whether a program is there, was made of this source among others, and is newer than them all.
-fn is_current(program: &Path, source: &Path) -> Result<(), String> {
-    let built = modified(program).ok_or("does not exist")?;
-    // What cargo made it of, as a rule of make: `program: source source …`.
-    let list = std::fs::read_to_string(program.with_extension("d"));
-    let list = list.map_err(|error| format!("has no list of its sources: {error}"))?;
-    let sources = paths(&list);
-    if !sources.iter().any(|listed| listed == source) {
-        return Err("was built from another tree".to_owned());
-    }
-    let newer = sources.iter().find(|listed| modified(listed).is_none_or(|time| time > built));
-    match newer {
-        Some(newer) => Err(format!("is older than {}", newer.display())),
-        None => Ok(()),
-    }
+/// Builds a program of the workspace into the target directory and with the profile of ours, and
+/// returns where cargo says that it is. Cargo does not hold its lock while tests run.
+fn build(package: &str, name: &str) -> PathBuf {
+    let profile_directory = lockbox().parent().expect("a program is in a directory");
+    let target = profile_directory.parent().expect("a profile has a directory in the target's");
+    // `debug` is the one directory that is not named as its profile.
+    let profile = match profile_directory.file_name().and_then(|name| name.to_str()) {
+        Some("debug") => "dev",
+        Some(profile) => profile,
+        None => panic!("{} has no name", profile_directory.display()),
+    };
+    let output = Command::new(std::env::var_os("CARGO").unwrap_or(OsString::from("cargo")))
+        .args(["build", "--locked", "--offline", "--message-format", "json"])
+        .args(["--package", package, "--bin", name, "--profile", profile, "--target-dir"])
+        .arg(target)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .output()
+        .expect("cargo can be started");
+    assert!(output.status.success(), "cargo could not build {package}: {}", output.status);
+    let messages = String::from_utf8(output.stdout).expect("cargo writes JSON");
+    executable(&messages, name).unwrap_or_else(|| panic!("cargo built no {name} of {package}"))
 }
 
-fn modified(path: &Path) -> Option<SystemTime> {
-    std::fs::metadata(path).and_then(|metadata| metadata.modified()).ok()
-}
-
-/// The paths behind the colon; a blank inside of one is behind a backslash.
-fn paths(rule: &str) -> Vec<PathBuf> {
-    let sources = rule.split_once(": ").map_or("", |(_, sources)| sources);
-    let unescaped = |path: &str| PathBuf::from(path.replace('\n', " "));
-    let joined = sources.trim_end().replace("\\ ", "\n");
-    joined.split(' ').filter(|path| !path.is_empty()).map(unescaped).collect()
+/// The path of a program in what cargo says of a build, one JSON object for each line.
+fn executable(messages: &str, name: &str) -> Option<PathBuf> {
+    let messages = messages.lines().map(|line| {
+        serde_json::from_str::<serde_json::Value>(line)
+            .expect("cargo writes an object for each line")
+    });
+    let mut artifacts = messages.filter(|message| message["target"]["name"] == name);
+    artifacts.find_map(|artifact| artifact["executable"].as_str().map(PathBuf::from))
 }
 
 #[test]
-fn an_old_program_and_a_foreign_one_are_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let [source, program, list] =
-        ["a b.rs", "kms-sim", "kms-sim.d"].map(|name| directory.path().join(name));
-    assert_eq!(is_current(&program, &source), Err("does not exist".to_owned()));
-    std::fs::write(&source, "").unwrap();
-    std::fs::write(&program, "").unwrap();
-    let escaped = source.to_str().unwrap().replace(' ', "\\ ");
-    std::fs::write(&list, format!("{}: {escaped}\n", program.display())).unwrap();
-    assert_eq!(is_current(&program, &source), Ok(()));
-    let foreign = is_current(&program, &directory.path().join("c.rs"));
-    assert_eq!(foreign, Err("was built from another tree".to_owned()));
-
-    let later = modified(&program).unwrap() + std::time::Duration::from_secs(1);
-    std::fs::File::open(&source).unwrap().set_modified(later).unwrap();
-    assert!(is_current(&program, &source).is_err_and(|problem| problem.starts_with("is older")));
+fn the_program_is_of_this_tree() {
+    let list = std::fs::read_to_string(kms_sim().with_extension("d")).unwrap();
+    let source = Path::new(env!("CARGO_MANIFEST_DIR")).with_file_name("kms-sim/src/main.rs");
+    assert!(list.contains(source.to_str().unwrap()), "{} is of another tree", kms_sim().display());
 }
