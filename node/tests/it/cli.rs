@@ -200,7 +200,11 @@ fn an_interrupt_ends_a_command_that_waits() {
     // This server takes the connection and never says a word.
     let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = format!("127.0.0.1:{}", silent.local_addr().unwrap().port());
-    let mut command = program(&address, &ca, "token");
+    let program = program(&address, &ca, "token");
+    // What a shell starts in the background ignores the signal, and so do all of its children.
+    let mut command = Command::new("/usr/bin/env");
+    command.arg("--default-signal=INT").arg(program.get_program()).args(program.get_args());
+    command.env_clear().envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let mut child = command.args(["secret", "list", "--folder-id", "b1g1"]).spawn().unwrap();
     let connected = silent.accept().unwrap();
     let sent = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
