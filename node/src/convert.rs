@@ -257,7 +257,7 @@ fn response(result: &OperationResult) -> Any {
 
 #[cfg(test)]
 mod tests {
-    use lockbox_core::{OperationId, ResourceKind, ResourceRef, Subject, VersionId};
+    use lockbox_core::{OperationId, RequestId, ResourceKind, ResourceRef, Subject, VersionId};
 
     use super::*;
 
@@ -276,6 +276,7 @@ mod tests {
             },
             result: OperationResult::Empty,
             index: 1,
+            request_id: RequestId::from_bytes([0; 16]),
         };
         let operation = operation(&record);
         let url = |any: Option<&Any>| any.map(|a| a.type_url.clone()).unwrap_or_default();

@@ -187,6 +187,7 @@ fn operation_of(
         metadata: effect.metadata,
         result: effect.result,
         index,
+        request_id: envelope.request_id,
     }
 }
 

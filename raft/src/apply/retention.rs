@@ -1,12 +1,13 @@
 //! What is remembered so that a repeat has no second effect, and how it is forgotten.
 //!
-//! Two memories with different scopes: a proposal's request id (retries inside the cluster) and a
-//! caller's idempotency key (retries by clients, `contract §10`). Both are part of the state, so
+//! Two memories with different scopes: a proposal's request id, which its operation carries
+//! (retries inside the cluster), and a caller's idempotency key (retries by clients, `contract §10`). Both are part of the state, so
 //! they survive crashes, failovers and snapshots. Expiry runs on log time.
 
 use std::time::Duration;
 
 use lockbox_core::{LogTime, Subject};
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::{Application, Refusal};
@@ -14,14 +15,13 @@ use crate::domain::codec;
 use crate::domain::command::{Envelope, IdempotencyClaim};
 use crate::domain::idempotency::{
     IDEMPOTENCY_RECORDS_MAX, IDEMPOTENCY_RETENTION, IdempotencyRecord, OPERATION_RETENTION,
-    REQUEST_RETENTION, RequestRecord,
 };
 use crate::domain::operation::OperationRecord;
 use crate::domain::outcome::Rejection;
 use crate::error::StorageError;
 use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
 
-/// Records that one entry may remove: bounds the work of an entry after a long silence.
+/// Expiries that one entry may carry out: bounds the work of an entry after a long silence.
 const EXPIRIES_PER_ENTRY_MAX: usize = 64;
 /// How long what is due may wait for the next look at the queue: one scan for many entries.
 const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
@@ -29,9 +29,9 @@ const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
 /// One row of the expiry queue: what to delete when its time has come.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 struct Expiry {
-    /// The key to delete, in [`Space::Records`].
-    #[cbor(n(0), with = "minicbor::bytes")]
-    key: Vec<u8>,
+    /// The keys to delete, in [`Space::Records`].
+    #[n(0)]
+    keys: Vec<ByteVec>,
     /// Whose count of idempotency records goes down by one.
     #[n(1)]
     counted_for: Option<Subject>,
@@ -42,8 +42,10 @@ pub(super) fn repeated_request(
     state: &dyn StateRead,
     envelope: &Envelope,
 ) -> Result<Option<OperationRecord>, Refusal> {
-    let Some(record) = tables::request(state, &envelope.request_id)? else { return Ok(None) };
-    Ok(tables::operation(state, &record.operation_id)?)
+    // Copies of a proposal share their operation id. So do a client's calls under one idempotency
+    // key, which are proposals of their own.
+    let operation = tables::operation(state, &envelope.operation_id)?;
+    Ok(operation.filter(|operation| operation.request_id == envelope.request_id))
 }
 
 /// The operation that an earlier request under the same idempotency key made, if there was one.
@@ -105,17 +107,8 @@ pub(super) fn remember(
     let place = keys::operation_of(&operation.resource, application.index);
     application.put(Space::Records, key.clone(), operation);
     application.put(Space::Records, place.clone(), &operation.id);
-    let mut expiries = vec![
-        (now.plus(OPERATION_RETENTION), Expiry { key, counted_for: None }),
-        (now.plus(OPERATION_RETENTION), Expiry { key: place, counted_for: None }),
-    ];
-
-    let expires_at = now.plus(REQUEST_RETENTION);
-    let record = RequestRecord { operation_id: operation.id.clone(), expires_at };
-    let key = keys::request(&envelope.request_id);
-    application.put(Space::Records, key.clone(), &record);
-    expiries.push((expires_at, Expiry { key, counted_for: None }));
-
+    let keys = vec![key.into(), place.into()];
+    let mut expiries = vec![(now.plus(OPERATION_RETENTION), Expiry { keys, counted_for: None })];
     if let Some(expiry) = remember_key(application, envelope, operation)? {
         expiries.push(expiry);
     }
@@ -143,7 +136,8 @@ fn remember_key(
     let key = keys::idempotency(subject, &claim.method, &claim.key);
     application.put(Space::Records, key.clone(), &record);
     application.put(Space::Records, keys::idempotency_count(subject), &(count + 1));
-    Ok(Some((expires_at, Expiry { key, counted_for: Some(subject.clone()) })))
+    let expiry = Expiry { keys: vec![key.into()], counted_for: Some(subject.clone()) };
+    Ok(Some((expires_at, expiry)))
 }
 
 /// Forgets what is due at `now`, a bounded number of records at a time; not before
@@ -178,7 +172,9 @@ pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), Storag
         let expiry: Expiry = codec::decode(&value)
             .map_err(|e| StorageError::corrupt("expire old records", e.to_string()))?;
         state.delete(Space::Records, queue_key);
-        state.delete(Space::Records, expiry.key);
+        for key in expiry.keys {
+            state.delete(Space::Records, key.into());
+        }
         if let Some(subject) = expiry.counted_for {
             let count = tables::idempotency_count(state, &subject)?.saturating_sub(1);
             let key = keys::idempotency_count(&subject);

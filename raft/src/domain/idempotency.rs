@@ -7,9 +7,8 @@ use minicbor::{Decode, Encode};
 
 /// How long an `idempotency-key` is remembered, in log time (`design §8`: at least 24 h).
 pub const IDEMPOTENCY_RETENTION: Duration = Duration::from_secs(25 * 3600);
-/// How long a proposal's request id is remembered. Longer than any request's deadline.
-pub const REQUEST_RETENTION: Duration = Duration::from_secs(15 * 60);
-/// How long an operation can be read (`contract §13` no. 27).
+/// How long an operation can be read (`contract §13` no. 27), and with it how long the request id
+/// of its proposal is remembered: longer than any request's deadline.
 pub const OPERATION_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 /// Idempotency records that one subject may have; further keyed calls are refused.
 pub const IDEMPOTENCY_RECORDS_MAX: u32 = 100_000;
@@ -28,16 +27,5 @@ pub struct IdempotencyRecord {
     pub mac_key_id: u32,
     /// When the record may go.
     #[n(3)]
-    pub expires_at: LogTime,
-}
-
-/// What is kept for one request id: enough to answer a retry of the same proposal.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct RequestRecord {
-    /// The operation that the proposal made.
-    #[n(0)]
-    pub operation_id: OperationId,
-    /// When the record may go.
-    #[n(1)]
     pub expires_at: LogTime,
 }

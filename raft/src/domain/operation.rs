@@ -3,8 +3,8 @@
 use std::fmt;
 
 use lockbox_core::{
-    AuthorizedKeyId, LogTime, OperationId, ResourceRef, SecretId, ServiceAccountId, Subject,
-    VersionId,
+    AuthorizedKeyId, LogTime, OperationId, RequestId, ResourceRef, SecretId, ServiceAccountId,
+    Subject, VersionId,
 };
 use minicbor::{Decode, Encode};
 
@@ -188,6 +188,9 @@ pub struct OperationRecord {
     /// The log index that it was applied at.
     #[n(7)]
     pub index: u64,
+    /// The proposal that made it: another copy of the same proposal has no second effect.
+    #[n(8)]
+    pub request_id: RequestId,
 }
 
 impl fmt::Debug for OperationRecord {

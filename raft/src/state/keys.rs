@@ -4,7 +4,7 @@
 //! content can reach into the next component; numbers are big-endian, so that they sort.
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceRef, SecretId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, ResourceRef, SecretId,
     ServiceAccountId, Subject, TokenId, VersionId,
 };
 
@@ -48,7 +48,6 @@ const OPERATION: u8 = b'o';
 const OPERATION_OF_RESOURCE: u8 = b'O';
 const IDEMPOTENCY: u8 = b'i';
 const IDEMPOTENCY_COUNT: u8 = b'I';
-const REQUEST: u8 = b'q';
 const REVOKED_TOKEN: u8 = b't';
 const EXPIRY: u8 = b'x';
 
@@ -299,14 +298,6 @@ pub fn idempotency(subject: &Subject, method: &str, key: &str) -> Vec<u8> {
 #[must_use]
 pub fn idempotency_count(subject: &Subject) -> Vec<u8> {
     Key::new(IDEMPOTENCY_COUNT).text(subject.kind.as_str()).text(&subject.id).done()
-}
-
-/// What a proposal with this request id came to.
-#[must_use]
-pub fn request(id: &RequestId) -> Vec<u8> {
-    let mut key = Key::new(REQUEST).done();
-    key.extend_from_slice(id.as_bytes());
-    key
 }
 
 /// A revoked token.

@@ -3,8 +3,8 @@
 mod pages;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind,
-    ResourcePath, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, ResourceKind, ResourcePath,
+    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 use minicbor::Decode;
 
@@ -15,7 +15,7 @@ pub use self::pages::{
 use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
-use crate::domain::idempotency::{IdempotencyRecord, RequestRecord};
+use crate::domain::idempotency::IdempotencyRecord;
 use crate::domain::identity::{
     AuthorizedKeyRecord, CloudRecord, ClusterRecord, FirstResources, FolderRecord,
     ServiceAccountRecord,
@@ -202,14 +202,6 @@ pub fn idempotency(
 /// [`StorageError`].
 pub fn idempotency_count(view: &dyn StateRead, subject: &Subject) -> Result<u32, StorageError> {
     Ok(load(view, Space::Records, &keys::idempotency_count(subject))?.unwrap_or_default())
-}
-
-/// What is remembered under a request id.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn request(view: &dyn StateRead, id: &RequestId) -> Found<RequestRecord> {
-    load(view, Space::Records, &keys::request(id))
 }
 
 /// Whether a token was revoked.

@@ -3,7 +3,7 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::domain::idempotency::REQUEST_RETENTION;
+use crate::domain::idempotency::OPERATION_RETENTION;
 
 /// A state that notes where scans of the expiry queue begin.
 struct Watched {
@@ -44,7 +44,7 @@ fn due(world: &World) -> Vec<Row> {
 fn the_queue_is_not_searched_again_where_it_is_done() {
     let mut world = World::new();
     world.create("s", None);
-    world.now = world.now.plus(REQUEST_RETENTION + Duration::from_millis(1));
+    world.now = world.now.plus(OPERATION_RETENTION + Duration::from_millis(1));
     let last = due(&world).pop().unwrap().0;
     world.run(any_command());
     assert!(due(&world).is_empty());
@@ -67,7 +67,7 @@ fn a_long_silence_is_worked_off_bit_by_bit_and_nothing_is_skipped() {
     for _ in 0..200 {
         world.run(any_command());
     }
-    world.now = world.now.plus(REQUEST_RETENTION + Duration::from_millis(1));
+    world.now = world.now.plus(OPERATION_RETENTION + Duration::from_millis(1));
     let mut left = due(&world).len();
     assert!(left > 200);
     while left > 0 {

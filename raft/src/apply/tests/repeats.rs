@@ -14,6 +14,21 @@ fn a_repeated_proposal_has_one_effect() {
     assert_eq!(world.secret("s").live_versions, 2);
 }
 
+/// The operation of a repeat may not be that of another proposal which has the same id: two calls
+/// under one idempotency key have, and the second may come after the key was forgotten.
+#[test]
+fn another_proposal_with_the_operation_id_is_no_repeat() {
+    let mut world = World::new();
+    world.create("s", Some("v1"));
+    let add = |version| add_version("s", version, MergeBase::Named(version_id("v1")));
+    let first = world.envelope(add("v2"));
+    world.done(&first);
+    let mut second = world.envelope(add("v3"));
+    second.operation_id = first.operation_id;
+    assert_eq!(world.done(&second).request_id, second.request_id);
+    assert_eq!(world.secret("s").live_versions, 3);
+}
+
 #[test]
 fn an_idempotency_key_returns_the_first_operation_and_refuses_another_request() {
     let mut world = World::new();
