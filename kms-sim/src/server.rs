@@ -10,7 +10,9 @@ use std::time::Duration;
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditConfig, AuditOpenError};
 use lockbox_platform::exit::ExitCode;
+use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
+use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::{self, ListenError, ListenerLimits, Security, Serving};
 use lockbox_platform::metrics::{Metrics, MetricsError};
 use lockbox_platform::request_layer::RequestLayer;
@@ -27,7 +29,6 @@ use lockbox_proto::yandex::cloud::kms::v1::{
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
-use tonic::service::Routes;
 
 use crate::authn::Authenticator;
 use crate::authn::introspect::{ClusterIntrospector, Introspector};
@@ -229,7 +230,7 @@ async fn router(
     edge: &Arc<Edge>,
     random: Arc<dyn Randomness>,
     metrics: &Metrics,
-) -> Result<axum::Router, StartError> {
+) -> Result<HttpService, StartError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AccessServer>().await;
     health.set_serving::<CryptoServer>().await;
@@ -239,15 +240,16 @@ async fn router(
         tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
     };
-    let routes = Routes::new(CryptoServer::new(CryptoService::new(Arc::clone(edge))))
-        .add_service(AccessServer::new(AccessService::new(Arc::clone(edge))))
-        .add_service(KeysServer::new(KeysService::new(Arc::clone(edge))))
-        .add_service(OperationsServer::new(OperationsService::new(Arc::clone(edge))))
-        .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        .add_service(reflection().build_v1alpha()?);
-    let layer = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone());
-    let grpc = routes.into_axum_router().layer(layer);
+    let services = GrpcServices::new()
+        .with(CryptoServer::new(CryptoService::new(Arc::clone(edge))))
+        .with(AccessServer::new(AccessService::new(Arc::clone(edge))))
+        .with(KeysServer::new(KeysService::new(Arc::clone(edge))))
+        .with(OperationsServer::new(OperationsService::new(Arc::clone(edge))))
+        .with(health_service)
+        .with(reflection().build_v1()?)
+        .with(reflection().build_v1alpha()?)
+        .into_service();
+    let grpc = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone()).around(services);
     let mounted = [CryptoServer::NAME, KeysServer::NAME, OperationsServer::NAME];
-    Ok(RestGateway::new(&mounted, grpc, random)?.into_router())
+    Ok(RestGateway::new(&mounted, grpc, random)?.into_service())
 }

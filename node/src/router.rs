@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::middleware::from_fn_with_state;
+use lockbox_platform::grpc_services::GrpcServices;
+use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::ListenerLimits;
 use lockbox_platform::metrics::RpcMetrics;
 use lockbox_platform::request_layer::RequestLayer;
@@ -19,7 +20,6 @@ use lockbox_proto::yandex::cloud::operation::operation_service_server::Operation
 use lockbox_proto::yandex::cloud::resourcemanager::v1::folder_service_server::FolderServiceServer;
 use lockbox_raft::network::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use lockbox_raft::replica::PeerServices;
-use tonic::service::Routes;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
@@ -49,49 +49,42 @@ pub const PUBLIC_SERVICES: [&str; 8] = [
     "yandex.cloud.resourcemanager.v1.FolderService",
 ];
 
-/// The router of the public listener.
+/// What the public listener serves.
 ///
 /// # Errors
 /// [`RestError`] when a route of the definitions cannot be served.
-pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<axum::Router, RestError> {
+pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestError> {
     let config = &app.config;
     let endpoint = EndpointGrpc::new(&config.api.advertise, &config.kms.address);
     let account = accounts::ServiceAccountServiceServer::new(ServiceAccountGrpc::new(app.clone()));
-    let routes = Routes::new(ApiEndpointServiceServer::new(endpoint))
-        .add_service(IamTokenServiceServer::new(IamTokenGrpc::new(Arc::clone(app))))
-        .add_service(KeyServiceServer::new(KeyGrpc::new(Arc::clone(app))))
-        .add_service(account)
-        .add_service(OperationServiceServer::new(OperationGrpc::new(Arc::clone(app))))
-        .add_service(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
-        .add_service(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
-        .add_service(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))));
-    let audited = routes
-        .prepare()
-        .into_axum_router()
-        .layer(from_fn_with_state(Arc::clone(app), unserved::record));
-    let health = HealthGrpc::new(app.readiness.clone(), &PUBLIC_SERVICES);
-    let routes = reflection::add_to(Routes::from(audited).add_service(HealthServer::new(health)));
+    let services = GrpcServices::new()
+        .with(ApiEndpointServiceServer::new(endpoint))
+        .with(IamTokenServiceServer::new(IamTokenGrpc::new(Arc::clone(app))))
+        .with(KeyServiceServer::new(KeyGrpc::new(Arc::clone(app))))
+        .with(account)
+        .with(OperationServiceServer::new(OperationGrpc::new(Arc::clone(app))))
+        .with(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
+        .with(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
+        .with(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))))
+        .with(HealthServer::new(HealthGrpc::new(app.readiness.clone(), &PUBLIC_SERVICES)));
+    let services = reflection::add_to(services).into_service();
+    let recorded = unserved::recorded(Arc::clone(app), services);
     let random = Arc::clone(&app.random);
-    let layer = RequestLayer::new(Arc::clone(&random), metrics);
-    let grpc = routes.prepare().into_axum_router().layer(layer);
-    Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_router())
+    let grpc = RequestLayer::new(Arc::clone(&random), metrics).around(recorded);
+    Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_service())
 }
 
-/// The router of the listener for peers: other nodes, the operator and the KMS.
+/// What the listener for peers serves: other nodes, the operator and the KMS.
 ///
 /// Consensus stays outside the request layer: its streams last as long as a leader does, and its
 /// calls are neither logged nor counted one by one.
-pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> axum::Router {
+pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> HttpService {
+    let PeerServices { raft, replica } = app.replica.peer_services();
+    let layer = RequestLayer::new(Arc::clone(&app.random), metrics);
     let cluster = ClusterServiceServer::new(ClusterGrpc::new(Arc::clone(app)));
     let introspection = IntrospectionServiceServer::new(IntrospectionGrpc::new(Arc::clone(app)));
-    let layer = RequestLayer::new(Arc::clone(&app.random), metrics);
-    let called = Routes::new(cluster).add_service(introspection).prepare().into_axum_router();
-    let PeerServices { raft, replica } = app.replica.peer_services();
-    Routes::from(called.layer(layer))
-        .add_service(raft)
-        .add_service(replica)
-        .prepare()
-        .into_axum_router()
+    let called = GrpcServices::new().with(cluster).with(introspection).into_service();
+    GrpcServices::new().with(raft).with(replica).with_others(layer.around(called)).into_service()
 }
 
 /// The bounds of the listener for peers: windows in which a batch of the log fits.

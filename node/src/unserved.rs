@@ -7,13 +7,13 @@
 
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
-use axum::middleware::Next;
-use axum::response::Response;
-use http::HeaderMap;
+use axum::body::Body;
+use futures::FutureExt;
+use http::{HeaderMap, Response};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
+use lockbox_platform::http_service::HttpService;
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_proto::METHODS;
@@ -54,11 +54,30 @@ pub fn unserved() -> Status {
     Status::unimplemented(MESSAGE)
 }
 
-/// Middleware inside the request layer: completes and records calls that reached no handler.
-pub async fn record(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let context = request.extensions().get::<Arc<RequestContext>>().cloned();
-    let response = next.run(request).await;
-    let Some(context) = context.filter(|context| !context.is_handled()) else { return response };
+/// The services, and a record of each call that reached no handler. Inside the request layer.
+#[must_use]
+pub fn recorded(app: Arc<App>, services: HttpService) -> HttpService {
+    HttpService::new(move |request| {
+        let context = request.extensions().get::<Arc<RequestContext>>().cloned();
+        let answered = services.answer(request);
+        let app = Arc::clone(&app);
+        async move {
+            let response = answered.await;
+            match context.filter(|context| !context.is_handled()) {
+                Some(context) => record(app, context, response).await,
+                None => response,
+            }
+        }
+        .boxed()
+    })
+}
+
+/// Completes and records a call that reached no handler.
+async fn record(
+    app: Arc<App>,
+    context: Arc<RequestContext>,
+    response: Response<Body>,
+) -> Response<Body> {
     let Some(unhandled) = Unhandled::of(response.headers()) else { return response };
     let Some(details) = event(&context.method) else {
         let defined = METHODS.iter().any(|method| method.grpc_path == context.method);

@@ -3,10 +3,12 @@
 //! Promises: a client that sends pings, however many, is never told to calm down (clients of the
 //! API ping every 30 s, `contract §0.1`; hyper has no such policy); a dead client is noticed.
 
+use std::convert::Infallible;
 use std::pin::pin;
 use std::time::Duration;
 
 use axum::body::Body;
+use futures::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
@@ -14,8 +16,8 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
-use tower::Service;
 
+use crate::http_service::HttpService;
 use crate::listener::{ConnectionInfo, ListenerLimits};
 use crate::tls::ALPN_H2;
 
@@ -51,7 +53,7 @@ pub(crate) type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 /// Serves requests until the client goes away or `stop` is cancelled and those in flight are done.
 pub(crate) async fn serve<S>(
     stream: S,
-    router: axum::Router,
+    service: HttpService,
     info: ConnectionInfo,
     served: Served,
     limits: ListenerLimits,
@@ -60,14 +62,12 @@ pub(crate) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(info.clone());
-        let mut router = router.clone();
-        // A router is always ready.
-        async move { router.call(request.map(Body::new)).await }
+        service.answer(request.map(Body::new)).map(Ok::<_, Infallible>)
     });
     let builder = builder(served, limits);
-    let connection = builder.serve_connection(TokioIo::new(stream), service);
+    let connection = builder.serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,

@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::connection::{self, Served};
 use crate::exit::ExitCode;
+use crate::http_service::HttpService;
 use crate::metrics::TlsMetrics;
 use crate::tasks::{TaskKind, Tasks};
 use crate::tls::{PeerIdentity, ServerTls};
@@ -164,10 +165,10 @@ impl BoundListener {
         self.local_addr
     }
 
-    /// Serves `router` until stopped, as a critical task of `tasks`.
+    /// Serves `service` until stopped, as a critical task of `tasks`.
     pub fn start(
         self,
-        router: axum::Router,
+        service: impl Into<HttpService>,
         tasks: &Tasks,
         limits: ListenerLimits,
         metrics: TlsMetrics,
@@ -182,7 +183,7 @@ impl BoundListener {
                 Security::Tls(tls) => Some(TlsAcceptor::from(tls.config())),
                 Security::PlaintextLoopback | Security::PlaintextHealth => None,
             },
-            router,
+            service: service.into(),
             limits,
             metrics,
             stop: stop.clone(),
@@ -228,7 +229,7 @@ impl Serving {
 struct Acceptor {
     name: &'static str,
     tls: Option<TlsAcceptor>,
-    router: axum::Router,
+    service: HttpService,
     limits: ListenerLimits,
     metrics: TlsMetrics,
     stop: CancellationToken,
@@ -344,8 +345,8 @@ impl Acceptor {
         S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin + Send + 'static,
     {
         let remote_addr = info.remote_addr;
-        let router = self.router.clone();
-        let ended = connection::serve(stream, router, info, served, self.limits, &self.stop).await;
+        let service = self.service.clone();
+        let ended = connection::serve(stream, service, info, served, self.limits, &self.stop).await;
         if let Err(error) = ended {
             tracing::debug!(listener = self.name, %remote_addr, %error, "connection ended");
         }

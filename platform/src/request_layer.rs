@@ -3,28 +3,29 @@
 //!
 //! Promises: every call is counted once, with the code it ended with, even when its client went
 //! away; a request arrives within [`DEADLINE_DEFAULT`] or its client's own time, or is let go,
-//! a stream of requests included; the two response ids are headers on success and on a failure that has no body, and
-//! trailers on a failure at the end of a body (`contract §10`). Logs no value and no query.
+//! a stream of requests included; the two response ids are headers on success and on a failure
+//! that has no body, and trailers on a failure at the end of a body (`contract §10`). Logs no
+//! value and no query.
 
 use std::collections::BTreeSet;
-use std::convert::Infallible;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response};
 use http_body::{Frame, SizeHint};
 use lockbox_core::Randomness;
 use tokio::time::Instant;
 use tonic::Code;
-use tower::{Layer, Service};
 use tracing::Instrument;
 
 use crate::arrival::TimelyBody;
 use crate::headers;
+use crate::http_service::HttpService;
 use crate::listener::ConnectionInfo;
 use crate::metrics::RpcMetrics;
 use crate::request::{DEADLINE_DEFAULT, RequestContext};
@@ -32,8 +33,7 @@ use crate::request::{DEADLINE_DEFAULT, RequestContext};
 /// The label of a method that is in no definition of ours.
 const METHOD_UNKNOWN: &str = "unknown";
 
-/// Wraps the routes of gRPC services. Put it on the router that holds all of them.
-#[derive(Clone)]
+/// Wraps gRPC services. Put it around all of them at once.
 pub struct RequestLayer {
     shared: Arc<Shared>,
 }
@@ -51,6 +51,13 @@ impl RequestLayer {
     #[must_use]
     pub fn new(random: Arc<dyn Randomness>, metrics: RpcMetrics) -> Self {
         Self { shared: Arc::new(Shared { random, metrics, methods: known_methods() }) }
+    }
+
+    /// The services with the layer around them.
+    #[must_use]
+    pub fn around(self, services: HttpService) -> HttpService {
+        let Self { shared } = self;
+        HttpService::new(move |request| shared.call(&services, request))
     }
 }
 
@@ -72,38 +79,15 @@ fn known_methods() -> BTreeSet<String> {
     defined.chain(standard.map(str::to_owned)).collect()
 }
 
-impl<S> Layer<S> for RequestLayer {
-    type Service = RequestService<S>;
-
-    fn layer(&self, inner: S) -> Self::Service {
-        RequestService { inner, shared: Arc::clone(&self.shared) }
-    }
-}
-
-/// A service with the layer around it.
-#[derive(Clone)]
-pub struct RequestService<S> {
-    inner: S,
-    shared: Arc<Shared>,
-}
-
-impl<S> Service<Request<Body>> for RequestService<S>
-where
-    S: Service<Request<Body>, Response = Response<Body>, Error = Infallible>,
-    S::Future: Send + 'static,
-{
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        self.inner.poll_ready(cx)
-    }
-
-    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+impl Shared {
+    fn call(
+        self: &Arc<Self>,
+        services: &HttpService,
+        mut request: Request<Body>,
+    ) -> BoxFuture<'static, Response<Body>> {
         let connection = request.extensions().get::<ConnectionInfo>().cloned();
         let method = request.uri().path().to_owned();
-        let random = self.shared.random.as_ref();
+        let random = self.random.as_ref();
         let context =
             RequestContext::take(&method, request.headers_mut(), connection.as_ref(), random);
         let context = Arc::new(context);
@@ -112,10 +96,10 @@ where
         // The client's own time, but not more than a call has that does not say.
         let deadline = context.deadline.min(Instant::now() + DEADLINE_DEFAULT);
         let request_id = context.request_id.clone();
-        let observed = Observed::begin(&self.shared, context);
+        let observed = Observed::begin(self, context);
         let request = request.map(|body| Body::new(TimelyBody::new(body, deadline, &request_id)));
-        let answered = self.inner.call(request);
-        Box::pin(async move { Ok(observed.answer(answered.await?)) }.instrument(span))
+        let answered = services.answer(request);
+        async move { observed.answer(answered.await) }.instrument(span).boxed()
     }
 }
 

@@ -20,6 +20,7 @@ use lockbox_platform::authorized_key::{
     AuthorizedKeyFile, GeneratedKeyPair, KeyAlgorithm, generate_key_pair, sign_jwt,
 };
 use lockbox_platform::exit::FatalExit;
+use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::Readiness;
 use lockbox_platform::jwt::AcceptedAudiences;
 use lockbox_platform::listener::{ListenerLimits, Security, bind};
@@ -43,7 +44,7 @@ use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
-use tonic::service::Routes;
+
 use tonic::transport::{Channel, Endpoint};
 
 use crate::fake_kms::FakeKms;
@@ -145,12 +146,13 @@ impl Fresh {
         let tasks = Tasks::new(FatalExit::new());
         let metrics = Metrics::new(Prefix::Lockbox).unwrap();
 
-        let kms_router = Routes::new(SymmetricCryptoServiceServer::new(kms.clone()))
-            .add_service(KeyAccessServiceServer::new(kms.clone()))
-            .into_axum_router();
+        let kms_services = GrpcServices::new()
+            .with(SymmetricCryptoServiceServer::new(kms.clone()))
+            .with(KeyAccessServiceServer::new(kms.clone()))
+            .into_service();
         let bound = bind("kms", loopback(), Security::PlaintextLoopback).await.unwrap();
         let kms_address = bound.local_addr();
-        bound.start(kms_router, &tasks, ListenerLimits::default(), metrics.tls.clone());
+        bound.start(kms_services, &tasks, ListenerLimits::default(), metrics.tls.clone());
 
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),

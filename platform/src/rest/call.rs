@@ -9,9 +9,9 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, header};
 use http_body_util::BodyExt;
 use tonic::{Code, Status};
-use tower::ServiceExt;
 
 use crate::headers;
+use crate::http_service::HttpService;
 use crate::listener::ConnectionInfo;
 use crate::status::ApiError;
 
@@ -41,13 +41,13 @@ pub(super) struct Answer {
 
 /// Calls the method with an encoded message.
 pub(super) async fn call(
-    grpc: &axum::Router,
+    grpc: &HttpService,
     grpc_path: &'static str,
     message: &[u8],
     rest: &Parts,
 ) -> Result<Answer, ApiError> {
     let request = grpc_request(grpc_path, message, rest)?;
-    let Ok(response) = grpc.clone().oneshot(request).await;
+    let response = grpc.answer(request).await;
     let (parts, body) = response.into_parts();
     let broken = || ApiError::internal("the answer broke off");
     let collected = body.collect().await.map_err(|_error| broken())?;

@@ -14,17 +14,17 @@ mod transcode;
 use std::sync::Arc;
 
 use axum::body::Body;
-use axum::extract::State;
+use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lockbox_core::{Randomness, RequestId};
 use lockbox_proto::routes::REST_ROUTES;
 use prost_reflect::DescriptorPool;
-use tower::ServiceExt;
 
 use self::error::error_response;
 use self::path::{Matched, RouteTable};
 use crate::headers;
+use crate::http_service::HttpService;
 use crate::request::DEADLINE_DEFAULT;
 use crate::request_layer::code_name;
 use crate::status::{ApiError, ErrorKind, Outcome};
@@ -42,11 +42,11 @@ pub struct RestError {
     pub reason: &'static str,
 }
 
-/// Serves REST in front of a gRPC router.
+/// Serves REST in front of gRPC services.
 pub struct RestGateway {
     routes: RouteTable,
     pool: &'static DescriptorPool,
-    grpc: axum::Router,
+    grpc: HttpService,
     random: Arc<dyn Randomness>,
 }
 
@@ -57,7 +57,7 @@ impl RestGateway {
     /// [`RestError`] when a route cannot be served.
     pub fn new(
         mounted: &[&str],
-        grpc: axum::Router,
+        grpc: HttpService,
         random: Arc<dyn Randomness>,
     ) -> Result<Self, RestError> {
         let pool = lockbox_proto::descriptor_pool();
@@ -70,18 +70,18 @@ impl RestGateway {
         Ok(Self { routes, pool, grpc, random })
     }
 
-    /// One router for both: gRPC by its content type, REST for everything else.
-    pub fn into_router(self) -> axum::Router {
-        axum::Router::new().fallback(serve).with_state(Arc::new(self))
+    /// Both as one: gRPC by its content type, REST for everything else.
+    #[must_use]
+    pub fn into_service(self) -> HttpService {
+        let gateway = Arc::new(self);
+        HttpService::new(move |request| {
+            if is_grpc(request.headers()) {
+                return gateway.grpc.answer(request);
+            }
+            let gateway = Arc::clone(&gateway);
+            async move { gateway.serve_rest(request).await }.boxed()
+        })
     }
-}
-
-async fn serve(State(gateway): State<Arc<RestGateway>>, request: Request<Body>) -> Response<Body> {
-    if is_grpc(request.headers()) {
-        let Ok(response) = gateway.grpc.clone().oneshot(request).await;
-        return response;
-    }
-    gateway.serve_rest(request).await
 }
 
 fn is_grpc(headers: &HeaderMap) -> bool {

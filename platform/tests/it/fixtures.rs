@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
 use lockbox_platform::exit::FatalExit;
+use lockbox_platform::grpc_services::GrpcServices;
+use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::{ListenerLimits, Security, Serving, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::request::RequestContext;
@@ -182,18 +184,19 @@ impl OperationService for Echo {
 }
 
 /// gRPC and REST over [`Echo`] and the standard health service.
-pub(crate) async fn router(metrics: &Metrics) -> axum::Router {
+pub(crate) async fn router(metrics: &Metrics) -> HttpService {
     let (reporter, health) = tonic_health::server::health_reporter();
     reporter.set_service_status("", tonic_health::ServingStatus::Serving).await;
     let random = Arc::new(SystemRandom);
-    let grpc = tonic::service::Routes::new(health)
-        .add_service(ApiEndpointServiceServer::new(Echo))
-        .add_service(IamTokenServiceServer::new(Echo))
-        .add_service(PayloadServiceServer::new(Echo))
-        .add_service(OperationServiceServer::new(Echo))
-        .into_axum_router()
-        .layer(RequestLayer::new(random.clone(), metrics.rpc.clone()));
-    RestGateway::new(&MOUNTED, grpc, random).expect("routes that can be served").into_router()
+    let services = GrpcServices::new()
+        .with(health)
+        .with(ApiEndpointServiceServer::new(Echo))
+        .with(IamTokenServiceServer::new(Echo))
+        .with(PayloadServiceServer::new(Echo))
+        .with(OperationServiceServer::new(Echo))
+        .into_service();
+    let grpc = RequestLayer::new(random.clone(), metrics.rpc.clone()).around(services);
+    RestGateway::new(&MOUNTED, grpc, random).expect("routes that can be served").into_service()
 }
 
 /// A server on a free port of loopback, with certificates for `server`, `client`.

@@ -1,5 +1,6 @@
 //! The layer around gRPC services: ids on every answer, one count for every call.
 
+use std::future::ready;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
@@ -10,11 +11,15 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use lockbox_platform::grpc_services::GrpcServices;
+use lockbox_platform::http_service::HttpService;
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
 use tokio::time::Instant;
+use tonic::{Code, Status};
 use tower::ServiceExt;
 
-use crate::fixtures::router;
+use crate::fixtures::{Echo, router};
 
 const UUID: &str = "0b0c1f9e-6a4f-4a57-8a3c-9d8e7f6a5b4c";
 
@@ -132,5 +137,29 @@ async fn a_request_that_does_not_arrive_in_time_is_let_go() {
         assert_eq!(response.headers()["lockbox-outcome"], "not-proposed");
         assert!(response.headers().contains_key("grpc-status-details-bin"));
         assert!(held.upgrade().is_none(), "the body is still held");
+    }
+}
+
+#[tokio::test]
+async fn calls_of_no_service_are_unimplemented_and_the_others_get_the_rest() {
+    let other = HttpService::new(|_request| Box::pin(ready(Status::aborted("other").into_http())));
+    let bare = GrpcServices::new().with(ApiEndpointServiceServer::new(Echo));
+    let services = bare.into_service();
+    let bare = GrpcServices::new().with(ApiEndpointServiceServer::new(Echo));
+    let with_others = bare.with_others(other).into_service();
+    let own = "/yandex.cloud.endpoint.ApiEndpointService/NoMethod";
+    for (path, code, code_with_others) in [
+        (own, Code::Unimplemented, Code::Unimplemented),
+        ("/yandex.cloud.endpoint.ApiEndpoint/List", Code::Unimplemented, Code::Aborted),
+        ("/yandex.cloud.endpoint.ApiEndpointService", Code::Unimplemented, Code::Aborted),
+        ("/", Code::Unimplemented, Code::Aborted),
+        ("*", Code::Unimplemented, Code::Aborted),
+    ] {
+        for (services, code) in [(&services, code), (&with_others, code_with_others)] {
+            let request = Request::builder().uri(path).body(Body::empty()).unwrap();
+            let response = services.answer(request).await;
+            let status = Status::from_header_map(response.headers()).unwrap();
+            assert_eq!(status.code(), code, "{path}");
+        }
     }
 }

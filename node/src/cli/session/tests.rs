@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use lockbox_platform::authorized_key::{KeyAlgorithm, generate_key_pair};
 use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
 use lockbox_platform::exit::FatalExit;
+use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::jwt::{self, AcceptedAudiences};
 use lockbox_platform::listener::{ListenerLimits, Security, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -27,7 +28,6 @@ use lockbox_proto::yandex::cloud::operation::{
     CancelOperationRequest, GetOperationRequest, Operation,
 };
 use tempfile::TempDir;
-use tonic::service::Routes;
 
 use super::*;
 use crate::cli::connect::CallFlags;
@@ -156,9 +156,10 @@ impl Fixture {
         server.steps.lock().unwrap().extend(steps.iter().rev().cloned());
         let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
         let login = Login { public_key: pair.public_key_pem.clone() };
-        let router = Routes::new(OperationServiceServer::new(server.clone()))
-            .add_service(IamTokenServiceServer::new(login))
-            .into_axum_router();
+        let services = GrpcServices::new()
+            .with(OperationServiceServer::new(server.clone()))
+            .with(IamTokenServiceServer::new(login))
+            .into_service();
         let key = AuthorizedKeyFile {
             id: "ajk1".to_owned(),
             service_account_id: "aje1".to_owned(),
@@ -169,7 +170,7 @@ impl Fixture {
         };
         let tasks = Tasks::new(FatalExit::new());
         let metrics = Metrics::new(Prefix::Lockbox).unwrap();
-        bound.start(router, &tasks, ListenerLimits::default(), metrics.tls);
+        bound.start(services, &tasks, ListenerLimits::default(), metrics.tls);
         Self { server, address, ca, key, directory, _tasks: tasks }
     }
 
