@@ -1,5 +1,12 @@
 //! Calls that run to their end whatever becomes of their caller.
 
+use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
 use tonic::{Response, Status};
 use tracing::Instrument;
@@ -9,7 +16,7 @@ use tracing::Instrument;
 /// A handler's future is dropped with its connection: a mutation would then be committed, or a
 /// crypto call billed, without an audit record, and a caller could bring that about at will. The
 /// number of calls is bounded by the listener's connections and streams; who owns `calls` joins
-/// them before what they use ends.
+/// them, after the listener's end and before that of what they use.
 ///
 /// # Errors
 /// The call's own, or INTERNAL when it panicked.
@@ -17,6 +24,74 @@ pub async fn detached<T: Send + 'static>(
     calls: &TaskTracker,
     call: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
 ) -> Result<Response<T>, Status> {
-    let ended = calls.spawn(call.in_current_span()).await;
-    ended.unwrap_or_else(|_panicked| Err(Status::internal("the call ended unexpectedly")))
+    let call = AssertUnwindSafe(call.in_current_span()).catch_unwind().boxed();
+    let ended = Attended { call: Some(call), calls, runtime: Handle::current() }.await;
+    ended.unwrap_or_else(|_panic| Err(Status::internal("the call ended unexpectedly")))
+}
+
+/// A call whose caller still waits. It becomes a task of its own when that ends: most never do,
+/// and a task for each would cost two wake-ups.
+struct Attended<'a, T: Send + 'static> {
+    /// Nothing once it has ended.
+    call: Option<BoxFuture<'static, T>>,
+    calls: &'a TaskTracker,
+    runtime: Handle,
+}
+
+impl<T: Send> Future for Attended<'_, T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<T> {
+        let Some(call) = &mut self.call else { panic!("a call was polled after its end") };
+        let ended = ready!(call.as_mut().poll(context));
+        self.call = None;
+        Poll::Ready(ended)
+    }
+}
+
+impl<T: Send> Drop for Attended<'_, T> {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            drop(self.calls.spawn_on(call, &self.runtime));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+    use tonic::Code;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_call_goes_on_without_its_caller_and_is_joined() {
+        let calls = TaskTracker::new();
+        let (go_on, told) = oneshot::channel::<()>();
+        let (done, ended) = oneshot::channel();
+        let call = async move {
+            told.await.unwrap();
+            done.send(()).unwrap();
+            Ok(Response::new(()))
+        };
+        let mut caller = Box::pin(detached(&calls, call));
+        assert!(futures::poll!(caller.as_mut()).is_pending());
+        assert_eq!(calls.len(), 0);
+        drop(caller);
+        assert_eq!(calls.len(), 1);
+        go_on.send(()).unwrap();
+        calls.close();
+        calls.wait().await;
+        ended.await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_caller_that_waits_gets_the_answer_or_hears_of_the_panic() {
+        let calls = TaskTracker::new();
+        let answered = detached(&calls, async { Ok(Response::new(1)) }).await.unwrap();
+        assert_eq!(answered.into_inner(), 1);
+        let broken: Result<Response<()>, _> = detached(&calls, async { panic!("broken") }).await;
+        assert_eq!(broken.unwrap_err().code(), Code::Internal);
+        assert!(calls.is_empty());
+    }
 }

@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -21,8 +20,6 @@ use super::leadership::{LeadershipWatch, Place};
 use super::read_point::{ReadPoint, ReadPoints};
 use crate::store::StateHandle;
 
-/// Rounds under way at the same time.
-const ROUNDS_MAX: usize = 1;
 /// Reads that one round takes from the mailbox.
 const READS_PER_ROUND_MAX: usize = 4096;
 
@@ -57,7 +54,7 @@ impl ReadBarrier {
         let (sender, mailbox) = mpsc::channel(reads_waiting_max);
         let counts = Arc::new(Counts::default());
         let handle = Self { mailbox: sender, counts: Arc::clone(&counts) };
-        (handle, ReadRounds { confirmer: Arc::new(confirmer), mailbox, counts })
+        (handle, ReadRounds { confirmer, mailbox, counts })
     }
 
     /// Rounds begun so far, and the reads that they serve.
@@ -84,48 +81,33 @@ impl ReadBarrier {
 
 /// The actor.
 pub(super) struct ReadRounds {
-    confirmer: Arc<Confirmer>,
+    confirmer: Confirmer,
     mailbox: mpsc::Receiver<oneshot::Sender<Answer>>,
     counts: Arc<Counts>,
 }
 
 impl ReadRounds {
     /// Runs rounds until `stop`; the reads that still wait then learn that the actor is gone.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        let mut rounds = JoinSet::new();
-        let mut waiting = Vec::new();
+    pub(super) async fn run(self, stop: CancellationToken) {
+        // Whatever a round waits for: its readers are let go when the replica stops.
+        stop.run_until_cancelled_owned(self.rounds()).await;
+    }
+
+    async fn rounds(mut self) {
+        let mut readers = Vec::new();
         loop {
-            tokio::select! {
-                biased;
-                () = stop.cancelled() => break,
-                Some(ended) = rounds.join_next() => {
-                    if ended.is_err_and(|error| error.is_panic()) {
-                        tracing::error!("a round of the read barrier panicked");
-                        break;
-                    }
-                }
-                received = self.mailbox.recv_many(&mut waiting, READS_PER_ROUND_MAX),
-                    if rounds.len() < ROUNDS_MAX =>
-                {
-                    if received == 0 {
-                        break;
-                    }
-                    self.counts.rounds.fetch_add(1, Ordering::Relaxed);
-                    self.counts.reads.fetch_add(received as u64, Ordering::Relaxed);
-                    let confirmer = Arc::clone(&self.confirmer);
-                    rounds.spawn(round(confirmer, std::mem::take(&mut waiting)));
-                }
+            let received = self.mailbox.recv_many(&mut readers, READS_PER_ROUND_MAX).await;
+            if received == 0 {
+                return;
+            }
+            self.counts.rounds.fetch_add(1, Ordering::Relaxed);
+            self.counts.reads.fetch_add(received as u64, Ordering::Relaxed);
+            let answer = self.confirmer.read_point().await;
+            for reader in readers.drain(..) {
+                // A reader that is gone has met its deadline.
+                let _reader_gone = reader.send(answer).is_err();
             }
         }
-        rounds.shutdown().await;
-    }
-}
-
-async fn round(confirmer: Arc<Confirmer>, readers: Vec<oneshot::Sender<Answer>>) {
-    let answer = confirmer.read_point().await;
-    for reader in readers {
-        // A reader that is gone has met its deadline.
-        let _reader_gone = reader.send(answer).is_err();
     }
 }
 
