@@ -1,7 +1,7 @@
 //! Calls that reach no handler: methods that a later release serves, and messages that are none.
 //!
 //! One place for all of them: the generated code answers with a bare status, or a handler does by
-//! [`unserved`], and [`record`] sees it on its way out. It writes the audit record that every call
+//! [`unserved`], and [`recorded`] sees it on its way out. It writes the audit record that every call
 //! has (`contract §14` no. 18) and gives the answer its code and details. A call that a handler
 //! took up is that handler's to record, so no call is recorded twice.
 
@@ -48,7 +48,7 @@ const EVENTS: [(&str, &str); 20] = [
     ("/yandex.cloud.resourcemanager.v1.FolderService/Update", "UpdateFolder"),
 ];
 
-/// The answer of a method that a later release serves; [`record`] completes it.
+/// The answer of a method that a later release serves; [`recorded`] completes it.
 #[must_use]
 pub fn unserved() -> Status {
     Status::unimplemented(MESSAGE)
