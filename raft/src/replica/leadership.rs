@@ -63,6 +63,16 @@ impl LeadershipWatch {
         self.server.changed().await.is_ok()
     }
 
+    /// Waits until a node other than this one is known to lead; for ever when none ever does.
+    pub(super) async fn another_than(&self, former: NodeId) {
+        let mut watch = self.clone();
+        while self.leader().is_none_or(|(leader, _)| leader == former) {
+            if !watch.changed().await {
+                return std::future::pending().await;
+            }
+        }
+    }
+
     /// The leader with its addresses.
     pub(super) fn leader(&self) -> Option<(NodeId, Member)> {
         let server = self.server.borrow_watched();

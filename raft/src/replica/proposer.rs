@@ -5,6 +5,7 @@
 //! after a try that may have proposed, and takes effect once (`openraft.md §7.3`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use lockbox_core::{LogTime, OperationId, Randomness, RequestId, Subject};
@@ -22,9 +23,13 @@ use super::pause::{self, Awaiting};
 use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::outcome::Outcome;
-use crate::network::Raft;
+use crate::network::{Raft, Target};
 use crate::store::Faults;
 use crate::types::Proposal;
+
+/// How long a leader that was succeeded may still answer for what it was given: one that only
+/// stepped down does so at once, and its answer is better than "unknown".
+const LAST_WORD_PAUSE: Duration = Duration::from_millis(100);
 
 /// A proposal that was applied.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -62,7 +67,7 @@ impl Proposer {
         loop {
             let attempt = match self.leadership.place() {
                 Place::Here => self.propose_here(&mut envelope, deadline).await,
-                Place::There(leader) => self.forwarder.propose(&leader, &envelope, deadline).await,
+                Place::There(leader) => self.propose_there(&leader, &envelope, deadline).await,
                 Place::Nowhere => Attempt::NotTaken(NotTaken::NoLeader),
             };
             let (awaiting, reason) = match attempt {
@@ -96,6 +101,24 @@ impl Proposer {
             if !again {
                 return Err(given_up(maybe_proposed, reason));
             }
+        }
+    }
+
+    /// Hands the proposal to the leader, and does not wait for one that was succeeded: it may be
+    /// frozen or cut off, and its connection takes ten seconds to be found dead.
+    async fn propose_there(
+        &self,
+        leader: &Target,
+        envelope: &Envelope,
+        deadline: Instant,
+    ) -> Attempt {
+        let succeeded = async {
+            self.leadership.another_than(leader.id).await;
+            tokio::time::sleep(LAST_WORD_PAUSE).await;
+        };
+        tokio::select! {
+            attempt = self.forwarder.propose(leader, envelope, deadline) => attempt,
+            () = succeeded => Attempt::Unknown,
         }
     }
 

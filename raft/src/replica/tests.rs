@@ -190,6 +190,24 @@ async fn a_deposed_leader_serves_no_stale_read_and_acknowledges_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proposal_that_a_silent_leader_has_goes_to_the_next_one() {
+    let (mut cluster, random) = initialised(3, unchanged).await;
+    let old = cluster.settle().await;
+    let rest: Vec<NodeId> = (1..=3).filter(|id| *id != old).collect();
+    let follower = cluster.replica(rest[0]);
+    propose(follower, create_secret(&random, "before")).await;
+    cluster.wires.silence(old, rest.clone());
+    let leader = follower.leader().map(|(id, _)| id);
+    assert_eq!(leader, Some(old), "the follower has noticed nothing yet");
+    let applied = propose(follower, create_secret(&random, "after")).await;
+    assert!(applied.term > 0);
+    assert_eq!(names(follower, soon()).await.unwrap(), ["before", "after"]);
+    cluster.wires.isolate(old, rest);
+    cluster.wires.heal();
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stamps_never_go_back_when_the_leaders_clock_does() {
     let (mut cluster, random) = initialised(3, unchanged).await;
     let leader = cluster.settle().await;

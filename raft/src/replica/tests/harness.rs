@@ -1,6 +1,6 @@
 //! Three replicas in one process, over real gRPC on loopback that can be cut.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::io;
 use std::path::Path;
 use std::pin::Pin;
@@ -87,18 +87,35 @@ impl Randomness for TestRandom {
     }
 }
 
-/// The wires between nodes; a cut one carries nothing in either direction.
+/// How a wire fails.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Failure {
+    /// It is cut: whoever uses it is told so.
+    Cut,
+    /// It swallows what is sent, as that of a frozen node or behind a firewall.
+    Silent,
+}
+
+/// The wires between nodes; one that fails carries nothing in either direction.
 #[derive(Clone, Default)]
-pub(crate) struct Wires(Arc<Mutex<BTreeSet<(NodeId, NodeId)>>>);
+pub(crate) struct Wires(Arc<Mutex<BTreeMap<(NodeId, NodeId), Failure>>>);
 
 impl Wires {
-    fn is_cut(&self, a: NodeId, b: NodeId) -> bool {
-        self.0.lock().unwrap().contains(&(a.min(b), a.max(b)))
+    fn failure(&self, a: NodeId, b: NodeId) -> Option<Failure> {
+        self.0.lock().unwrap().get(&(a.min(b), a.max(b))).copied()
     }
 
     pub(crate) fn isolate(&self, node: NodeId, others: impl IntoIterator<Item = NodeId>) {
-        let mut cut = self.0.lock().unwrap();
-        cut.extend(others.into_iter().map(|other| (node.min(other), node.max(other))));
+        self.fail(node, others, Failure::Cut);
+    }
+
+    pub(crate) fn silence(&self, node: NodeId, others: impl IntoIterator<Item = NodeId>) {
+        self.fail(node, others, Failure::Silent);
+    }
+
+    fn fail(&self, node: NodeId, others: impl IntoIterator<Item = NodeId>, failure: Failure) {
+        let wires = others.into_iter().map(|other| (node.min(other), node.max(other)));
+        self.0.lock().unwrap().extend(wires.map(|wire| (wire, failure)));
     }
 
     pub(crate) fn heal(&self) {
@@ -106,7 +123,8 @@ impl Wires {
     }
 }
 
-/// A connection over a wire: breaks when it is used while the wire is cut.
+/// A connection over a wire: breaks when it is used while the wire is cut, and hears nothing
+/// more once that was silent.
 struct Wire {
     stream: TcpStream,
     wires: Wires,
@@ -114,11 +132,13 @@ struct Wire {
 }
 
 impl Wire {
-    fn check(&self) -> io::Result<()> {
-        if self.wires.is_cut(self.ends.0, self.ends.1) {
-            return Err(io::ErrorKind::ConnectionReset.into());
+    /// Whether the wire carries; an error when it is cut.
+    fn carries(&self) -> io::Result<bool> {
+        match self.wires.failure(self.ends.0, self.ends.1) {
+            Some(Failure::Cut) => Err(io::ErrorKind::ConnectionReset.into()),
+            Some(Failure::Silent) => Ok(false),
+            None => Ok(true),
         }
-        Ok(())
     }
 }
 
@@ -128,7 +148,9 @@ impl AsyncRead for Wire {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        self.check()?;
+        if !self.carries()? {
+            return Poll::Pending;
+        }
         Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
@@ -139,7 +161,9 @@ impl AsyncWrite for Wire {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.check()?;
+        if !self.carries()? {
+            return Poll::Ready(Ok(bytes.len()));
+        }
         Pin::new(&mut self.stream).poll_write(context, bytes)
     }
 
@@ -169,15 +193,22 @@ impl PeerConnector for WireConnector {
         let connect = tower::service_fn(move |_uri: tonic::codegen::http::Uri| {
             let (wires, address) = (wires.clone(), address.clone());
             async move {
-                if wires.is_cut(ends.0, ends.1) {
-                    return Err(io::Error::from(io::ErrorKind::HostUnreachable));
+                match wires.failure(ends.0, ends.1) {
+                    Some(Failure::Cut) => {
+                        return Err(io::Error::from(io::ErrorKind::HostUnreachable));
+                    }
+                    Some(Failure::Silent) => std::future::pending().await,
+                    None => {}
                 }
                 let stream = TcpStream::connect(address).await?;
                 stream.set_nodelay(true)?;
                 Ok(TokioIo::new(Wire { stream, wires, ends }))
             }
         });
-        Ok(peer_endpoint(Endpoint::from_static("http://peer")).connect_with_connector_lazy(connect))
+        // Nobody notices by himself that the other end is silent.
+        let endpoint = peer_endpoint(Endpoint::from_static("http://peer"));
+        let endpoint = endpoint.keep_alive_timeout(Duration::from_secs(3600));
+        Ok(endpoint.connect_with_connector_lazy(connect))
     }
 }
 
