@@ -66,6 +66,17 @@ wait_ready() { # name, seconds
   done
 }
 
+# A node that ends by a wrong configuration says so itself; who calls it could only say that
+# nobody is there.
+wait_listening() { # name port seconds
+  local deadline=$((SECONDS + $3))
+  until (exec 3<>"/dev/tcp/127.0.0.1/$2") 2>/dev/null; do
+    alive "$1" || { tail -3 "$dir/$1.log" >&2; fail "$1 has ended; its log is $dir/$1.log"; }
+    [ $SECONDS -lt $deadline ] || fail "$1 does not listen after $3 s; its log is $dir/$1.log"
+    sleep 0.1
+  done
+}
+
 stop_one() { # name
   alive "$1" || return 0
   local pid; pid=$(pid_of "$1")
@@ -84,6 +95,7 @@ write_env() {
 initialise() {
   local members=() cert="$dir/certificates"
   for n in $(seq "$nodes"); do
+    wait_listening "node-$n" "$(port_of "$dir/node-$n.toml" peer)" 60
     members+=(--member "$n=localhost:$(port_of "$dir/node-$n.toml" peer),localhost:$(port_of "$dir/node-$n.toml" api)")
   done
   id() { sed -n "s/.*\"$1\": \"\(.*\)\".*/\1/p" "$dir/ids.json"; }

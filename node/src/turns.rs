@@ -66,8 +66,6 @@ impl Turns {
     }
 }
 
-impl Turn {}
-
 impl Drop for Place {
     fn drop(&mut self) {
         let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);

@@ -127,10 +127,19 @@ fn parse<T: DeserializeOwned>(text: &str, overrides: &[(&str, &str)]) -> Result<
             return Err(Mistake::Variable { key: overrides[blamed].0.to_owned(), problem: error });
         }
     }
-    match toml::from_str::<T>(text) {
-        Err(by_itself) => Err(in_text(&by_itself)),
-        Ok(_) => Err(Mistake::Text(error)),
+    if let Err(by_itself) = toml::from_str::<T>(text) {
+        return Err(in_text(&by_itself));
     }
+    // Two or more are wrong: the first one is named, then the next time the next one.
+    for (count, (key, _)) in (1..).zip(overrides) {
+        if let Err(error) = overridden(table.clone(), &overrides[..count])?.try_into::<T>() {
+            return Err(Mistake::Variable {
+                key: (*key).to_owned(),
+                problem: one_line("", &error),
+            });
+        }
+    }
+    Err(Mistake::Text(error))
 }
 
 fn overridden(mut table: toml::Table, overrides: &[(&str, &str)]) -> Result<toml::Table, Mistake> {
@@ -244,6 +253,9 @@ mod tests {
             assert!(wrong.starts_with(&named) && wrong.contains(problem), "{wrong}");
             assert!(!wrong.contains('\n'), "{wrong}");
         }
+        let two = [("X_NAMED", "b"), ("X_INNER__SIZE", "many")];
+        let wrong = loaded(FILE, &two).unwrap_err();
+        assert!(wrong.starts_with("the environment variable X_NAMED is wrong: "), "{wrong}");
         let wrong = loaded("name = 1\n[inner]\nsize = 1\n", &[("X_INNER__SIZE", "2")]).unwrap_err();
         assert!(wrong.starts_with("configuration a.toml is wrong: line 1: name: "), "{wrong}");
     }

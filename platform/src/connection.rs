@@ -87,6 +87,9 @@ fn builder(served: Served, limits: ListenerLimits) -> auto::Builder<TokioExecuto
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(limits.streams_max)
+        // A client whose deadlines are short gives up on all of its calls at once; with h2's own
+        // bound of twenty it would lose the connection, and its other calls with it.
+        .max_pending_accept_reset_streams(usize::try_from(limits.streams_max).ok())
         .max_header_list_size(HEADERS_BYTES_MAX.into())
         .keep_alive_interval(PROBE_INTERVAL)
         .keep_alive_timeout(PROBE_TIMEOUT)

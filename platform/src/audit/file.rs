@@ -46,6 +46,12 @@ pub enum AuditOpenError {
         /// The file.
         path: PathBuf,
     },
+    /// No number is left for the next record: its last one is not ours.
+    #[error("the last audit record of {} has the largest number that there is", path.display())]
+    Full {
+        /// The file.
+        path: PathBuf,
+    },
 }
 
 /// The file that audit records are appended to.
@@ -63,6 +69,9 @@ impl AuditFile for AppendFile {
         if length > *whole_bytes {
             // An earlier append failed half-way; its calls were told so.
             self.file.set_len(*whole_bytes)?;
+        } else if length < *whole_bytes {
+            // Somebody cut the file, as some rotate logs; the next append begins where it ends.
+            *whole_bytes = length;
         }
         (&self.file).write_all(lines)?;
         *whole_bytes += u64::try_from(lines.len()).unwrap_or(u64::MAX);
@@ -95,7 +104,9 @@ pub(crate) fn open(path: &Path) -> Result<Opened, AuditOpenError> {
     let whole_bytes = line_end_before(&file, length).map_err(failed)?;
     let torn_bytes = length - whole_bytes;
     let mut next_sequence = match last_sequence(&mut file, whole_bytes).map_err(failed)? {
-        Some(last) => last + 1,
+        Some(last) => {
+            last.checked_add(1).ok_or_else(|| AuditOpenError::Full { path: path.to_owned() })?
+        }
         // A file of a single torn line: the very first write was cut.
         None if whole_bytes == 0 && length <= FIRST_LINE_BYTES_MAX => 0,
         None => return Err(AuditOpenError::NotAudit { path: path.to_owned() }),

@@ -205,6 +205,8 @@ fn cut_markers_are_passed_over() -> Result<(), AuditOpenError> {
     assert_eq!(file::open(&path)?.next_sequence, 5);
     std::fs::write(&path, format!("{{\"sequence\":3}}\n{}", "x\n".repeat(100))).expect("written");
     assert!(matches!(file::open(&path), Err(AuditOpenError::NotAudit { .. })));
+    std::fs::write(&path, format!("{{\"sequence\":{}}}\n", u64::MAX)).expect("written");
+    assert!(matches!(file::open(&path), Err(AuditOpenError::Full { .. })));
     Ok(())
 }
 
@@ -301,5 +303,13 @@ async fn a_failed_append_leaves_no_half_line() -> Result<(), AuditOpenError> {
     opened.file.append(b"{\"sequence\":1}\n").expect("an append");
     let text = std::fs::read_to_string(&path).expect("the file");
     assert_eq!(text, "{\"sequence\":0}\n{\"sequence\":1}\n");
+
+    // The same once somebody has emptied the file, as some rotate logs.
+    half.set_len(0).expect("an empty file");
+    opened.file.append(b"{\"sequence\":2}\n").expect("an append");
+    io::Write::write_all(&mut half, b"{\"sequ").expect("a half line");
+    opened.file.append(b"{\"sequence\":3}\n").expect("an append");
+    let text = std::fs::read_to_string(&path).expect("the file");
+    assert_eq!(text, "{\"sequence\":2}\n{\"sequence\":3}\n");
     Ok(())
 }
