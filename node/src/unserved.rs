@@ -1,8 +1,8 @@
 //! Calls that reach no handler: methods that a later release serves, and messages that are none.
 //!
 //! One place for all of them: the generated code answers with a bare status, or a handler does by
-//! [`unserved`], and [`recorded`] sees it on its way out. It writes the audit record that every call
-//! has (`contract §14` no. 18) and gives the answer its code and details. A call that a handler
+//! [`unserved`], and [`recorded`] sees it on its way out. It writes the audit record that every
+//! call has (`contract §14` no. 18) and gives the answer its code and details. A call that a handler
 //! took up is that handler's to record, so no call is recorded twice.
 
 use std::sync::Arc;

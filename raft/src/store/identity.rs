@@ -15,8 +15,9 @@ use super::layout::Layout;
 use crate::domain::codec;
 use crate::error::StorageError;
 
-/// The directory format that this build writes, and the only one that it opens.
-pub const FORMAT_VERSION: u32 = 1;
+/// The directory format that this build writes, and the only one that it opens. Format 1 had a
+/// table of request ids.
+pub const FORMAT_VERSION: u32 = 2;
 
 /// Who opens the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -245,8 +246,11 @@ mod tests {
         write_marker(&path, &KNOWN).unwrap();
         assert_eq!(read_marker(&path).unwrap(), Some(KNOWN));
         let text = std::fs::read_to_string(&path).unwrap();
-        std::fs::write(&path, text.replace("\"format_version\": 1", "\"format_version\": 9"))
-            .unwrap();
+        std::fs::write(
+            &path,
+            text.replace(&format!("\"format_version\": {FORMAT_VERSION}"), "\"format_version\": 9"),
+        )
+        .unwrap();
         let error = read_marker(&path).unwrap_err();
         assert!(error.to_string().contains("has format 9"), "{error}");
         std::fs::write(&path, "").unwrap();
