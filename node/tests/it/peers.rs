@@ -19,6 +19,7 @@ use lockbox_platform::tls::{
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceClient;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_client::IntrospectionServiceClient;
+use lockbox_raft::store::FORMAT_VERSION;
 use tempfile::TempDir;
 use tonic::Code;
 use tonic::transport::Channel;
@@ -148,7 +149,7 @@ async fn initialisation_repeats_its_answer_to_the_same_key_only() {
     assert_eq!((status.role.as_str(), status.leader_id), ("leader", 1));
     assert_eq!((status.sealed, status.sealed_reason.as_str()), (false, ""));
     assert!(status.term >= 1 && status.applied_index >= 1 && status.log_time_ms > 0);
-    assert_eq!((status.format_version, status.protocol_version), (1, 1));
+    assert_eq!((status.format_version, status.protocol_version), (FORMAT_VERSION, 1));
     let [only] = status.members.as_slice() else { panic!("one member") };
     assert!(only.voter && only.peer_address == "localhost:1");
     let audit = std::fs::read_to_string(node.app.config.audit_path()).unwrap();
