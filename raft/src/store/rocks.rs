@@ -17,6 +17,9 @@ const BLOCK_CACHE_BYTES: usize = 64 << 20;
 pub(super) const MEMTABLE_BYTES: usize = 16 << 20;
 /// RocksDB's own text logs that are kept.
 const INFO_LOGS_KEPT: usize = 2;
+/// How much of a new table is given to the disk at a time. All at once it would keep the next
+/// sync of the log waiting for as long as the disk needs for a whole table.
+const SYNC_STEP_BYTES: u64 = 512 << 10;
 /// Files held open by one database.
 const OPEN_FILES_MAX: i32 = 512;
 
@@ -59,6 +62,7 @@ pub(super) fn database_options() -> Options {
     options.set_keep_log_file_num(INFO_LOGS_KEPT);
     options.set_log_level(LogLevel::Warn);
     options.set_stats_dump_period_sec(0);
+    options.set_bytes_per_sync(SYNC_STEP_BYTES);
     options
 }
 
