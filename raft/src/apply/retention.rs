@@ -1,8 +1,9 @@
 //! What is remembered so that a repeat has no second effect, and how it is forgotten.
 //!
 //! Two memories with different scopes: a proposal's request id, which its operation carries
-//! (retries inside the cluster), and a caller's idempotency key (retries by clients, `contract §10`). Both are part of the state, so
-//! they survive crashes, failovers and snapshots. Expiry runs on log time.
+//! (retries inside the cluster), and a caller's idempotency key (retries by clients,
+//! `contract §10`). Both are part of the state, so they survive crashes, failovers and snapshots.
+//! Expiry runs on log time.
 
 use std::time::Duration;
 
