@@ -43,8 +43,8 @@ pub(super) fn repeated_request(
     state: &dyn StateRead,
     envelope: &Envelope,
 ) -> Result<Option<OperationRecord>, Refusal> {
-    // Copies of a proposal share their operation id. So do a client's calls under one idempotency
-    // key, which are proposals of their own.
+    // Copies of a proposal share their operation id, which is random. Compared all the same: the
+    // answer to one proposal must never be the operation of another.
     let operation = tables::operation(state, &envelope.operation_id)?;
     Ok(operation.filter(|operation| operation.request_id == envelope.request_id))
 }

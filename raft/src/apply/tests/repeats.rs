@@ -14,8 +14,8 @@ fn a_repeated_proposal_has_one_effect() {
     assert_eq!(world.secret("s").live_versions, 2);
 }
 
-/// The operation of a repeat may not be that of another proposal which has the same id: two calls
-/// under one idempotency key have, and the second may come after the key was forgotten.
+/// Operation ids are random. Should two proposals share one, neither is answered with the other's
+/// operation.
 #[test]
 fn another_proposal_with_the_operation_id_is_no_repeat() {
     let mut world = World::new();
