@@ -8,6 +8,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::{Response, Status};
 use tracing::Instrument;
 
@@ -25,7 +26,9 @@ pub async fn detached<T: Send + 'static>(
     call: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
 ) -> Result<Response<T>, Status> {
     let call = AssertUnwindSafe(call.in_current_span()).catch_unwind().boxed();
-    let ended = Attended { call: Some(call), calls, runtime: Handle::current() }.await;
+    let attended =
+        Attended { call: Some(call), calls, _counted: calls.token(), runtime: Handle::current() };
+    let ended = attended.await;
     ended.unwrap_or_else(|_panic| Err(Status::internal("the call ended unexpectedly")))
 }
 
@@ -35,6 +38,9 @@ struct Attended<'a, T: Send + 'static> {
     /// Nothing once it has ended.
     call: Option<BoxFuture<'static, T>>,
     calls: &'a TaskTracker,
+    /// Whoever joins the calls waits for this one too: its connection may be gone before the task
+    /// that this lives in is dropped. ORDER: given back after `drop` has made it a task.
+    _counted: TaskTrackerToken,
     runtime: Handle,
 }
 
@@ -76,12 +82,13 @@ mod tests {
         };
         let mut caller = Box::pin(detached(&calls, call));
         assert!(futures::poll!(caller.as_mut()).is_pending());
-        assert_eq!(calls.len(), 0);
-        drop(caller);
-        assert_eq!(calls.len(), 1);
-        go_on.send(()).unwrap();
         calls.close();
-        calls.wait().await;
+        let mut joined = Box::pin(calls.wait());
+        assert!(futures::poll!(joined.as_mut()).is_pending(), "the call is not waited for");
+        drop(caller);
+        assert!(futures::poll!(joined.as_mut()).is_pending(), "the call is not waited for");
+        go_on.send(()).unwrap();
+        joined.await;
         ended.await.unwrap();
     }
 

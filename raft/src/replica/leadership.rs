@@ -63,7 +63,7 @@ impl LeadershipWatch {
         self.server.changed().await.is_ok()
     }
 
-    /// Waits until a node other than this one is known to lead; for ever when none ever does.
+    /// Waits until a node other than `former` is known to lead; for ever when none ever does.
     pub(super) async fn another_than(&self, former: NodeId) {
         let mut watch = self.clone();
         while self.leader().is_none_or(|(leader, _)| leader == former) {
