@@ -6,5 +6,8 @@
 //! checker that shared code with the server would share its bugs.
 
 pub mod check;
+pub mod client;
 pub mod history;
 pub mod model;
+pub mod moment;
+pub mod random;
