@@ -11,3 +11,4 @@ pub mod history;
 pub mod model;
 pub mod moment;
 pub mod random;
+pub mod workload;

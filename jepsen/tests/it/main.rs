@@ -4,3 +4,7 @@
 mod classification;
 #[cfg(test)]
 mod fake_node;
+#[cfg(test)]
+mod fake_secrets;
+#[cfg(test)]
+mod generators;
