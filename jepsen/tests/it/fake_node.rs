@@ -183,7 +183,7 @@ impl Fake {
     async fn operation<M>(&self, request: &Request<M>) -> Result<Response<Operation>, Status> {
         match self.next(request, None).await {
             Says::Operation(operation, headers) => Ok(dressed(operation, headers)),
-            other => Err(status(other)),
+            other => Err(status(&other)),
         }
     }
 }
@@ -194,9 +194,9 @@ fn dressed<M>(message: M, headers: Headers) -> Response<M> {
     response
 }
 
-fn status(says: Says) -> Status {
+fn status(says: &Says) -> Status {
     let Says::Status(code, headers) = says else { panic!("the script does not fit the call") };
-    let mut status = Status::new(code, "as scripted");
+    let mut status = Status::new(*code, "as scripted");
     put(status.metadata_mut(), headers);
     status
 }
@@ -214,7 +214,7 @@ impl PayloadService for Fake {
     async fn get(&self, request: Request<wire::GetPayloadRequest>) -> Answer<wire::Payload> {
         match self.next(&request, None).await {
             Says::Payload(payload, headers) => Ok(dressed(payload, headers)),
-            other => Err(status(other)),
+            other => Err(status(&other)),
         }
     }
 
@@ -228,7 +228,7 @@ impl SecretService for Fake {
     async fn get(&self, request: Request<wire::GetSecretRequest>) -> Answer<wire::Secret> {
         match self.next(&request, None).await {
             Says::Secret(secret, headers) => Ok(dressed(secret, headers)),
-            other => Err(status(other)),
+            other => Err(status(&other)),
         }
     }
 
@@ -239,7 +239,7 @@ impl SecretService for Fake {
     async fn add_version(&self, request: Request<wire::AddVersionRequest>) -> Answer<Operation> {
         match self.next(&request, Some(request.get_ref().clone())).await {
             Says::Operation(operation, headers) => Ok(dressed(operation, headers)),
-            other => Err(status(other)),
+            other => Err(status(&other)),
         }
     }
 
