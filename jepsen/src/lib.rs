@@ -4,3 +4,7 @@
 //! executable specification of the service, the laws, and the report. Reaches every server
 //! through its API and its process and imports nothing of ours but the wire definitions: a
 //! checker that shared code with the server would share its bugs.
+
+pub mod cluster;
+pub mod moment;
+pub mod random;
