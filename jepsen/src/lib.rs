@@ -7,6 +7,7 @@
 
 pub mod check;
 pub mod client;
+pub mod cluster;
 pub mod history;
 pub mod model;
 pub mod moment;
