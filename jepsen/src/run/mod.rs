@@ -6,8 +6,17 @@
 
 pub mod attempt;
 pub mod books;
+pub mod canary_scan;
+pub mod conduct;
+pub mod directory;
+pub mod enclosed_site;
+pub mod finale;
 pub mod load;
 pub mod pace;
+pub mod recovery;
 pub mod sampler;
+pub mod setup;
 pub mod site;
+pub mod trouble;
+pub mod wall_clock;
 pub mod worker;

@@ -4,6 +4,8 @@
 //! What this machine cannot do is left out, and said.
 
 #[cfg(test)]
+mod calm_run;
+#[cfg(test)]
 mod classification;
 #[cfg(test)]
 mod cluster;
