@@ -78,8 +78,8 @@ pub fn resolve(history: &History, makers: &Makers, log: Option<&CommittedLog>) -
     // Entries that some operation asked for, and nobody knows which.
     let mut nobodys = Vec::new();
     if let Some(log) = log {
-        let claimed: BTreeSet<u64> =
-            history.ops.iter().filter_map(|op| Some(op.success()?.index)).collect();
+        let mutations = history.ops.iter().filter(|op| op.asked.call.is_mutation());
+        let claimed: BTreeSet<u64> = mutations.filter_map(|op| Some(op.success()?.index)).collect();
         for entry in log.entries().filter(|entry| may_be_effect(entry)) {
             if claimed.contains(&entry.index) {
                 continue;

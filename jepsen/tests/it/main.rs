@@ -1,0 +1,14 @@
+//! Tests of histories and of those who judge them.
+
+#[cfg(test)]
+mod brute;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod long;
+#[cfg(test)]
+mod mutate;
+#[cfg(test)]
+mod outside;
+#[cfg(test)]
+mod search;
