@@ -53,7 +53,6 @@ pub fn synthesize(wanted: &Wanted) -> Result<Synthetic, HistoryError> {
     while world.begun < wanted.ops || world.workers.iter().any(|worker| worker.open.is_some()) {
         world.tick()?;
     }
-    world.phase(Phase::Done)?;
     let range = LogRange { node: NodeId(1), first: 1, last: world.index };
     let log = LogDump { range, entries: world.entries };
     Ok(Synthetic { history: world.builder.finish(), log })
