@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod brute;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
 mod directory;
 #[cfg(test)]
 mod files;

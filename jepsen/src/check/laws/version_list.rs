@@ -11,10 +11,13 @@ use crate::history::makers;
 
 use super::{Case, Law, LawReport, Violation};
 
+/// A list: the index that it reflects, who read it, and its versions, newest first.
+type Read<'a> = (u64, OpId, &'a [VersionView]);
+
 /// Judges a case.
 #[must_use]
 pub fn check(case: &Case<'_>) -> LawReport {
-    let mut lists: BTreeMap<&SecretId, Vec<(u64, OpId, &[VersionView])>> = BTreeMap::new();
+    let mut lists: BTreeMap<&SecretId, Vec<Read<'_>>> = BTreeMap::new();
     let mut versions: BTreeMap<VersionId, OpId> = BTreeMap::new();
     let mut secrets: BTreeMap<&SecretId, OpId> = BTreeMap::new();
     let mut violation = None;
@@ -68,8 +71,8 @@ fn repeats(secret: &SecretId, op: OpId, list: &[VersionView]) -> Option<Violatio
 /// is nothing more.
 fn grows(
     secret: &SecretId,
-    (earlier_index, earlier, before): (u64, OpId, &[VersionView]),
-    (later_index, later, after): (u64, OpId, &[VersionView]),
+    (earlier_index, earlier, before): Read<'_>,
+    (later_index, later, after): Read<'_>,
 ) -> Option<Violation> {
     let extra = after.len().checked_sub(before.len());
     let same = |extra: usize| {
