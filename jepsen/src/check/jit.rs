@@ -4,8 +4,9 @@
 //! Just-in-time linearization: walk the beginnings and ends in real time and keep every
 //! configuration that can be, each a state and the open operations that have happened in it. Only
 //! when an operation ends does it have to have happened; operations that are open then may have
-//! happened before it. An answer that leaves the state alone is taken as soon as it fits, for
-//! waiting can gain it nothing. Memory follows concurrency, not length.
+//! happened before it. A read or a refusal is taken as soon as its answer fits, for waiting can
+//! gain nothing; a mutation that changes nothing now may be needed for what it changes later.
+//! Memory follows concurrency, not length.
 //!
 //! Work is counted, not timed, so that the same history gets the same answer everywhere. A search
 //! that runs out of steps says so; it never calls a history illegal that it has not refuted.
@@ -184,11 +185,14 @@ impl<'h, 'a> Search<'h, 'a> {
         Ok(next)
     }
 
-    /// Lets every open answer happen that leaves the state alone.
+    /// Lets every open read and refusal happen whose answer fits the state.
     fn take_what_fits(&mut self, configuration: &mut Configuration) -> Result<(), OutOfSteps> {
         for &place in &self.open {
             let found = &self.history.moves[place];
             let Some(answer) = found.answer else { continue };
+            if found.op.asked.call.is_mutation() && answer.is_success() {
+                continue;
+            }
             if configuration.happened.binary_search(&place).is_ok() {
                 continue;
             }
@@ -203,7 +207,7 @@ impl<'h, 'a> Search<'h, 'a> {
         Ok(())
     }
 
-    /// Lets one open move happen that changes the state, each in its turn.
+    /// Lets one open move happen, each in its turn.
     fn expand(
         &mut self,
         configuration: &Configuration,
@@ -223,9 +227,9 @@ impl<'h, 'a> Search<'h, 'a> {
     }
 }
 
-/// The state after a move, if the move can happen there and changes it.
-#[must_use]
-pub fn happens(found: &Move<'_>, state: &SecretState) -> Option<SecretState> {
+/// The state after a move, if the move can happen there. One without an answer that changes
+/// nothing might as well not happen.
+fn happens(found: &Move<'_>, state: &SecretState) -> Option<SecretState> {
     let asked = &found.op.asked;
     let (subject, call) = (asked.subject.as_ref(), &asked.call);
     let Some(answer) = found.answer else {
@@ -233,7 +237,8 @@ pub fn happens(found: &Move<'_>, state: &SecretState) -> Option<SecretState> {
     };
     let passed = clock_passed(state, call, answer);
     let step = step(passed.as_ref().unwrap_or(state), subject, call, &found.named);
-    if step.answer.agrees(answer) { step.next.or(passed) } else { None }
+    let agrees = step.answer.agrees(answer);
+    agrees.then(|| step.next.or(passed).unwrap_or_else(|| state.clone()))
 }
 
 const fn count(steps: &mut u64) -> Result<(), OutOfSteps> {

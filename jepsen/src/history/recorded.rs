@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::event::{Event, FORMAT_VERSION, HarnessFailure, Header, PhaseEvent};
+use super::event::{Complete, Event, FORMAT_VERSION, HarnessFailure, Header, Invoke, PhaseEvent};
 use super::fault::FaultEvent;
 use super::ids::{OpId, ProcessId};
 use super::ledger::{CanaryScan, LedgerLine};
@@ -194,6 +194,27 @@ impl History {
             builder.push(event)?;
         }
         Ok(builder.finish())
+    }
+
+    /// The events that it was made of, in their order.
+    #[must_use]
+    pub fn events(&self) -> Vec<Event> {
+        let mut events = Vec::new();
+        for op in &self.ops {
+            let (id, asked, at) = (op.id, op.asked.clone(), op.invoked);
+            events.push(Event::Invoke(Invoke { op: id, at, asked }));
+            if let Some((at, outcome)) = op.completed.clone() {
+                events.push(Event::Complete(Complete { op: id, at, outcome }));
+            }
+        }
+        events.extend(self.faults.iter().cloned().map(Event::Fault));
+        events.extend(self.samples.iter().cloned().map(Event::Sample));
+        events.extend(self.phases.iter().cloned().map(Event::Phase));
+        events.extend(self.ledger.iter().cloned().map(Event::Ledger));
+        events.extend(self.scans.iter().cloned().map(Event::Scan));
+        events.extend(self.failures.iter().cloned().map(Event::HarnessFailure));
+        events.sort_by_key(|event| event.at().order);
+        events
     }
 
     /// The operation of an id of this history.
