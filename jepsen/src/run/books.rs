@@ -18,13 +18,24 @@ const CANARIES_MAX: usize = 4096;
 pub struct SecretBook(Mutex<BTreeSet<SecretId>>);
 
 impl SecretBook {
-    /// Learns from an answer.
+    /// Learns from an answer. What may be deleted is not counted on.
     pub fn observe(&self, request: &Request, outcome: &Outcome) {
-        let Outcome::Ok(reply) = outcome else { return };
-        let Answer::Secret(view) = &reply.answer else { return };
+        let created = match outcome {
+            Outcome::Ok(reply) => match &reply.answer {
+                Answer::Secret(view) => Some(&view.id),
+                Answer::Version(_)
+                | Answer::Versions(_)
+                | Answer::Payload(_)
+                | Answer::Done
+                | Answer::Refused(_) => None,
+            },
+            Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unexpected(_) => None,
+        };
         match request.call() {
-            Call::CreateSecret(_) => drop(lock(&self.0).insert(view.id.clone())),
-            Call::DeleteSecret(_) => drop(lock(&self.0).remove(&view.id)),
+            Call::CreateSecret(_) => lock(&self.0).extend(created.cloned()),
+            Call::DeleteSecret(call) => {
+                lock(&self.0).remove(&call.secret);
+            }
             Call::AddVersion(_)
             | Call::SetCurrentVersion(_)
             | Call::ScheduleDestruction(_)

@@ -29,6 +29,9 @@ use crate::workload::Mix;
 /// How long the cluster may take until it is whole before the first phase.
 const START: Duration = Duration::from_secs(60);
 
+/// How long the nodes are looked at after the end; some looks at each of them.
+const LAST_LOOKS: Duration = Duration::from_secs(1);
+
 /// How long each phase lasts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -55,11 +58,12 @@ pub struct Score {
     pub mix: Mix,
 }
 
+/// Collects what can be seen only while the servers still run; may block.
+pub type Collect = Box<dyn FnOnce(&Recorder, &[Planted]) -> Result<()> + Send>;
+
 /// How a run went, apart from what the history says.
 #[derive(Debug)]
 pub struct Conducted {
-    /// Values that must be found nowhere.
-    pub planted: Vec<Planted>,
     /// What the harness took of the machine.
     pub share: HarnessShare,
     /// Whether the run was interrupted.
@@ -75,23 +79,23 @@ pub async fn conduct(
     score: &Score,
     recorder: &Arc<Recorder>,
     trouble: Option<Box<dyn Trouble>>,
+    collect: Collect,
     interrupt: &CancellationToken,
 ) -> Result<Conducted> {
     let pace = Arc::new(Pace::new(workers_of(&score.mix), score.mix.ops_per_second));
-    let mut run = Run {
+    let run = Run {
         site: site.clone(),
         score: *score,
         recorder: Arc::clone(recorder),
         interrupt: interrupt.clone(),
         hurry: interrupt.child_token(),
         pace: Arc::clone(&pace),
-        planted: Vec::new(),
     };
-    if let Err(error) = run.play(trouble).await {
+    if let Err(error) = run.play(trouble, collect).await {
         recorder.failure(format!("{error:#}"))?;
     }
     let interrupted = interrupt.is_cancelled();
-    Ok(Conducted { planted: run.planted, share: pace.share(), interrupted })
+    Ok(Conducted { share: pace.share(), interrupted })
 }
 
 struct Run {
@@ -102,11 +106,10 @@ struct Run {
     /// Ends every phase: when the run is interrupted, or has failed.
     hurry: CancellationToken,
     pace: Arc<Pace>,
-    planted: Vec<Planted>,
 }
 
 impl Run {
-    async fn play(&mut self, trouble: Option<Box<dyn Trouble>>) -> Result<()> {
+    async fn play(&self, trouble: Option<Box<dyn Trouble>>, collect: Collect) -> Result<()> {
         let login = Login::new(&self.site).await?;
         let token = login.token.clone();
         let own_key = match self.score.mix.own_keys {
@@ -137,13 +140,14 @@ impl Run {
             Ok(()) if !self.interrupt.is_cancelled() => self.finish(&shared, &sampler).await,
             Ok(()) | Err(_) => Ok(()),
         };
-        self.planted = shared.canaries.planted();
+        // The samplers go on meanwhile: to the laws a time without looks is one without a leader.
+        let collected = self.collect(collect, shared.canaries.planted()).await;
         let sampled = sampler.stop().await;
         stop.cancel();
         while let Some(ended) = tasks.join_next().await {
             ended.context("the login has panicked")??;
         }
-        loaded.and(played).and(sampled)
+        loaded.and(played).and(collected).and(sampled)
     }
 
     /// The phases in which the load runs. It is stopped in any case.
@@ -214,7 +218,17 @@ impl Run {
         // Whether it has converged is for the laws to say, from the samples.
         converged(&self.site, sampler.looks(), patience).await;
         self.recorder.phase(Phase::Done)?;
+        // The state that all of them ended with is what the looks after the end show.
+        sleep(LAST_LOOKS).await;
         Ok(())
+    }
+
+    async fn collect(&self, collect: Collect, planted: Vec<Planted>) -> Result<()> {
+        let recorder = Arc::clone(&self.recorder);
+        let mut collecting = JoinSet::new();
+        collecting.spawn_blocking(move || collect(&recorder, &planted));
+        let ended = collecting.join_next().await.context("nothing was collected")?;
+        ended.context("the collection has panicked")?
     }
 
     /// Waits, unless somebody is in a hurry to end.

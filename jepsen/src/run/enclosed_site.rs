@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::{Context, Result};
 
+use super::evidence::ServerPlaces;
 use super::site::{NodeSite, Site};
 use crate::client::connection::Address;
 use crate::cluster::Cluster;
@@ -32,8 +33,8 @@ pub fn of_cluster(cluster: &Arc<Cluster>) -> Result<Site> {
     Ok(Site {
         nodes: nodes.collect(),
         kms: address(Part::Kms.api(), Part::Kms),
-        ca: read(files.ca())?,
-        operator: (read(files.certificate("admin"))?, read(files.key("admin"))?),
+        ca: read(&files.ca())?,
+        operator: (read(&files.certificate("admin"))?, read(&files.key("admin"))?),
         admin_key: files.admin_key(),
         folder: files.ids()?.folder_id,
         members: Arc::new(move || {
@@ -52,10 +53,25 @@ pub fn of_cluster(cluster: &Arc<Cluster>) -> Result<Site> {
     })
 }
 
+/// The places of all servers that have ever been started.
+///
+/// # Errors
+/// When the cluster lacks one of its parts.
+pub fn places(cluster: &Cluster) -> Result<Vec<ServerPlaces>> {
+    let spec = cluster.spec();
+    let parts = (1..=spec.nodes + spec.spares).map(Part::Node).chain([Part::Kms]);
+    let place = |part: Part| {
+        let (server, data) = (cluster.server(part)?, cluster.files().data(part));
+        let (audit, log) = (data.join("audit.jsonl"), server.log().to_owned());
+        Ok(ServerPlaces { name: part.to_string(), data, audit, log, pid: server.pid() })
+    };
+    parts.map(place).collect()
+}
+
 fn address(authority: String, part: Part) -> Address {
     Address { authority, server_name: part.server_name() }
 }
 
-fn read(path: PathBuf) -> Result<Vec<u8>> {
-    fs::read(&path).with_context(|| format!("cannot read {}", path.display()))
+fn read(path: &Path) -> Result<Vec<u8>> {
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
 }

@@ -13,12 +13,12 @@ use tokio::task::JoinSet;
 use super::attempt::{Asker, Shared};
 use crate::client::lockbox::LockboxClient;
 use crate::client::request::{Change, Request};
-use crate::history::answer::Answer;
+use crate::history::answer::{Answer, SecretStatus};
 use crate::history::call::{
     AddVersion, Call, CreateSecret, FirstVersion, GetPayload, OnSecret, ReadSecret,
 };
 use crate::history::ids::{NodeId, ProcessId, SecretId};
-use crate::history::op::Outcome;
+use crate::history::op::{Outcome, Reply};
 use crate::workload::Family;
 use crate::workload::material::Material;
 
@@ -149,12 +149,24 @@ impl FinalAsker {
         self.read(secret).await
     }
 
+    /// Reads all of a secret. What the state would refuse is not asked for: everything that is asked
+    /// now must succeed.
     async fn read(&mut self, secret: SecretId) -> Result<()> {
         let read = || ReadSecret { secret: secret.clone() };
-        self.ask(&Request::new(Call::GetSecret(read()))).await?;
+        let outcome = self.ask(&Request::new(Call::GetSecret(read()))).await?;
         self.ask(&Request::new(Call::ListVersions(read()))).await?;
-        let call = Call::GetPayload(GetPayload { secret, version: None });
-        self.ask(&Request::new(call)).await.map(drop)
+        let Outcome::Ok(Reply { answer: Answer::Secret(view), .. }) = outcome else {
+            return Ok(());
+        };
+        if view.status == SecretStatus::Inactive {
+            let call = Call::Activate(OnSecret { secret: secret.clone(), if_version: None });
+            self.ask(&Request::new(call)).await?;
+        }
+        if view.current.is_some() {
+            let call = Call::GetPayload(GetPayload { secret, version: None });
+            self.ask(&Request::new(call)).await?;
+        }
+        Ok(())
     }
 
     async fn ask(&mut self, request: &Request) -> Result<Outcome> {

@@ -10,6 +10,7 @@ pub mod canary_scan;
 pub mod conduct;
 pub mod directory;
 pub mod enclosed_site;
+pub mod evidence;
 pub mod finale;
 pub mod load;
 pub mod pace;
