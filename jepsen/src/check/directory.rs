@@ -20,7 +20,7 @@ use crate::history::{History, jsonl};
 
 use super::coverage::Required;
 use super::laws::Finding;
-use super::verdict::{SearchBounds, Verdict, judge};
+use super::verdict::{SearchBounds, Verdict, check_laws, conclude, search_all};
 
 /// The history.
 pub const HISTORY_FILE: &str = "history.jsonl";
@@ -70,27 +70,40 @@ pub enum CheckError {
     },
 }
 
-/// Judges the run in a directory, prints laws and counts, and writes the verdict there.
+/// Judges the run in a directory, prints laws, counts and seconds, and writes the verdict there.
 ///
-/// The same directory gives the same `verdict.json`, byte for byte, on every machine.
+/// The same directory gives the same `verdict.json`, byte for byte, on every machine; seconds are
+/// printed and not written. `ticks` gives monotonic nanoseconds.
 ///
 /// # Errors
 /// [`CheckError`].
-pub fn check_directory(directory: &Path, print: &mut impl Write) -> Result<Verdict, CheckError> {
+pub fn check_directory(
+    directory: &Path,
+    ticks: &dyn Fn() -> u64,
+    print: &mut impl Write,
+) -> Result<Verdict, CheckError> {
+    let began = ticks();
     let history = read_history(directory)?;
     let required: Required = read_json(&directory.join(REQUIRED_FILE))?;
     let search_file = directory.join(SEARCH_FILE);
     let bounds =
         if search_file.exists() { read_json(&search_file)? } else { SearchBounds::default() };
     let log = read_log(directory)?;
-    let log = log.as_ref().map(Option::as_ref);
-    let verdict = judge(&history, log, &required, bounds);
+    let read = ticks();
+    let laws = check_laws(&history, log.as_ref().ok().and_then(Option::as_ref));
+    let judged = ticks();
+    let search = search_all(&history, bounds);
+    let searched = ticks();
+    let verdict = conclude(&history, log.as_ref().err(), &required, laws, search);
     let path = directory.join(VERDICT_FILE);
     let failed = |source| CheckError::Io { path: path.clone(), source };
     let mut file = File::create(&path).map_err(failed)?;
     let written = serde_json::to_writer_pretty(&mut file, &verdict).map_err(io::Error::from);
     written.and_then(|()| file.write_all(b"\n")).map_err(failed)?;
     print_verdict(&verdict, print).map_err(failed)?;
+    let [reading, laws, search] =
+        [(began, read), (read, judged), (judged, searched)].map(|(from, to)| seconds(from, to));
+    writeln!(print, "seconds: reading {reading}, laws {laws}, search {search}").map_err(failed)?;
     Ok(verdict)
 }
 
@@ -132,6 +145,11 @@ pub fn read_log(
         return Ok(Ok(None));
     }
     Ok(CommittedLog::join(dumps).map(Some))
+}
+
+fn seconds(from_ns: u64, to_ns: u64) -> String {
+    let millis = to_ns.saturating_sub(from_ns) / 1_000_000;
+    format!("{}.{:03}", millis / 1000, millis % 1000)
 }
 
 fn open(path: &Path) -> Result<File, CheckError> {

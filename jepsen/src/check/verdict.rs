@@ -137,13 +137,31 @@ pub fn judge(
     required: &Required,
     bounds: SearchBounds,
 ) -> Verdict {
-    let case = Case::new(history, log.ok().flatten());
-    let laws: Vec<LawReport> = Law::ALL.iter().map(|law| law.check(&case)).collect();
+    let laws = check_laws(history, log.ok().flatten());
     let search = search_all(history, bounds);
+    conclude(history, log.err(), required, laws, search)
+}
+
+/// Judges a history by all laws.
+#[must_use]
+pub fn check_laws(history: &History, log: Option<&CommittedLog>) -> Vec<LawReport> {
+    let case = Case::new(history, log);
+    Law::ALL.iter().map(|law| law.check(&case)).collect()
+}
+
+/// The verdict of what was found.
+#[must_use]
+pub fn conclude(
+    history: &History,
+    disagreement: Option<&Disagreement>,
+    required: &Required,
+    laws: Vec<LawReport>,
+    search: SearchReport,
+) -> Verdict {
     let coverage = cover(history, required, &laws);
     let mut reasons = Vec::new();
     let mut reason = |judgement, sentence| reasons.push(Reason { judgement, sentence });
-    if let Err(disagreement) = log {
+    if let Some(disagreement) = disagreement {
         reason(Judgement::Invalid, disagreement.to_string());
     }
     for report in &laws {

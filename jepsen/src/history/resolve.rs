@@ -94,11 +94,12 @@ pub fn resolve(history: &History, makers: &Makers, log: Option<&CommittedLog>) -
             fates.insert(op.id, Fate::At { index: entry.index, secret, version });
         }
     }
+    let whole = log.map(|log| (log.whole_from(), log.last()));
     for op in waiting {
         let after = floors[&op.id];
-        let told = log.is_some_and(|log| {
-            log.whole_from() <= after + 1
-                && log.last() >= seen_last
+        let told = whole.is_some_and(|(from, last)| {
+            from <= after + 1
+                && last >= seen_last
                 && !nobodys.iter().any(|entry| entry.index > after && may_be_of(op, entry))
         });
         fates.insert(op.id, if told { Fate::Never } else { Fate::Unknown { after } });

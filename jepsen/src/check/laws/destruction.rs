@@ -41,6 +41,7 @@ pub fn check(case: &Case<'_>) -> LawReport {
             versions.entry((secret, &view.version)).or_default().push(seen);
         }
     }
+    let destructions = destructions(case.log);
     let (mut scheduled, mut destroyed, mut timed) = (0, 0, 0);
     let mut violation = None;
     for ((secret, version), mut all) in versions {
@@ -48,7 +49,7 @@ pub fn check(case: &Case<'_>) -> LawReport {
         let is = |status| all.iter().any(|seen| seen.status == status);
         scheduled += u64::from(is(VersionStatus::Scheduled));
         destroyed += u64::from(is(VersionStatus::Destroyed));
-        let at = destruction(case.log, secret, version);
+        let at = destructions.get(&(secret, version)).copied();
         timed += u64::from(at.is_some());
         violation = violation.or_else(|| judge(secret, version, &all));
         violation = violation.or_else(|| too_early(secret, version, &all, at?));
@@ -86,20 +87,20 @@ fn judge(secret: &SecretId, version: &VersionId, all: &[Seen]) -> Option<Violati
     None
 }
 
-/// Index and log time of the entry that destroyed a version.
-fn destruction(
-    log: Option<&CommittedLog>,
-    secret: &SecretId,
-    version: &VersionId,
-) -> Option<(u64, i64)> {
-    let is_it = |kind| kind == EntryKind::DestroyVersion;
-    let mut entries = log?.entries().filter(|entry| {
-        is_it(entry.kind)
-            && entry.outcome == EntryOutcome::Done
-            && entry.secret.as_ref() == Some(secret)
-            && entry.version.as_ref() == Some(version)
-    });
-    entries.next().and_then(|entry| Some((entry.index, entry.log_time_ns?)))
+/// Index and log time of the first entry that destroyed each version.
+fn destructions(log: Option<&CommittedLog>) -> BTreeMap<(&SecretId, &VersionId), (u64, i64)> {
+    let mut destructions = BTreeMap::new();
+    for entry in log.into_iter().flat_map(CommittedLog::entries) {
+        let destroys =
+            entry.kind == EntryKind::DestroyVersion && entry.outcome == EntryOutcome::Done;
+        if destroys
+            && let (Some(secret), Some(version)) = (&entry.secret, &entry.version)
+            && let Some(log_time_ns) = entry.log_time_ns
+        {
+            destructions.entry((secret, version)).or_insert((entry.index, log_time_ns));
+        }
+    }
+    destructions
 }
 
 /// What the version last showed before it was destroyed has to have been a schedule whose time

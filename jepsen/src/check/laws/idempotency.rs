@@ -4,7 +4,7 @@
 //! Groups the history by key, and counts effects in the log by the description that a version
 //! carries. Still to come, with clients that retry, is the workload that repeats on other nodes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::answer::Answer;
 use crate::history::ids::{IdempotencyKey, OpId, Subject};
@@ -25,11 +25,12 @@ pub fn check(case: &Case<'_>) -> LawReport {
             groups.entry(group).or_default().push(op);
         }
     }
+    let effects = case.log.map(effects).unwrap_or_default();
     let (mut repeats, mut violation) = (0, None);
     for ((key, _, _), group) in &groups {
         repeats += group.len() as u64 - 1;
         violation = violation.or_else(|| judge(key, group));
-        violation = violation.or_else(|| count_effects(key, group, case.log?));
+        violation = violation.or_else(|| count_effects(key, group, &effects));
     }
     let counts = [("repeats under a key", repeats), ("keys", groups.len() as u64)];
     LawReport::new(Law::L9, violation, &counts, "no idempotency key was used twice")
@@ -56,19 +57,29 @@ fn answer(op: &Op) -> Option<&Answer> {
     op.success().map(|reply| &reply.answer)
 }
 
-fn count_effects(key: &IdempotencyKey, group: &[&Op], log: &CommittedLog) -> Option<Violation> {
-    let descriptions: Vec<&str> =
+/// Indexes of the entries that took effect, by the description of what they made.
+fn effects(log: &CommittedLog) -> BTreeMap<&str, Vec<u64>> {
+    let mut effects: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+    for entry in log.entries().filter(|entry| entry.outcome == EntryOutcome::Done) {
+        if let Some(description) = &entry.description {
+            effects.entry(description).or_default().push(entry.index);
+        }
+    }
+    effects
+}
+
+fn count_effects(
+    key: &IdempotencyKey,
+    group: &[&Op],
+    effects: &BTreeMap<&str, Vec<u64>>,
+) -> Option<Violation> {
+    let descriptions: BTreeSet<&str> =
         group.iter().filter_map(|op| makers::description(&op.asked.call)).collect();
-    let mut effects = log.entries().filter(|entry| {
-        let described = entry.description.as_deref();
-        entry.outcome == EntryOutcome::Done && described.is_some_and(|d| descriptions.contains(&d))
-    });
-    let (first, second) = (effects.next()?, effects.next()?);
+    let mut found = descriptions.iter().filter_map(|it| effects.get(it)).flatten();
+    let (first, second) = (found.next()?, found.next()?);
     let ops: Vec<OpId> = group.iter().map(|op| op.id).collect();
     let sentence = format!(
-        "key {key} had two effects, at index {} and at index {}, for {} requests",
-        first.index,
-        second.index,
+        "key {key} had two effects, at index {first} and at index {second}, for {} requests",
         ops.len()
     );
     Some(Violation { ops, sentence })
