@@ -70,7 +70,8 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
     let services = reflection::add_to(services).into_service();
     let recorded = unserved::recorded(Arc::clone(app), services);
     let random = Arc::clone(&app.random);
-    let grpc = RequestLayer::new(Arc::clone(&random), metrics).around(recorded);
+    let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);
+    let grpc = layer.around(recorded);
     Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_service())
 }
 
@@ -81,6 +82,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
 pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> HttpService {
     let PeerServices { raft, replica } = app.replica.peer_services();
     let layer = RequestLayer::new(Arc::clone(&app.random), metrics);
+    let layer = layer.served_by(app.config.node_id);
     let cluster = ClusterServiceServer::new(ClusterGrpc::new(Arc::clone(app)));
     let introspection = IntrospectionServiceServer::new(IntrospectionGrpc::new(Arc::clone(app)));
     let called = GrpcServices::new().with(cluster).with(introspection).into_service();
