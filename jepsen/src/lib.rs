@@ -6,3 +6,4 @@
 //! checker that shared code with the server would share its bugs.
 
 pub mod history;
+pub mod report;

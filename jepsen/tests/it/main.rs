@@ -1,0 +1,4 @@
+//! Integration tests of the jepsen suite.
+
+#[cfg(test)]
+mod report;
