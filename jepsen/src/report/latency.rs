@@ -10,7 +10,7 @@ use super::markup::{Markup, Px};
 use super::nemesis_strip::Strip;
 use super::op_words::describe;
 use super::outcome::{Came, Kind, latency_ns};
-use super::picture::{LEFT, Picture, RIGHT, TIME_AXIS_HEIGHT, line, text, time_axis};
+use super::picture::{LEFT, Picture, RIGHT, TIME_AXIS_HEIGHT, line, text, text_width, time_axis};
 use super::quantity::{Count, SECOND, Things};
 use super::scale::{LogScale, TimeScale};
 
@@ -61,7 +61,7 @@ pub(super) fn draw(input: &Input<'_>, strip: &Strip<'_>) -> Picture {
             describe(op, end_ns),
         );
     }
-    strip.draw_marks(&mut svg, &time, top, bottom);
+    strip.draw_marks(&mut svg, &time, bottom);
     legend(&mut svg, input, bottom + TIME_AXIS_HEIGHT + 12.0);
 
     Picture {
@@ -120,8 +120,8 @@ fn legend(svg: &mut Markup, input: &Input<'_>, top: f64) {
         svg.leaf("path", &[("class", &class), ("d", &path)]);
         text(svg, x + 10.0, top, "label", kind.name());
     }
-    for (place, came) in Came::ALL.into_iter().enumerate() {
-        let x = LEFT + 260.0 * place as f64;
+    let mut x = LEFT;
+    for came in Came::ALL {
         for (step, kind) in [Kind::PayloadRead, Kind::VersionWrite].into_iter().enumerate() {
             let path = shape_at(kind, x + 10.0 * step as f64, top + 18.0);
             let class = format!("mark {} {}", came.name(), kind.class());
@@ -133,7 +133,8 @@ fn legend(svg: &mut Markup, input: &Input<'_>, top: f64) {
         }
         let count = input.ops.iter().filter(|op| Came::of(op) == came).count();
         let words = format!("{}: {}", came.meaning(), Count(count as u64));
-        text(svg, x + 20.0, top + 22.0, "label", words);
+        text(svg, x + 20.0, top + 22.0, "label", &words);
+        x += 40.0 + text_width(&words, 12.0);
     }
 }
 

@@ -35,26 +35,18 @@ pub(super) struct Marks {
 
 impl Marks {
     /// Gathers operations into spots as small as the limit allows.
-    pub(super) fn gather(mut all: Vec<Spot>) -> Self {
+    pub(super) fn gather(all: Vec<Spot>) -> Self {
         let mut spot_size = 1;
-        loop {
-            all.sort_unstable();
-            let mut spots: Vec<(Spot, usize)> = Vec::new();
-            for &spot in &all {
-                match spots.last_mut() {
-                    Some((last, count)) if *last == spot => *count += 1,
-                    Some(_) | None => spots.push((spot, 1)),
-                }
-            }
-            if spots.len() <= MARKS_MAX {
-                return Self { spot_size, spots };
-            }
+        let mut spots = join(all.into_iter().map(|spot| (spot, 1)).collect());
+        while spots.len() > MARKS_MAX {
             spot_size *= 2;
-            for spot in &mut all {
+            for (spot, _) in &mut spots {
                 spot.x = spot.x / spot_size * spot_size + spot_size / 2;
                 spot.y = spot.y / spot_size * spot_size + spot_size / 2;
             }
+            spots = join(spots);
         }
+        Self { spot_size, spots }
     }
 
     /// How many marks will be drawn.
@@ -81,6 +73,19 @@ impl Marks {
             }
         }
     }
+}
+
+/// Joins what lies on one spot.
+fn join(mut all: Vec<(Spot, usize)>) -> Vec<(Spot, usize)> {
+    all.sort_unstable();
+    all.dedup_by(|(spot, count), (kept, total)| {
+        let same = spot == kept;
+        if same {
+            *total += *count;
+        }
+        same
+    });
+    all
 }
 
 /// How strongly a mark is drawn.

@@ -17,6 +17,10 @@ use super::scale::TimeScale;
 const LANE: f64 = 15.0;
 /// Height of the row of phases.
 const PHASES: f64 = 20.0;
+/// Height of the lane of violations.
+const VIOLATIONS: f64 = 18.0;
+/// Violations that are nearer to each other than these units share a mark.
+const MARK_DISTANCE: f64 = 12.0;
 /// Width of a fault that took no time, so that it can be seen.
 const MIN_WIDTH: f64 = 2.5;
 
@@ -39,16 +43,19 @@ impl<'a> Strip<'a> {
         no_majority: &'a [(u64, u64)],
     ) -> Self {
         let classes: BTreeSet<FaultClass> = spans.iter().map(|span| span.class).collect();
+        let mut marks: Vec<(u64, &Violation)> = Vec::new();
         let moment = |violation: &Violation| {
             let last = violation.ops.last().and_then(|&op| input.op(op));
             violation.at_ns.or(last.map(|op| op.invoked.ns))
         };
+        marks.extend(input.findings.violations.iter().filter_map(|v| Some((moment(v)?, v))));
+        marks.sort_by_key(|&(at_ns, _)| at_ns);
         Self {
             spans,
             classes: classes.into_iter().collect(),
             phases: input.phases,
             no_majority,
-            marks: input.findings.violations.iter().filter_map(|v| Some((moment(v)?, v))).collect(),
+            marks,
             end_ns: input.end_ns(),
         }
     }
@@ -56,7 +63,8 @@ impl<'a> Strip<'a> {
     /// How high it is.
     pub(super) fn height(&self) -> f64 {
         let lanes = self.classes.len() + usize::from(!self.no_majority.is_empty());
-        PHASES + LANE * lanes as f64 + 6.0
+        let violations = if self.marks.is_empty() { 0.0 } else { VIOLATIONS };
+        PHASES + LANE * lanes as f64 + 6.0 + violations
     }
 
     /// Draws it, with its upper edge at 0.
@@ -85,7 +93,7 @@ impl<'a> Strip<'a> {
                     );
                     svg.leaf("rect", &[place[0], place[1], place[2], place[3], ("fill", &fill)]);
                 } else {
-                    svg.leaf("rect", &place);
+                    svg.leaf("rect", &[place[0], place[1], place[2], place[3], ("class", &"sure")]);
                 }
                 svg.close();
             }
@@ -136,25 +144,38 @@ impl<'a> Strip<'a> {
         }
     }
 
-    /// Draws the moments of violations, over a plot.
-    pub(super) fn draw_marks(&self, svg: &mut Markup, time: &TimeScale, top: f64, bottom: f64) {
-        let mut free_from = f64::MIN;
+    /// Draws the moments of violations over a plot, down from their lane in the strip.
+    pub(super) fn draw_marks(&self, svg: &mut Markup, time: &TimeScale, bottom: f64) {
+        let mut groups: Vec<(f64, Vec<&Violation>)> = Vec::new();
         for &(at_ns, violation) in self.marks.iter().take(VIOLATION_MARKS_MAX) {
             let x = time.x(at_ns);
+            match groups.last_mut() {
+                Some((first, group)) if x - *first < MARK_DISTANCE => group.push(violation),
+                Some(_) | None => groups.push((x, vec![violation])),
+            }
+        }
+        let top = self.height() - VIOLATIONS;
+        let mut free_from = f64::MIN;
+        for (x, group) in groups {
+            let mut laws: Vec<&str> = group.iter().map(|v| v.law.as_str()).collect();
+            laws.dedup();
+            let words = group.iter().map(|v| format!("{}: {}", v.law, v.sentence));
             svg.open("g", &[("class", &"breach")]);
-            svg.element("title", &[], format!("{}: {}", violation.law, violation.sentence));
-            line(svg, "breach-line", (x, top), (x, bottom));
-            let head = format!("M{} {}l-5-8h10z", Px(x), Px(top + 8.0));
+            svg.element("title", &[], words.collect::<Vec<_>>().join("; "));
+            line(svg, "breach-line", (x, top + 4.0), (x, bottom));
+            let head = format!("M{} {}l-5-9h10z", Px(x), Px(top + 13.0));
             svg.leaf("path", &[("d", &head), ("class", &"arrowhead")]);
-            let label = format!("{} violated", violation.law);
-            let width = text_width(&label, 12.0);
-            let left = x + width + 8.0 > RIGHT;
-            let from = if left { x - width - 8.0 } else { x };
+            let label = format!("{} violated", laws.join(", "));
+            let width = text_width(&label, 12.0) + 9.0;
+            let from = if x + width > RIGHT { x - width } else { x };
             if from >= free_from {
-                let (place, class) =
-                    if left { (x - 8.0, "breach-label end") } else { (x + 8.0, "breach-label") };
-                text(svg, place, top + 13.0, class, label);
-                free_from = from + width + 16.0;
+                let place = if from < x {
+                    (x - 9.0, "breach-label end")
+                } else {
+                    (x + 9.0, "breach-label")
+                };
+                text(svg, place.0, top + 13.0, place.1, label);
+                free_from = from + width + 6.0;
             }
             svg.close();
         }
@@ -171,6 +192,9 @@ impl<'a> Strip<'a> {
             }
         }
         text(svg, LEFT - 8.0, 13.0, "label end soft", "phase");
+        if !self.marks.is_empty() {
+            text(svg, LEFT - 8.0, self.height() - 5.0, "label end culprit-label", "violation");
+        }
     }
 }
 

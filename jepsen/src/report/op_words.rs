@@ -5,7 +5,7 @@ use crate::history::call::Call;
 use crate::history::ids::VersionId;
 use crate::history::op::{Op, Outcome};
 
-use super::outcome::{ended_ns, latency_ns};
+use super::outcome::latency_ns;
 use super::quantity::{Duration, Moment};
 
 /// Characters of an id that a label shows; the last ones, for the first are alike.
@@ -60,15 +60,6 @@ pub(super) fn label(op: &Op) -> String {
         None => "no answer".to_owned(),
     };
     format!("#{} {call} → {came}", op.id)
-}
-
-/// The index of its answer as a label, or what came instead.
-pub(super) fn index_label(op: &Op) -> String {
-    match op.reply() {
-        Some(reply) => reply.index.to_string(),
-        None if ended_ns(op).is_none() => "…".to_owned(),
-        None => "–".to_owned(),
-    }
 }
 
 const fn call_word(call: &Call) -> &'static str {

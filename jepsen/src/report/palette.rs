@@ -6,7 +6,7 @@
 /// The style sheet of a picture.
 pub(super) const PICTURE: &str = "
 :root{--paper:#fff;--ink:#1b2027;--soft:#59626e;--line:#b9c0c9;--grid:#e6e9ed;
---ok:#2c72b4;--fail:#b86a00;--info:#751a86;--bad:#cc0f2f;--on-bad:#fff;
+--ok:#3a7fc2;--fail:#9c5600;--info:#751a86;--bad:#cc0f2f;--on-bad:#fff;
 --process:#8a5636;--network:#12806f;--disk:#77710f;--clock:#4f5bb5;--cluster:#3b873b;--kms:#ab4f8a;
 --leader:#1f4e79;--on-leader:#fff;--follower:#cfe0f0;--on-follower:#1b2027;--quiet:#8b949f}
 @media (prefers-color-scheme:dark){:root{--paper:#14181d;--ink:#e7eaee;--soft:#a3adb8;
@@ -28,7 +28,7 @@ pub(super) const PICTURE: &str = "
 .phase{stroke:var(--soft);stroke-width:1;stroke-dasharray:5 4}
 .process{--hue:var(--process)}.network{--hue:var(--network)}.disk{--hue:var(--disk)}
 .clock{--hue:var(--clock)}.cluster{--hue:var(--cluster)}.kms{--hue:var(--kms)}
-.fault rect{fill:var(--hue);stroke:var(--paper);stroke-width:.5}
+.fault .sure{fill:var(--hue);stroke:var(--paper);stroke-width:.5}
 .fault .doubt{fill:var(--paper);stroke:var(--hue);stroke-width:1}
 .band{fill:var(--hue);opacity:.1}
 .no-majority{fill:var(--ink)}
@@ -42,7 +42,8 @@ pub(super) const PICTURE: &str = "
 .mark.ok.version-write{fill:var(--ok)}.mark.info.version-write{fill:var(--info)}
 .mark.unexpected.version-write{fill:var(--bad)}
 .mark.fail.payload-read{stroke-width:5}.mark.info.payload-read{stroke-width:5.5}
-.mark.info.metadata-read{stroke-width:3}.mark.unexpected{stroke-width:7}
+.mark.info.metadata-read{stroke-width:3}
+.mark.unexpected{stroke-width:3}.mark.unexpected.payload-read{stroke-width:7}
 .mark.hole.payload-read{stroke:var(--paper);stroke-width:2.6}
 .mark.few{opacity:.4}.mark.some{opacity:.65}
 .hit{fill:transparent;pointer-events:all}
@@ -53,7 +54,7 @@ pub(super) const PICTURE: &str = "
 .state{stroke:var(--paper);stroke-width:.6}
 .state.candidate,.state.learner,.state.paused{fill:var(--paper);stroke:var(--quiet)}
 .state.down{fill:var(--paper);stroke:var(--ink);stroke-width:1.2;stroke-dasharray:3 3}
-.state.silent{fill:none;stroke:var(--grid)}
+.state.silent{fill:var(--quiet);stroke:none}
 .on-leader{fill:var(--on-leader)}.on-follower{fill:var(--on-follower)}
 .snapshot{fill:var(--ink);stroke:var(--paper);stroke-width:.8}
 .breach-line{stroke:var(--bad);stroke-width:1.5;stroke-dasharray:2 3}
@@ -103,6 +104,7 @@ border-bottom:1px solid var(--grid)}
 th{color:var(--soft);font-weight:600;font-size:13px;border-bottom-color:var(--line);
 white-space:nowrap}
 td.number,th.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+td.number{padding-right:24px}th.number{padding-right:24px}
 td.name{white-space:nowrap;font-weight:600}
 td.wide{overflow-wrap:anywhere;min-width:22ch}
 .state-word{display:inline-block;white-space:nowrap;border:1.5px solid currentColor;

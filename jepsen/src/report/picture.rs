@@ -77,9 +77,9 @@ pub(super) fn text(svg: &mut Markup, x: f64, y: f64, class: &str, text: impl std
     svg.element("text", &[("x", &Px(x)), ("y", &Px(y)), ("class", &class)], text);
 }
 
-/// How wide a text will be at a size, about; labels that would not fit are left out by it.
+/// How wide a text will be at a size, about, even when bold; what would not fit is left out by it.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
-    text.chars().count() as f64 * size * 0.56
+    text.chars().count() as f64 * size * 0.62
 }
 
 /// A straight line.
@@ -99,7 +99,8 @@ pub(super) fn line(svg: &mut Markup, class: &str, from: (f64, f64), to: (f64, f6
 /// Lines at the labelled moments from `top` to `bottom`, their labels below, and the name of the
 /// axis.
 pub(super) fn time_axis(svg: &mut Markup, time: &TimeScale, top: f64, bottom: f64) {
-    for (x, label) in time.ticks() {
+    let (ticks, unit) = time.ticks();
+    for (x, label) in ticks {
         line(svg, "grid", (x, top), (x, bottom));
         text(svg, x, bottom + 16.0, "label middle", label);
     }
@@ -108,7 +109,8 @@ pub(super) fn time_axis(svg: &mut Markup, time: &TimeScale, top: f64, bottom: f6
     }
     let ends = time.pieces.first().zip(time.pieces.last());
     let middle = ends.map_or(WIDTH / 2.0, |(a, b)| f64::midpoint(a.left, b.right));
-    text(svg, middle, bottom + 33.0, "label middle soft", "time since the run began");
+    let words = format!("time since the run began, {unit}");
+    text(svg, middle, bottom + 33.0, "label middle soft", words);
 }
 
 /// Height of what [`time_axis`] writes below the plot.

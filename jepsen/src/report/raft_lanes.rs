@@ -37,7 +37,7 @@ pub(super) fn draw(input: &Input<'_>, faults: &[FaultSpan], strip: &Strip<'_>) -
         }
         draw_snapshots(&mut svg, &time, top + 4.0 + STATES + 8.0, lane);
     }
-    strip.draw_marks(&mut svg, &time, top, bottom);
+    strip.draw_marks(&mut svg, &time, bottom);
     legend(&mut svg, bottom + TIME_AXIS_HEIGHT + 14.0);
     Picture {
         name: NAME.to_owned(),
@@ -76,7 +76,7 @@ fn draw_span(svg: &mut Markup, time: &TimeScale, top: f64, span: &StateSpan) {
 /// silence.
 fn state_box(svg: &mut Markup, state: NodeState, (left, top, width): (f64, f64, f64)) {
     let (inset, height) = match state {
-        NodeState::Silent => (STATES / 2.0 - 2.0, 4.0),
+        NodeState::Silent => (STATES / 2.0 - 1.0, 2.0),
         _ => (0.0, STATES),
     };
     let place: [(&str, &dyn std::fmt::Display); 4] =

@@ -38,7 +38,7 @@ pub(super) fn draw(input: &Input<'_>, strip: &Strip<'_>) -> Picture {
     }
     let bottom = top - GAP;
     time_axis(&mut svg, &time, bottom, bottom);
-    strip.draw_marks(&mut svg, &time, first, bottom);
+    strip.draw_marks(&mut svg, &time, bottom);
     let each = if seconds == 1 {
         "One bar for each second".to_owned()
     } else {

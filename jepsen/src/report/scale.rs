@@ -79,8 +79,8 @@ impl TimeScale {
         meeting.map(move |piece| (piece.x(from_ns), piece.x(to_ns)))
     }
 
-    /// Moments to label, and their labels: seconds, or minutes and seconds on a long axis.
-    pub(super) fn ticks(&self) -> Vec<(f64, String)> {
+    /// Moments to label, their labels, and the unit of these: seconds, or minutes on a long axis.
+    pub(super) fn ticks(&self) -> (Vec<(f64, String)>, &'static str) {
         let total: u64 = self.pieces.iter().map(|piece| piece.to_ns - piece.from_ns).sum();
         let length: f64 = self.pieces.iter().map(|piece| piece.right - piece.left).sum();
         let step = time_step((total as f64 * MIN_TICK_DISTANCE / length) as u64);
@@ -92,9 +92,12 @@ impl TimeScale {
                 at += step;
             }
         }
-        ticks
+        (ticks, if step >= MINUTES_FROM { "minutes" } else { "seconds" })
     }
 }
+
+/// Steps from which on an axis counts in minutes.
+const MINUTES_FROM: u64 = 60 * SECOND;
 
 /// Units between two labels, at least.
 const MIN_TICK_DISTANCE: f64 = 70.0;
@@ -117,8 +120,8 @@ fn time_step(at_least: u64) -> u64 {
 
 /// Labels a moment of an axis with that step.
 fn time_label(ns: u64, step: u64) -> String {
-    if step >= 60 * SECOND {
-        return format!("{} min", ns / (60 * SECOND));
+    if step >= MINUTES_FROM {
+        return (ns / (60 * SECOND)).to_string();
     }
     let mut decimals = 0;
     let mut unit = SECOND;
@@ -126,7 +129,7 @@ fn time_label(ns: u64, step: u64) -> String {
         unit /= 10;
         decimals += 1;
     }
-    format!("{:.decimals$} s", ns as f64 / SECOND as f64)
+    format!("{:.decimals$}", ns as f64 / SECOND as f64)
 }
 
 /// A logarithmic axis that ends at powers of ten.
@@ -175,10 +178,10 @@ impl LogScale {
     }
 }
 
-/// The round number (1, 2 or 5 times a power of ten) that is at least as large.
+/// The round number (one digit and zeros, or 15 and zeros) that is at least as large.
 pub(super) fn round_up(value: f64) -> f64 {
     let power = 10_f64.powf(value.max(1.0).log10().floor());
-    let steps = [1.0, 2.0, 5.0];
+    let steps = [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0];
     steps.into_iter().map(|step| step * power).find(|&round| round >= value).unwrap_or(power * 10.0)
 }
 
@@ -204,9 +207,9 @@ mod tests {
         assert_eq!(time_step(3 * MS), 5 * MS);
         assert_eq!(time_step(7 * SECOND), 10 * SECOND);
         assert_eq!(time_step(5_000 * SECOND), 7_200 * SECOND);
-        assert_eq!(time_label(83_120 * MS, 20 * MS), "83.12 s");
-        assert_eq!(time_label(120 * SECOND, 20 * SECOND), "120 s");
-        assert_eq!(time_label(600 * SECOND, 300 * SECOND), "10 min");
+        assert_eq!(time_label(83_120 * MS, 20 * MS), "83.12");
+        assert_eq!(time_label(120 * SECOND, 20 * SECOND), "120");
+        assert_eq!(time_label(600 * SECOND, 300 * SECOND), "10");
     }
 
     #[test]
@@ -222,8 +225,9 @@ mod tests {
     #[test]
     fn tops_of_axes_are_round() {
         assert_eq!(round_up(0.0), 1.0);
-        assert_eq!(round_up(312.0), 500.0);
+        assert_eq!(round_up(312.0), 400.0);
         assert_eq!(round_up(500.0), 500.0);
-        assert_eq!(round_up(510.0), 1_000.0);
+        assert_eq!(round_up(810.0), 1_000.0);
+        assert_eq!(round_up(12.0), 15.0);
     }
 }

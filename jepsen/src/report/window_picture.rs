@@ -7,7 +7,7 @@ use crate::history::ids::{OpId, ProcessId};
 use crate::history::op::Op;
 
 use super::markup::{Markup, Px};
-use super::op_words::{describe, index_label, label};
+use super::op_words::{describe, label};
 use super::outcome::{Came, ended_ns};
 use super::picture::{LEFT, Picture, RIGHT, TIME_AXIS_HEIGHT, line, text, text_width, time_axis};
 use super::quantity::{Count, Duration, Things};
@@ -181,7 +181,14 @@ impl Drawing<'_> {
 
     /// Writes what an operation is above its bar, if there is room or it must be there.
     fn draw_label(&self, svg: &mut Markup, op: &Op, must: bool, taken: &mut Vec<(f64, f64)>) {
-        let words = if self.layout.in_full { label(op) } else { index_label(op) };
+        let words = if self.layout.in_full {
+            label(op)
+        } else {
+            match op.reply() {
+                Some(reply) => reply.index.to_string(),
+                None => return,
+            }
+        };
         let size = if self.layout.in_full { 12.0 } else { 11.0 };
         if self.layout.row < size + self.layout.bar && !must {
             return;
@@ -215,15 +222,16 @@ impl Drawing<'_> {
         let from = (self.time.x(ended), self.bar_top(earlier.asked.process) + half);
         let to = (self.time.x(later.invoked.ns), self.bar_top(later.asked.process) + half);
         let arrow = format!("url(#{}-arrow)", self.name);
-        // Bent, so that it shows even along one row.
-        let bend = if (from.1 - to.1).abs() < 1.0 { -26.0 } else { 0.0 };
-        let middle = (f64::midpoint(from.0, to.0), f64::midpoint(from.1, to.1) + bend);
+        // It leaves and arrives along the rows, below the labels of both bars.
+        let middle = (f64::midpoint(from.0, to.0), f64::midpoint(from.1, to.1));
         let path = format!(
-            "M{} {}Q{} {} {} {}",
+            "M{} {}C{} {} {} {} {} {}",
             Px(from.0),
             Px(from.1),
             Px(middle.0),
-            Px(middle.1 + bend),
+            Px(from.1),
+            Px(middle.0),
+            Px(to.1),
             Px(to.0),
             Px(to.1)
         );
@@ -233,9 +241,13 @@ impl Drawing<'_> {
                 Some(between) => format!("{} later", Duration(between)),
                 None => "they overlap".to_owned(),
             };
-            let class = "label middle breach-label";
-            let y = if bend == 0.0 { middle.1 + 4.0 } else { middle.1 };
-            text(svg, middle.0, y, class, words);
+            if (from.1 - to.1).abs() < 1.0 {
+                text(svg, middle.0, middle.1 - 6.0, "breach-label middle", words);
+            } else {
+                // On the side of the curve that it bends away from.
+                let y = if to.1 > from.1 { -3.0 } else { 12.0 };
+                text(svg, middle.0 + 12.0, middle.1 + y, "breach-label", words);
+            }
         }
     }
 

@@ -55,7 +55,7 @@ pub(crate) fn operations(
             let node = NODES[(worker % 3) as usize];
             let op = time_one(cluster, (process, node), secret, now, random);
             let ended = op.op.completed.as_ref().map_or(END_NS, |(at, _)| at.ns);
-            if op.op.is_uncertain() {
+            if op.effect_ns.is_none() && op.op.is_uncertain() {
                 process += WORKERS;
             }
             now = ended + think_ns / 2 + random.below(think_ns + 1);
@@ -82,7 +82,7 @@ fn time_one(
             description: format!("{process}-{now}"),
             if_version: None,
         }),
-        95..98 => Call::Deactivate(OnSecret { secret, if_version: None }),
+        95..97 => Call::Deactivate(OnSecret { secret, if_version: None }),
         _ => Call::Activate(OnSecret { secret, if_version: None }),
     };
     let write = call.is_mutation();
