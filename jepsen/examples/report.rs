@@ -22,6 +22,6 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let ops = arguments.get(2).map_or(Ok(60_000), |number| number.parse())?;
     let run = Run::make(Wish { seed: 7, ops, broken });
     let page = lockbox_jepsen::report::write(&run.input(), Path::new(directory))?;
-    writeln!(std::io::stdout().lock(), "{} operations: {}", run.ops.len(), page.display())?;
+    writeln!(std::io::stdout().lock(), "{} operations: {}", run.history.ops.len(), page.display())?;
     Ok(())
 }

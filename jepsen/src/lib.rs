@@ -5,5 +5,7 @@
 //! through its API and its process and imports nothing of ours but the wire definitions: a
 //! checker that shared code with the server would share its bugs.
 
+pub mod check;
 pub mod history;
+pub mod model;
 pub mod report;

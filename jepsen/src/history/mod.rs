@@ -6,9 +6,20 @@
 
 pub mod answer;
 pub mod call;
+pub mod edn;
 pub mod event;
 pub mod fault;
 pub mod ids;
+pub mod jsonl;
 pub mod ledger;
+pub mod log_dump;
+pub mod makers;
 pub mod op;
+pub mod porcupine;
+pub mod recorded;
+pub mod recorder;
+pub mod register;
+pub mod resolve;
 pub mod sample;
+
+pub use recorded::History;

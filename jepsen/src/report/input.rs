@@ -3,23 +3,16 @@
 //! The structures here are the report's own, so that a page can be made of any verdict and a
 //! law never depends on how it is drawn.
 
-use crate::history::event::PhaseEvent;
-use crate::history::fault::{FaultClass, FaultEvent};
-use crate::history::ids::{NodeId, OpId, SecretId};
+use crate::history::History;
+use crate::history::fault::FaultClass;
+use crate::history::ids::{OpId, SecretId};
 use crate::history::op::Op;
-use crate::history::sample::RaftSample;
 
 /// A run and its findings.
 #[derive(Debug, Clone, Copy)]
 pub struct Input<'a> {
-    /// Operations in the order of their invocation.
-    pub ops: &'a [Op],
-    /// Beginnings and ends of faults in their order.
-    pub faults: &'a [FaultEvent],
-    /// Looks at nodes in their order.
-    pub samples: &'a [RaftSample],
-    /// Beginnings of phases in their order.
-    pub phases: &'a [PhaseEvent],
+    /// What was recorded.
+    pub history: &'a History,
     /// Which run it was.
     pub run: &'a RunFacts,
     /// What was found.
@@ -35,12 +28,6 @@ pub struct RunFacts {
     pub profile: String,
     /// The commit whose binaries ran.
     pub commit: String,
-    /// Seed of the plan.
-    pub seed: u64,
-    /// Nodes of the cluster at its beginning.
-    pub nodes: Vec<NodeId>,
-    /// Wall clock at the beginning, nanoseconds since 1970.
-    pub started_at_ns: i64,
 }
 
 /// What the checkers found.
@@ -152,23 +139,12 @@ impl<'a> Input<'a> {
     /// The last moment that anything tells of, nanoseconds since the run began; at least 1.
     #[must_use]
     pub fn end_ns(&self) -> u64 {
-        let ops = self.ops.iter().map(|op| {
-            op.completed.as_ref().map_or(op.invoked.ns, |(at, _)| at.ns).max(op.invoked.ns)
-        });
-        let faults = self.faults.iter().map(|fault| fault.at.ns);
-        let samples = self.samples.iter().map(|sample| sample.at.ns);
-        let phases = self.phases.iter().map(|phase| phase.at.ns);
-        ops.chain(faults).chain(samples).chain(phases).max().unwrap_or(0).max(1)
+        self.history.end.ns.max(1)
     }
 
     /// The operation of that id.
     #[must_use]
     pub fn op(&self, id: OpId) -> Option<&'a Op> {
-        let place = usize::try_from(id.0).ok()?;
-        // Ids are dense from 0, but a report of a part of a history must not fail.
-        self.ops
-            .get(place)
-            .filter(|op| op.id == id)
-            .or_else(|| self.ops.iter().find(|op| op.id == id))
+        self.history.ops.get(usize::try_from(id.0).ok()?)
     }
 }

@@ -27,12 +27,12 @@ pub(super) fn draw(input: &Input<'_>, strip: &Strip<'_>) -> Picture {
     let time = TimeScale::whole(0, end_ns, LEFT, RIGHT);
     let top = strip.height() + 8.0;
     let bottom = top + PLOT;
-    let latencies = || input.ops.iter().map(|op| latency_ns(op, end_ns));
+    let latencies = || input.history.ops.iter().map(|op| latency_ns(op, end_ns));
     let lowest = latencies().min().unwrap_or(0);
     let scale = LogScale::over(lowest, latencies().max().unwrap_or(SECOND), bottom, top);
 
     let place = |op| (time.x(op_began(op)).round() as i32, scale.y(latency_ns(op, end_ns)).round());
-    let spots = input.ops.iter().map(|op| {
+    let spots = input.history.ops.iter().map(|op| {
         let (x, y) = place(op);
         Spot { came: Came::of(op), kind: Kind::of(&op.asked.call), x, y: y as i32 }
     });
@@ -72,7 +72,7 @@ pub(super) fn draw(input: &Input<'_>, strip: &Strip<'_>) -> Picture {
              without an answer, until the end of the run. Bands behind: faults, as in the lanes \
              above."
                 .to_owned(),
-            honesty(input.ops.len(), &marks),
+            honesty(input.history.ops.len(), &marks),
         ],
         height: bottom + TIME_AXIS_HEIGHT + LEGEND,
         body: svg,
@@ -101,7 +101,7 @@ fn honesty(ops: usize, marks: &Marks) -> String {
 
 /// The operations that a reader will want to point at.
 fn most_telling<'a>(input: &Input<'a>, end_ns: u64) -> Vec<&'a Op> {
-    let mut ops: Vec<_> = input.ops.iter().collect();
+    let mut ops: Vec<_> = input.history.ops.iter().collect();
     let rank = |op: &&Op| (Reverse((Came::of(op), latency_ns(op, end_ns))), op.id);
     if ops.len() > TITLES_MAX {
         ops.select_nth_unstable_by_key(TITLES_MAX, rank);
@@ -131,7 +131,7 @@ fn legend(svg: &mut Markup, input: &Input<'_>, top: f64) {
                 svg.leaf("path", &[("class", &hole), ("d", &path)]);
             }
         }
-        let count = input.ops.iter().filter(|op| Came::of(op) == came).count();
+        let count = input.history.ops.iter().filter(|op| Came::of(op) == came).count();
         let words = format!("{}: {}", came.meaning(), Count(count as u64));
         text(svg, x + 20.0, top + 22.0, "label", &words);
         x += 40.0 + text_width(&words, 12.0);

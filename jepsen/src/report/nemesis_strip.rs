@@ -53,7 +53,7 @@ impl<'a> Strip<'a> {
         Self {
             spans,
             classes: classes.into_iter().collect(),
-            phases: input.phases,
+            phases: &input.history.phases,
             no_majority,
             marks,
             end_ns: input.end_ns(),

@@ -4,12 +4,12 @@ use super::input::{Input, VerdictState, Violation};
 use super::markup::Markup;
 use super::palette;
 use super::picture::Picture;
-use super::quantity::{Count, Duration, Things};
+use super::quantity::{Count, Duration, Moment, Things};
 use super::tables;
 
 /// Violations that get a picture; the others are listed in `verdict.json`.
 pub(super) const WINDOWS_MAX: usize = 8;
-/// Violations whose sentences are on the page.
+/// Violations, and failures of the harness, whose sentences are on the page.
 const SENTENCES_MAX: usize = 50;
 
 /// The pictures of a page.
@@ -77,21 +77,32 @@ fn verdict(page: &mut Markup, input: &Input<'_>) {
         }
         page.close();
     }
+    // No checker may talk these away, so they are shown as they were recorded.
+    let failures = &input.history.failures;
+    for failure in failures.iter().take(SENTENCES_MAX) {
+        let words = format!("The harness failed at {}: {}", Moment(failure.at.ns), failure.what);
+        page.element("p", &[], words);
+    }
+    if failures.len() > SENTENCES_MAX {
+        let more = failures.len() - SENTENCES_MAX;
+        page.element("p", &[], format!("And {} of the harness.", Things(more, "more failure")));
+    }
     page.close();
 }
 
 fn facts(page: &mut Markup, input: &Input<'_>) {
     let run = input.run;
-    let nodes: Vec<String> = run.nodes.iter().map(ToString::to_string).collect();
+    let header = &input.history.header;
+    let nodes: Vec<String> = header.nodes.iter().map(ToString::to_string).collect();
     let facts = [
         ("Run", run.name.clone()),
         ("Profile", run.profile.clone()),
-        ("Seed", run.seed.to_string()),
+        ("Seed", header.seed.to_string()),
         ("Commit", run.commit.clone()),
-        ("Started", started(run.started_at_ns)),
+        ("Started", started(header.started_at_ns)),
         ("Lasted", Duration(input.end_ns()).to_string()),
         ("First nodes", nodes.join(", ")),
-        ("Operations", Count(input.ops.len() as u64).to_string()),
+        ("Operations", Count(input.history.ops.len() as u64).to_string()),
         ("Checking took", format!("{:.2} s", input.findings.check_seconds)),
     ];
     page.open("dl", &[("class", &"facts")]);

@@ -61,11 +61,11 @@ pub(super) struct NodeLane {
 pub(super) fn lanes(input: &Input<'_>, faults: &[FaultSpan]) -> Vec<NodeLane> {
     let end_ns = input.end_ns();
     let mut by_node: BTreeMap<NodeId, Vec<&RaftSample>> =
-        input.run.nodes.iter().map(|&node| (node, Vec::new())).collect();
-    for sample in input.samples {
+        input.history.header.nodes.iter().map(|&node| (node, Vec::new())).collect();
+    for sample in &input.history.samples {
         by_node.entry(sample.node).or_default().push(sample);
     }
-    let founders = &input.run.nodes;
+    let founders = &input.history.header.nodes;
     by_node
         .into_iter()
         .map(|(node, samples)| {

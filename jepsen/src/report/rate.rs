@@ -72,7 +72,7 @@ fn bar_seconds(end_ns: u64) -> u64 {
 fn counts(input: &Input<'_>, came: Came, seconds: u64, end_ns: u64) -> Vec<u64> {
     let bar = seconds * SECOND;
     let mut counts = vec![0; usize::try_from(end_ns / bar).unwrap_or(0) + 1];
-    for op in input.ops.iter().filter(|op| Came::of(op) == came) {
+    for op in input.history.ops.iter().filter(|op| Came::of(op) == came) {
         let place = usize::try_from(ended_ns(op).unwrap_or(end_ns) / bar).unwrap_or(0);
         if let Some(count) = counts.get_mut(place) {
             *count += 1;

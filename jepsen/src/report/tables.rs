@@ -109,7 +109,7 @@ pub(super) fn fault_classes(page: &mut Markup, input: &Input<'_>) {
         });
         parts.collect::<Vec<_>>()
     };
-    let rows = faults(input.faults, &input.findings.missing_faults).into_iter().map(
+    let rows = faults(&input.history.faults, &input.findings.missing_faults).into_iter().map(
         |(class, tally): (_, FaultTally)| {
             let missing = tally.missing.map(|why| format!("this machine can't: {why}"));
             let reasons: Vec<String> = missing.into_iter().chain(counted(&tally.reasons)).collect();
@@ -136,7 +136,7 @@ pub(super) fn fault_classes(page: &mut Markup, input: &Input<'_>) {
 
 /// Operations by call and outcome.
 pub(super) fn operations(page: &mut Markup, input: &Input<'_>) {
-    let rows = calls(input.ops, input.end_ns()).into_iter().map(|(name, tally)| {
+    let rows = calls(&input.history.ops, input.end_ns()).into_iter().map(|(name, tally)| {
         let latency = |part| {
             let ns = quantile(&tally.latencies_ns, part);
             let none = tally.latencies_ns.is_empty();

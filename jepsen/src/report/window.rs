@@ -56,6 +56,7 @@ pub(super) fn window<'a>(input: &Input<'a>, violation: &'a Violation) -> Option<
     let first = culprits.first()?;
     let secret = violation.secret.as_ref().or_else(|| first.secret()).cloned();
     let candidates: Vec<&Op> = input
+        .history
         .ops
         .iter()
         .filter(|op| {

@@ -1,4 +1,16 @@
-//! Integration tests of the jepsen suite.
+//! Tests of histories and of those who judge them.
 
 #[cfg(test)]
+mod brute;
+#[cfg(test)]
+mod files;
+#[cfg(test)]
+mod long;
+#[cfg(test)]
+mod mutate;
+#[cfg(test)]
+mod outside;
+#[cfg(test)]
 mod report;
+#[cfg(test)]
+mod search;

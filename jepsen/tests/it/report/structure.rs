@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use lockbox_jepsen::history::History;
+use lockbox_jepsen::history::event::{HarnessFailure, Header};
 use lockbox_jepsen::history::ids::{OpId, ProcessId};
 use lockbox_jepsen::history::op::{Failure, Op, Outcome};
 use lockbox_jepsen::history::{answer::Code, call::Call};
@@ -113,7 +115,7 @@ fn faults_that_did_not_take_effect_are_visible() {
 fn what_a_server_says_never_becomes_markup() {
     let bad = "</svg></title><script>alert('\"]]>--><!--\u{0}\u{1b}[31m";
     let mut run = Run::make(Wish { seed: 3, ops: 600, broken: true });
-    for op in run.ops.iter_mut().step_by(2) {
+    for op in run.history.ops.iter_mut().step_by(2) {
         let failure = Failure { code: Code::Internal, message: bad.to_owned() };
         op.completed = op.completed.take().map(|(at, _)| (at, Outcome::Unexpected(failure)));
         op.asked.call = Call::GetPayload(lockbox_jepsen::history::call::GetPayload {
@@ -121,9 +123,11 @@ fn what_a_server_says_never_becomes_markup() {
             version: Some(bad.into()),
         });
     }
-    for fault in &mut run.faults {
+    for fault in &mut run.history.faults {
         fault.variant = bad.to_owned();
     }
+    let failure = HarnessFailure { at: stamp(SECOND), what: bad.to_owned() };
+    run.history.failures.push(failure);
     run.facts.name = bad.to_owned();
     run.findings.reasons.push(bad.to_owned());
     run.findings.laws[0].sentence = bad.to_owned();
@@ -153,24 +157,31 @@ fn an_empty_run_has_a_report_too() {
         missing_faults: Vec::new(),
         ..BROKEN.findings.clone()
     };
-    let input = Input {
-        ops: &[],
-        faults: &[],
-        samples: &[],
-        phases: &[],
-        run: &BROKEN.facts,
-        findings: &findings,
+    let empty = with_ops(Vec::new());
+    let history = History {
+        header: Header { nodes: Vec::new(), ..empty.header },
+        faults: Vec::new(),
+        samples: Vec::new(),
+        phases: Vec::new(),
+        end: stamp(0),
+        ..empty
     };
+    let input = Input { history: &history, findings: &findings, ..BROKEN.input() };
     for (name, content) in files(&input) {
         elements(&content).unwrap_or_else(|error| panic!("{name}: {error}"));
         assert!(!content.contains("NaN") && !content.contains("inf\""), "{name}");
     }
 }
 
+/// The broken run with other operations.
+fn with_ops(ops: Vec<Op>) -> History {
+    History { ops, ..BROKEN.history.clone() }
+}
+
 /// Copies of one operation with other times, all on one secret.
 fn many(count: u64, times: impl Fn(&mut Random) -> (u64, u64)) -> Vec<Op> {
     let mut random = Random(5);
-    let model = BROKEN.ops.iter().find(|op| op.success().is_some()).unwrap();
+    let model = BROKEN.history.ops.iter().find(|op| op.success().is_some()).unwrap();
     let mut ops: Vec<Op> = (0..count)
         .map(|_| {
             let (from_ns, lasts) = times(&mut random);
@@ -196,7 +207,7 @@ fn any_number_of_operations_all_over_the_plot_makes_less_than_3_mb() {
     });
     let mut findings = BROKEN.findings.clone();
     findings.violations.clear();
-    let input = Input { ops: &ops, findings: &findings, ..BROKEN.input() };
+    let input = Input { history: &with_ops(ops), findings: &findings, ..BROKEN.input() };
     let files = files(&input);
     let latency = &files["latency-raw.svg"];
     assert!(latency.len() < 3_000_000, "{} bytes", latency.len());
@@ -214,7 +225,7 @@ fn a_window_draws_ten_thousand_bars_at_most_and_says_so() {
         secret: None,
         at_ns: None,
     }];
-    let input = Input { ops: &ops, findings: &findings, ..BROKEN.input() };
+    let input = Input { history: &with_ops(ops), findings: &findings, ..BROKEN.input() };
     let picture = &files(&input)["window-1.svg"];
     let bars = |culprit| {
         let drawn = elements(picture).unwrap().into_iter().filter(|element| element.tag == "rect");

@@ -3,11 +3,9 @@
 //!
 //! One seed always makes the same run. It is shared by the tests and by `examples/report.rs`.
 
-use lockbox_jepsen::history::event::{Phase, PhaseEvent};
-use lockbox_jepsen::history::fault::FaultEvent;
+use lockbox_jepsen::history::History;
+use lockbox_jepsen::history::event::{FORMAT_VERSION, Header, Phase, PhaseEvent};
 use lockbox_jepsen::history::ids::NodeId;
-use lockbox_jepsen::history::op::Op;
-use lockbox_jepsen::history::sample::RaftSample;
 use lockbox_jepsen::report::input::{Findings, Input, RunFacts};
 
 use super::synthetic_cluster::Cluster;
@@ -37,14 +35,8 @@ pub(crate) struct Wish {
 /// A run that owns all of its parts.
 #[derive(Debug)]
 pub(crate) struct Run {
-    /// Operations.
-    pub(crate) ops: Vec<Op>,
-    /// Faults.
-    pub(crate) faults: Vec<FaultEvent>,
-    /// Samples.
-    pub(crate) samples: Vec<RaftSample>,
-    /// Phases.
-    pub(crate) phases: Vec<PhaseEvent>,
+    /// What was recorded.
+    pub(crate) history: History,
     /// Facts.
     pub(crate) facts: RunFacts,
     /// Findings.
@@ -66,35 +58,36 @@ impl Run {
             (166, Phase::Final),
             (178, Phase::Done),
         ];
-        Self {
-            findings: findings(&ops, &cluster.faults, violations),
+        let phases = phases.map(|(second, phase)| PhaseEvent { at: stamp(second * SECOND), phase });
+        let header = Header {
+            format: FORMAT_VERSION,
+            seed: wish.seed,
+            nodes: NODES.to_vec(),
+            started_at_ns: 1_795_550_400_000_000_000,
+        };
+        let findings = findings(&ops, &cluster.faults, violations);
+        let facts = RunFacts {
+            name: "smoke-2026-11-24-synthetic".to_owned(),
+            profile: "smoke (synthetic)".to_owned(),
+            commit: "685b864e1f0c".to_owned(),
+        };
+        let history = History {
+            header,
             ops,
-            samples,
             faults: cluster.faults,
-            phases: phases
-                .map(|(second, phase)| PhaseEvent { at: stamp(second * SECOND), phase })
-                .to_vec(),
-            facts: RunFacts {
-                name: "smoke-2026-11-24-synthetic".to_owned(),
-                profile: "smoke (synthetic)".to_owned(),
-                commit: "685b864e1f0c".to_owned(),
-                seed: wish.seed,
-                nodes: NODES.to_vec(),
-                started_at_ns: 1_795_550_400_000_000_000,
-            },
-        }
+            samples,
+            phases: phases.to_vec(),
+            ledger: Vec::new(),
+            scans: Vec::new(),
+            failures: Vec::new(),
+            end: stamp(END_NS),
+        };
+        Self { history, facts, findings }
     }
 
     /// It as a report takes it.
     pub(crate) fn input(&self) -> Input<'_> {
-        Input {
-            ops: &self.ops,
-            faults: &self.faults,
-            samples: &self.samples,
-            phases: &self.phases,
-            run: &self.facts,
-            findings: &self.findings,
-        }
+        Input { history: &self.history, run: &self.facts, findings: &self.findings }
     }
 }
 

@@ -161,7 +161,7 @@ impl Cluster {
                 };
                 let place = index_at.partition_point(|&(at, _)| at <= ns);
                 let index = place.checked_sub(1).map_or(0, |place| index_at[place].1);
-                let snapshot = index / 2_500 * 2_500;
+                let snapshot = index / 1_500 * 1_500;
                 samples.push(RaftSample {
                     at: stamp(ns),
                     node,

@@ -1,0 +1,14 @@
+//! Judges a history: replay, sweeps, search, laws, coverage, and the verdict of all of them.
+//!
+//! Owns every judgement and promises that the same files give the same verdict: nothing here
+//! reads a clock, and what is too much work is bounded by counted steps. Knows nothing of how a
+//! run is made.
+
+pub mod case;
+pub mod fences;
+pub mod jit;
+pub mod partition;
+pub mod realtime;
+pub mod replay;
+
+pub use case::Case;
