@@ -88,11 +88,12 @@ const fn op_began(op: &Op) -> u64 {
 /// Says what the picture leaves out.
 fn honesty(ops: usize, marks: &Marks) -> String {
     let size = marks.spot_size;
+    let (faint, half) = (Count(marks.faint_to as u64), Count(marks.half_to as u64));
     format!(
         "{} in {}: what has the same kind and outcome and lies on the same spot ({size} × {size} \
-         units of 1200) is one mark, drawn stronger for 2 and again for 5 or more when ok, and \
-         always in full when not. The pointer tells about the {} with the worst outcomes and \
-         latencies.",
+         units of 1200) is one mark. Marks of what is ok are faint for up to {faint}, stronger \
+         for up to {half} and full for more; those of the rest are always full. The pointer \
+         tells about the {} with the worst outcomes and latencies.",
         Things(ops, "operation"),
         Things(marks.len(), "mark"),
         Count(ops.min(TITLES_MAX) as u64),

@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use super::markup::Markup;
 use super::outcome::{Came, Kind};
+use super::quantity::quantile;
 
 /// Marks of one picture at most. About 9 bytes each; the limit keeps a picture of any history
 /// below 3 MB.
@@ -30,6 +31,10 @@ pub(super) struct Spot {
 pub(super) struct Marks {
     /// The edge of a spot, in units of the picture.
     pub(super) spot_size: i32,
+    /// Up to how many operations a spot that is ok is drawn faintly: the median.
+    pub(super) faint_to: usize,
+    /// Up to how many it is drawn half strong: nine spots of ten have no more.
+    pub(super) half_to: usize,
     spots: Vec<(Spot, usize)>,
 }
 
@@ -46,12 +51,25 @@ impl Marks {
             }
             spots = join(spots);
         }
-        Self { spot_size, spots }
+        let ok = spots.iter().filter(|(spot, _)| spot.came == Came::Ok);
+        let mut counts: Vec<u64> = ok.map(|&(_, count)| count as u64).collect();
+        counts.sort_unstable();
+        let count_at = |part| usize::try_from(quantile(&counts, part)).unwrap_or(usize::MAX);
+        Self { spot_size, faint_to: count_at(0.5), half_to: count_at(0.9), spots }
     }
 
     /// How many marks will be drawn.
     pub(super) const fn len(&self) -> usize {
         self.spots.len()
+    }
+
+    const fn strength(&self, came: Came, count: usize) -> Strength {
+        match came {
+            Came::Ok if count <= self.faint_to => Strength::Few,
+            Came::Ok if count <= self.half_to => Strength::Some,
+            // What went wrong is drawn in full, even once.
+            Came::Ok | Came::Fail | Came::Info | Came::Unexpected => Strength::Full,
+        }
     }
 
     /// Draws them, what is rare on top.
@@ -62,7 +80,7 @@ impl Marks {
                     let wanted = self.spots.iter().filter(|(spot, count)| {
                         spot.came == came
                             && spot.kind == kind
-                            && Strength::of(came, *count) == strength
+                            && self.strength(came, *count) == strength
                     });
                     let places: Vec<(i32, i32)> =
                         wanted.map(|(spot, _)| (spot.x, spot.y)).collect();
@@ -98,15 +116,6 @@ enum Strength {
 
 impl Strength {
     const ALL: [Self; 3] = [Self::Few, Self::Some, Self::Full];
-
-    const fn of(came: Came, count: usize) -> Self {
-        match (came, count) {
-            (Came::Ok, 0..=1) => Self::Few,
-            (Came::Ok, 2..=4) => Self::Some,
-            // What went wrong is drawn in full, even once.
-            (Came::Ok | Came::Fail | Came::Info | Came::Unexpected, _) => Self::Full,
-        }
-    }
 
     const fn class(self) -> &'static str {
         match self {

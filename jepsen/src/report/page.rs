@@ -62,7 +62,7 @@ pub(super) fn page(input: &Input<'_>, pictures: &Pictures<'_>) -> String {
 fn verdict(page: &mut Markup, input: &Input<'_>) {
     let state = input.findings.state;
     let (class, words) = match state {
-        VerdictState::Valid => ("valid", "✓ Valid: every law held, and enough was tried"),
+        VerdictState::Valid => ("valid", "✓ Valid: no law was broken, and enough was tried"),
         VerdictState::Invalid => ("invalid", "✗ Invalid: something that must not happen did"),
         VerdictState::Unknown => {
             ("unknown", "? Unknown: nothing wrong was seen, but too little was seen to say so")

@@ -45,7 +45,7 @@ pub(super) const PICTURE: &str = "
 .mark.info.metadata-read{stroke-width:3}
 .mark.unexpected{stroke-width:3}.mark.unexpected.payload-read{stroke-width:7}
 .mark.hole.payload-read{stroke:var(--paper);stroke-width:2.6}
-.mark.few{opacity:.4}.mark.some{opacity:.65}
+.mark.few{opacity:.35}.mark.some{opacity:.6}
 .hit{fill:transparent;pointer-events:all}
 .hit:hover{stroke:var(--ink);stroke-width:1.5}
 .rate.ok{fill:var(--ok)}.rate.fail{fill:var(--fail)}.rate.info{fill:var(--info)}

@@ -43,7 +43,12 @@ impl Picture {
         // A page shows title and notes as its own text; a file has to carry them.
         let alone = sheet.is_some();
         let head = if alone { 34.0 } else { 0.0 };
-        let foot = if alone { 18.0 * self.notes.len() as f64 + 8.0 } else { 0.0 };
+        let notes: Vec<String> = if alone {
+            self.notes.iter().flat_map(|note| wrap(note)).collect()
+        } else {
+            Vec::new()
+        };
+        let foot = 18.0 * notes.len() as f64 + if alone { 8.0 } else { 0.0 };
         let height = self.height + head + foot;
         let view = format!("0 {} {} {}", Px(-head), Px(WIDTH), Px(height));
         let mut svg = Markup::default();
@@ -62,10 +67,8 @@ impl Picture {
         }
         patterns(&mut svg, &self.name);
         svg.append(&self.body);
-        if alone {
-            for (line, note) in self.notes.iter().enumerate() {
-                text(&mut svg, 10.0, self.height + 16.0 + 18.0 * line as f64, "label", note);
-            }
+        for (line, note) in notes.iter().enumerate() {
+            text(&mut svg, 10.0, self.height + 16.0 + 18.0 * line as f64, "label soft", note);
         }
         svg.close();
         svg
@@ -80,6 +83,21 @@ pub(super) fn text(svg: &mut Markup, x: f64, y: f64, class: &str, text: impl std
 /// How wide a text will be at a size, about, even when bold; what would not fit is left out by it.
 pub(super) fn text_width(text: &str, size: f64) -> f64 {
     text.chars().count() as f64 * size * 0.62
+}
+
+/// A text in lines that fit into a picture.
+fn wrap(text: &str) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if text_width(line, 12.0) + text_width(word, 12.0) < WIDTH - 30.0 => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            Some(_) | None => lines.push(word.to_owned()),
+        }
+    }
+    lines
 }
 
 /// A straight line.
