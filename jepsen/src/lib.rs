@@ -12,5 +12,6 @@ pub mod history;
 pub mod model;
 pub mod moment;
 pub mod random;
+pub mod report;
 pub mod run;
 pub mod workload;

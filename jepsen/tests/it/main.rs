@@ -36,4 +36,6 @@ mod outside;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod report;
+#[cfg(test)]
 mod search;
