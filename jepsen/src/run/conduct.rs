@@ -3,6 +3,7 @@
 //! Load runs from the first phase until everything has been mended and the cluster has recovered.
 //! Whatever fails on the way, what was broken is mended and what was recorded is kept.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,6 +17,7 @@ use super::attempt::Shared;
 use super::books::{CanaryBook, Planted, SecretBook};
 use super::finale;
 use super::load::{Load, workers_of};
+use super::log_follower::LogFollower;
 use super::pace::{HarnessShare, Pace};
 use super::recovery::{converged, recovered};
 use super::sampler::Sampler;
@@ -70,7 +72,7 @@ pub struct Conducted {
     pub interrupted: bool,
 }
 
-/// Runs all phases. Records a failure of the harness, and returns none but that of recording.
+/// Runs all phases. The nodes' logs go into `log_directory`. Records a failure of the harness, and returns none but that of recording.
 ///
 /// # Errors
 /// When the history cannot be written.
@@ -78,6 +80,7 @@ pub async fn conduct(
     site: &Site,
     score: &Score,
     recorder: &Arc<Recorder>,
+    log_directory: PathBuf,
     trouble: Option<Box<dyn Trouble>>,
     collect: Collect,
     interrupt: &CancellationToken,
@@ -90,6 +93,7 @@ pub async fn conduct(
         interrupt: interrupt.clone(),
         hurry: interrupt.child_token(),
         pace: Arc::clone(&pace),
+        log_directory,
     };
     if let Err(error) = run.play(trouble, collect).await {
         recorder.failure(format!("{error:#}"))?;
@@ -106,6 +110,8 @@ struct Run {
     /// Ends every phase: when the run is interrupted, or has failed.
     hurry: CancellationToken,
     pace: Arc<Pace>,
+    /// Where the nodes' logs are written.
+    log_directory: PathBuf,
 }
 
 impl Run {
@@ -119,6 +125,7 @@ impl Run {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));
         let sampler = Sampler::start(&self.site, &self.recorder)?;
+        let follower = LogFollower::start(&self.site, self.log_directory.clone())?;
         if !recovered(&self.site, sampler.looks(), START).await {
             return Err(anyhow!("the cluster is not whole {START:?} after its start"));
         }
@@ -143,11 +150,12 @@ impl Run {
         // The samplers go on meanwhile: to the laws a time without looks is one without a leader.
         let collected = self.collect(collect, shared.canaries.planted()).await;
         let sampled = sampler.stop().await;
+        let followed = follower.stop().await;
         stop.cancel();
         while let Some(ended) = tasks.join_next().await {
             ended.context("the login has panicked")??;
         }
-        loaded.and(played).and(collected).and(sampled)
+        loaded.and(played).and(collected).and(sampled).and(followed)
     }
 
     /// The phases in which the load runs. It is stopped in any case.
@@ -220,7 +228,7 @@ impl Run {
         self.recorder.phase(Phase::Done)?;
         // The state that all of them ended with is what the looks after the end show.
         sleep(LAST_LOOKS).await;
-        Ok(())
+        sampler.hash_all(&self.site, &self.recorder).await
     }
 
     async fn collect(&self, collect: Collect, planted: Vec<Planted>) -> Result<()> {

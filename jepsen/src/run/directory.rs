@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 use serde::Serialize;
 
+use crate::check::directory::{HISTORY_FILE, LOG_DIRECTORY, VERDICT_FILE};
 use crate::history::History;
 use crate::history::jsonl;
 
@@ -52,7 +53,7 @@ impl RunDirectory {
     /// The history while it grows.
     #[must_use]
     pub fn growing_history(&self) -> PathBuf {
-        self.0.join("history.jsonl")
+        self.0.join(HISTORY_FILE)
     }
 
     /// The history once it is whole.
@@ -79,10 +80,10 @@ impl RunDirectory {
         self.0.join("logs")
     }
 
-    /// What a node has in its log, as it said after the run.
+    /// What nodes had in their logs.
     #[must_use]
-    pub fn log_dump(&self, node: u64) -> PathBuf {
-        self.0.join(format!("log-node-{node}.jsonl"))
+    pub fn log_dumps(&self) -> PathBuf {
+        self.0.join(LOG_DIRECTORY)
     }
 
     /// What the KMS has billed.
@@ -94,7 +95,7 @@ impl RunDirectory {
     /// The verdict.
     #[must_use]
     pub fn verdict(&self) -> PathBuf {
-        self.0.join("verdict.json")
+        self.0.join(VERDICT_FILE)
     }
 
     /// The report.

@@ -13,6 +13,7 @@ pub mod enclosed_site;
 pub mod evidence;
 pub mod finale;
 pub mod load;
+pub mod log_follower;
 pub mod pace;
 pub mod recovery;
 pub mod sampler;

@@ -19,18 +19,26 @@ use crate::history::recorder::Recorder;
 /// Between two looks at a node (`verification §3.5`, L15).
 const EVERY: Duration = Duration::from_millis(200);
 
-/// The newest look at each node; none of one that does not answer.
+/// How long a node may take to hash its whole state.
+const HASH_PATIENCE: Duration = Duration::from_secs(30);
+
+/// The newest look at each node and how often it had been started; none of one that does not
+/// answer.
 #[derive(Debug, Clone, Default)]
-pub struct Looks(Arc<Mutex<BTreeMap<NodeId, Look>>>);
+pub struct Looks(Arc<Mutex<BTreeMap<NodeId, (Look, u64)>>>);
 
 impl Looks {
     /// All of them.
     #[must_use]
     pub fn newest(&self) -> BTreeMap<NodeId, Look> {
-        self.lock().clone()
+        self.lock().iter().map(|(node, (look, _))| (*node, look.clone())).collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, Look>> {
+    fn incarnation(&self, node: NodeId) -> u64 {
+        self.lock().get(&node).map_or(0, |(_, incarnation)| *incarnation)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<NodeId, (Look, u64)>> {
         // A map of whole values is whole at any moment.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -61,6 +69,26 @@ impl Sampler {
             tasks.spawn(eye.watch(stop.clone()));
         }
         Ok(Self { tasks, stop, looks })
+    }
+
+    /// Looks at all members once more, and at the hashes of their state at one index.
+    ///
+    /// # Errors
+    /// When a client cannot be made, or something cannot be recorded.
+    pub async fn hash_all(&self, site: &Site, recorder: &Recorder) -> Result<()> {
+        let members = (site.members)();
+        let newest = self.looks.newest();
+        let at = members.iter().filter_map(|node| newest.get(node)).map(Look::applied).max();
+        for node in site.nodes.iter().filter(|node| members.contains(&node.node)) {
+            let mut client = site.operator_client(node)?.patient(HASH_PATIENCE);
+            let hash = client.state_hash(at.unwrap_or(0)).await;
+            let incarnation = self.looks.incarnation(node.node);
+            if let Some(look) = client.look().await {
+                let look = look.with_state_hash(hash);
+                recorder.sample(|at| look.sample(at, incarnation))?;
+            }
+        }
+        Ok(())
     }
 
     /// What it sees.
@@ -113,7 +141,7 @@ impl Eye {
             if process != before {
                 (process, incarnation) = (before, incarnation + 1);
             }
-            self.looks.lock().insert(node, look.clone());
+            self.looks.lock().insert(node, (look.clone(), incarnation));
             self.recorder.sample(|at| look.sample(at, incarnation))?;
         }
     }
