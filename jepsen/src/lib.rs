@@ -5,6 +5,11 @@
 //! through its API and its process and imports nothing of ours but the wire definitions: a
 //! checker that shared code with the server would share its bugs.
 
+pub mod cli;
 pub mod cluster;
+pub mod conduct;
+pub mod doctor;
 pub mod moment;
+pub mod nemesis;
+pub mod plan;
 pub mod random;

@@ -1,5 +1,6 @@
 //! A real cluster in its own network: it is formed, it serves, and nothing of it is left.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_jepsen::cluster::files::Knobs;
@@ -18,7 +19,7 @@ pub(crate) const WAIT: Duration = Duration::from_secs(60);
 
 /// A cluster of three nodes, and where it is.
 pub(crate) struct Small {
-    pub(crate) cluster: Cluster,
+    pub(crate) cluster: Arc<Cluster>,
     _scratch: Scratch,
     _base: TempDir,
 }
@@ -38,7 +39,7 @@ pub(crate) fn small(forgetful: bool) -> Small {
         seed: 1,
     };
     let cluster = Cluster::start(spec).unwrap();
-    Small { cluster, _scratch: scratch, _base: base }
+    Small { cluster: Arc::new(cluster), _scratch: scratch, _base: base }
 }
 
 #[test]

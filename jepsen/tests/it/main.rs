@@ -8,6 +8,10 @@ mod cluster;
 #[cfg(test)]
 mod enclosed;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod runs;
