@@ -260,6 +260,14 @@ impl Cluster {
         self.wait_until(part, patience, |part| observe::is_ready(part) == Some(true))
     }
 
+    /// Waits until a server answers, ready or not.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer in time; then with what it said last.
+    pub fn wait_listening(&self, part: Part, patience: Duration) -> Result<()> {
+        self.wait_until(part, patience, |part| observe::is_ready(part).is_some())
+    }
+
     fn wait_until(
         &self,
         part: Part,

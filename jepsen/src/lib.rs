@@ -6,11 +6,16 @@
 //! checker that shared code with the server would share its bugs.
 
 pub mod check;
+pub mod cli;
 pub mod client;
 pub mod cluster;
+pub mod conduct;
+pub mod doctor;
 pub mod history;
 pub mod model;
 pub mod moment;
+pub mod nemesis;
+pub mod plan;
 pub mod random;
 pub mod report;
 pub mod run;

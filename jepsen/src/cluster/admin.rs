@@ -2,7 +2,7 @@
 //!
 //! Knows their names and what they print, and nothing of how they work. Every call has a deadline.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -103,6 +103,21 @@ impl Admin {
         self.run(node, &arguments, "10s", "0")
     }
 
+    /// Runs a command that changes the members, which waits for a node to catch up.
+    ///
+    /// # Errors
+    /// What the command complains. The change may be done all the same, or be done later.
+    pub fn change(&self, node: u16, arguments: &[&str]) -> Result<String> {
+        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
+        self.run(node, &arguments, "40s", "0")
+    }
+
+    /// Whether this `lockbox` has the command.
+    #[must_use]
+    pub fn knows(&self, name: &str) -> bool {
+        knows(&self.lockbox, name)
+    }
+
     fn run(&self, node: u16, arguments: &[String], timeout: &str, retry: &str) -> Result<String> {
         let part = Part::Node(node);
         let mut command = Command::new(&self.lockbox);
@@ -120,6 +135,14 @@ impl Admin {
             .env_clear();
         finish(command, "")
     }
+}
+
+/// Whether a `lockbox` has a command of `lockbox cluster`.
+#[must_use]
+pub fn knows(lockbox: &Path, name: &str) -> bool {
+    let mut command = Command::new(lockbox);
+    command.args(["cluster", name, "--help"]).env_clear();
+    finish(command, "").is_ok()
 }
 
 /// A member as `lockbox cluster` is told of it.

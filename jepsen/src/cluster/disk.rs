@@ -70,7 +70,10 @@ impl Disk {
     }
 
     /// Whether a write fails for want of room.
-    fn is_full(&self) -> Result<bool> {
+    ///
+    /// # Errors
+    /// When it fails for another reason.
+    pub fn is_full(&self) -> Result<bool> {
         let path = self.directory.join("probe");
         let written =
             fs::File::create(&path).and_then(|mut file| file.write_all(&vec![1; PROBE_BYTES]));

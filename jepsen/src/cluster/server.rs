@@ -121,18 +121,17 @@ impl Server {
     /// # Errors
     /// When the process is still there afterwards.
     pub fn stop(&self) -> Result<bool> {
-        let mut state = self.lock();
-        if life(&mut state)? != Life::Runs {
-            return Ok(false);
+        {
+            let mut state = self.lock();
+            if life(&mut state)? != Life::Runs {
+                return Ok(false);
+            }
+            let Some(child) = &state.child else { return Ok(false) };
+            send(child, Signal::TERM)?;
         }
-        let Some(mut child) = state.child.take() else { return Ok(false) };
-        send(&child, Signal::TERM)?;
-        let ended = until(GRACE, || child.try_wait().ok().flatten());
-        if ended.is_none() {
-            child.kill().with_context(|| format!("cannot kill {}", self.part))?;
-            child.wait()?;
-        }
-        self.must_be_gone(child.id())?;
+        // Not under the lock: others go on looking at it.
+        let ended = until(GRACE, || matches!(self.life(), Ok(Life::Down)).then_some(()));
+        self.kill()?;
         Ok(ended.is_some())
     }
 

@@ -6,7 +6,7 @@ use crate::cluster::addresses::{Host, Link};
 
 /// Whether one of the voters that are up hears a majority of them, and is heard by it.
 #[must_use]
-pub fn majority_reachable(
+pub(super) fn majority_reachable(
     voters: &[u16],
     up: &BTreeSet<u16>,
     blocked: &BTreeSet<Link>,

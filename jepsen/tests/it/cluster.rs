@@ -38,8 +38,8 @@ pub(crate) fn small(forgetful: bool) -> Small {
         forgetful,
         seed: 1,
     };
-    let cluster = Arc::new(Cluster::start(spec).unwrap());
-    Small { cluster, _scratch: scratch, _base: base }
+    let cluster = Cluster::start(spec).unwrap();
+    Small { cluster: Arc::new(cluster), _scratch: scratch, _base: base }
 }
 
 #[test]

@@ -22,6 +22,8 @@ mod fake_node;
 #[cfg(test)]
 mod fake_secrets;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod generators;
@@ -37,5 +39,7 @@ mod outside;
 mod programs;
 #[cfg(test)]
 mod report;
+#[cfg(test)]
+mod runs;
 #[cfg(test)]
 mod search;

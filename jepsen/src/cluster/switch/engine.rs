@@ -153,9 +153,9 @@ impl Engine {
         let counts = table.count(path);
         let Fate::Arrives { at_us, reordered, twice } = fate else {
             if fate == Fate::Blocked {
-                counts.blocked += 1
+                counts.blocked += 1;
             } else {
-                counts.lost += 1
+                counts.lost += 1;
             }
             return;
         };
