@@ -139,6 +139,11 @@ fn outside(run: &Run) -> Result<u8> {
     anyhow::ensure!(is_empty, "{} is not empty", out.display());
     let bin = run.bin.canonicalize().with_context(|| run.bin.display().to_string())?;
     let scratch = Scratch::make(&run.scratch)?;
+    if run.profile == Profile::SmokeBasic {
+        // On loopback there is nothing to enclose.
+        let (plan, programs) = (Plan::draw(seed, run.profile), Programs::in_directory(&bin)?);
+        return Ok(whole::run(&plan, &programs, &out, scratch.path())?.exit_code());
+    }
     let profile = serde_json::to_value(run.profile)?;
     let arguments: Vec<OsString> = vec![
         "run".into(),

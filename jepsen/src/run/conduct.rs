@@ -116,6 +116,11 @@ struct Run {
 
 impl Run {
     async fn play(&self, trouble: Option<Box<dyn Trouble>>, collect: Collect) -> Result<()> {
+        let sampler = Sampler::start(&self.site, &self.recorder)?;
+        let follower = LogFollower::start(&self.site, &self.log_directory)?;
+        if !recovered(&self.site, sampler.looks(), START).await {
+            return Err(anyhow!("the cluster is not whole {START:?} after its start"));
+        }
         let login = Login::new(&self.site).await?;
         let token = login.token.clone();
         let own_key = match self.score.mix.own_keys {
@@ -124,11 +129,6 @@ impl Run {
         };
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));
-        let sampler = Sampler::start(&self.site, &self.recorder)?;
-        let follower = LogFollower::start(&self.site, &self.log_directory)?;
-        if !recovered(&self.site, sampler.looks(), START).await {
-            return Err(anyhow!("the cluster is not whole {START:?} after its start"));
-        }
         let shared = Arc::new(Shared {
             site: self.site.clone(),
             recorder: Arc::clone(&self.recorder),

@@ -1,4 +1,4 @@
-//! A whole run inside the enclosure: the cluster, the load under the faults of a plan, the evidence,
+//! A whole run: the cluster, the load under the faults of a plan, the evidence,
 //! and the judgement of it all.
 //!
 //! Promises that the plan is stored before anything is started, and that whatever was recorded is
@@ -17,21 +17,20 @@ use tokio_util::sync::CancellationToken;
 
 use super::conduct::{Collect, Conducted, Durations, Score, conduct};
 use super::directory::RunDirectory;
-use super::planned_trouble::PlannedTrouble;
+use super::ground::{Enclosed, Ground};
+use super::loopback::{Loopback, OnLoopback};
 use super::recorded_faults::RecordedFaults;
 use super::requirements::{required, search_bounds};
-use super::trouble::Trouble;
 use super::wall_clock::since_epoch;
-use super::{enclosed_site, evidence, keep_data};
+use super::{evidence, keep_data};
 use crate::check::directory::{REQUIRED_FILE, SEARCH_FILE, check_directory};
 use crate::check::export::export_directory;
 use crate::check::verdict::{Judgement, Verdict};
-use crate::cluster::part::Part;
 use crate::cluster::{Cluster, Programs, Spec};
 use crate::history::event::Header;
 use crate::history::recorder::{Recorder, Ticks};
 use crate::moment::now;
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::random::Random;
 use crate::workload::Mix;
 
@@ -60,10 +59,8 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
         .build()
         .context("cannot start the harness")?;
     let interrupt = interrupted_by_signals(&runtime)?;
-    let cluster = Arc::new(
-        Cluster::start(spec(plan, programs, &directory, scratch))
-            .context("the cluster could not be started")?,
-    );
+    let ground = ground(plan, programs, &directory, scratch);
+    let ground = ground.context("the cluster could not be started")?;
     let began = now();
     let header = Header {
         format: 0,
@@ -80,7 +77,7 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
         began,
         &plan.faults,
     )?);
-    let staged = Stage { plan, programs, directory: &directory, cluster: &cluster, mix };
+    let staged = Stage { plan, programs, directory: &directory, ground: &ground, mix };
     let conducted = staged.conduct(&runtime, &recorder, &faults, &interrupt)?;
     print(&faults.summary().to_string())?;
     drop(faults);
@@ -92,7 +89,7 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
     ))?;
     let verdict = judge(&directory, began)?;
     if verdict.judgement != Judgement::Valid {
-        keep_data::keep(&enclosed_site::places(&cluster)?, &directory.data())?;
+        keep_data::keep(&ground.places()?, &directory.data())?;
     }
     Ok(verdict.judgement)
 }
@@ -101,7 +98,7 @@ struct Stage<'a> {
     plan: &'a Plan,
     programs: &'a Programs,
     directory: &'a RunDirectory,
-    cluster: &'a Arc<Cluster>,
+    ground: &'a Arc<dyn Ground>,
     mix: Mix,
 }
 
@@ -113,12 +110,8 @@ impl Stage<'_> {
         faults: &Arc<RecordedFaults>,
         interrupt: &CancellationToken,
     ) -> Result<Conducted> {
-        let site = enclosed_site::of_cluster(self.cluster)?;
-        let trouble: Box<dyn Trouble> = Box::new(PlannedTrouble::new(
-            Arc::clone(self.cluster),
-            self.plan.clone(),
-            Arc::clone(faults),
-        ));
+        let site = self.ground.site()?;
+        let trouble = Arc::clone(self.ground).trouble(self.plan, faults);
         let phases = &self.plan.phases;
         let durations = Durations {
             quiet_s: phases.quiet_ms / 1000,
@@ -141,12 +134,12 @@ impl Stage<'_> {
 
     /// The search for canaries, and the bill.
     fn collect(&self) -> Collect {
-        let cluster = Arc::clone(self.cluster);
+        let ground = Arc::clone(self.ground);
         let kms_sim = self.programs.kms_sim.clone();
         let directory = self.directory.clone();
         Box::new(move |recorder, planted| {
-            evidence::scan(recorder, planted, &enclosed_site::places(&cluster)?)?;
-            evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)
+            evidence::scan(recorder, planted, &ground.places()?)?;
+            evidence::bill(&kms_sim, &ground.kms_config(), &directory)
         })
     }
 }
@@ -162,6 +155,21 @@ pub fn judge(directory: &RunDirectory, began: Instant) -> Result<Verdict> {
     export_directory(directory.path())?;
     directory.seal_history()?;
     Ok(verdict)
+}
+
+/// Starts the cluster of a plan: on loopback, or in the enclosure that this process is in.
+fn ground(
+    plan: &Plan,
+    programs: &Programs,
+    directory: &RunDirectory,
+    scratch: &Path,
+) -> Result<Arc<dyn Ground>> {
+    if plan.profile == Profile::SmokeBasic {
+        let loopback = Loopback::start(plan, programs, scratch, &directory.logs())?;
+        return Ok(Arc::new(OnLoopback::new(loopback)));
+    }
+    let cluster = Cluster::start(spec(plan, programs, directory, scratch))?;
+    Ok(Arc::new(Enclosed::new(cluster)))
 }
 
 fn spec(plan: &Plan, programs: &Programs, directory: &RunDirectory, scratch: &Path) -> Spec {
