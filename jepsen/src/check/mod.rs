@@ -5,10 +5,22 @@
 //! run is made.
 
 pub mod case;
+pub mod coverage;
+pub mod directory;
+pub mod export;
 pub mod fences;
 pub mod jit;
+pub mod laws;
+pub mod liveness;
 pub mod partition;
 pub mod realtime;
 pub mod replay;
+pub mod verdict;
+
+#[cfg(test)]
+pub(crate) mod script;
 
 pub use case::Case;
+pub use directory::check_directory;
+pub use export::export_directory;
+pub use verdict::Verdict;

@@ -184,3 +184,69 @@ impl SecretHistory<'_> {
         self.moves[place].op.id
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::check::jit::{STEPS_MAX, Searched, search};
+    use crate::check::script::{Script, add, create, entries, payload, secret, version};
+
+    use super::*;
+
+    fn script() -> Script {
+        let mut script = Script::new();
+        let first = version("v1", "first", &["a"]);
+        script.done(create(&[("a", 1)]), secret(Some(first)), 1);
+        script
+    }
+
+    fn searched(script: Script) -> Searched {
+        let history = script.history();
+        let parts = partition(&history, &Makers::find(&history));
+        search(&parts[0], STEPS_MAX)
+    }
+
+    #[test]
+    fn repeats_under_one_key_are_one_operation() {
+        let mut script = script();
+        script.key = Some("k");
+        let lost = script.begin(add("second", &[("b", 2)]));
+        script.info(lost);
+        script.key = None;
+        // It had happened before the repeat began, and the repeat does not do it again.
+        script.done(payload(None), entries("v2", &[("a", 1), ("b", 2)]), 2);
+        script.key = Some("k");
+        let made = Answer::Version(version("v2", "second", &["a", "b"]));
+        script.done(add("second", &[("b", 2)]), made, 2);
+        let history = script.history();
+        let parts = partition(&history, &Makers::find(&history));
+        assert_eq!(parts[0].moves.len(), 3);
+        assert_eq!(search(&parts[0], STEPS_MAX), Searched::Legal);
+    }
+
+    /// Two operations were lost; one payload shows which of them made the version that is read.
+    #[test]
+    fn a_payload_names_the_version_of_a_lost_operation() {
+        let lose_two = |script: &mut Script| {
+            for (description, key) in [("second", "b"), ("third", "c")] {
+                let lost = script.begin(add(description, &[(key, 2)]));
+                script.info(lost);
+            }
+        };
+        let mut legal = script();
+        lose_two(&mut legal);
+        legal.done(payload(None), entries("v9", &[("a", 1), ("c", 2)]), 3);
+        legal.done(payload(Some("v1")), entries("v1", &[("a", 1)]), 3);
+        assert_eq!(searched(legal), Searched::Legal);
+
+        // The values of both in one version: one of them was the base, whichever it was.
+        let mut both = script();
+        lose_two(&mut both);
+        both.done(payload(None), entries("v9", &[("a", 1), ("c", 2), ("b", 2)]), 3);
+        assert_eq!(searched(both), Searched::Legal);
+
+        let mut nobodys = script();
+        lose_two(&mut nobodys);
+        let read = nobodys.done(payload(None), entries("v9", &[("a", 1), ("d", 2)]), 3);
+        assert_eq!(searched(nobodys), Searched::Illegal { op: read });
+    }
+}

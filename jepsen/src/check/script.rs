@@ -9,9 +9,7 @@ use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, EntryChange, FirstVersion, GetPayload, OnSecret,
     OnVersion, ReadSecret,
 };
-use crate::history::event::{
-    Complete, Event, FORMAT_VERSION, Header, Invoke, Phase, PhaseEvent,
-};
+use crate::history::event::{Complete, Event, FORMAT_VERSION, Header, Invoke, Phase, PhaseEvent};
 use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
 use crate::history::ids::{FaultId, NodeId, OpId, ProcessId, ValueHash};
 use crate::history::ledger::{Ledger, LedgerLine};

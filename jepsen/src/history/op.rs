@@ -37,6 +37,7 @@ pub struct Invocation {
 /// What came of an operation (`verification §3.4`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", deny_unknown_fields)]
+#[expect(clippy::large_enum_variant, reason = "almost all outcomes are the largest variant")]
 pub enum Outcome {
     /// The service decided: a success, or a refusal that the state decided and that has an index.
     Ok(Reply),

@@ -94,11 +94,12 @@ pub fn resolve(history: &History, makers: &Makers, log: Option<&CommittedLog>) -
             fates.insert(op.id, Fate::At { index: entry.index, secret, version });
         }
     }
+    let whole = log.map(|log| (log.whole_from(), log.last()));
     for op in waiting {
         let after = floors[&op.id];
-        let told = log.is_some_and(|log| {
-            log.whole_from() <= after + 1
-                && log.last() >= seen_last
+        let told = whole.is_some_and(|(from, last)| {
+            from <= after + 1
+                && last >= seen_last
                 && !nobodys.iter().any(|entry| entry.index > after && may_be_of(op, entry))
         });
         fates.insert(op.id, if told { Fate::Never } else { Fate::Unknown { after } });
@@ -201,4 +202,119 @@ fn may_be_of(op: &Op, entry: &LogEntry) -> bool {
     let described = makers::description(&op.asked.call);
     let another = entry.description.is_some() && entry.description.as_deref() != described;
     could_be(op, entry) && !another
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{
+        Script, add, create, dump, get, log, on_secret, secret, set_current, version,
+    };
+    use crate::history::log_dump::CommittedLog;
+
+    use super::*;
+
+    const ADD: (EntryKind, Option<&str>) = (EntryKind::AddVersion, Some("v2"));
+    const SET: (EntryKind, Option<&str>) = (EntryKind::SetCurrentVersion, Some("v1"));
+    const BLANK: (EntryKind, Option<&str>) = (EntryKind::Blank, None);
+    const CREATE: (EntryKind, Option<&str>) = (EntryKind::CreateSecret, Some("v1"));
+
+    fn resolved(script: Script, log: Option<&CommittedLog>) -> Resolution {
+        let history = script.history();
+        resolve(&history, &Makers::find(&history), log)
+    }
+
+    fn script() -> Script {
+        let mut script = Script::new();
+        let first = version("v1", "first", &["a"]);
+        script.done(create(&[("a", 1)]), secret(Some(first)), 1);
+        script
+    }
+
+    fn lose(script: &mut Script, call: Call) -> OpId {
+        let op = script.begin(call);
+        script.info(op);
+        op
+    }
+
+    fn at(index: u64, version: Option<&str>) -> Fate {
+        Fate::At { index, secret: "s".into(), version: version.map(Into::into) }
+    }
+
+    #[test]
+    fn the_log_tells_what_happened_and_what_never_did() {
+        let mut script = script();
+        let happened = lose(&mut script, add("second", &[("a", 2)]));
+        let never = lose(&mut script, set_current("v1"));
+        script.done(get(), secret(None), 1);
+        let resolution = resolved(script, Some(&log(&[CREATE, ADD, BLANK])));
+        assert_eq!(resolution.fate(happened), Some(&at(2, Some("v2"))));
+        assert_eq!(resolution.fate(never), Some(&Fate::Never));
+    }
+
+    #[test]
+    fn an_entry_from_before_an_operation_began_is_not_its_own() {
+        let mut script = script();
+        script.done(get(), secret(None), 2);
+        let lost = lose(&mut script, set_current("v1"));
+        let resolution = resolved(script, Some(&log(&[CREATE, SET])));
+        assert_eq!(resolution.fate(lost), Some(&Fate::Never));
+    }
+
+    #[test]
+    fn equal_requests_may_stand_for_each_other_and_different_ones_may_not() {
+        let mut equal = script();
+        let one = lose(&mut equal, set_current("v1"));
+        let other = lose(&mut equal, set_current("v1"));
+        let resolution = resolved(equal, Some(&log(&[CREATE, SET])));
+        let fates = [resolution.fate(one), resolution.fate(other)];
+        assert_eq!(fates, [Some(&at(2, Some("v1"))), Some(&Fate::Never)]);
+
+        let mut different = script();
+        let one = lose(&mut different, add("one", &[("a", 2)]));
+        let other = lose(&mut different, add("other", &[("b", 2)]));
+        let history = different.history();
+        let makers = Makers::find(&history);
+        let resolution = resolve(&history, &makers, Some(&log(&[CREATE, ADD])));
+        let unknown = Fate::Unknown { after: 1 };
+        assert_eq!([resolution.fate(one), resolution.fate(other)], [Some(&unknown); 2]);
+        // The description of the version tells them apart.
+        let mut dump = dump(1, &[CREATE, ADD]);
+        dump.entries[1].description = Some("other".to_owned());
+        let log = CommittedLog::join([dump]).unwrap();
+        let resolution = resolve(&history, &makers, Some(&log));
+        assert_eq!(resolution.fate(one), Some(&Fate::Never));
+        assert_eq!(resolution.fate(other), Some(&at(2, Some("v2"))));
+    }
+
+    #[test]
+    fn what_a_dump_does_not_cover_stays_unknown() {
+        let mut script = script();
+        let lost = lose(&mut script, Call::Deactivate(on_secret()));
+        script.done(get(), secret(None), 4);
+        let history = script.history();
+        let makers = Makers::find(&history);
+        let unknown = Fate::Unknown { after: 1 };
+        // It ends before what was answered; it begins after what could be it.
+        let mut late = dump(1, &[CREATE, BLANK, BLANK, BLANK]);
+        late.range.first = 3;
+        late.entries.drain(..2);
+        for log in [log(&[CREATE, BLANK]), CommittedLog::join([late]).unwrap()] {
+            let resolution = resolve(&history, &makers, Some(&log));
+            assert_eq!(resolution.fate(lost), Some(&unknown));
+        }
+        assert_eq!(resolve(&history, &makers, None).fate(lost), Some(&unknown));
+    }
+
+    #[test]
+    fn one_operation_of_a_key_has_the_effect() {
+        let mut script = script();
+        script.key = Some("k");
+        let lost = lose(&mut script, add("second", &[("a", 2)]));
+        let made = version("v2", "second", &["a"]);
+        let kept =
+            script.done(add("second", &[("a", 2)]), super::super::answer::Answer::Version(made), 2);
+        let resolution = resolved(script, None);
+        assert!(resolution.repeats(lost) && !resolution.repeats(kept));
+        assert_eq!(resolution.fate(lost), None);
+    }
 }

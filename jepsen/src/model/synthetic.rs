@@ -53,7 +53,6 @@ pub fn synthesize(wanted: &Wanted) -> Result<Synthetic, HistoryError> {
     while world.begun < wanted.ops || world.workers.iter().any(|worker| worker.open.is_some()) {
         world.tick()?;
     }
-    world.phase(Phase::Done)?;
     let range = LogRange { node: NodeId(1), first: 1, last: world.index };
     let log = LogDump { range, entries: world.entries };
     Ok(Synthetic { history: world.builder.finish(), log })
@@ -250,8 +249,8 @@ impl World {
         // A view may refuse a mutation as well as its entry.
         if call.is_mutation() && (!refused || self.dice.chance(500)) {
             let version = match call {
-                Call::AddVersion(_) => Some(named.version.clone()),
-                Call::CreateSecret(call) => call.first.as_ref().map(|_| named.version.clone()),
+                Call::AddVersion(_) => Some(named.version),
+                Call::CreateSecret(call) => call.first.as_ref().map(|_| named.version),
                 Call::SetCurrentVersion(call) | Call::CancelDestruction(call) => {
                     Some(call.version.clone())
                 }

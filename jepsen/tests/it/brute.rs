@@ -8,7 +8,7 @@ use lockbox_jepsen::model::SecretState;
 use lockbox_jepsen::model::step::{clock_passed, step};
 
 /// Whether some order explains every answer.
-pub fn is_legal(history: &SecretHistory<'_>) -> bool {
+pub(crate) fn is_legal(history: &SecretHistory<'_>) -> bool {
     let mut shown: Vec<VersionId> = Vec::new();
     for answer in history.moves.iter().filter_map(|found| found.answer) {
         shown.extend(answer.versions().map(|version| version.id.clone()));

@@ -3,6 +3,10 @@
 #[cfg(test)]
 mod brute;
 #[cfg(test)]
+mod contract;
+#[cfg(test)]
+mod directory;
+#[cfg(test)]
 mod files;
 #[cfg(test)]
 mod long;

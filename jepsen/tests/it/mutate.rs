@@ -7,9 +7,9 @@ use lockbox_jepsen::history::op::{Failure, Op, Outcome};
 use lockbox_jepsen::model::dice::Dice;
 
 /// A way to break a history; says whether it found something to break.
-pub type Mutator = fn(&mut History, &mut Dice) -> bool;
+pub(crate) type Mutator = fn(&mut History, &mut Dice) -> bool;
 
-pub const MUTATORS: [(&str, Mutator); 6] = [
+pub(crate) const MUTATORS: [(&str, Mutator); 6] = [
     ("drop an acknowledged write", drop_write),
     ("swap the answers of two reads", swap_reads),
     ("shift a read before a write", shift_read),
@@ -66,7 +66,7 @@ fn swap_reads(history: &mut History, dice: &mut Dice) -> bool {
 }
 
 /// Makes room between any two stamps.
-pub fn spread(history: &mut History) {
+pub(crate) fn spread(history: &mut History) {
     for op in &mut history.ops {
         op.invoked.order *= 16;
         if let Some((at, _)) = &mut op.completed {

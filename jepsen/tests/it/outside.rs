@@ -54,7 +54,7 @@ fn assert_is_a_jepsen_history(text: &str) {
 
 #[test]
 fn knossos_gets_registers() {
-    let text = text(|history, to| write_register(history, to));
+    let text = text(write_register);
     assert_is_a_jepsen_history(&text);
     for part in [":f :write, :value [", ":f :read, :value [0 nil]", ":f :cas, :value [0 ["] {
         assert!(text.contains(part), "{part}");
@@ -63,7 +63,7 @@ fn knossos_gets_registers() {
 
 #[test]
 fn elle_gets_appends_and_whole_lists() {
-    let text = text(|history, to| write_list_append(history, to));
+    let text = text(write_list_append);
     assert_is_a_jepsen_history(&text);
     assert!(text.contains(":f :txn, :value [[:append 0 1]]"));
     assert!(text.contains(":type :invoke, :f :txn, :value [[:r 0 nil]]"));
@@ -72,7 +72,7 @@ fn elle_gets_appends_and_whole_lists() {
 
 #[test]
 fn porcupine_gets_a_table() {
-    let text = text(|history, to| write_table(history, to));
+    let text = text(write_table);
     let mut lines = text.lines();
     assert_eq!(lines.next(), Some("client\tkey\twhat\tversion\tfrom\tcall\treturn"));
     for line in lines {
