@@ -20,6 +20,8 @@ if [ "$profile" != smoke ]; then
 fi
 seed=()
 [ $# -eq 0 ] || seed=(--seed "$1")
+LOCKBOX_COMMIT=$(git rev-parse HEAD 2>/dev/null || true)
+export LOCKBOX_COMMIT
 status=0
 "$bin/lockbox-jepsen" run --profile "$profile" "${seed[@]}" --bin "$bin" --out "$out" || status=$?
 printf 'jepsen-smoke: the record is in %s\n' "$out"

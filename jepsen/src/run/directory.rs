@@ -56,6 +56,12 @@ impl RunDirectory {
         self.0.join("mix.json")
     }
 
+    /// What else is to be known of the run.
+    #[must_use]
+    pub fn facts(&self) -> PathBuf {
+        self.0.join("facts.json")
+    }
+
     /// The newest data of all servers, of a run that is not valid.
     #[must_use]
     pub fn data(&self) -> PathBuf {

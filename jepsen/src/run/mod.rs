@@ -12,6 +12,7 @@ pub mod conduct;
 pub mod directory;
 pub mod enclosed_site;
 pub mod evidence;
+pub mod facts;
 pub mod finale;
 pub mod ground;
 pub mod keep_data;

@@ -179,7 +179,8 @@ fn nodes_of(target: &str) -> Vec<NodeId> {
 }
 
 /// The history's class: finer than the plan's, where what was drawn decides.
-fn class_of(class: FaultClass, action: Option<&Action>) -> fault::FaultClass {
+#[must_use]
+pub fn class_of(class: FaultClass, action: Option<&Action>) -> fault::FaultClass {
     match (class, action) {
         (FaultClass::Kill, _) => fault::FaultClass::Kill,
         (FaultClass::Pause, _) => fault::FaultClass::Pause,

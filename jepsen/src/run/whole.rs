@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::conduct::{Collect, Conducted, Durations, Score, conduct};
 use super::directory::RunDirectory;
+use super::facts::Facts;
 use super::ground::{Enclosed, Ground};
 use super::loopback::{Loopback, OnLoopback};
 use super::recorded_faults::RecordedFaults;
@@ -32,6 +33,9 @@ use crate::history::recorder::{Recorder, Ticks};
 use crate::moment::now;
 use crate::plan::{Plan, Profile};
 use crate::random::Random;
+use crate::report;
+use crate::report::input::{Findings, Input, RunFacts};
+use crate::report::of_verdict::Timings;
 use crate::workload::Mix;
 
 /// Load after everything is mended, in seconds: longer than operations may take to be judged.
@@ -51,6 +55,7 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
     let mix = Mix::draw(&mut Random::of_part(plan.seed, "mix"));
     RunDirectory::write_json(&directory.plan(), plan)?;
     RunDirectory::write_json(&directory.mix(), &mix)?;
+    Facts::gather(programs).write(&directory.facts())?;
     RunDirectory::write_json(&out.join(REQUIRED_FILE), &required(plan))?;
     RunDirectory::write_json(&out.join(SEARCH_FILE), &search_bounds(plan))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -151,10 +156,32 @@ impl Stage<'_> {
 pub fn judge(directory: &RunDirectory, began: Instant) -> Result<Verdict> {
     directory.unseal_history()?;
     let ticks = ticks_since(began);
+    let before = ticks();
     let verdict = check_directory(directory.path(), &*ticks, &mut std::io::stdout().lock())?;
+    let total = (ticks() - before) as f64 / 1e9;
     export_directory(directory.path())?;
+    draw(directory, &verdict, total)?;
     directory.seal_history()?;
     Ok(verdict)
+}
+
+/// Draws the report. `total` is how long judging took, in seconds.
+fn draw(directory: &RunDirectory, verdict: &Verdict, total: f64) -> Result<()> {
+    let history = directory.read_history()?;
+    let plan = std::fs::read(directory.plan()).context("cannot read the plan")?;
+    let plan: Plan = serde_json::from_slice(&plan).context("the plan is none")?;
+    let known = Facts::read(&directory.facts())?;
+    let profile = serde_json::to_value(plan.profile)?;
+    let facts = RunFacts {
+        name: directory.path().file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        profile: profile.as_str().unwrap_or_default().to_owned(),
+        commit: known.commit.clone(),
+    };
+    let timings = Timings { total, ..Timings::default() };
+    let findings = Findings::of(verdict, &timings, known.missing_faults());
+    let input = Input { history: &history, run: &facts, findings: &findings };
+    let page = report::write(&input, directory.path())?;
+    print(&format!("the report is {}", page.display()))
 }
 
 /// Starts the cluster of a plan: on loopback, or in the enclosure that this process is in.
