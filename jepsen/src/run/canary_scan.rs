@@ -138,7 +138,11 @@ fn forms(value: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         let digit = |byte: &u8| if upper { format!("{byte:02X}") } else { format!("{byte:02x}") };
         inner.iter().map(digit).collect::<String>().into_bytes()
     };
-    let mut forms = vec![("raw", inner.to_vec()), ("hex", hex(false)), ("hex", hex(true))];
+    let mut forms = vec![("raw", inner.to_vec()), ("hex", hex(false))];
+    // A value without letters in its hex digits has one spelling, and would be found twice.
+    if hex(true) != hex(false) {
+        forms.push(("hex", hex(true)));
+    }
     for skipped in 0..3 {
         // Groups of three bytes are encoded by themselves, wherever they begin in the stream.
         let rest = inner.get(skipped..).unwrap_or_default();
