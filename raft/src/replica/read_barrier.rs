@@ -18,6 +18,7 @@ use super::error::ReadError;
 use super::forward::Forwarder;
 use super::leadership::{LeadershipWatch, Place};
 use super::read_point::{ReadPoint, ReadPoints};
+use crate::network::Target;
 use crate::store::StateHandle;
 
 /// Reads that one round takes from the mailbox.
@@ -127,7 +128,7 @@ impl Confirmer {
         let by = Instant::now() + self.round_timeout;
         let point = match self.leadership.place() {
             Place::Here => self.read_points.give(by).await,
-            Place::There(leader) => self.forwarder.read_index(&leader, by).await,
+            Place::There(leader) => self.read_index_there(&leader, by).await,
             Place::Nowhere => None,
         };
         let point = point.ok_or(RoundFailure::NoLeader)?;
@@ -137,6 +138,14 @@ impl Confirmer {
         match tokio::time::timeout_at(by, reached).await {
             Ok(Ok(_)) => Ok(point),
             Ok(Err(_)) | Err(_) => Err(RoundFailure::Behind),
+        }
+    }
+    /// Asks the leader, and does not wait for one that was succeeded: it may be frozen, and all
+    /// reads of this node wait with the round.
+    async fn read_index_there(&self, leader: &Target, by: Instant) -> Option<ReadPoint> {
+        tokio::select! {
+            point = self.forwarder.read_index(leader, by) => point,
+            () = self.leadership.another_than(leader.id) => None,
         }
     }
 }
