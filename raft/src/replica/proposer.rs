@@ -173,7 +173,7 @@ impl Proposer {
     /// Stamps the time and hands the proposal to this node's consensus.
     async fn propose_here(&self, envelope: &mut Envelope, deadline: Instant) -> Attempt {
         if Instant::now() >= deadline {
-            return Attempt::NotTaken(NotTaken::NoLeader);
+            return Attempt::NotTaken(NotTaken::TooLate);
         }
         envelope.proposed_at = self.clock.stamp();
         let proposal = Proposal(Bytes::from(codec::encode(envelope)));
