@@ -35,4 +35,6 @@ mod sealed;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod stopping;
+#[cfg(test)]
 mod waiting;
