@@ -3,6 +3,7 @@
 #   usage: cluster.sh start|stop|status
 #          cluster.sh kill-node N [SIGNAL] | start-node N | kill-kms [SIGNAL] | start-kms
 #          cluster.sh wait-ready N | env
+#          cluster.sh new-node N: starts a node that is no member yet, for lockbox cluster add
 # LOCKBOX_BIN    directory of the programs lockbox and kms-sim (required to start)
 # LOCKBOX_DIR    where everything is kept; default .lockbox/cluster
 # LOCKBOX_NODES  how many nodes; default 3
@@ -129,11 +130,22 @@ start() {
   echo "$nodes nodes and a KMS are ready; to connect: . ${dir#"$PWD"/}/env"
 }
 
+# Nodes may have come since the cluster was formed.
+node_names() { { seq -f 'node-%g' "$nodes"; cd "$run" && ls; } | sed -n 's/^\(node-[0-9]*\)\(\.pid\)\?$/\1/p' | sort -u; }
+
 stop() {
   rm -f "$dir/env"
-  for n in $(seq "$nodes"); do stop_one "node-$n" & done
+  for name in $(node_names); do stop_one "$name" & done
   wait
   stop_one kms
+}
+
+new_node() { # N
+  [ ! -e "$dir/node-$1" ] || fail "node $1 has a directory already; ids are never used again"
+  # The ports and certificates of all nodes up to this one; those of the others stay.
+  "$(bin)/lockbox" local --dir "$dir" --nodes "$1" --port-base "$port_base" prepare
+  start_node "$1"
+  wait_listening "node-$1" "$(port_of "$dir/node-$1.toml" peer)" 60
 }
 
 case "${1:-}" in
@@ -146,16 +158,17 @@ case "${1:-}" in
     started=yes ;;
   stop) stop ;;
   status)
-    for name in kms $(seq -f 'node-%g' "$nodes"); do
+    for name in kms $(node_names); do
       if alive "$name"; then echo "$name runs as $(pid_of "$name")"; else echo "$name does not run"; fi
     done ;;
   kill-node) kill -s "${3:-KILL}" "$(pid_of "node-$2")" ;;
   start-node) start_node "$2"; wait_ready "node-$2" 60; write_env ;;
   launch-node) start_node "$2" ;;
+  new-node) new_node "$2" ;;
   kill-kms) kill -s "${2:-KILL}" "$(pid_of kms)" ;;
   start-kms) start_kms; wait_ready kms 60; write_env ;;
   launch-kms) start_kms ;;
   wait-ready) wait_ready "node-$2" 60 ;;
   env) write_env ;;
-  *) sed -n '2,11p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
+  *) sed -n '2,12p' "$0" | sed 's/^# \{0,1\}//'; exit 2 ;;
 esac

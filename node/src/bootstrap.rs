@@ -102,8 +102,13 @@ pub async fn initialise(
     match app.replica.initialize(init.cluster.id.clone(), members).await {
         // An earlier attempt came this far and no further: the state decides what is next.
         Ok(()) | Err(InitializeError::AlreadyInitialised) => {}
-        Err(error @ (InitializeError::NotAMember(_) | InitializeError::Stopped)) => {
-            return Err(ApiError::unavailable(error.to_string()));
+        Err(
+            error @ (InitializeError::NotAMember(_)
+            | InitializeError::Unreachable(_)
+            | InitializeError::Stopped),
+        ) => return Err(ApiError::unavailable(error.to_string())),
+        Err(error @ InitializeError::NotFresh(_)) => {
+            return Err(ApiError::invalid("members", error.to_string()));
         }
     }
     let Some(created_at) = propose(app, &init, deadline).await? else {

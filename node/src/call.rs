@@ -23,7 +23,7 @@ use tonic::Status;
 pub use self::proposal::Attempt;
 use crate::app::App;
 use crate::authn::Caller;
-use crate::consistency::Consistency;
+use crate::consistency::{Consistency, min_index};
 use crate::errors::DecidedAt;
 use crate::grants::{Asserting, Grants, KmsScope, KmsStep};
 
@@ -56,6 +56,8 @@ pub struct Call<'a> {
     /// The caller's name, as the state has it.
     subject_name: Option<String>,
     consistency: Consistency,
+    /// What the caller has seen already, until the node has applied it.
+    min_index: Option<u64>,
     observed: Option<DecidedAt>,
     /// Where the state last refused a proposal of this call.
     decided: Option<DecidedAt>,
@@ -98,6 +100,7 @@ impl<'a> Call<'a> {
             account: None,
             subject_name: None,
             consistency: Consistency::default(),
+            min_index: None,
             observed: None,
             decided: None,
             authorized: false,
@@ -133,6 +136,11 @@ impl<'a> Call<'a> {
         }
         let refused = self.app.authenticator.caller(&self.context).err();
         Some(refused.unwrap_or_else(|| ApiError::unauthenticated("token is not valid")))
+    }
+
+    /// Notes the point of the log that the answer reflects, where no view of the state was read.
+    pub const fn observe(&mut self, at: DecidedAt) {
+        self.observed = Some(at);
     }
 
     /// The point of the log that the call has looked at last.
@@ -175,6 +183,7 @@ impl<'a> Call<'a> {
             ),
         };
         self.consistency = Consistency::parse(self.context.consistency.as_deref())?;
+        self.min_index = min_index(self.context.min_index.as_deref())?;
         Ok(caller)
     }
 

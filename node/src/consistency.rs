@@ -1,4 +1,4 @@
-//! `x-consistency`: how fresh a read of metadata must be (`design §5`).
+//! `x-consistency` and `lockbox-min-index`: how fresh a read must be (`design §5`).
 
 use lockbox_platform::headers;
 use lockbox_platform::status::ApiError;
@@ -40,6 +40,36 @@ impl Consistency {
                 let problem = "stale is only for reads of secrets' metadata";
                 Err(ApiError::invalid(headers::CONSISTENCY, problem))
             }
+        }
+    }
+}
+
+/// Reads `lockbox-min-index`: the index that the answer must reflect at least.
+///
+/// # Errors
+/// INVALID_ARGUMENT for what is no index.
+pub fn min_index(header: Option<&str>) -> Result<Option<u64>, ApiError> {
+    let Some(text) = header else { return Ok(None) };
+    // Digits alone: `parse` takes a sign, too.
+    let digits = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let index = if digits { text.parse().ok() } else { None };
+    let wrong = || ApiError::invalid(headers::MIN_INDEX, "is not the index of an answer");
+    index.map(Some).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_index_is_a_number_and_nothing_else() {
+        assert_eq!(min_index(None), Ok(None));
+        assert_eq!(min_index(Some("0")), Ok(Some(0)));
+        assert_eq!(min_index(Some("18446744073709551615")), Ok(Some(u64::MAX)));
+        for wrong in ["", " 1", "+1", "-1", "1.0", "x", "18446744073709551616"] {
+            let refused = min_index(Some(wrong)).unwrap_err();
+            assert_eq!(refused.code(), tonic::Code::InvalidArgument, "{wrong}");
+            assert!(refused.message().starts_with("lockbox-min-index: "), "{refused}");
         }
     }
 }

@@ -6,16 +6,21 @@
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 
-/// The name of the operator's certificate.
+/// The name of the certificate of who forms a cluster, and may do all that an operator may.
 pub const ADMIN: &str = "admin.lockbox.internal";
+/// The name of the certificate of who operates a running cluster: members, leadership, snapshots.
+/// It cannot form a cluster, and so makes no administrator.
+pub const OPERATOR: &str = "operator.lockbox.internal";
 /// The name of the KMS's certificate.
 pub const KMS: &str = "kms.lockbox.internal";
 
 /// A part that a peer can play.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Peer {
-    /// The operator.
+    /// Who forms the cluster and makes its first administrator.
     Admin,
+    /// Who operates it.
+    Operator,
     /// A node of whatever id.
     Node,
     /// The KMS.
@@ -26,6 +31,7 @@ impl Peer {
     fn is_named(self, name: &str) -> bool {
         match self {
             Self::Admin => name.eq_ignore_ascii_case(ADMIN),
+            Self::Operator => name.eq_ignore_ascii_case(OPERATOR),
             Self::Kms => name.eq_ignore_ascii_case(KMS),
             Self::Node => {
                 let name = name.to_ascii_lowercase();
@@ -58,9 +64,12 @@ mod tests {
 
     #[test]
     fn only_whole_names_count() {
-        for (peer, name) in
-            [(Peer::Admin, ADMIN), (Peer::Kms, KMS), (Peer::Node, "Node-12.lockbox.internal")]
-        {
+        for (peer, name) in [
+            (Peer::Admin, ADMIN),
+            (Peer::Operator, OPERATOR),
+            (Peer::Kms, KMS),
+            (Peer::Node, "Node-12.lockbox.internal"),
+        ] {
             assert!(peer.is_named(name));
         }
         for name in [
@@ -70,12 +79,15 @@ mod tests {
             "node-1.lockbox.internal.evil",
             "xnode-1.lockbox.internal",
             "xadmin.lockbox.internal",
+            "operators.lockbox.internal",
             "kms.lockbox.internal.",
             "*.lockbox.internal",
             "",
         ] {
             assert!(
-                ![Peer::Admin, Peer::Kms, Peer::Node].iter().any(|p| p.is_named(name)),
+                ![Peer::Admin, Peer::Operator, Peer::Kms, Peer::Node]
+                    .iter()
+                    .any(|p| p.is_named(name)),
                 "{name}"
             );
         }

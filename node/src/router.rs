@@ -8,6 +8,7 @@ use lockbox_platform::listener::ListenerLimits;
 use lockbox_platform::metrics::RpcMetrics;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
+use lockbox_proto::lockbox::cluster::v1::admin_service_server::AdminServiceServer;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_server::ClusterServiceServer;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::IntrospectionServiceServer;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
@@ -23,6 +24,7 @@ use lockbox_raft::replica::PeerServices;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
+use crate::grpc::admin::AdminGrpc;
 use crate::grpc::cluster::ClusterGrpc;
 use crate::grpc::endpoint::EndpointGrpc;
 use crate::grpc::folder::FolderGrpc;
@@ -70,7 +72,8 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
     let services = reflection::add_to(services).into_service();
     let recorded = unserved::recorded(Arc::clone(app), services);
     let random = Arc::clone(&app.random);
-    let grpc = RequestLayer::new(Arc::clone(&random), metrics).around(recorded);
+    let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);
+    let grpc = layer.around(recorded);
     Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_service())
 }
 
@@ -81,9 +84,11 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
 pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> HttpService {
     let PeerServices { raft, replica } = app.replica.peer_services();
     let layer = RequestLayer::new(Arc::clone(&app.random), metrics);
+    let layer = layer.served_by(app.config.node_id);
     let cluster = ClusterServiceServer::new(ClusterGrpc::new(Arc::clone(app)));
     let introspection = IntrospectionServiceServer::new(IntrospectionGrpc::new(Arc::clone(app)));
-    let called = GrpcServices::new().with(cluster).with(introspection).into_service();
+    let admin = AdminServiceServer::new(AdminGrpc::new(Arc::clone(app)));
+    let called = GrpcServices::new().with(cluster).with(admin).with(introspection).into_service();
     GrpcServices::new().with(raft).with(replica).with_others(layer.around(called)).into_service()
 }
 

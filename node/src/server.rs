@@ -26,10 +26,7 @@ use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles, client_tls,
     endpoint,
 };
-use lockbox_raft::error::StorageFailure;
-use lockbox_raft::replica::{
-    ReplicaConfig, ReplicaFailure, ReplicaParts, StartError as ReplicaError,
-};
+use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
 use tokio_util::sync::CancellationToken;
@@ -93,21 +90,12 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Replica(ReplicaError::Storage(error)) => storage_exit_code(error.failure),
+            Self::Replica(ReplicaError::Storage(error)) => error.exit_code(),
             Self::Replica(ReplicaError::Config(_)) | Self::Tls(_) | Self::Audit(_) => {
                 ExitCode::Usage
             }
             Self::Metrics(_) | Self::Rest(_) => ExitCode::Internal,
         }
-    }
-}
-
-const fn storage_exit_code(failure: StorageFailure) -> ExitCode {
-    match failure {
-        StorageFailure::Io => ExitCode::Storage,
-        StorageFailure::DiskFull => ExitCode::DiskFull,
-        StorageFailure::Corrupt => ExitCode::CorruptLog,
-        StorageFailure::WrongIdentity => ExitCode::IdentityMismatch,
     }
 }
 
@@ -325,11 +313,7 @@ async fn watch_replica(
     tokio::select! {
         () = cancelled.cancelled() => {}
         failure = replica.fatal() => {
-            let code = match &failure {
-                ReplicaFailure::Storage(error) => storage_exit_code(error.failure),
-                ReplicaFailure::Ended(_) => ExitCode::Internal,
-            };
-            fatal.raise(code, failure.to_string());
+            fatal.raise(failure.exit_code(), failure.to_string());
             cancelled.cancelled().await;
         }
     }

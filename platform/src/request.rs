@@ -61,6 +61,8 @@ pub struct RequestContext {
     pub if_version: Option<String>,
     /// Our extension `x-consistency`.
     pub consistency: Option<String>,
+    /// Our extension `lockbox-min-index`.
+    pub min_index: Option<String>,
     /// The client's program; empty when it does not say.
     pub user_agent: String,
     /// The client's address; absent for calls made inside the process.
@@ -104,6 +106,7 @@ impl RequestContext {
             idempotency_key: whole(headers, headers::IDEMPOTENCY_KEY),
             if_version: whole(headers, headers::IF_VERSION),
             consistency: whole(headers, headers::CONSISTENCY),
+            min_index: whole(headers, headers::MIN_INDEX),
             user_agent: text(headers, headers::USER_AGENT).unwrap_or_default(),
             remote: connection.map(|connection| connection.remote_addr),
             peer_identity: connection.and_then(|connection| connection.peer_identity.clone()),

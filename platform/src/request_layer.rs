@@ -35,7 +35,7 @@ const METHOD_UNKNOWN: &str = "unknown";
 
 /// Wraps gRPC services. Put it around all of them at once.
 pub struct RequestLayer {
-    shared: Arc<Shared>,
+    shared: Shared,
 }
 
 /// What every call needs.
@@ -44,19 +44,28 @@ struct Shared {
     metrics: RpcMetrics,
     /// INVARIANT: the only values of the `method` label, [`METHOD_UNKNOWN`] aside.
     methods: BTreeSet<String>,
+    /// What every answer says of who gave it.
+    served_by: Option<HeaderValue>,
 }
 
 impl RequestLayer {
     /// A layer that counts into `metrics`.
     #[must_use]
     pub fn new(random: Arc<dyn Randomness>, metrics: RpcMetrics) -> Self {
-        Self { shared: Arc::new(Shared { random, metrics, methods: known_methods() }) }
+        Self { shared: Shared { random, metrics, methods: known_methods(), served_by: None } }
+    }
+
+    /// The same; every answer says that this node gave it, whatever became of the call.
+    #[must_use]
+    pub fn served_by(mut self, node_id: u64) -> Self {
+        self.shared.served_by = Some(HeaderValue::from(node_id));
+        self
     }
 
     /// The services with the layer around them.
     #[must_use]
     pub fn around(self, services: HttpService) -> HttpService {
-        let Self { shared } = self;
+        let shared = Arc::new(self.shared);
         HttpService::new(move |request| shared.call(&services, request))
     }
 }
@@ -120,12 +129,20 @@ impl Observed {
     /// Adds the response ids, and watches the body for how the call ends.
     fn answer(mut self, response: Response<Body>) -> Response<Body> {
         let (mut parts, body) = response.into_parts();
-        add_ids(&mut parts.headers, &self.context);
+        self.label(&mut parts.headers);
         if let Some(code) = code_in(&parts.headers) {
             self.finish(code);
             return Response::from_parts(parts, body);
         }
         Response::from_parts(parts, Body::new(ObservedBody { body, observed: self }))
+    }
+
+    /// Sets what every answer carries: the ids of the request, and who answers.
+    fn label(&self, answer: &mut HeaderMap) {
+        add_ids(answer, &self.context);
+        if let Some(served_by) = &self.shared.served_by {
+            answer.insert(HeaderName::from_static(headers::SERVED_BY), served_by.clone());
+        }
     }
 
     fn finish(&mut self, code: Code) {
@@ -191,7 +208,7 @@ impl http_body::Body for ObservedBody {
                 if let Some(trailers) = frame.trailers_mut() {
                     let code = code_in(trailers).unwrap_or(Code::Unknown);
                     if code != Code::Ok {
-                        add_ids(trailers, &self.observed.context);
+                        self.observed.label(trailers);
                     }
                     self.observed.finish(code);
                 }

@@ -16,8 +16,11 @@ pub enum StorageFailure {
     DiskFull,
     /// Stored bytes are not what was written.
     Corrupt,
-    /// The directory belongs to another node or cluster, or was wiped.
+    /// The directory belongs to another node or cluster.
     WrongIdentity,
+    /// The directory was wiped, as a whole or in part: it is not the one that the cluster knows
+    /// this node by.
+    StoreLost,
 }
 
 /// A storage failure with what was being done.
@@ -53,6 +56,16 @@ impl StorageError {
         }
     }
 
+    /// A directory that was wiped under a node that is a member.
+    #[must_use]
+    pub fn store_lost(message: impl Into<String>) -> Self {
+        Self {
+            failure: StorageFailure::StoreLost,
+            context: "open the data directory".to_owned(),
+            message: message.into(),
+        }
+    }
+
     /// An error of the operating system.
     #[must_use]
     pub fn io(context: &str, error: &io::Error) -> Self {
@@ -72,6 +85,7 @@ impl StorageError {
             StorageFailure::Corrupt => ExitCode::CorruptLog,
             StorageFailure::DiskFull => ExitCode::DiskFull,
             StorageFailure::WrongIdentity => ExitCode::IdentityMismatch,
+            StorageFailure::StoreLost => ExitCode::StoreLost,
         }
     }
 }

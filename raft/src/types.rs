@@ -26,13 +26,75 @@ impl fmt::Display for Proposal {
     }
 }
 
-/// Where a member is reached.
+/// Names one data directory for as long as it exists: random, made with it.
+///
+/// A node that was set up anew under an old id has another one, by which it is told from the
+/// member that it claims to be.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct StoreId([u8; 16]);
+
+impl StoreId {
+    /// That of a member nobody has asked yet; equal to no directory's.
+    pub const UNKNOWN: Self = Self([0; 16]);
+
+    /// The id with these bytes.
+    #[must_use]
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(bytes)
+    }
+
+    /// Its bytes.
+    #[must_use]
+    pub const fn as_bytes(&self) -> &[u8; 16] {
+        &self.0
+    }
+
+    /// Whether it names a directory.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        *self != Self::UNKNOWN
+    }
+
+    /// As requests between nodes carry it; empty when unknown.
+    pub(crate) fn to_wire(self) -> Vec<u8> {
+        if self.is_known() { self.0.to_vec() } else { Vec::new() }
+    }
+
+    /// What [`Self::to_wire`] wrote; unknown when it is no id at all.
+    pub(crate) fn from_wire(bytes: &[u8]) -> Self {
+        bytes.try_into().map_or(Self::UNKNOWN, Self)
+    }
+}
+
+impl fmt::Display for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for StoreId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// Where a member is reached, and on which directory it runs.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Member {
     /// `host:port` of its peer listener (mutual TLS).
     pub peer_address: String,
     /// `host:port` that clients use; the leader hint.
     pub api_address: String,
+    /// Its data directory, as it said when it became a member; unknown before.
+    pub store_id: StoreId,
+}
+
+impl Member {
+    /// A node at these addresses that nobody has asked for its directory yet.
+    #[must_use]
+    pub const fn at(peer_address: String, api_address: String) -> Self {
+        Self { peer_address, api_address, store_id: StoreId::UNKNOWN }
+    }
 }
 
 impl fmt::Display for Member {

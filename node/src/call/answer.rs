@@ -63,12 +63,11 @@ impl Call<'_> {
         }
     }
 
-    /// Says who answers and who leads (`design §3`).
+    /// Says who leads (`design §3`); who answers is said of every call, by the layer around all.
     ///
     /// An error's index is the error's own business: one that was not decided at an index must
     /// not carry that of some view, or it would pass for an observation.
     fn label(&self, metadata: &mut MetadataMap) {
-        put(metadata, headers::SERVED_BY, self.app.config.node_id.to_string());
         if let Some((_, leader)) = self.app.replica.leader() {
             put(metadata, headers::LEADER, leader.api_address);
         }

@@ -5,17 +5,33 @@ use lockbox_platform::status::ApiError;
 use lockbox_raft::apply::{self, Refusal, identify};
 use lockbox_raft::domain::command::IdempotencyClaim;
 use lockbox_raft::domain::operation::OperationRecord;
-use lockbox_raft::replica::Reading;
+use lockbox_raft::replica::{ReadError, Reading};
 use lockbox_raft::state::StateRead;
 use lockbox_raft::store::View;
 
 use super::Call;
 use crate::authn::Caller;
-use crate::consistency::Consistency;
+use crate::consistency::{Consistency, min_index};
 use crate::errors::{DecidedAt, rejected, unread};
 use crate::refused::Refused;
 
 impl Call<'_> {
+    /// Waits until this node has applied what the caller has seen (`lockbox-min-index`): whatever
+    /// the call reads then reflects it, a stale read too.
+    async fn reach_min_index(&mut self) -> Result<(), ApiError> {
+        let Some(index) = self.min_index.take() else { return Ok(()) };
+        let reached = self.app.replica.wait_applied(index, self.context.deadline).await;
+        reached.map_err(|error| match error {
+            ReadError::Deadline => {
+                ApiError::unavailable(format!("this node has not applied index {index} in time"))
+            }
+            error @ (ReadError::NoLeader
+            | ReadError::QueueFull
+            | ReadError::Draining
+            | ReadError::Storage(_)) => unread(error),
+        })
+    }
+
     /// Reads linearizably: authenticates the caller in the view, then runs `read` in it.
     ///
     /// # Errors
@@ -25,6 +41,7 @@ impl Call<'_> {
         caller: &Caller,
         read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
+        self.reach_min_index().await?;
         let reading = self
             .app
             .replica
@@ -48,6 +65,7 @@ impl Call<'_> {
         match self.consistency {
             Consistency::Linearizable => self.read(caller, read).await,
             Consistency::Stale => {
+                self.reach_min_index().await?;
                 let replica = &self.app.replica;
                 // While log time is unknown nobody's token can be judged on the local view.
                 let Some(now) = replica.log_time() else { return self.read(caller, read).await };
@@ -75,6 +93,7 @@ impl Call<'_> {
         claim: Option<&IdempotencyClaim>,
     ) -> Result<Option<OperationRecord>, ApiError> {
         let Some(claim) = claim else { return Ok(None) };
+        self.reach_min_index().await?;
         let look = |view: &dyn StateRead| {
             apply::recall_or_room(view, &caller.subject, claim).map_err(Refused::from)
         };
@@ -94,6 +113,8 @@ impl Call<'_> {
         read: impl FnOnce(&dyn StateRead, LogTime) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
         Consistency::parse(self.context.consistency.as_deref())?.demand_linearizable()?;
+        self.min_index = min_index(self.context.min_index.as_deref())?;
+        self.reach_min_index().await?;
         let deadline = self.context.deadline;
         let nameless = |view: &View<'_>, now: LogTime| {
             (None::<String>, read(view, now).map_err(Refused::from))
@@ -118,6 +139,7 @@ impl Call<'_> {
         caller: &Caller,
         read: impl Fn(&dyn StateRead) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
+        self.reach_min_index().await?;
         let glance = self
             .app
             .replica

@@ -1,24 +1,22 @@
-//! `lockbox cluster`: forming a cluster and looking at a node, on its peer listener.
-//!
-//! Both calls go over mutual TLS: who the caller is, is what its certificate says.
+//! `lockbox cluster`: forming a cluster, looking at a node, and changing who is a member and who
+//! leads, on the peer listener.
 
 mod admin_key;
+mod change;
 mod init;
 mod member;
 mod status;
 
-use std::path::PathBuf;
-
 use clap::{Args, Subcommand};
 use lockbox_platform::certificates::leaf_files;
-use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles};
+use lockbox_platform::tls::ClientTlsFiles;
 
-use crate::cli::connect::{CallFlags, Connection, Credential};
+use crate::cli::connect::CallFlags;
 use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
 use crate::cli::local::{ADMIN_STEM, Ids, Layout, local_address};
 use crate::cli::output;
-use crate::config::Config;
+use crate::cli::peer::{PeerFlags, PeerTarget};
 use crate::mutual_tls::node_dns_name;
 
 /// `lockbox cluster`.
@@ -36,63 +34,18 @@ enum ClusterCommand {
     Init(init::Init),
     /// Shows the state of the node that is asked.
     Status,
-}
-
-/// How to reach a node's peer listener.
-#[derive(Debug, Args)]
-#[command(next_help_heading = "Connection")]
-struct PeerFlags {
-    /// The node's peer listener, as host:port.
-    #[arg(long, global = true, value_name = "HOST:PORT")]
-    endpoint: Option<String>,
-    /// PEM file of the private authority of the nodes' certificates.
-    #[arg(long, global = true, value_name = "FILE")]
-    ca: Option<PathBuf>,
-    /// PEM file of the certificate to show; `init` needs the name admin.lockbox.internal in it.
-    #[arg(long, global = true, value_name = "FILE", requires = "key")]
-    certificate: Option<PathBuf>,
-    /// PEM file of the certificate's private key.
-    #[arg(long, global = true, value_name = "FILE", requires = "certificate")]
-    key: Option<PathBuf>,
-    /// The name in the node's certificate, node-1.lockbox.internal; the endpoint's host when not
-    /// given.
-    #[arg(long, global = true, value_name = "NAME")]
-    server_name: Option<String>,
-    /// A node's configuration: stands for the flags above that are not given.
-    #[arg(long, global = true, value_name = "FILE")]
-    config: Option<PathBuf>,
-    #[command(flatten)]
-    call: CallFlags,
-}
-
-impl PeerFlags {
-    fn resolve(&self, environment: &Environment) -> Result<Connection, Failure> {
-        let config = self.config.as_deref().map(|path| Config::load(path, environment.all()));
-        let config = config.transpose().map_err(Failure::usage)?;
-        let peer = config.as_ref().map(|config| &config.peer);
-
-        let address = self.endpoint.as_ref().or(peer.map(|peer| &peer.advertise));
-        let address = address.ok_or_else(|| missing("node", "--endpoint"))?;
-        let ca = self.ca.as_ref().or(peer.map(|peer| &peer.ca));
-        let ca = ca.ok_or_else(|| missing("certificate authority", "--ca"))?.clone();
-        let certificate = self.certificate.as_ref().or(peer.map(|peer| &peer.certificate));
-        let key = self.key.as_ref().or(peer.map(|peer| &peer.key));
-        let (Some(certificate), Some(key)) = (certificate, key) else {
-            return Err(missing("certificate to show", "--certificate and --key"));
-        };
-        // The configuration's node is the one at the configuration's address, and no other.
-        let own = config.as_ref().filter(|_| self.endpoint.is_none());
-        let own_name = own.map(|config| node_dns_name(config.node_id));
-        let server_name = self.server_name.as_deref().or(own_name.as_deref());
-
-        let identity = IdentityFiles { certificate: certificate.clone(), key: key.clone() };
-        let files = ClientTlsFiles { ca, identity: Some(identity) };
-        Connection::new(address, &files, server_name, Credential::Certificate, &self.call)
-    }
-}
-
-fn missing(what: &str, flags: &str) -> Failure {
-    Failure::usage(format_args!("the {what} is not known: give {flags}, or --config"))
+    /// Adds a fresh node as a learner, and waits until it has caught up.
+    Add(change::Add),
+    /// Makes a learner that has caught up a voter.
+    Promote(change::Promote),
+    /// Removes a member; its id is never used again.
+    Remove(change::Remove),
+    /// Puts a fresh node into a voter's place: adds it, lets it catch up, and swaps the two.
+    Replace(change::Replace),
+    /// Makes another voter the leader.
+    TransferLeader(change::TransferLeader),
+    /// Takes a snapshot of the state of the node that is asked.
+    Snapshot(change::Snapshot),
 }
 
 /// Forms a local cluster, as `lockbox cluster init` does.
@@ -103,20 +56,24 @@ pub(crate) fn init_local(layout: &Layout, ids: &Ids) -> Result<(), Failure> {
     let identity = Some(leaf_files(&layout.certificates(), ADMIN_STEM));
     let files = ClientTlsFiles { ca: layout.ca(), identity };
     let (address, name) = (local_address(ports.peer), node_dns_name(first));
-    let flags = CallFlags::of_program();
-    let credential = Credential::Certificate;
-    let connection = Connection::new(&address, &files, Some(&name), credential, &flags)?;
-    init::Init::local(layout, ids).run(&connection, flags.format)?;
+    let call = &CallFlags::of_program();
+    let target = PeerTarget { address, files, server_name: Some(name), call };
+    init::Init::local(layout, ids).run(&target)?;
     Ok(())
 }
 
 /// Runs `lockbox cluster`.
 pub(crate) fn run(arguments: ClusterArgs, environment: &Environment) -> Result<(), Failure> {
-    let connection = arguments.peer.resolve(environment)?;
-    let format = arguments.peer.call.format;
+    let target = arguments.peer.resolve(environment)?;
     let text = match arguments.command {
-        ClusterCommand::Init(init) => init.run(&connection, format),
-        ClusterCommand::Status => status::run(&connection, format),
+        ClusterCommand::Init(init) => init.run(&target),
+        ClusterCommand::Status => status::run(&target),
+        ClusterCommand::Add(add) => add.run(&target),
+        ClusterCommand::Promote(promote) => promote.run(&target),
+        ClusterCommand::Remove(remove) => remove.run(&target),
+        ClusterCommand::Replace(replace) => replace.run(&target),
+        ClusterCommand::TransferLeader(transfer) => transfer.run(&target),
+        ClusterCommand::Snapshot(snapshot) => snapshot.run(&target),
     };
     output::write(text?.as_bytes())
 }

@@ -8,6 +8,7 @@
 //! Each command is one variant of `Command` and one arm in `dispatch`; what it takes and does
 //! is in a file of its own.
 
+mod admin;
 mod cluster;
 mod connect;
 mod dev;
@@ -19,6 +20,7 @@ mod login;
 mod output;
 mod payload;
 mod payload_items;
+mod peer;
 mod secret;
 mod serve;
 mod session;
@@ -53,8 +55,10 @@ enum Command {
     Secret(secret::SecretArgs),
     /// Reads the values of secrets.
     Payload(payload::PayloadArgs),
-    /// Forms a cluster, and says how a node is.
+    /// Forms a cluster, says how a node is, and changes who is a member and who leads.
     Cluster(cluster::ClusterArgs),
+    /// Looks into a node: its log and the hash of its state.
+    Admin(admin::AdminArgs),
 }
 
 /// Runs the command line and says what to exit with.
@@ -88,6 +92,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Secret(arguments) => secret::run(arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),
+        Command::Admin(arguments) => admin::run(&arguments, environment),
     }
 }
 

@@ -82,6 +82,13 @@ pub(crate) fn one(format: Format, record: &Record) -> Result<String, Failure> {
     }
 }
 
+/// One object on one line, as JSON with the names of the definitions.
+pub(crate) fn line(record: &Record) -> Result<String, Failure> {
+    let view = View { message: &record.0, rest: false };
+    let text = serde_json::to_string(&view).map_err(|_error| unprintable())?;
+    Ok(text + "\n")
+}
+
 /// Several objects; `table` is how people see them.
 pub(crate) fn many(
     format: Format,

@@ -22,6 +22,7 @@ use crate::app::App;
 use crate::bootstrap::{FirstNames, Initialised, initialise};
 use crate::call::{Call, detached, validate};
 use crate::convert;
+use crate::errors::DecidedAt;
 use crate::peer_name::{Peer, require};
 use crate::unseal;
 
@@ -68,11 +69,12 @@ impl ClusterService for ClusterGrpc {
         let calls = app.calls.clone();
         detached(&calls, async move {
             let mut call = Call::begin(&app, &request, event("GetClusterStatus"))?;
-            let admitted = require(&call.context, &[Peer::Admin, Peer::Node]);
+            let admitted = require(&call.context, &[Peer::Admin, Peer::Operator, Peer::Node]);
             let result = admitted.map(|name| {
                 call.admit_certificate(name);
-                status(&app)
+                status(&mut call)
             });
+            let result = result.and_then(|status| status);
             call.finish(result).await
         })
         .await
@@ -111,10 +113,7 @@ fn members(list: &[wire::Member]) -> Result<BTreeMap<NodeId, Member>, ApiError> 
     let mut members = BTreeMap::new();
     let mut repeated = Vec::new();
     for (position, member) in list.iter().enumerate() {
-        let record = Member {
-            peer_address: member.peer_address.clone(),
-            api_address: member.api_address.clone(),
-        };
+        let record = Member::at(member.peer_address.clone(), member.api_address.clone());
         if members.insert(member.node_id, record).is_some() {
             repeated.push(FieldViolation {
                 field: format!("members[{position}].node_id"),
@@ -146,8 +145,12 @@ fn id<I>(
 }
 
 /// The node as it sees itself.
-fn status(app: &App) -> wire::StatusResponse {
+fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
+    let app = call.app;
     let status = app.replica.status();
+    let glance = app.replica.read_stale(|_, _| ());
+    let at = glance.map_err(|error| ApiError::internal(error.to_string()))?;
+    call.observe(DecidedAt { index: at.index, term: at.term });
     let member = |member: lockbox_raft::replica::MemberStatus| wire::MemberStatus {
         node_id: member.node_id,
         peer_address: member.member.peer_address,
@@ -155,8 +158,9 @@ fn status(app: &App) -> wire::StatusResponse {
         voter: member.voter,
         matched_index: member.matched.unwrap_or_default(),
         matched_known: member.matched.is_some(),
+        store_id: member.member.store_id.to_string(),
     };
-    wire::StatusResponse {
+    Ok(wire::StatusResponse {
         cluster_id: status.cluster_id,
         node_id: status.node_id,
         role: status.role.name().to_owned(),
@@ -175,7 +179,10 @@ fn status(app: &App) -> wire::StatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         format_version: FORMAT_VERSION,
         protocol_version: PROTOCOL_MAX,
-    }
+        membership_token: status.membership.to_string(),
+        joint: status.joint,
+        store_id: status.store_id.to_string(),
+    })
 }
 
 /// Why the node is sealed; empty when it is not.

@@ -1,5 +1,6 @@
 //! The services: one file for each, decoding requests and encoding answers.
 
+pub mod admin;
 pub mod cluster;
 pub mod endpoint;
 pub mod folder;

@@ -87,3 +87,52 @@ async fn a_creation_takes_no_if_version() {
     assert!(refused.message().contains("x-if-version"), "{}", refused.message());
     node.stop().await;
 }
+
+/// A freshness token is waited for, within the call's time; a wrong one is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_read_waits_for_the_index_that_its_caller_has_seen() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let get = || node.request(wire::GetSecretRequest { secret_id: secret.id.clone() });
+    let at_least = |mut request: Request<wire::GetSecretRequest>, index: u64| {
+        let value = index.to_string().parse().unwrap();
+        request.metadata_mut().insert("lockbox-min-index", value);
+        request
+    };
+    let index_of = |metadata: &tonic::metadata::MetadataMap| -> u64 {
+        metadata.get("lockbox-index").unwrap().to_str().unwrap().parse().unwrap()
+    };
+    let mut client = node.secrets();
+    let seen = index_of(client.get(get()).await.unwrap().metadata());
+    let stale = || with(get(), "x-consistency", "stale");
+    assert!(index_of(client.get(at_least(stale(), seen)).await.unwrap().metadata()) >= seen);
+
+    // One that is still to come: the answer leaves when it is there, and not before.
+    let next = seen + 1;
+    let mut waiting = node.secrets();
+    let request = at_least(stale(), next);
+    let read = tokio::spawn(async move { waiting.get(request).await });
+    let created = node.create(vec![text("k", "w")], "").await;
+    let answer = read.await.unwrap().unwrap();
+    assert!(index_of(answer.metadata()) >= next);
+    assert_ne!(created.id, secret.id);
+
+    let mut hurried = at_least(get(), u64::MAX);
+    hurried.set_timeout(std::time::Duration::from_millis(300));
+    let late = client.get(hurried).await.unwrap_err();
+    assert_eq!(late.code(), Code::Unavailable);
+    assert_eq!(late.metadata().get("lockbox-outcome").unwrap(), "not-proposed");
+    assert!(late.message().contains(&u64::MAX.to_string()), "{}", late.message());
+
+    let wrong = client.get(with(get(), "lockbox-min-index", "soon")).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::InvalidArgument);
+    assert!(wrong.message().contains("lockbox-min-index"), "{}", wrong.message());
+    let delete = node.request(wire::DeleteSecretRequest { secret_id: secret.id.clone() });
+    let wrong = client.delete(with(delete, "lockbox-min-index", "-1")).await.unwrap_err();
+    assert_eq!(wrong.code(), Code::InvalidArgument);
+    let request = CreateIamTokenRequest { identity: Some(Identity::Jwt(node.jwt())) };
+    let wrong = node.tokens().create(with(Request::new(request), "lockbox-min-index", "x")).await;
+    assert_eq!(wrong.unwrap_err().code(), Code::InvalidArgument);
+    assert!(client.get(get()).await.is_ok(), "it was deleted all the same");
+    node.stop().await;
+}

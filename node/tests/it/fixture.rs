@@ -129,7 +129,7 @@ pub(crate) fn bearing<T>(token: &str, message: T) -> Request<T> {
 /// The members of a cluster of one.
 pub(crate) fn members() -> BTreeMap<u64, Member> {
     let address = || "localhost:1".to_owned();
-    BTreeMap::from([(1, Member { peer_address: address(), api_address: address() })])
+    BTreeMap::from([(1, Member::at(address(), address()))])
 }
 
 impl Fresh {

@@ -28,6 +28,8 @@ mod peers;
 #[cfg(test)]
 mod readiness;
 #[cfg(test)]
+mod response_headers;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod surface;

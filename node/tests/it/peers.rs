@@ -17,6 +17,7 @@ use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, ServerTls, TlsFiles, client_tls, endpoint,
 };
 use lockbox_proto::lockbox::cluster::v1 as wire;
+use lockbox_proto::lockbox::cluster::v1::admin_service_client::AdminServiceClient;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceClient;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_client::IntrospectionServiceClient;
 use lockbox_raft::store::FORMAT_VERSION;
@@ -28,10 +29,11 @@ use crate::fixture::{Fresh, Node, WAIT, loopback};
 use crate::messages::binding;
 
 const SERVER: &str = "node-1.lockbox.internal";
-const LEAVES: [(&str, &str); 5] = [
+const LEAVES: [(&str, &str); 6] = [
     ("node", SERVER),
     ("other-node", "node-2.lockbox.internal"),
     ("admin", "admin.lockbox.internal"),
+    ("operator", "operator.lockbox.internal"),
     ("kms", "kms.lockbox.internal"),
     ("stranger", "stranger.lockbox.internal"),
 ];
@@ -80,6 +82,10 @@ impl Peers {
 
     fn cluster(&self, stem: &str) -> ClusterServiceClient<Channel> {
         ClusterServiceClient::new(self.channel(stem))
+    }
+
+    fn admin(&self, stem: &str) -> AdminServiceClient<Channel> {
+        AdminServiceClient::new(self.channel(stem))
     }
 
     async fn status(&self) -> wire::StatusResponse {
@@ -198,8 +204,15 @@ async fn names_in_certificates_decide_who_may_call_what() {
         let expected = if stem == "admin" { Code::InvalidArgument } else { Code::PermissionDenied };
         assert_eq!(init, expected, "{stem}");
         let status = peers.cluster(stem).status(wire::StatusRequest {}).await.map(drop);
-        let allowed = matches!(stem, "admin" | "node" | "other-node");
+        let allowed = matches!(stem, "admin" | "operator" | "node" | "other-node");
         assert_eq!(status.is_ok(), allowed, "{stem}");
+        let remove = wire::RemoveMemberRequest { node_id: 9, ..Default::default() };
+        let removed = peers.admin(stem).remove_member(remove).await.unwrap_err().code();
+        let operates = matches!(stem, "admin" | "operator");
+        let expected = if operates { Code::Unavailable } else { Code::PermissionDenied };
+        assert_eq!(removed, expected, "{stem}");
+        let hash = peers.admin(stem).state_hash(wire::StateHashRequest::default()).await;
+        assert_eq!(hash.is_ok(), operates, "{stem}");
         if stem != "kms" {
             let mut client = IntrospectionServiceClient::new(peers.channel(stem));
             let request = wire::IntrospectRequest { token: "t1.a.b".into() };
@@ -293,5 +306,50 @@ async fn a_sealed_node_introspects_and_one_without_a_leader_does_not() {
     let request = wire::IntrospectRequest { token: node.token().into() };
     let refused = client.introspect(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::Unavailable);
+    node.stop().await;
+}
+
+/// What an operator does is in the audit under the name of its certificate, with the answer's index.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_does_is_checked_recorded_and_placed_in_the_log() {
+    let node = Node::start().await;
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    let secret = node.create(vec![crate::client::text("k", "plainly-secret")], "").await;
+    let mut client = peers.admin("operator");
+
+    let wrong = wire::AddMemberRequest { member: Some(member(0)), ..Default::default() };
+    assert_eq!(client.add_member(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    let token = "not a token".to_owned();
+    let wrong = wire::RemoveMemberRequest { node_id: 1, membership_token: token };
+    assert_eq!(client.remove_member(wrong).await.unwrap_err().code(), Code::InvalidArgument);
+    let last = wire::RemoveMemberRequest { node_id: 1, ..Default::default() };
+    let refused = client.remove_member(last).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    assert_eq!(refused.message(), "node 1 is the only voter");
+    assert_eq!(refused.metadata().get("lockbox-outcome").unwrap(), "not-proposed");
+    assert_eq!(refused.metadata().get("lockbox-served-by").unwrap(), "1");
+
+    let hashed = client.state_hash(wire::StateHashRequest::default()).await.unwrap();
+    let index = hashed.metadata().get("lockbox-index").unwrap().to_str().unwrap().to_owned();
+    let hashed = hashed.into_inner();
+    assert_eq!(hashed.index.to_string(), index);
+    let at = wire::StateHashRequest { at_index: hashed.index, exact: false };
+    let again = client.state_hash(at).await.unwrap().into_inner();
+    assert!(again.index > hashed.index || again == hashed);
+    let gone = wire::StateHashRequest { at_index: 1, exact: true };
+    assert_eq!(client.state_hash(gone).await.unwrap_err().code(), Code::FailedPrecondition);
+
+    let log = client.read_log(wire::ReadLogRequest::default()).await.unwrap().into_inner();
+    let created = log.entries.iter().find(|entry| entry.secret_id == secret.id).unwrap();
+    assert_eq!((created.kind.as_str(), created.effect.as_str()), ("create_secret", "applied"));
+    assert!(!created.operation_id.is_empty() && created.log_time_ms > 0);
+    assert!(!format!("{log:?}").contains("plainly-secret"));
+    let snapshot = client.take_snapshot(wire::TakeSnapshotRequest { purge: true }).await.unwrap();
+    assert!(snapshot.into_inner().snapshot_index >= created.index);
+    let audit = node.audit();
+    for event in ["RemoveClusterMember", "GetStateHash", "ReadLog", "TakeSnapshot"] {
+        let line = audit.lines().find(|line| line.contains(event)).unwrap();
+        assert!(line.contains("\"subject_id\":\"operator.lockbox.internal\""), "{line}");
+    }
     node.stop().await;
 }

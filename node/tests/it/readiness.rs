@@ -79,7 +79,7 @@ async fn three() -> BTreeMap<u64, Served> {
     for id in 1..=3 {
         let listener = bind("peers", loopback(), Security::PlaintextLoopback).await.unwrap();
         let peer_address = listener.local_addr().to_string();
-        members.insert(id, Member { peer_address, api_address: "localhost:1".to_owned() });
+        members.insert(id, Member::at(peer_address, "localhost:1".to_owned()));
         listeners.push((id, listener));
     }
     let mut nodes = BTreeMap::new();

@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use tonic::transport::Channel;
 
 use crate::http1::{self, Answer};
-use crate::ports::PortBase;
+use crate::ports::{NODES_MAX, PortBase};
 use crate::programs;
 use crate::server::Server;
 use crate::waiting::until;
@@ -59,6 +59,15 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Formed, and every part ready.
     pub(crate) async fn start(environment: Vec<(&'static str, String)>) -> Self {
+        Self::start_prepared(environment, NODES.len()).await
+    }
+
+    /// The same, with files for as many more nodes as there are ports for.
+    pub(crate) async fn start_with_room() -> Self {
+        Self::start_prepared(Vec::new(), usize::from(NODES_MAX)).await
+    }
+
+    async fn start_prepared(environment: Vec<(&'static str, String)>, nodes: usize) -> Self {
         let mut cluster = Self {
             directory: Some(tempfile::tempdir().unwrap()),
             ports: PortBase::take(),
@@ -66,7 +75,7 @@ impl Cluster {
             running: BTreeMap::new(),
             connection: BTreeMap::new(),
         };
-        cluster.local(&["prepare"]);
+        cluster.local(&["prepare", "--nodes", &nodes.to_string()]);
         for part in PARTS {
             cluster.launch(part);
         }
@@ -155,6 +164,46 @@ impl Cluster {
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         success(&self.lockbox(&arguments, b""));
+    }
+
+    /// Runs `lockbox`, as the operator, against a node's listener for peers.
+    pub(crate) fn operator(&self, node: u16, arguments: &[&str]) -> Output {
+        self.at_peer("operator", node, arguments)
+    }
+
+    /// The same with the certificate of this stem.
+    pub(crate) fn at_peer(&self, stem: &str, node: u16, arguments: &[&str]) -> Output {
+        let file = |name: &str| self.certificates().join(name).to_str().unwrap().to_owned();
+        let (certificate, key) = (file(&format!("{stem}.pem")), file(&format!("{stem}-key.pem")));
+        let (ca, endpoint) = (file("ca.pem"), format!("localhost:{}", self.ports.peer(node)));
+        let name = format!("node-{node}.lockbox.internal");
+        let connection = [
+            ["--endpoint", &endpoint],
+            ["--server-name", &name],
+            ["--ca", &ca],
+            ["--certificate", &certificate],
+            ["--key", &key],
+            ["--timeout", "60s"],
+            ["--retry", "-1"],
+        ];
+        let connection: Vec<&str> = connection.into_iter().flatten().collect();
+        self.lockbox(&[arguments, &connection].concat(), b"")
+    }
+
+    /// A node as `cluster add` and `cluster replace` name it.
+    pub(crate) fn member(&self, node: u16) -> String {
+        format!("{node}=localhost:{},localhost:{}", self.ports.peer(node), self.ports.api(node))
+    }
+
+    /// Waits until a part has ended by itself, and returns what it exited with.
+    pub(crate) async fn ended(&mut self, part: Part) -> Option<i32> {
+        let mut server = self.running.remove(&part).unwrap();
+        until(&format!("end of {part}"), async || server.has_ended()).await.code()
+    }
+
+    /// What a part has said so far.
+    pub(crate) fn log(&self, part: Part) -> String {
+        std::fs::read_to_string(self.directory().join(format!("{part}.log"))).unwrap()
     }
 
     fn write_env(&mut self) {

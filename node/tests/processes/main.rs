@@ -22,6 +22,10 @@ mod contention;
 #[cfg(test)]
 mod http1;
 #[cfg(test)]
+mod load;
+#[cfg(test)]
+mod membership;
+#[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]

@@ -9,6 +9,8 @@ use lockbox_platform::system::SystemRandom;
 const PEER: u16 = 10;
 const KMS: u16 = 20;
 const METRICS: u16 = 1000;
+/// Nodes that a test may have.
+pub(crate) const NODES_MAX: u16 = 5;
 /// Bases are this far apart, so that no two share a port; from 10000 to where the system begins
 /// to give ports to clients.
 const STEP: u16 = 30;
@@ -62,10 +64,11 @@ impl PortBase {
     }
 
     fn is_free(&self) -> bool {
-        let clients = [self.api(1), self.api(2), self.api(3), self.kms()];
-        let peers = [self.peer(1), self.peer(2), self.peer(3)];
-        let metrics = clients.map(Self::metrics);
-        clients.iter().chain(&peers).chain(&metrics).all(|port| listen(*port).is_some())
+        let nodes = 1..=NODES_MAX;
+        let clients: Vec<u16> = nodes.clone().map(|id| self.api(id)).chain([self.kms()]).collect();
+        let metrics = clients.iter().map(|port| Self::metrics(*port));
+        let peers = nodes.map(|id| self.peer(id));
+        clients.iter().copied().chain(peers).chain(metrics).all(|port| listen(port).is_some())
     }
 }
 

@@ -48,6 +48,11 @@ impl Server {
         }
     }
 
+    /// How it has ended; nothing while it runs.
+    pub(crate) fn has_ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
     /// Ends it with SIGTERM, as an operator would.
     pub(crate) async fn stop(mut self) -> ExitStatus {
         let pid = self.pid().to_string();

@@ -7,7 +7,7 @@ use tokio::time::{Instant, sleep};
 /// The longest that anything may take on a busy machine.
 pub(crate) const WAIT: Duration = Duration::from_secs(60);
 /// Between two looks, so that who looks leaves the processors to whom it waits for.
-const PAUSE: Duration = Duration::from_millis(20);
+pub(crate) const PAUSE: Duration = Duration::from_millis(20);
 
 /// Asks until there is an answer.
 pub(crate) async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {

@@ -20,6 +20,9 @@ pub enum ExitCode {
     PortInUse,
     /// Consensus, or a task of the replica, ended by itself without a storage error: a bug.
     Consensus,
+    /// The data directory was wiped, as a whole or in part, under a node that is a member of a
+    /// cluster. It cannot come back under its id: remove it and add it under a new one.
+    StoreLost,
     /// A broken invariant: a bug. The log says which.
     Internal,
 }
@@ -37,6 +40,7 @@ impl ExitCode {
             Self::IdentityMismatch => 13,
             Self::PortInUse => 14,
             Self::Consensus => 15,
+            Self::StoreLost => 16,
             Self::Internal => 70,
         }
     }
@@ -63,6 +67,7 @@ mod tests {
             (ExitCode::IdentityMismatch, 13),
             (ExitCode::PortInUse, 14),
             (ExitCode::Consensus, 15),
+            (ExitCode::StoreLost, 16),
             (ExitCode::Internal, 70),
         ];
         for (code, number) in codes {

@@ -18,7 +18,7 @@ use crate::status::ApiError;
 /// Flag and length before a message in gRPC.
 const FRAME_HEAD_BYTES: usize = 5;
 /// The headers of a REST request that a service may see.
-const FORWARDED: [&str; 10] = [
+const FORWARDED: [&str; 11] = [
     headers::AUTHORIZATION,
     headers::IDEMPOTENCY_KEY,
     headers::REQUEST_ID,
@@ -27,6 +27,7 @@ const FORWARDED: [&str; 10] = [
     headers::RETRY_ATTEMPT,
     headers::IF_VERSION,
     headers::CONSISTENCY,
+    headers::MIN_INDEX,
     headers::USER_AGENT,
     headers::GRPC_TIMEOUT,
 ];

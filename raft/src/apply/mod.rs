@@ -7,6 +7,7 @@
 mod access;
 mod bindings;
 mod identity;
+mod members;
 mod retention;
 mod secret;
 mod version;
@@ -22,6 +23,7 @@ use crate::state::{Overlay, Space, StateRead, keys, tables};
 
 pub use access::{authenticate, authorize, identify, require, require_over_keys};
 pub use identity::{account_of, account_path};
+pub use members::register_members;
 pub use retention::{recall, recall_or_room};
 pub use secret::{CreationLimits, expect_current, room_for_secret, secret_id_taken};
 pub use version::{default_base, room_for_version};

@@ -5,6 +5,7 @@ mod advance_time;
 mod bound;
 mod expiry;
 mod limits;
+mod members;
 mod pages;
 mod repeats;
 mod secrets;

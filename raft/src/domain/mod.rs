@@ -8,6 +8,7 @@ pub mod command;
 pub mod idempotency;
 pub mod identity;
 pub mod keyring;
+pub mod member;
 pub mod operation;
 pub mod outcome;
 pub mod secret;

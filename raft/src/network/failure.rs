@@ -90,7 +90,7 @@ pub(crate) fn was_never_sent(status: &Status) -> bool {
 }
 
 /// The message with its innermost cause: "transport error" alone says nothing.
-fn describe(status: &Status) -> String {
+pub(super) fn describe(status: &Status) -> String {
     let mut innermost: Option<&dyn Error> = status.source();
     while let Some(next) = innermost.and_then(Error::source) {
         innermost = Some(next);

@@ -8,7 +8,9 @@ use tonic::{Extensions, Status};
 
 use super::cluster_identity::ClusterIdentity;
 use super::{PROTOCOL_MAX, PROTOCOL_MIN};
-use crate::types::StoredMembership;
+use crate::error::StorageError;
+use crate::store::Faults;
+use crate::types::{StoreId, StoredMembership};
 
 /// Why a connection may not speak for the node that it names.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -55,23 +57,42 @@ pub(crate) type MembershipSource = dyn Fn() -> Arc<StoredMembership> + Send + Sy
 /// The check itself, shared by all services of the peer listener.
 pub struct PeerGate {
     me: NodeId,
+    store_id: StoreId,
     identity: Arc<ClusterIdentity>,
     authorizer: Arc<dyn PeerAuthorizer>,
     membership: Box<MembershipSource>,
+    faults: Faults,
+}
+
+/// What a gate checks with.
+pub(crate) struct GateParts {
+    /// This node.
+    pub(crate) me: NodeId,
+    /// The directory that it runs on.
+    pub(crate) store_id: StoreId,
+    /// Its cluster.
+    pub(crate) identity: Arc<ClusterIdentity>,
+    /// Reads transport identities.
+    pub(crate) authorizer: Arc<dyn PeerAuthorizer>,
+    /// The membership in force.
+    pub(crate) membership: Box<MembershipSource>,
+    /// Ends the process of a node that was wiped.
+    pub(crate) faults: Faults,
 }
 
 impl PeerGate {
-    pub(crate) fn new(
-        me: NodeId,
-        identity: Arc<ClusterIdentity>,
-        authorizer: Arc<dyn PeerAuthorizer>,
-        membership: Box<MembershipSource>,
-    ) -> Self {
-        Self { me, identity, authorizer, membership }
+    pub(crate) fn new(parts: GateParts) -> Self {
+        let GateParts { me, store_id, identity, authorizer, membership, faults } = parts;
+        Self { me, store_id, identity, authorizer, membership, faults }
     }
 
     pub(crate) const fn me(&self) -> NodeId {
         self.me
+    }
+
+    /// The directory that this node runs on.
+    pub(crate) const fn store_id(&self) -> StoreId {
+        self.store_id
     }
 
     pub(crate) fn cluster_id_to_wire(&self) -> String {
@@ -99,6 +120,16 @@ impl PeerGate {
         if sender == Sender::Member && somebody_known && known.get_node(&source).is_none() {
             return Err(Status::permission_denied(format!("node {source} is not a member")));
         }
+        // A learner that is being added may not be known here yet; who is known is compared.
+        let claimed = StoreId::from_wire(&header.source_store_id);
+        let wiped = known
+            .get_node(&source)
+            .is_some_and(|member| member.store_id.is_known() && member.store_id != claimed);
+        if wiped && sender != Sender::Peer {
+            return Err(Status::permission_denied(format!(
+                "node {source} runs on another directory than the member of that id"
+            )));
+        }
         Ok(())
     }
 
@@ -113,6 +144,7 @@ impl PeerGate {
         if !self.identity.accepts(&header.cluster_id) {
             return Err(Status::permission_denied("the request names another cluster"));
         }
+        self.check_store(header)?;
         let version = header.protocol_version;
         if sender != Sender::Peer && !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
             let message = format!("protocol version {version} is not spoken here");
@@ -124,5 +156,29 @@ impl PeerGate {
             self.identity.adopt(id);
         }
         Ok(())
+    }
+
+    /// Whether this node is the one that is meant, and not one that was set up anew in its place.
+    ///
+    /// A node without its disk has forgotten what it voted for and acknowledged; taking part under
+    /// its id it could lose committed data. It stops, and says what to do.
+    fn check_store(&self, header: &PeerHeader) -> Result<(), Status> {
+        let meant = StoreId::from_wire(&header.target_store_id);
+        if !meant.is_known() || meant == self.store_id {
+            return Ok(());
+        }
+        let me = self.me;
+        // Who knows itself to be a member on this very directory is not the one that is mistaken.
+        let known = (self.membership)();
+        let registered = known.get_node(&me).is_some_and(|own| own.store_id == self.store_id);
+        if !registered {
+            self.faults.report(&StorageError::store_lost(format!(
+                "node {me} is a member of the cluster on another data directory than this one: \
+                 its disk was wiped or replaced, and what it acknowledged is forgotten. It cannot \
+                 come back under its id: remove node {me} from the cluster and add it under a new \
+                 id, with an empty directory (`lockbox cluster replace`)"
+            )));
+        }
+        Err(Status::permission_denied(format!("node {me} does not run on the directory meant")))
     }
 }

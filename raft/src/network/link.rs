@@ -16,7 +16,7 @@ use wire::replica_service_client::ReplicaServiceClient;
 use super::cluster_identity::ClusterIdentity;
 use super::connect::{ChannelPurpose, ConnectError, PeerConnector};
 use super::{MESSAGE_BYTES_MAX, PROTOCOL_MAX, PROTOCOL_MIN};
-use crate::types::Member;
+use crate::types::{Member, StoreId};
 
 /// No version has been agreed on.
 const VERSION_UNKNOWN: u32 = 0;
@@ -40,6 +40,7 @@ struct Kept {
 /// All channels of this node to its peers.
 pub(crate) struct PeerLinks {
     me: NodeId,
+    store_id: StoreId,
     identity: Arc<ClusterIdentity>,
     connector: Arc<dyn PeerConnector>,
     kept: Mutex<BTreeMap<(NodeId, ChannelPurpose), Kept>>,
@@ -48,15 +49,40 @@ pub(crate) struct PeerLinks {
 impl PeerLinks {
     pub(crate) fn new(
         me: NodeId,
+        store_id: StoreId,
         identity: Arc<ClusterIdentity>,
         connector: Arc<dyn PeerConnector>,
     ) -> Self {
-        Self { me, identity, connector, kept: Mutex::default() }
+        Self { me, store_id, identity, connector, kept: Mutex::default() }
     }
 
     /// This node's id.
     pub(crate) const fn me(&self) -> NodeId {
         self.me
+    }
+
+    /// A connection that is not kept, to ask a node who it is.
+    ///
+    /// # Errors
+    /// [`ConnectError`] when the connector cannot make a channel at all.
+    pub(super) fn fresh(&self, target: &Target) -> Result<PeerLink, ConnectError> {
+        let purpose = ChannelPurpose::Forward;
+        let channel = self.connector.channel(target.id, &target.member, purpose)?;
+        Ok(self.with_channel(target, purpose, channel, Arc::default(), Arc::default()))
+    }
+
+    fn with_channel(
+        &self,
+        target: &Target,
+        purpose: ChannelPurpose,
+        channel: Channel,
+        version: Arc<AtomicU32>,
+        silent: Arc<AtomicBool>,
+    ) -> PeerLink {
+        let identity = Arc::clone(&self.identity);
+        let stores = Stores { source: self.store_id, target: target.member.store_id };
+        let target = target.id;
+        PeerLink { me: self.me, target, stores, purpose, identity, channel, version, silent }
     }
 
     /// The link to a peer; a new one if there is none or the peer has moved.
@@ -77,16 +103,17 @@ impl PeerLinks {
             kept.insert(slot, Kept { member, channel, version, silent });
         }
         let found = &kept[&slot];
-        Ok(PeerLink {
-            me: self.me,
-            target: target.id,
-            purpose,
-            identity: Arc::clone(&self.identity),
-            channel: found.channel.clone(),
-            version: Arc::clone(&found.version),
-            silent: Arc::clone(&found.silent),
-        })
+        let (version, silent) = (Arc::clone(&found.version), Arc::clone(&found.silent));
+        Ok(self.with_channel(target, purpose, found.channel.clone(), version, silent))
     }
+}
+
+/// The data directories at both ends of a link.
+#[derive(Debug, Clone, Copy)]
+struct Stores {
+    source: StoreId,
+    /// As the membership has it.
+    target: StoreId,
 }
 
 /// One channel to one peer. Cheap to clone.
@@ -94,6 +121,7 @@ impl PeerLinks {
 pub(crate) struct PeerLink {
     me: NodeId,
     target: NodeId,
+    stores: Stores,
     purpose: ChannelPurpose,
     identity: Arc<ClusterIdentity>,
     channel: Channel,
@@ -126,18 +154,28 @@ impl PeerLink {
         if known != VERSION_UNKNOWN {
             return Ok(self.header_with(known));
         }
+        let agreed = self.hello().await?.protocol_version;
+        self.version.store(agreed, Ordering::Relaxed);
+        Ok(self.header_with(agreed))
+    }
+
+    /// Asks the peer who it is and which protocol version it chooses.
+    ///
+    /// # Errors
+    /// The status of the failed call; FAILED_PRECONDITION when no version fits.
+    pub(super) async fn hello(&self) -> Result<wire::HelloReply, Status> {
         let hello = wire::HelloRequest {
             header: Some(self.header_with(PROTOCOL_MAX)),
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_MAX,
         };
-        let agreed = self.raft().hello(hello).await?.into_inner().protocol_version;
+        let reply = self.raft().hello(hello).await?.into_inner();
+        let agreed = reply.protocol_version;
         if !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&agreed) {
             let message = format!("node {} chose protocol version {agreed}", self.target);
             return Err(Status::failed_precondition(message));
         }
-        self.version.store(agreed, Ordering::Relaxed);
-        Ok(self.header_with(agreed))
+        Ok(reply)
     }
 
     /// Learns from a failure: a peer that came back with another build agrees on a version anew.
@@ -170,6 +208,8 @@ impl PeerLink {
             source_node_id: self.me,
             target_node_id: self.target,
             protocol_version,
+            source_store_id: self.stores.source.to_wire(),
+            target_store_id: self.stores.target.to_wire(),
         }
     }
 }

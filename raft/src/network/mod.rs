@@ -13,6 +13,7 @@ mod convert;
 mod failure;
 mod gate;
 mod link;
+mod probe;
 mod server;
 mod snapshot_receive;
 mod snapshot_send;
@@ -27,9 +28,11 @@ pub use connect::{
 };
 pub(crate) use convert::{log_id_from_wire, log_id_to_wire};
 pub(crate) use failure::was_never_sent;
-pub(crate) use gate::Sender;
 pub use gate::{AllowAllPeers, IdentityMismatch, PeerAuthorizer, PeerGate};
+pub(crate) use gate::{GateParts, Sender};
 pub(crate) use link::{PeerLink, PeerLinks, Target};
+pub use probe::ProbeError;
+pub(crate) use probe::{Probed, probe};
 pub use server::RaftRpc;
 
 /// Consensus over our store.

@@ -85,6 +85,8 @@ impl RaftService for RaftRpc {
             protocol_version: version,
             protocol_min: PROTOCOL_MIN,
             protocol_max: PROTOCOL_MAX,
+            store_id: self.gate.store_id().to_wire(),
+            blank: self.raft.metrics().borrow_watched().last_log_index.is_none(),
         }))
     }
 

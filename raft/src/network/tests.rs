@@ -1,6 +1,7 @@
 //! Who may speak to a node: requests of the wrong cluster, for the wrong node, from the wrong
 //! sender and in the wrong protocol are refused before they reach consensus.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -25,9 +26,11 @@ use super::{
     ChannelPurpose, ConnectError, IdentityMismatch, NetworkContext, PROTOCOL_MAX, PeerAuthorizer,
     PeerConnector, PeerLinks, PlaintextConnector, Target, VoterClocks,
 };
+use crate::error::StorageFailure;
 use crate::replica::tests::commands::init_cluster;
 use crate::replica::tests::harness::{Cluster, TestRandom, cluster_id, soon};
-use crate::types::{Member, TypeConfig, Vote};
+use crate::store::Faults;
+use crate::types::{Member, StoreId, StoredMembership, TypeConfig, Vote};
 
 fn header(source: NodeId, target: NodeId) -> wire::PeerHeader {
     wire::PeerHeader {
@@ -35,6 +38,7 @@ fn header(source: NodeId, target: NodeId) -> wire::PeerHeader {
         source_node_id: source,
         target_node_id: target,
         protocol_version: PROTOCOL_MAX,
+        ..wire::PeerHeader::default()
     }
 }
 
@@ -141,13 +145,7 @@ impl PeerAuthorizer for OnlyNodeOne {
 
 #[tokio::test]
 async fn a_sender_whose_connection_is_not_its_own_is_refused() {
-    let membership = std::sync::Arc::new(crate::types::StoredMembership::default());
-    let gate = super::PeerGate::new(
-        3,
-        std::sync::Arc::new(super::ClusterIdentity::default()),
-        std::sync::Arc::new(OnlyNodeOne),
-        Box::new(move || std::sync::Arc::clone(&membership)),
-    );
+    let gate = gate(&StoredMembership::default(), &Faults::new());
     let check = |source, sender| gate.check(Some(&header(source, 3)), &Extensions::new(), sender);
     check(1, super::Sender::Leader).unwrap();
     check(1, super::Sender::Member).unwrap();
@@ -155,6 +153,57 @@ async fn a_sender_whose_connection_is_not_its_own_is_refused() {
         let message = refused(check(2, sender), Code::PermissionDenied);
         assert!(message.contains("node 2"), "{message}");
     }
+}
+
+/// The gate of node 3, which runs on the directory 3.
+fn gate(membership: &StoredMembership, faults: &Faults) -> super::PeerGate {
+    let membership = Arc::new(membership.clone());
+    super::PeerGate::new(super::GateParts {
+        me: 3,
+        store_id: StoreId::from_bytes([3; 16]),
+        identity: Arc::default(),
+        authorizer: Arc::new(OnlyNodeOne),
+        membership: Box::new(move || Arc::clone(&membership)),
+        faults: faults.clone(),
+    })
+}
+
+fn from_store(byte: u8, to: u8) -> wire::PeerHeader {
+    let (source_store_id, target_store_id) = (vec![byte; 16], vec![to; 16]);
+    wire::PeerHeader { source_store_id, target_store_id, ..header(1, 3) }
+}
+
+#[tokio::test]
+async fn a_member_on_another_directory_is_refused_and_one_that_is_meant_to_be_another_stops() {
+    let member = |byte| Member {
+        store_id: StoreId::from_bytes([byte; 16]),
+        ..Member::at("peer:1".to_owned(), "peer:2".to_owned())
+    };
+    let voters = vec![BTreeSet::from([1, 3])];
+    let nodes = BTreeMap::from([(1, member(1)), (3, member(3))]);
+    let known = openraft::Membership::new(voters, nodes).unwrap();
+    let known = openraft::StoredMembership::new(None, known);
+    let faults = Faults::new();
+    let member_gate = gate(&known, &faults);
+    let check = |gate: &super::PeerGate, header: &wire::PeerHeader, sender| {
+        gate.check(Some(header), &Extensions::new(), sender)
+    };
+    for sender in [super::Sender::Leader, super::Sender::Member] {
+        check(&member_gate, &from_store(1, 3), sender).unwrap();
+        let wiped = refused(check(&member_gate, &from_store(9, 3), sender), Code::PermissionDenied);
+        assert!(wiped.contains("node 1 runs on another directory"), "{wiped}");
+        // Who knows itself to be the member that it is only refuses.
+        refused(check(&member_gate, &from_store(1, 9), sender), Code::PermissionDenied);
+    }
+    assert!(faults.current().is_none());
+    // A fresh node is asked by whoever has not met it, and stops when it is taken for another.
+    let fresh = gate(&StoredMembership::default(), &faults);
+    check(&fresh, &header(1, 3), super::Sender::Peer).unwrap();
+    check(&fresh, &from_store(1, 3), super::Sender::Leader).unwrap();
+    assert!(faults.current().is_none());
+    refused(check(&fresh, &from_store(1, 9), super::Sender::Member), Code::PermissionDenied);
+    let fault = faults.current().unwrap();
+    assert_eq!(fault.failure, StorageFailure::StoreLost);
 }
 
 /// A peer that is down; counts how often somebody tries.
@@ -179,8 +228,13 @@ impl VoterClocks for NoClocks {
 }
 
 fn pipeline_to(peer: &Down) -> AppendPipeline {
-    let links = Arc::new(PeerLinks::new(1, Arc::default(), Arc::new(peer.clone())));
-    let member = Member { peer_address: "peer:1".to_owned(), api_address: "peer:2".to_owned() };
+    let links = Arc::new(PeerLinks::new(
+        1,
+        StoreId::from_bytes([1; 16]),
+        Arc::default(),
+        Arc::new(peer.clone()),
+    ));
+    let member = Member::at("peer:1".to_owned(), "peer:2".to_owned());
     let target = Target { id: 2, member };
     let link = links.link(&target, ChannelPurpose::Replication).unwrap();
     let call = Call { source: 1, target: 2, action: RPCTypes::AppendEntries };

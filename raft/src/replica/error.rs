@@ -4,6 +4,7 @@ use lockbox_core::{ExitCode, NodeId};
 
 use super::config::ConfigError;
 use crate::error::StorageError;
+use crate::network::ProbeError;
 
 /// Why a replica does not start.
 #[derive(Debug, thiserror::Error)]
@@ -25,6 +26,12 @@ pub enum InitializeError {
     /// The members do not name this node.
     #[error("node {0} is not among the members")]
     NotAMember(NodeId),
+    /// A member does not answer, or is not what it should be.
+    #[error(transparent)]
+    Unreachable(#[from] ProbeError),
+    /// A member has a log, so it belongs or belonged to a cluster.
+    #[error("node {0} is not fresh: its log holds entries; form a cluster of empty directories")]
+    NotFresh(NodeId),
     /// Consensus has stopped.
     #[error("the replica has stopped")]
     Stopped,

@@ -9,8 +9,11 @@ mod attempt;
 mod clock;
 mod config;
 mod error;
+mod first_members;
 mod forward;
+mod inspect;
 mod leadership;
+mod membership;
 mod observer;
 mod pause;
 mod proposer;
@@ -20,9 +23,11 @@ mod service;
 mod shutdown;
 mod start;
 mod status;
+mod taken_snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timekeeper;
+mod transfer;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -42,16 +47,21 @@ pub use error::{
     InitializeError, NotProposedReason, ProposalOutcome, ProposeError, ReadError, ReplicaFailure,
     StartError, UnknownReason,
 };
+pub use inspect::{Effect, HashedState, LogPiece, LoggedEntry, LoggedPayload};
 pub use leadership::{Leadership, LeadershipWatch};
+pub use membership::{ChangeError, ChangeRefusal, Changed, MembershipToken};
 pub use proposer::Applied;
 pub use service::ReplicaRpc;
 pub use start::ReplicaParts;
 pub use status::{MemberStatus, ReplicaStatus, Role};
+pub use taken_snapshot::SnapshotTaken;
 
 use crate::domain::command::Envelope;
 use crate::error::StorageError;
-use crate::network::{ClusterIdentity, MESSAGE_BYTES_MAX, PeerGate, Raft, RaftRpc};
-use crate::store::{Faults, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View};
+use crate::network::{ClusterIdentity, MESSAGE_BYTES_MAX, PeerGate, PeerLinks, Raft, RaftRpc};
+use crate::store::{
+    Faults, LogReader, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View,
+};
 use crate::types::Member;
 use clock::ClusterClock;
 use pause::Awaiting;
@@ -88,12 +98,19 @@ struct Inner {
     proposer: Arc<Proposer>,
     barrier: ReadBarrier,
     read_points: Arc<ReadPoints>,
+    links: Arc<PeerLinks>,
     leadership: LeadershipWatch,
     clock: Arc<ClusterClock>,
     identity: Arc<ClusterIdentity>,
     gate: Arc<PeerGate>,
     state: StateHandle,
     inbox: SnapshotInbox,
+    /// For who looks at the log from outside.
+    log_reader: LogReader,
+    /// The turn of whoever changes the membership or the leadership.
+    changing: tokio::sync::Mutex<()>,
+    /// The turn of whoever hashes the state.
+    hashing: tokio::sync::Mutex<()>,
     faults: Faults,
     wall: Arc<dyn Clock>,
     random: Arc<dyn Randomness>,
@@ -153,6 +170,9 @@ impl Replica {
     /// Makes the first membership. To be followed by the proposal of
     /// [`crate::domain::Command::InitCluster`] with the same cluster id.
     ///
+    /// Each member is asked who it is and on which directory it runs; one that does not answer
+    /// yet is waited for a while.
+    ///
     /// # Errors
     /// [`InitializeError`]; nothing has changed.
     pub async fn initialize(
@@ -160,6 +180,7 @@ impl Replica {
         cluster_id: ClusterId,
         members: BTreeMap<NodeId, Member>,
     ) -> Result<(), InitializeError> {
+        let members = first_members::ask(&self.0, members).await?;
         let initialised = self.0.raft.initialize(members).await;
         initialised.map_err(|error| match error {
             RaftError::APIError(RaftInitializeError::NotAllowed(_)) => {
@@ -269,6 +290,7 @@ impl Replica {
     #[must_use]
     pub fn status(&self) -> ReplicaStatus {
         let beside = status::Beside {
+            store_id: self.0.gate.store_id(),
             cluster_id: self.0.identity.to_wire(),
             applied: self.0.state.applied().borrow().at.index,
             clock_skew_ms: self.0.clock.skew_ms(),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
 use openraft::errors::Fatal;
+use openraft::storage::RaftLogStorage;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -14,6 +15,7 @@ use super::config::ReplicaConfig;
 use super::error::StartError;
 use super::forward::Forwarder;
 use super::leadership::LeadershipWatch;
+use super::membership::finish::finish_left_over;
 use super::observer::{self, Observer};
 use super::proposer::Proposer;
 use super::read_barrier::{Confirmer, ReadBarrier};
@@ -22,7 +24,7 @@ use super::timekeeper::{QUIET_MAX, Timekeeper};
 use super::{Inner, Replica};
 use crate::error::StorageError;
 use crate::network::{
-    ClusterIdentity, NetworkContext, PeerAuthorizer, PeerConnector, PeerGate, PeerLinks,
+    ClusterIdentity, GateParts, NetworkContext, PeerAuthorizer, PeerConnector, PeerGate, PeerLinks,
     PeerNetwork, Raft, VoterClocks,
 };
 use crate::state::tables;
@@ -51,7 +53,7 @@ pub(super) async fn start(
 ) -> Result<Replica, StartError> {
     let openraft = Arc::new(config.to_openraft()?);
     let store = open_store(&config, &parts).await?;
-    let Store { log, state_machine, state, snapshots, faults, writer } = store;
+    let Store { mut log, state_machine, state, snapshots, faults, writer, store_id } = store;
 
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::default());
@@ -60,10 +62,11 @@ pub(super) async fn start(
     }
     let clock = Arc::new(ClusterClock::new(me, Arc::clone(&parts.clock)));
     clock.applied(state.applied().borrow().log_time);
-    let links = Arc::new(PeerLinks::new(me, Arc::clone(&identity), parts.connector));
+    let links = Arc::new(PeerLinks::new(me, store_id, Arc::clone(&identity), parts.connector));
     let network =
         NetworkContext::new(Arc::clone(&links), Arc::clone(&clock) as Arc<dyn VoterClocks>);
     let network = PeerNetwork(Arc::new(network));
+    let log_reader = log.get_log_reader().await;
     // Boxed: openraft's start-up future is large, and this one is awaited once.
     let raft = Box::pin(Raft::new(me, openraft, network, log, state_machine))
         .await
@@ -71,7 +74,7 @@ pub(super) async fn start(
 
     let leadership = LeadershipWatch::new(me, &raft);
     clock.set_voters(leadership.voters());
-    let forwarder = Forwarder::new(links);
+    let forwarder = Forwarder::new(Arc::clone(&links));
     let draining = CancellationToken::new();
     let proposer = Arc::new(Proposer {
         raft: raft.clone(),
@@ -84,12 +87,14 @@ pub(super) async fn start(
         draining: draining.clone(),
     });
     let membership = leadership.clone();
-    let gate = PeerGate::new(
+    let gate = PeerGate::new(GateParts {
         me,
-        Arc::clone(&identity),
-        parts.authorizer,
-        Box::new(move || membership.membership()),
-    );
+        store_id,
+        identity: Arc::clone(&identity),
+        authorizer: parts.authorizer,
+        membership: Box::new(move || membership.membership()),
+        faults: faults.clone(),
+    });
     let (stamped, stamps) = watch::channel(TimeEntry::default());
     let read_points = Arc::new(ReadPoints {
         raft: raft.clone(),
@@ -127,14 +132,17 @@ pub(super) async fn start(
     };
     supervise(&tasks, &ended, timekeeper.run(stop.clone()));
     supervise(&tasks, &ended, observer::flush_regularly(state.clone(), stop.clone()));
-    tasks.close();
 
-    Ok(Replica(Arc::new(Inner {
+    let replica = Replica(Arc::new(Inner {
         config,
         raft,
         proposer,
         barrier,
         read_points,
+        links,
+        log_reader,
+        changing: tokio::sync::Mutex::new(()),
+        hashing: tokio::sync::Mutex::new(()),
         leadership,
         clock,
         identity,
@@ -150,7 +158,12 @@ pub(super) async fn start(
         tasks,
         log_stats: writer.stats(),
         writer: Mutex::new(Some(writer)),
-    })))
+    }));
+    let inner = &replica.0;
+    let finishing = finish_left_over(Arc::downgrade(inner), inner.stop.clone());
+    supervise(&inner.tasks, &inner.ended, finishing);
+    inner.tasks.close();
+    Ok(replica)
 }
 
 /// Runs a task that must not end before it is told to: `ended` fires when it does, by a panic too.

@@ -4,8 +4,9 @@ use lockbox_core::NodeId;
 use openraft::ServerState;
 use openraft::async_runtime::watch::WatchReceiver;
 
+use super::membership::MembershipToken;
 use crate::network::Raft;
-use crate::types::Member;
+use crate::types::{Member, StoreId};
 
 /// The part that a node plays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,6 +87,12 @@ pub struct ReplicaStatus {
     pub purged: u64,
     /// All members.
     pub members: Vec<MemberStatus>,
+    /// Names the membership; a change may be tied to it.
+    pub membership: MembershipToken,
+    /// A change of the voters is between its two steps.
+    pub joint: bool,
+    /// The data directory of this node.
+    pub store_id: StoreId,
     /// Largest skew between this node's wall clock and a voter's, while it leads; milliseconds.
     pub clock_skew_ms: u64,
     /// Rounds of the read barrier since the start.
@@ -96,6 +103,7 @@ pub struct ReplicaStatus {
 
 /// What the caller adds to consensus' own numbers.
 pub(super) struct Beside {
+    pub(super) store_id: StoreId,
     pub(super) cluster_id: String,
     pub(super) applied: u64,
     pub(super) clock_skew_ms: u64,
@@ -130,6 +138,9 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
         snapshot: index(metrics.snapshot.as_ref()),
         purged: index(metrics.purged.as_ref()),
         members: members.collect(),
+        membership: MembershipToken::of(&metrics.membership_config),
+        joint: membership.get_joint_config().len() > 1,
+        store_id: beside.store_id,
         clock_skew_ms: beside.clock_skew_ms,
         read_rounds: beside.rounds_and_reads.0,
         reads_confirmed: beside.rounds_and_reads.1,

@@ -3,6 +3,8 @@
 
 pub(crate) mod commands;
 pub(crate) mod harness;
+mod membership;
+mod membership_load;
 mod time;
 
 use std::collections::BTreeSet;

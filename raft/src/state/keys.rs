@@ -3,10 +3,14 @@
 //! A key is a table byte and its components. Text components are length-prefixed, so that no
 //! content can reach into the next component; numbers are big-endian, so that they sort.
 
+mod table_names;
+
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, ResourceRef, SecretId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, ResourceRef, SecretId,
     ServiceAccountId, Subject, TokenId, VersionId,
 };
+
+pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.
 pub const SYSTEM_LAST_APPLIED: &[u8] = b"last_applied";
@@ -50,6 +54,7 @@ const IDEMPOTENCY: u8 = b'i';
 const IDEMPOTENCY_COUNT: u8 = b'I';
 const REVOKED_TOKEN: u8 = b't';
 const EXPIRY: u8 = b'x';
+const MEMBER: u8 = b'm';
 
 /// Builds one key.
 struct Key(Vec<u8>);
@@ -266,6 +271,18 @@ pub fn keyring_key(id: u32) -> Vec<u8> {
 #[must_use]
 pub fn keyring() -> Vec<u8> {
     vec![KEYRING]
+}
+
+/// A node that is, or was, a member of the cluster.
+#[must_use]
+pub fn member(id: NodeId) -> Vec<u8> {
+    Key::new(MEMBER).number(id).done()
+}
+
+/// Every node that ever was a member, by id.
+#[must_use]
+pub fn members() -> Vec<u8> {
+    vec![MEMBER]
 }
 
 /// An operation.

@@ -3,7 +3,7 @@
 mod pages;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, ResourceKind, ResourcePath,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, ResourceKind, ResourcePath,
     ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 use minicbor::Decode;
@@ -21,6 +21,7 @@ use crate::domain::identity::{
     ServiceAccountRecord,
 };
 use crate::domain::keyring::KeyringKeyRecord;
+use crate::domain::member::MemberRecord;
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::{SealedPayload, VersionRecord};
@@ -57,6 +58,22 @@ pub fn cluster(view: &dyn StateRead) -> Found<ClusterRecord> {
 /// [`StorageError`].
 pub fn first_resources(view: &dyn StateRead) -> Found<FirstResources> {
     load(view, Space::Records, keys::FIRST_RESOURCES)
+}
+
+/// A node that is, or was, a member.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn member(view: &dyn StateRead, id: NodeId) -> Found<MemberRecord> {
+    load(view, Space::Records, &keys::member(id))
+}
+
+/// Every node that ever was a member, by id.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn members(view: &dyn StateRead) -> Result<Vec<MemberRecord>, StorageError> {
+    prefix_rows(view, &keys::members(), usize::MAX)
 }
 
 /// The largest log time applied so far.

@@ -13,7 +13,9 @@ use openraft::{EntryPayload, Membership};
 
 use crate::domain::codec;
 use crate::error::StorageError;
-use crate::types::{LogEntry, LogId, Member, Proposal, SnapshotMeta, StoredMembership, Vote};
+use crate::types::{
+    LogEntry, LogId, Member, Proposal, SnapshotMeta, StoreId, StoredMembership, Vote,
+};
 
 /// The entry format that this build writes, and the only one that it reads.
 pub const ENTRY_FORMAT: u8 = 1;
@@ -51,6 +53,8 @@ struct MemberRecord {
     peer_address: String,
     #[n(1)]
     api_address: String,
+    #[cbor(n(2), with = "minicbor::bytes")]
+    store_id: [u8; 16],
 }
 
 #[derive(Encode, Decode)]
@@ -239,8 +243,8 @@ type MembershipOf = Membership<NodeId, Member>;
 fn membership_record(membership: &MembershipOf) -> MembershipRecord {
     let voters = membership.get_joint_config().iter();
     let members = membership.nodes().map(|(id, member)| {
-        let peer_address = member.peer_address.clone();
-        (*id, MemberRecord { peer_address, api_address: member.api_address.clone() })
+        let (peer_address, api_address) = (member.peer_address.clone(), member.api_address.clone());
+        (*id, MemberRecord { peer_address, api_address, store_id: *member.store_id.as_bytes() })
     });
     MembershipRecord {
         voters: voters.map(|config| config.iter().copied().collect()).collect(),
@@ -254,8 +258,9 @@ fn membership(record: MembershipRecord) -> Result<MembershipOf, StorageError> {
     let members: BTreeMap<NodeId, Member> = record
         .members
         .into_iter()
-        .map(|(id, MemberRecord { peer_address, api_address })| {
-            (id, Member { peer_address, api_address })
+        .map(|(id, MemberRecord { peer_address, api_address, store_id })| {
+            let store_id = StoreId::from_bytes(store_id);
+            (id, Member { peer_address, api_address, store_id })
         })
         .collect();
     Membership::new(voters, members)
@@ -284,6 +289,7 @@ mod tests {
         let member = |id: &NodeId| Member {
             peer_address: format!("peer-{id}:1"),
             api_address: format!("api-{id}:2"),
+            store_id: StoreId::from_bytes([*id as u8; 16]),
         };
         ids.iter().map(|id| (*id, member(id))).collect()
     }

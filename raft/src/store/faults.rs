@@ -15,7 +15,7 @@ pub struct Faults {
 }
 
 impl Faults {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self { first: Arc::new(watch::Sender::new(None)) }
     }
 
@@ -32,7 +32,7 @@ impl Faults {
     }
 
     /// Notes an error unless there was one before.
-    pub(super) fn report(&self, error: &StorageError) {
+    pub(crate) fn report(&self, error: &StorageError) {
         let noted = self.first.send_if_modified(|first| {
             let is_first = first.is_none();
             if is_first {

@@ -16,8 +16,8 @@ use crate::domain::codec;
 use crate::error::StorageError;
 
 /// The directory format that this build writes, and the only one that it opens. Format 1 had a
-/// table of request ids.
-pub const FORMAT_VERSION: u32 = 2;
+/// table of request ids; format 2 had members without store ids, and no register of them.
+pub const FORMAT_VERSION: u32 = 3;
 
 /// Who opens the directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -108,7 +108,7 @@ type Checked = Result<StoreIdentity, StorageError>;
 
 /// The refusal of a store that has lost a part, with the way back.
 pub(super) fn wiped(layout: &Layout, what: &str) -> StorageError {
-    StorageError::wrong_identity(format!(
+    StorageError::store_lost(format!(
         "{}: {what}. This node may have forgotten what it acknowledged and cannot come back under \
          its id: restore the directory as it was, or remove the node from the cluster and add it \
          again with a new id and an empty directory",

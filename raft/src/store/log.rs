@@ -192,6 +192,13 @@ fn bounds_of(range: &impl RangeBounds<u64>) -> Range<u64> {
     start..end
 }
 
+impl LogReader {
+    /// The index at which the log begins; behind its last entry when it holds none.
+    pub(crate) fn first_index(&self) -> u64 {
+        locked(&self.shared.tail).present.start
+    }
+}
+
 impl RaftLogReader<TypeConfig> for LogReader {
     async fn try_get_log_entries<R: RangeBounds<u64> + Clone + Debug + OptionalSend>(
         &mut self,

@@ -19,7 +19,7 @@ use super::snapshot_receive::SnapshotInbox;
 use super::state_handle::{Generation, StateHandle, last_applied, membership_of, on_view};
 use super::state_machine::{ChunkLimits, StateMachine, snapshot_now};
 use crate::error::StorageError;
-use crate::types::{LogId, SnapshotMeta};
+use crate::types::{LogId, SnapshotMeta, StoreId};
 
 const FIRST_GENERATION: u64 = 1;
 
@@ -64,6 +64,8 @@ pub struct Store {
     pub faults: Faults,
     /// For the owner of the life cycle: stop it after openraft, or drop it.
     pub writer: LogWriter,
+    /// Names this directory.
+    pub store_id: StoreId,
 }
 
 /// Opens or creates the data directory of a node. Blocks.
@@ -101,7 +103,8 @@ pub fn open_store(
     let limits = ChunkLimits { entries: options.apply_entries_max, bytes: options.apply_bytes_max };
     let state_machine =
         StateMachine::open(installer, log.barrier(), limits, options.blocking, faults.clone())?;
-    Ok(Store { log, state_machine, state, snapshots: SnapshotInbox { shelf }, faults, writer })
+    let (snapshots, store_id) = (SnapshotInbox { shelf }, StoreId::from_bytes(store.store_id));
+    Ok(Store { log, state_machine, state, snapshots, faults, writer, store_id })
 }
 
 type Claimed = (Arc<dyn LogEngine>, RecoveredLog, StoreIdentity, Current);

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use lockbox_core::LogTime;
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 
 use super::codec;
@@ -13,13 +12,8 @@ use super::engine::StateEngine;
 use super::faults::Faults;
 use super::owned_directory::OwnedDirectory;
 use crate::error::StorageError;
-use crate::state::{Direction, Row, Scan, Space, StateRead, keys, tables};
+use crate::state::{Row, Scan, Space, StateRead, keys, tables};
 use crate::types::{LogId, StoredMembership};
-
-/// Rows read at once by [`state_hash`].
-const HASH_ROWS: usize = 1_024;
-/// Behind every key: no table begins with it ([`keys::prefix_end`]).
-const KEYS_END: &[u8] = &[0xff];
 
 /// The last entry whose effect a view contains; zeros when it contains none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
@@ -186,34 +180,4 @@ pub(super) fn membership_of(state: &dyn StateRead) -> Result<StoredMembership, S
 pub(super) fn applied_of(state: &dyn StateRead) -> Result<Applied, StorageError> {
     let at = last_applied(state)?.into();
     Ok(Applied { at, log_time: tables::log_time(state)? })
-}
-
-/// SHA-256 over every row of every space in order: equal states have equal hashes.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn state_hash(state: &dyn StateRead) -> Result<[u8; 32], StorageError> {
-    let mut hash = Sha256::new();
-    let mut field = |bytes: &[u8]| {
-        hash.update((bytes.len() as u64).to_be_bytes());
-        hash.update(bytes);
-    };
-    for space in Space::ALL {
-        field(space.name().as_bytes());
-        let mut from = Vec::new();
-        loop {
-            let (to, direction) = (KEYS_END.to_vec(), Direction::Ascending);
-            let rows = state.scan(&Scan { space, from, to, direction, limit: HASH_ROWS })?;
-            for (key, value) in &rows {
-                field(key);
-                field(value);
-            }
-            let Some((last, _)) = rows.into_iter().next_back() else { break };
-            from = last;
-            from.push(0);
-        }
-        // No key is empty, so this ends the space unmistakably.
-        field(&[]);
-    }
-    Ok(hash.finalize().into())
 }

@@ -20,7 +20,7 @@ use super::log::DurabilityBarrier;
 use super::owned_directory::OwnedDirectory;
 use super::snapshot::{SnapshotHandle, SnapshotShelf, seal};
 use super::state_handle::{Applied, last_applied, membership_of, on_view};
-use crate::apply::apply_entry;
+use crate::apply::{apply_entry, register_members};
 use crate::domain::Outcome;
 use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, Write, keys, tables};
@@ -157,6 +157,8 @@ fn effects(
             EntryPayload::Normal(proposal) => apply_entry(&mut overlay, &proposal.0, index)?,
             EntryPayload::Membership(new) => {
                 let id = Some(entry.log_id);
+                let stores = new.nodes().map(|(id, member)| (*id, *member.store_id.as_bytes()));
+                register_members(&mut overlay, &stores.collect(), index)?;
                 membership = Some(openraft::StoredMembership::new(id, new.clone()));
                 Outcome::Nothing
             }

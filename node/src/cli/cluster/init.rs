@@ -9,11 +9,10 @@ use lockbox_proto::lockbox::cluster::v1::{InitRequest, InitResponse, Member};
 
 use crate::cli::cluster::admin_key::PendingKey;
 use crate::cli::cluster::member;
-use crate::cli::connect::Connection;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::local::{Ids, Layout, NodePorts, local_address};
 use crate::cli::output::{self, Format, Record};
-use crate::cli::session::{self, Kind};
+use crate::cli::peer::PeerTarget;
 
 /// The first members and the first resources.
 #[derive(Debug, Args)]
@@ -60,7 +59,7 @@ impl Init {
     }
 
     /// Forms the cluster; shows what was made.
-    pub(crate) fn run(self, connection: &Connection, format: Format) -> Result<String, Failure> {
+    pub(crate) fn run(self, target: &PeerTarget<'_>) -> Result<String, Failure> {
         member::check(&self.members).map_err(Failure::usage)?;
         // ORDER: the key is on disk before the cluster hears of it.
         let key = PendingKey::prepare(&self.admin_key)?;
@@ -72,13 +71,11 @@ impl Init {
             folder_name: self.folder_name.unwrap_or_default(),
             admin_public_key: key.public_key().to_owned(),
         };
-        let answer = session::run(connection, async |session| {
-            let send =
-                async |channel, request| ClusterServiceClient::new(channel).init(request).await;
-            // The same public key gets the same answer, so this may be repeated.
-            session.call(Kind::Repeatable, &request, send).await
+        // The same public key gets the same answer, so this may be repeated.
+        let answer = target.ask(&request, async |channel, request| {
+            ClusterServiceClient::new(channel).init(request).await
         })?;
-        keep(key, answer, format)
+        keep(key, answer, target.call.format)
     }
 }
 

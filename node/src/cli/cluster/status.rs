@@ -1,20 +1,15 @@
 //! `lockbox cluster status`.
 
-use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceClient;
-use lockbox_proto::lockbox::cluster::v1::{MemberStatus, StatusRequest, StatusResponse};
+use lockbox_proto::lockbox::cluster::v1::{MemberStatus, StatusResponse};
 
-use crate::cli::connect::Connection;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Format, Record, Table};
-use crate::cli::session::{self, Kind};
+use crate::cli::peer::PeerTarget;
 
 /// Shows the state of the node.
-pub(crate) fn run(connection: &Connection, format: Format) -> Result<String, Failure> {
-    let status = session::run(connection, async |session| {
-        let send =
-            async |channel, request| ClusterServiceClient::new(channel).status(request).await;
-        session.call(Kind::Repeatable, &StatusRequest {}, send).await
-    })?;
+pub(crate) fn run(target: &PeerTarget<'_>) -> Result<String, Failure> {
+    let status = target.status()?;
+    let format = target.call.format;
     match format {
         Format::Text => {
             let tables = [node_table(&status), log_table(&status), members_table(&status.members)];
@@ -58,9 +53,12 @@ fn log_table(status: &StatusResponse) -> Table {
         status.snapshot_index,
         status.purged_index,
     ];
+    let mut cells: Vec<String> = indexes.iter().map(u64::to_string).collect();
+    let joint = if status.joint { " (joint)" } else { "" };
+    cells.push(format!("{}{joint}", status.membership_token));
     Table {
-        columns: vec!["LAST LOG", "COMMITTED", "APPLIED", "SNAPSHOT", "PURGED"],
-        rows: vec![indexes.iter().map(u64::to_string).collect()],
+        columns: vec!["LAST LOG", "COMMITTED", "APPLIED", "SNAPSHOT", "PURGED", "MEMBERSHIP"],
+        rows: vec![cells],
     }
 }
 
@@ -96,6 +94,7 @@ mod tests {
             voter: node_id != 3,
             matched_index: 9,
             matched_known: known,
+            store_id: "00".repeat(16),
         };
         let status = StatusResponse {
             cluster_id: "lbc1".to_owned(),
@@ -110,6 +109,7 @@ mod tests {
             sealed_reason: "no KMS".to_owned(),
             members: vec![member(1, true), member(3, false)],
             version: "0.1.0".to_owned(),
+            membership_token: "1.1".to_owned(),
             ..StatusResponse::default()
         };
         let expected = "\
@@ -121,11 +121,11 @@ mod tests {
 ";
         assert_eq!(node_table(&status).render(), expected);
         let expected = "\
-+----------+-----------+---------+----------+--------+
-| LAST LOG | COMMITTED | APPLIED | SNAPSHOT | PURGED |
-+----------+-----------+---------+----------+--------+
-| 9        | 8         | 7       | 0        | 0      |
-+----------+-----------+---------+----------+--------+
++----------+-----------+---------+----------+--------+------------+
+| LAST LOG | COMMITTED | APPLIED | SNAPSHOT | PURGED | MEMBERSHIP |
++----------+-----------+---------+----------+--------+------------+
+| 9        | 8         | 7       | 0        | 0      | 1.1        |
++----------+-----------+---------+----------+--------+------------+
 ";
         assert_eq!(log_table(&status).render(), expected);
         let expected = "\

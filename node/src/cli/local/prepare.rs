@@ -19,6 +19,8 @@ use crate::peer_name;
 
 /// Stem of the administrator's certificate files.
 pub(crate) const ADMIN_STEM: &str = "admin";
+/// Stem of the operator's.
+const OPERATOR_STEM: &str = "operator";
 /// Stem of the KMS's.
 const KMS_STEM: &str = "kms";
 
@@ -45,8 +47,8 @@ fn node_stem(id: NodeId) -> String {
     format!("node-{id}")
 }
 
-/// One certificate for each server, good for clients on this machine too, and the
-/// administrator's.
+/// One certificate for each server, good for clients on this machine too, and those of who
+/// administrates and who operates the cluster.
 fn leaves(layout: &Layout) -> Vec<LeafSpec> {
     let server = |file_stem: String, name: String| LeafSpec {
         file_stem,
@@ -59,6 +61,11 @@ fn leaves(layout: &Layout) -> Vec<LeafSpec> {
     leaves.push(LeafSpec {
         file_stem: ADMIN_STEM.to_owned(),
         dns_names: vec![peer_name::ADMIN.to_owned()],
+        ips: Vec::new(),
+    });
+    leaves.push(LeafSpec {
+        file_stem: OPERATOR_STEM.to_owned(),
+        dns_names: vec![peer_name::OPERATOR.to_owned()],
         ips: Vec::new(),
     });
     leaves

@@ -79,9 +79,14 @@ pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
 
 /// A secret without a version, by the administrator.
 pub(crate) fn create_secret(random: &TestRandom, name: &str) -> Envelope {
+    create_secret_in(random, name, folder_id())
+}
+
+/// The same in another folder, which need not exist.
+pub(crate) fn create_secret_in(random: &TestRandom, name: &str, folder_id: FolderId) -> Envelope {
     let create = CreateSecret {
         id: SecretId::generate(random),
-        folder_id: folder_id(),
+        folder_id,
         name: name.to_owned(),
         description: String::new(),
         labels: BTreeMap::new(),

@@ -230,6 +230,8 @@ pub(crate) struct Cluster {
     configure: fn(&mut ReplicaConfig),
     start: Instant,
     passed_ms: Arc<AtomicU64>,
+    /// Nodes that were started: no two lives of a node see the same random bytes.
+    lives: AtomicU64,
 }
 
 pub(crate) fn cluster_id() -> ClusterId {
@@ -271,19 +273,35 @@ impl Cluster {
             configure,
             start: Instant::now(),
             passed_ms: Arc::default(),
+            lives: AtomicU64::new(0),
         };
         let mut listeners = BTreeMap::new();
         for id in 1..=size {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let peer_address = listener.local_addr().unwrap().to_string();
             let api_address = format!("node-{id}:8443");
-            cluster.members.insert(id, Member { peer_address, api_address });
+            cluster.members.insert(id, Member::at(peer_address, api_address));
             listeners.insert(id, listener);
         }
         for (id, listener) in listeners {
             cluster.start_node(id, listener, 0).await;
         }
         cluster
+    }
+
+    /// Starts a fresh node that belongs to no cluster yet, and says where it is.
+    pub(crate) async fn start_fresh(&mut self, id: NodeId) -> Member {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let peer_address = listener.local_addr().unwrap().to_string();
+        let member = Member::at(peer_address, format!("node-{id}:8443"));
+        self.members.insert(id, member.clone());
+        self.start_node(id, listener, 0).await;
+        member
+    }
+
+    /// Removes the directory of a node that does not run. For engines on real files.
+    pub(crate) fn wipe(&self, id: NodeId) {
+        std::fs::remove_dir_all(self.node_directory(id)).unwrap();
     }
 
     async fn start_node(&mut self, id: NodeId, listener: TcpListener, wrong_by_ms: i64) {
@@ -307,6 +325,7 @@ impl Cluster {
     /// Opens a replica; again, while the tasks of its last life still hold the directory.
     async fn open_replica(&self, id: NodeId, clock: &Arc<TestClock>) -> Replica {
         let until = soon();
+        let seed = (self.lives.fetch_add(1, Ordering::Relaxed) << 8) + id;
         loop {
             let mut config = ReplicaConfig::new(id, self.node_directory(id));
             config.timing = Timing {
@@ -320,7 +339,7 @@ impl Cluster {
                 connector: Arc::new(WireConnector { me: id, wires: self.wires.clone() }),
                 authorizer: Arc::new(AllowAllPeers),
                 clock: Arc::clone(clock) as Arc<dyn Clock>,
-                random: Arc::new(TestRandom::new(id)),
+                random: Arc::new(TestRandom::new(seed)),
             };
             match Replica::start(config, parts).await {
                 Ok(replica) => return replica,

@@ -1,0 +1,159 @@
+//! Whether a run did enough for its verdict to mean anything: a law that held over a run without
+//! faults says nothing about faults. What is missing makes the verdict unknown.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::history::History;
+use crate::history::fault::{Edge, FaultClass, FaultOutcome};
+use crate::history::ids::FaultId;
+use crate::history::sample::RaftRole;
+
+use super::laws::{Finding, Law, LawReport};
+
+/// What a run has to have done. Part of its plan, and stored beside its history.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Required {
+    /// Operations that were decided.
+    pub ops: u64,
+    /// Of each call, by its name, how many succeeded.
+    pub successes: BTreeMap<String, u64>,
+    /// Faults that took effect, of all classes.
+    pub faults: u64,
+    /// Of each class, how many took effect.
+    pub fault_classes: BTreeMap<FaultClass, u64>,
+    /// Different leaders, or the same one in different terms, that were seen.
+    pub leaderships: u64,
+    /// Snapshots that nodes were seen to have, counted by their last index.
+    pub snapshots: u64,
+    /// Laws that have to have been looked at.
+    pub laws: BTreeSet<Law>,
+}
+
+/// One line of the coverage.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CoverageRow {
+    /// What.
+    pub what: String,
+    /// How much of it is required.
+    pub required: u64,
+    /// How much there was.
+    pub reached: u64,
+}
+
+impl CoverageRow {
+    /// Whether there was enough.
+    #[must_use]
+    pub const fn is_reached(&self) -> bool {
+        self.reached >= self.required
+    }
+}
+
+/// Compares a run with what is required of it.
+#[must_use]
+pub fn cover(history: &History, required: &Required, laws: &[LawReport]) -> Vec<CoverageRow> {
+    let row = |what: String, required, reached| CoverageRow { what, required, reached };
+    let decided = history.ops.iter().filter(|op| op.reply().is_some()).count() as u64;
+    let mut rows = vec![row("decided operations".into(), required.ops, decided)];
+    for (call, count) in &required.successes {
+        let succeeded = history
+            .ops
+            .iter()
+            .filter(|op| op.asked.call.name() == call && op.success().is_some())
+            .count() as u64;
+        rows.push(row(format!("successful {call}"), *count, succeeded));
+    }
+    let faults = installed(history);
+    rows.push(row("faults that took effect".into(), required.faults, faults.values().sum()));
+    for (class, count) in &required.fault_classes {
+        let reached = faults.get(class).copied().unwrap_or(0);
+        rows.push(row(format!("faults of class {class:?}"), *count, reached));
+    }
+    rows.push(row("leaderships".into(), required.leaderships, leaderships(history)));
+    rows.push(row("snapshots".into(), required.snapshots, snapshots(history)));
+    for law in &required.laws {
+        let report = laws.iter().find(|report| report.law == *law);
+        let checked =
+            report.is_some_and(|report| !matches!(report.finding, Finding::NotChecked { .. }));
+        rows.push(row(format!("law {law} looked at"), 1, u64::from(checked)));
+    }
+    rows
+}
+
+/// Faults whose beginning took effect, by class.
+#[must_use]
+pub fn installed(history: &History) -> BTreeMap<FaultClass, u64> {
+    let mut counts = BTreeMap::new();
+    let mut seen: BTreeSet<FaultId> = BTreeSet::new();
+    for fault in &history.faults {
+        let began = fault.edge == Edge::Begin && fault.outcome == FaultOutcome::Installed;
+        if began && seen.insert(fault.id) {
+            *counts.entry(fault.class).or_insert(0) += 1;
+        }
+    }
+    counts
+}
+
+fn leaderships(history: &History) -> u64 {
+    let leads = |role| role == RaftRole::Leader;
+    let seen: BTreeSet<_> = history
+        .samples
+        .iter()
+        .filter(|sample| leads(sample.role))
+        .map(|sample| (sample.term, sample.node))
+        .collect();
+    seen.len() as u64
+}
+
+fn snapshots(history: &History) -> u64 {
+    let seen: BTreeSet<_> = history
+        .samples
+        .iter()
+        .filter(|sample| sample.snapshot > 0)
+        .map(|sample| (sample.node, sample.snapshot))
+        .collect();
+    seen.len() as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{Script, get, refused, secret};
+    use crate::history::answer::Code;
+
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_told() {
+        let mut script = Script::new();
+        script.done(get(), secret(None), 1);
+        script.done(get(), refused(Code::NotFound), 1);
+        script.fault(1, Edge::Begin, true);
+        script.fault(1, Edge::End, true);
+        script.sample(1, 1, RaftRole::Leader, 1);
+        script.sample(2, 2, RaftRole::Leader, 1);
+        let history = script.history();
+        let required = Required {
+            ops: 2,
+            successes: BTreeMap::from([("get_secret".to_owned(), 2)]),
+            faults: 1,
+            fault_classes: BTreeMap::from([(FaultClass::Kill, 1), (FaultClass::Pause, 1)]),
+            leaderships: 2,
+            snapshots: 0,
+            laws: BTreeSet::from([Law::L1]),
+        };
+        let rows = cover(&history, &required, &[]);
+        let missing: Vec<String> = rows
+            .iter()
+            .filter(|row| !row.is_reached())
+            .map(|row| format!("{}: {} of {}", row.what, row.reached, row.required))
+            .collect();
+        let expected = [
+            "successful get_secret: 1 of 2",
+            "faults of class Pause: 0 of 1",
+            "law L1 looked at: 0 of 1",
+        ];
+        assert_eq!(missing, expected);
+    }
+}

@@ -1,0 +1,194 @@
+//! L15: what Raft promises, seen from outside: one leader in a term, one vote in a term, terms
+//! and committed and applied indexes that never go back, `purged ≤ snapshot ≤ applied ≤
+//! committed ≤ last`, and one term for each committed index, from whichever answer or dump.
+
+use std::collections::BTreeMap;
+
+use crate::history::ids::{NodeId, OpId};
+use crate::history::sample::{RaftRole, RaftSample};
+
+use super::{Case, Law, LawReport, Violation};
+
+/// Judges a case.
+#[must_use]
+pub fn check(case: &Case<'_>) -> LawReport {
+    let samples = &case.history.samples;
+    let mut leaders: BTreeMap<u64, NodeId> = BTreeMap::new();
+    let mut votes: BTreeMap<(NodeId, u64), NodeId> = BTreeMap::new();
+    let mut last: BTreeMap<NodeId, &RaftSample> = BTreeMap::new();
+    let mut sentence = None;
+    for sample in samples {
+        let before = last.insert(sample.node, sample);
+        sentence = sentence
+            .or_else(|| one_leader(&mut leaders, sample))
+            .or_else(|| one_vote(&mut votes, sample))
+            .or_else(|| in_order(sample))
+            .or_else(|| before.and_then(|before| goes_on(before, sample)));
+    }
+    let (violation, terms) = match sentence {
+        Some(sentence) => (Some(Violation { ops: Vec::new(), sentence }), 0),
+        None => one_term(case),
+    };
+    let counts = [
+        ("samples", samples.len() as u64),
+        ("nodes", last.len() as u64),
+        ("terms with a leader", leaders.len() as u64),
+        ("committed indexes with a term", terms),
+    ];
+    LawReport::new(Law::L15, violation, &counts, "no node was sampled")
+}
+
+fn one_leader(leaders: &mut BTreeMap<u64, NodeId>, sample: &RaftSample) -> Option<String> {
+    if sample.role != RaftRole::Leader {
+        return None;
+    }
+    let leader = *leaders.entry(sample.term).or_insert(sample.node);
+    let (node, term) = (sample.node, sample.term);
+    (leader != node).then(|| format!("nodes {leader} and {node} were both leader of term {term}"))
+}
+
+fn one_vote(votes: &mut BTreeMap<(NodeId, u64), NodeId>, sample: &RaftSample) -> Option<String> {
+    let vote = sample.vote?;
+    let (node, term) = (sample.node, sample.term);
+    let known = *votes.entry((node, term)).or_insert(vote);
+    (known != vote).then(|| format!("node {node} voted for {known} and for {vote} in term {term}"))
+}
+
+fn in_order(sample: &RaftSample) -> Option<String> {
+    let marks = [
+        ("purged", sample.purged),
+        ("snapshot", sample.snapshot),
+        ("applied", sample.applied),
+        ("committed", sample.committed),
+        ("last", sample.last),
+    ];
+    let wrong = marks.windows(2).find(|pair| pair[0].1 > pair[1].1)?;
+    let [(low, low_index), (high, high_index)] = [wrong[0], wrong[1]];
+    let node = sample.node;
+    Some(format!("on node {node} index {low_index} was {low} when only {high_index} was {high}"))
+}
+
+/// What is durable never goes back; what a process learns may when another one takes its place.
+fn goes_on(before: &RaftSample, after: &RaftSample) -> Option<String> {
+    let restarted = before.incarnation != after.incarnation;
+    let marks = [
+        ("term", before.term, after.term, true),
+        ("snapshot", before.snapshot, after.snapshot, true),
+        ("purged", before.purged, after.purged, true),
+        ("committed", before.committed, after.committed, !restarted),
+        ("applied", before.applied, after.applied, !restarted),
+    ];
+    let (what, was, is, _) = *marks.iter().find(|(_, was, is, judged)| *judged && is < was)?;
+    let node = after.node;
+    Some(format!("the {what} of node {node} went back from {was} to {is}"))
+}
+
+/// The term of each index that was told as an effect is one, and that of the log.
+fn one_term(case: &Case<'_>) -> (Option<Violation>, u64) {
+    let mut terms: BTreeMap<u64, (u64, Option<OpId>)> = BTreeMap::new();
+    for entry in case.log.into_iter().flat_map(crate::history::log_dump::CommittedLog::entries) {
+        terms.insert(entry.index, (entry.term, None));
+    }
+    for op in case.history.ops.iter().filter(|op| op.asked.call.is_mutation()) {
+        let Some(reply) = op.success() else { continue };
+        if case.resolution.repeats(op.id) {
+            continue;
+        }
+        let (term, by) = *terms.entry(reply.index).or_insert((reply.term, Some(op.id)));
+        if term != reply.term {
+            let other = by.map_or_else(|| "the log".to_owned(), |other| format!("#{other}"));
+            let sentence = format!(
+                "index {} was committed in term {} by the answer to #{} and in term {term} by \
+                 {other}",
+                reply.index, reply.term, op.id
+            );
+            let ops = by.into_iter().chain([op.id]).collect();
+            return (Some(Violation { ops, sentence }), terms.len() as u64);
+        }
+    }
+    (None, terms.len() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::laws::Finding;
+    use crate::check::script::{Script, add, dump, version};
+    use crate::history::answer::Answer;
+    use crate::history::log_dump::{CommittedLog, EntryKind};
+
+    use super::*;
+
+    fn violated(change: impl FnOnce(&mut Script)) -> Option<String> {
+        let mut script = Script::new();
+        script.sample(1, 2, RaftRole::Leader, 10);
+        script.sample(2, 2, RaftRole::Follower, 9);
+        change(&mut script);
+        let history = script.history();
+        match check(&Case::new(&history, None)).finding {
+            Finding::Violated { sentence, .. } => Some(sentence),
+            Finding::Holds => None,
+            Finding::NotChecked { why } => panic!("{why}"),
+        }
+    }
+
+    #[test]
+    fn a_healthy_cluster_holds_across_elections_and_restarts() {
+        let found = violated(|script| {
+            script.sample(2, 3, RaftRole::Leader, 11);
+            script.sample_with(1, |sample| {
+                (sample.incarnation, sample.term, sample.vote) = (2, 3, Some(NodeId(2)));
+                (sample.last, sample.committed, sample.applied) = (11, 7, 7);
+                (sample.snapshot, sample.purged) = (6, 5);
+            });
+        });
+        assert_eq!(found, None);
+    }
+
+    #[test]
+    fn broken_promises_are_violations() {
+        let two = violated(|script| script.sample(2, 2, RaftRole::Leader, 9));
+        assert_eq!(two.as_deref(), Some("nodes 1 and 2 were both leader of term 2"));
+
+        let back = violated(|script| script.sample(2, 2, RaftRole::Follower, 8));
+        assert_eq!(back.as_deref(), Some("the committed of node 2 went back from 9 to 8"));
+
+        let term = violated(|script| {
+            script.sample_with(2, |sample| (sample.incarnation, sample.term) = (2, 1));
+        });
+        assert_eq!(term.as_deref(), Some("the term of node 2 went back from 2 to 1"));
+
+        let purged = violated(|script| {
+            script.sample_with(3, |sample| {
+                (sample.last, sample.committed, sample.applied) = (9, 9, 9);
+                (sample.snapshot, sample.purged) = (4, 5);
+            });
+        });
+        let expected = "on node 3 index 5 was purged when only 4 was snapshot";
+        assert_eq!(purged.as_deref(), Some(expected));
+
+        let votes = violated(|script| {
+            for vote in [1, 3] {
+                script.sample_with(3, |sample| {
+                    (sample.term, sample.vote) = (7, Some(NodeId(vote)));
+                });
+            }
+        });
+        assert_eq!(votes.as_deref(), Some("node 3 voted for 1 and for 3 in term 7"));
+    }
+
+    #[test]
+    fn a_committed_entry_keeps_its_term() {
+        let mut script = Script::new();
+        script.sample(1, 1, RaftRole::Leader, 1);
+        script.done(add("op", &[("a", 1)]), Answer::Version(version("v1", "op", &["a"])), 1);
+        let history = script.history();
+        let mut dump = dump(1, &[(EntryKind::AddVersion, Some("v1"))]);
+        dump.entries[0].term = 2;
+        let log = CommittedLog::join([dump]).unwrap();
+        let found = check(&Case::new(&history, Some(&log))).finding;
+        let Finding::Violated { sentence, .. } = found else { panic!("{found:?}") };
+        let expected =
+            "index 1 was committed in term 1 by the answer to #0 and in term 2 by the log";
+        assert_eq!(sentence, expected);
+    }
+}

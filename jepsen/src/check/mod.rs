@@ -1,0 +1,26 @@
+//! Judges a history: replay, sweeps, search, laws, coverage, and the verdict of all of them.
+//!
+//! Owns every judgement and promises that the same files give the same verdict: nothing here
+//! reads a clock, and what is too much work is bounded by counted steps. Knows nothing of how a
+//! run is made.
+
+pub mod case;
+pub mod coverage;
+pub mod directory;
+pub mod export;
+pub mod fences;
+pub mod jit;
+pub mod laws;
+pub mod liveness;
+pub mod partition;
+pub mod realtime;
+pub mod replay;
+pub mod verdict;
+
+#[cfg(test)]
+pub(crate) mod script;
+
+pub use case::Case;
+pub use directory::check_directory;
+pub use export::export_directory;
+pub use verdict::Verdict;

@@ -1,0 +1,210 @@
+//! Compares a history with the specification in the order of the log.
+//!
+//! Every answer says which index it reflects, so the order of effects is known: sort, run the
+//! specification once, demand equal answers. Believes the index; whether that may be believed is
+//! for the sweeps by real time (L5) and for the search ([`super::jit`]), which does not.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::history::History;
+use crate::history::ids::{OpId, SecretId, VersionId};
+use crate::history::log_dump::{CommittedLog, EntryKind, EntryOutcome};
+use crate::history::op::Op;
+use crate::history::resolve::{Fate, Resolution};
+use crate::model::expected::describe;
+use crate::model::step::clock_passed;
+use crate::model::{Expected, Named, SecretState, step};
+
+/// What the comparison came to.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// Answers that were compared.
+    pub compared: u64,
+    /// Answers that could not be, for what became of another operation on the secret is unknown;
+    /// only the search judges them.
+    pub left_to_search: u64,
+    /// Secrets.
+    pub secrets: u64,
+    /// The first difference of each secret that has one, in the order of the log.
+    pub differences: Vec<Difference>,
+}
+
+/// An answer that is not the specification's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// The operation.
+    pub op: OpId,
+    /// The last operation before it that changed the secret, if any did.
+    pub after: Option<OpId>,
+    /// The secret.
+    pub secret: SecretId,
+    /// The index that the answer claims.
+    pub index: u64,
+    /// What the specification answers there.
+    pub expected: String,
+    /// What the server answered.
+    pub got: String,
+}
+
+/// Something at a place of the log.
+struct Item<'a> {
+    index: u64,
+    /// Effects come before what observes them at the same index.
+    observes: bool,
+    order: u64,
+    what: What<'a>,
+}
+
+enum What<'a> {
+    /// An operation with an answer.
+    Answered(&'a Op),
+    /// One without, that the log has.
+    Found(&'a Op, Named),
+    /// The clock destroyed a version.
+    Destroyed(VersionId),
+}
+
+struct Progress {
+    state: SecretState,
+    changed_by: Option<OpId>,
+}
+
+/// Compares.
+#[must_use]
+pub fn replay(history: &History, resolution: &Resolution, log: Option<&CommittedLog>) -> Replay {
+    let horizons = horizons(history, resolution);
+    let mut replay = Replay::default();
+    for (secret, mut items) in by_secret(history, resolution, log) {
+        items.sort_by_key(|item| (item.index, item.observes, item.order));
+        let horizon = horizons.get(&secret).copied().unwrap_or(u64::MAX);
+        replay.secrets += 1;
+        let mut progress = Progress { state: SecretState::Absent, changed_by: None };
+        for item in &items {
+            if item.index > horizon {
+                replay.left_to_search += u64::from(matches!(item.what, What::Answered(_)));
+                continue;
+            }
+            if let Some((expected, op)) = advance(&mut progress, &item.what, &mut replay.compared) {
+                replay.differences.push(Difference {
+                    op: op.id,
+                    after: progress.changed_by,
+                    secret: secret.clone(),
+                    index: item.index,
+                    expected: expected.to_string(),
+                    got: op.reply().map(|reply| describe(&reply.answer)).unwrap_or_default(),
+                });
+                // What follows on this secret differs for the same reason.
+                break;
+            }
+        }
+    }
+    replay.differences.sort_by_key(|difference| (difference.index, difference.op));
+    replay
+}
+
+/// Applies one item; gives what was expected when the answer is another one.
+fn advance<'a>(
+    progress: &mut Progress,
+    what: &What<'a>,
+    compared: &mut u64,
+) -> Option<(Expected, &'a Op)> {
+    let (op, named) = match what {
+        What::Destroyed(version) => {
+            if let Some(next) = progress.state.destroyed(version) {
+                progress.state = next;
+            }
+            return None;
+        }
+        What::Found(op, named) => (*op, named.clone()),
+        What::Answered(op) => (*op, Named::by_answer(op)),
+    };
+    let (subject, call) = (op.asked.subject.as_ref(), &op.asked.call);
+    if let Some(reply) = op.reply() {
+        *compared += 1;
+        if let Some(next) = clock_passed(&progress.state, call, &reply.answer) {
+            progress.state = next;
+        }
+        let step = step(&progress.state, subject, call, &named);
+        if !step.answer.agrees(&reply.answer) {
+            return Some((step.answer, op));
+        }
+        if let Some(next) = step.next {
+            progress.state = next;
+            progress.changed_by = Some(op.id);
+        }
+        return None;
+    }
+    if let Some(next) = step(&progress.state, subject, call, &named).next {
+        progress.state = next;
+        progress.changed_by = Some(op.id);
+    }
+    None
+}
+
+/// For each secret the index up to which all of its effects are known.
+fn horizons(history: &History, resolution: &Resolution) -> BTreeMap<SecretId, u64> {
+    let mut horizons = BTreeMap::new();
+    for (op, fate) in resolution.fates() {
+        let Fate::Unknown { after } = fate else { continue };
+        // A creation without an answer: nobody knows the secret's id, so nobody asked for it.
+        let Some(secret) = history.op(op).asked.call.secret() else { continue };
+        let horizon = horizons.entry(secret.clone()).or_insert(u64::MAX);
+        *horizon = (*horizon).min(*after);
+    }
+    horizons
+}
+
+fn by_secret<'a>(
+    history: &'a History,
+    resolution: &Resolution,
+    log: Option<&CommittedLog>,
+) -> BTreeMap<SecretId, Vec<Item<'a>>> {
+    let mut items: BTreeMap<SecretId, Vec<Item<'a>>> = BTreeMap::new();
+    for op in &history.ops {
+        if resolution.repeats(op.id) {
+            continue;
+        }
+        let order = op.invoked.order;
+        match (op.reply(), op.secret(), resolution.fate(op.id)) {
+            (Some(reply), Some(secret), _) => {
+                let observes = !(op.asked.call.is_mutation() && reply.answer.is_success());
+                let what = What::Answered(op);
+                let item = Item { index: reply.index, observes, order, what };
+                items.entry(secret.clone()).or_default().push(item);
+            }
+            (None, _, Some(Fate::At { index, secret, version })) => {
+                let mut named = Named::unknown(op.id);
+                named.secret = secret.clone();
+                if let Some(version) = version {
+                    named.version = version.clone();
+                }
+                let what = What::Found(op, named);
+                let item = Item { index: *index, observes: false, order, what };
+                items.entry(secret.clone()).or_default().push(item);
+            }
+            // Refused creations name no secret, and what never happened is in no order.
+            _ => {}
+        }
+    }
+    let destructions = log.into_iter().flat_map(CommittedLog::entries).filter(|entry| {
+        entry.kind == EntryKind::DestroyVersion && entry.outcome == EntryOutcome::Done
+    });
+    for entry in destructions {
+        if let (Some(secret), Some(version)) = (&entry.secret, &entry.version)
+            && let Some(items) = items.get_mut(secret)
+        {
+            let what = What::Destroyed(version.clone());
+            items.push(Item { index: entry.index, observes: false, order: 0, what });
+        }
+    }
+    items
+}
+
+/// The operations that a replay found wrong.
+impl Replay {
+    /// Their ids.
+    #[must_use]
+    pub fn wrong(&self) -> BTreeSet<OpId> {
+        self.differences.iter().map(|difference| difference.op).collect()
+    }
+}

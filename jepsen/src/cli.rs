@@ -1,0 +1,168 @@
+//! The command line: `doctor`, `plan`, `run`.
+//!
+//! Exit codes: 0 valid, 1 invalid or failed, 2 unknown; of `doctor`: 0 complete, 2 with faults
+//! left out.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use clap::{Parser, Subcommand};
+
+use crate::cluster::scratch::Scratch;
+use crate::cluster::{Programs, enclosure};
+use crate::conduct::conduct;
+use crate::doctor::examine;
+use crate::plan::{Plan, Profile};
+
+/// The answer is not known.
+const UNKNOWN: u8 = 2;
+/// Tells the inner process where the servers' files go.
+const SCRATCH: &str = "LOCKBOX_JEPSEN_SCRATCH";
+
+/// Real clusters under faults.
+#[derive(Debug, Parser)]
+#[command(name = "lockbox-jepsen", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Says what this machine can do, and which faults are left out.
+    Doctor {
+        /// Directory of the programs, to see which of the operator's commands they have.
+        #[arg(long, value_name = "DIR")]
+        bin: Option<PathBuf>,
+        /// Prints JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Prints the plan of a seed as JSON.
+    Plan {
+        /// The kind of run.
+        #[arg(long, value_enum)]
+        profile: Profile,
+        /// What everything is drawn from.
+        #[arg(long)]
+        seed: u64,
+    },
+    /// Runs a plan.
+    Run(Run),
+}
+
+#[derive(Debug, clap::Args)]
+struct Run {
+    /// The kind of run.
+    #[arg(long, value_enum, default_value = "smoke")]
+    profile: Profile,
+    /// What everything is drawn from; drawn itself, and printed, when not given.
+    #[arg(long)]
+    seed: Option<u64>,
+    /// Directory of the programs `lockbox` and `kms-sim`.
+    #[arg(long, value_name = "DIR", env = "LOCKBOX_BIN")]
+    bin: PathBuf,
+    /// Where the run's record is written; it must not exist, or be empty.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// Below this the servers keep their files while the run lasts.
+    #[arg(long, value_name = "DIR", default_value = "/tmp/lockbox-jepsen")]
+    scratch: PathBuf,
+}
+
+/// Runs the command line and returns what to exit with.
+///
+/// # Errors
+/// What kept it from being run.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<u8> {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            error.print()?;
+            return Ok(u8::from(error.use_stderr()));
+        }
+    };
+    match cli.command {
+        Command::Doctor { bin, json } => doctor(bin.as_deref(), json),
+        Command::Plan { profile, seed } => {
+            print(&serde_json::to_string_pretty(&Plan::draw(seed, profile))?)?;
+            Ok(0)
+        }
+        Command::Run(arguments) if enclosure::is_inside() => inside(&arguments),
+        Command::Run(arguments) => outside(&arguments),
+    }
+}
+
+fn print(text: &str) -> Result<()> {
+    writeln!(std::io::stdout().lock(), "{}", text.trim_end()).context("cannot write the output")
+}
+
+fn doctor(bin: Option<&std::path::Path>, json: bool) -> Result<u8> {
+    let programs = bin.map(Programs::in_directory).transpose()?;
+    let report = examine(programs.as_ref());
+    let text = if json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
+    print(&text)?;
+    Ok(if report.is_complete() { 0 } else { UNKNOWN })
+}
+
+/// Makes the places of the run, and the run inside an enclosure.
+fn outside(run: &Run) -> Result<u8> {
+    let seed = match run.seed {
+        Some(seed) => seed,
+        None => fresh_seed()?,
+    };
+    print(&format!("seed {seed}"))?;
+    fs::create_dir_all(&run.out).with_context(|| run.out.display().to_string())?;
+    let out = run.out.canonicalize()?;
+    let is_empty = fs::read_dir(&out)?.next().is_none();
+    anyhow::ensure!(is_empty, "{} is not empty", out.display());
+    let bin = run.bin.canonicalize().with_context(|| run.bin.display().to_string())?;
+    let scratch = Scratch::make(&run.scratch)?;
+    let profile = serde_json::to_value(run.profile)?;
+    let arguments: Vec<OsString> = vec![
+        "run".into(),
+        "--profile".into(),
+        profile.as_str().context("a profile has a name")?.into(),
+        "--seed".into(),
+        seed.to_string().into(),
+        "--bin".into(),
+        bin.into(),
+        "--out".into(),
+        out.into(),
+    ];
+    let mut command = enclosure::command(arguments)?;
+    command.env(SCRATCH, scratch.path());
+    Ok(enclosure::exit_code(enclosure::supervise(command)?))
+}
+
+fn inside(run: &Run) -> Result<u8> {
+    enclosure::prepare()?;
+    let seed = run.seed.context("the inner process is told its seed")?;
+    let scratch = std::env::var_os(SCRATCH).context("the inner process is told its scratch")?;
+    let plan = Plan::draw(seed, run.profile);
+    let summary = conduct(&plan, &Programs::in_directory(&run.bin)?, &run.out, scratch.as_ref())?;
+    print(&summary.to_string())?;
+    Ok(u8::from(summary.failure.is_some()))
+}
+
+fn fresh_seed() -> Result<u64> {
+    let mut bytes = [0; 8];
+    let random = fs::File::open("/dev/urandom").context("cannot draw a seed")?;
+    std::io::Read::read_exact(&mut &random, &mut bytes).context("cannot draw a seed")?;
+    // Short enough to be typed.
+    Ok(u64::from_ne_bytes(bytes) % 1_000_000_000)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        use clap::CommandFactory;
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,317 @@
+//! A cluster of real processes in a network of its own.
+//!
+//! Owns namespaces, switch, disks, files and processes; works inside the enclosure only. Promises
+//! that all of it ends with the value, and with the enclosure when that is not dropped. Refuses to
+//! know when a fault is due and what clients see.
+
+pub mod addresses;
+pub mod admin;
+pub mod disk;
+pub mod enclosure;
+pub mod files;
+pub mod netns;
+pub mod observe;
+pub mod part;
+pub mod power;
+pub mod preload;
+pub mod program;
+pub mod scratch;
+pub mod server;
+pub mod switch;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, anyhow, bail};
+
+use self::admin::Admin;
+use self::disk::Disk;
+use self::files::{Files, Knobs};
+use self::netns::Namespace;
+use self::part::Part;
+use self::preload::{Preload, Steering};
+use self::server::{Life, Server};
+use self::switch::Switch;
+use crate::moment::until;
+
+/// How long the first start may take on a busy machine.
+const START: Duration = Duration::from_secs(120);
+
+/// The programs under test.
+#[derive(Debug, Clone)]
+pub struct Programs {
+    /// `lockbox`.
+    pub lockbox: PathBuf,
+    /// `kms-sim`.
+    pub kms_sim: PathBuf,
+}
+
+impl Programs {
+    /// Those in a directory.
+    ///
+    /// # Errors
+    /// When one of them is not there.
+    pub fn in_directory(directory: &Path) -> Result<Self> {
+        let find = |name: &str| {
+            let path = directory.join(name);
+            path.canonicalize().with_context(|| format!("there is no {}", path.display()))
+        };
+        Ok(Self { lockbox: find("lockbox")?, kms_sim: find("kms-sim")? })
+    }
+}
+
+/// What a cluster is to be.
+#[derive(Debug, Clone)]
+pub struct Spec {
+    /// The programs.
+    pub programs: Programs,
+    /// Where everything is kept.
+    pub directory: PathBuf,
+    /// Where the servers' logs are kept.
+    pub logs: PathBuf,
+    /// Its first members are the nodes from 1 to this.
+    pub nodes: u16,
+    /// How many more ids there are for nodes that join.
+    pub spares: u16,
+    /// Its configuration.
+    pub knobs: Knobs,
+    /// Size of each server's disk.
+    pub disk_mebibytes: u32,
+    /// Whether unsynced data can be lost.
+    pub forgetful: bool,
+    /// For the dice of the switch.
+    pub seed: u64,
+}
+
+/// The running cluster.
+pub struct Cluster {
+    spec: Spec,
+    files: Files,
+    admin: Admin,
+    preload: Preload,
+    switch: Switch,
+    namespaces: BTreeMap<Part, Namespace>,
+    disks: BTreeMap<Part, Disk>,
+    servers: BTreeMap<Part, Server>,
+    members: Mutex<BTreeSet<u16>>,
+}
+
+impl Cluster {
+    /// Makes it, starts the servers, forms the cluster, and waits until every part is ready.
+    ///
+    /// # Errors
+    /// When something of it is not possible; then nothing of it is left.
+    pub fn start(spec: Spec) -> Result<Self> {
+        let nodes: Vec<u16> = (1..=spec.nodes).collect();
+        let cluster = Self::make(spec, &nodes)?;
+        cluster.launch(Part::Kms)?;
+        for node in &nodes {
+            cluster.launch(Part::Node(*node))?;
+        }
+        cluster.wait_ready(Part::Kms, START)?;
+        // A node that ends by a wrong configuration says so itself; who calls it could not.
+        for node in &nodes {
+            cluster
+                .wait_until(Part::Node(*node), START, |part| observe::is_ready(part).is_some())?;
+        }
+        cluster.admin.init(&nodes)?;
+        for node in &nodes {
+            cluster.wait_ready(Part::Node(*node), START)?;
+        }
+        Ok(cluster)
+    }
+
+    fn make(spec: Spec, nodes: &[u16]) -> Result<Self> {
+        std::fs::create_dir_all(&spec.logs)?;
+        let preload = Preload::make(&spec.directory, spec.forgetful)?;
+        let files = Files::make(&spec.directory, &spec.programs.lockbox)?;
+        let admin = Admin::new(spec.programs.lockbox.clone(), files.clone());
+        let all = (1..=spec.nodes + spec.spares).map(Part::Node).chain([Part::Kms]);
+        let mut ports = vec![netns::own_port()?];
+        let (mut namespaces, mut disks, mut servers) =
+            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        for part in all {
+            let (namespace, port) = Namespace::make(part.host())?;
+            ports.push(port);
+            namespaces.insert(part, namespace);
+            disks.insert(part, Disk::mount(&files.disk(part), spec.disk_mebibytes)?);
+            std::fs::create_dir_all(files.data(part))?;
+            Steering::make(&files.disk(part).join("steering"))?;
+            servers.insert(part, Server::new(part, spec.logs.join(format!("{part}.log"))));
+            match part {
+                Part::Node(id) => files.write_node(id, &spec.knobs)?,
+                Part::Kms => files.write_kms(nodes)?,
+            }
+        }
+        let switch = Switch::start(ports, spec.seed)?;
+        let members = Mutex::new(nodes.iter().copied().collect());
+        Ok(Self { spec, files, admin, preload, switch, namespaces, disks, servers, members })
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub const fn spec(&self) -> &Spec {
+        &self.spec
+    }
+
+    /// Its files.
+    #[must_use]
+    pub const fn files(&self) -> &Files {
+        &self.files
+    }
+
+    /// Its operator.
+    #[must_use]
+    pub const fn admin(&self) -> &Admin {
+        &self.admin
+    }
+
+    /// Its network.
+    #[must_use]
+    pub const fn switch(&self) -> &Switch {
+        &self.switch
+    }
+
+    /// Which of the preloaded libraries it runs with.
+    pub(crate) const fn preload(&self) -> &Preload {
+        &self.preload
+    }
+
+    /// A server.
+    ///
+    /// # Errors
+    /// When the cluster has no such part.
+    pub fn server(&self, part: Part) -> Result<&Server> {
+        self.servers.get(&part).ok_or_else(|| anyhow!("there is no {part}"))
+    }
+
+    /// A server's namespace.
+    ///
+    /// # Errors
+    /// When the cluster has no such part.
+    pub fn namespace(&self, part: Part) -> Result<&Namespace> {
+        self.namespaces.get(&part).ok_or_else(|| anyhow!("there is no {part}"))
+    }
+
+    /// A server's disk.
+    ///
+    /// # Errors
+    /// When the cluster has no such part.
+    pub fn disk(&self, part: Part) -> Result<&Disk> {
+        self.disks.get(&part).ok_or_else(|| anyhow!("there is no {part}"))
+    }
+
+    /// What steers a server's preloaded libraries.
+    #[must_use]
+    pub fn steering(&self, part: Part) -> Steering {
+        Steering::at(&self.files.disk(part).join("steering"))
+    }
+
+    fn lock_members(&self) -> MutexGuard<'_, BTreeSet<u16>> {
+        // A set of numbers is whole at any moment.
+        self.members.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The nodes that are voters, as far as the harness has made them so.
+    #[must_use]
+    pub fn members(&self) -> Vec<u16> {
+        self.lock_members().iter().copied().collect()
+    }
+
+    /// Remembers which nodes are voters.
+    pub fn set_members(&self, members: &[u16]) {
+        *self.lock_members() = members.iter().copied().collect();
+    }
+
+    /// Starts a server that does not run, and does not wait.
+    ///
+    /// # Errors
+    /// When it runs, or cannot be started.
+    pub fn launch(&self, part: Part) -> Result<()> {
+        let program = match part {
+            Part::Kms => &self.spec.programs.kms_sim,
+            Part::Node(_) => &self.spec.programs.lockbox,
+        };
+        // `env` sets the libraries for the server alone, not for what starts it.
+        let mut command: Command = self.namespace(part)?.command(Path::new("env"));
+        command.arg("-i");
+        if let Part::Node(_) = part {
+            let data = self.files.data(part);
+            let steering = self.steering(part);
+            for (name, value) in self.preload.environment(&data, &steering) {
+                let mut assignment = std::ffi::OsString::from(name);
+                assignment.push("=");
+                assignment.push(value);
+                command.arg(assignment);
+            }
+        }
+        command.arg(program).args(["serve", "--config"]).arg(self.files.config(part));
+        self.server(part)?.start(command)
+    }
+
+    /// Waits until a server says that it is ready.
+    ///
+    /// # Errors
+    /// When it ends, or is not ready in time; then with what it said last.
+    pub fn wait_ready(&self, part: Part, patience: Duration) -> Result<()> {
+        self.wait_until(part, patience, |part| observe::is_ready(part) == Some(true))
+    }
+
+    /// Waits until a server answers, ready or not.
+    ///
+    /// # Errors
+    /// When it ends, or does not answer in time; then with what it said last.
+    pub fn wait_listening(&self, part: Part, patience: Duration) -> Result<()> {
+        self.wait_until(part, patience, |part| observe::is_ready(part).is_some())
+    }
+
+    fn wait_until(
+        &self,
+        part: Part,
+        patience: Duration,
+        is_so: impl Fn(Part) -> bool,
+    ) -> Result<()> {
+        let server = self.server(part)?;
+        let looked = until(patience, || match server.life() {
+            Ok(Life::Runs) => is_so(part).then_some(Ok(())),
+            Ok(Life::Down) => Some(Err(anyhow!("{part} has ended: {}", server.last_words()))),
+            Ok(Life::Paused) => Some(Err(anyhow!("{part} is paused"))),
+            Err(error) => Some(Err(error)),
+        });
+        let Some(looked) = looked else {
+            let reason = observe::unready_reason(part);
+            bail!("{part} is not ready after {patience:?}: {reason} {}", server.last_words());
+        };
+        looked
+    }
+
+    /// Each running node as it sees itself now.
+    #[must_use]
+    pub fn views(&self) -> Vec<observe::NodeView> {
+        let nodes = self.servers.keys().filter_map(|part| match part {
+            Part::Node(id) => Some(*id),
+            Part::Kms => None,
+        });
+        let runs = |id: &u16| {
+            let server = self.servers.get(&Part::Node(*id));
+            server.is_some_and(|server| matches!(server.life(), Ok(Life::Runs)))
+        };
+        nodes.filter(runs).filter_map(observe::view).collect()
+    }
+
+    /// The node that leads, as far as nodes say: of two, the one in the later term.
+    #[must_use]
+    pub fn leader(&self) -> Option<u16> {
+        leader_of(&self.views())
+    }
+}
+
+/// The leader that these views name.
+#[must_use]
+pub fn leader_of(views: &[observe::NodeView]) -> Option<u16> {
+    let leaders = views.iter().filter(|view| view.role == observe::Role::Leader);
+    leaders.max_by_key(|view| view.term).map(|view| view.node)
+}

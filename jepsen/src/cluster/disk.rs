@@ -1,0 +1,87 @@
+//! A server's disk: a file system of a given size, in memory, mounted for this run alone.
+//!
+//! In memory, so that the syncs of five nodes on one machine do not wait for each other; what a
+//! loss of power would leave is modelled by a preloaded library instead. Full is made by shrinking
+//! the file system to what is in it: nothing has to be written, and ENOSPC is the kernel's own.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+
+use super::program::run;
+
+/// A probe of this size does not fit into what is free by rounding.
+const PROBE_BYTES: usize = 1 << 20;
+
+/// A mounted disk. It is unmounted with the enclosure.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    directory: PathBuf,
+    mebibytes: u32,
+}
+
+impl Disk {
+    /// Mounts an empty one.
+    ///
+    /// # Errors
+    /// When the machine refuses.
+    pub(crate) fn mount(directory: &Path, mebibytes: u32) -> Result<Self> {
+        fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
+        let options = format!("size={mebibytes}m,mode=700");
+        let target = directory.to_string_lossy();
+        run("mount", ["-t", "tmpfs", "-o", &options, "lockbox-jepsen", &target])?;
+        Ok(Self { directory: directory.to_owned(), mebibytes })
+    }
+
+    /// Leaves no room for anything more, and looks whether that is so.
+    ///
+    /// # Errors
+    /// When there is still room.
+    pub fn fill(&self) -> Result<()> {
+        // Whoever writes at the same moment may need more than was just counted.
+        for _ in 0..5 {
+            let status = rustix::fs::statvfs(&self.directory)?;
+            let used = (status.f_blocks - status.f_bfree) * status.f_frsize;
+            let resized = self.resize(&format!("{used}"));
+            if resized.is_ok() && self.is_full()? {
+                return Ok(());
+            }
+        }
+        bail!("{} does not get full", self.directory.display())
+    }
+
+    /// Gives the room back.
+    ///
+    /// # Errors
+    /// When the machine refuses, or there is still no room.
+    pub fn free(&self) -> Result<()> {
+        self.resize(&format!("{}m", self.mebibytes))?;
+        if self.is_full()? {
+            bail!("{} is still full", self.directory.display());
+        }
+        Ok(())
+    }
+
+    fn resize(&self, size: &str) -> Result<()> {
+        let options = format!("remount,size={size}");
+        run("mount", ["-o", &options, &self.directory.to_string_lossy()]).map(drop)
+    }
+
+    /// Whether a write fails for want of room.
+    ///
+    /// # Errors
+    /// When it fails for another reason.
+    pub fn is_full(&self) -> Result<bool> {
+        let path = self.directory.join("probe");
+        let written =
+            fs::File::create(&path).and_then(|mut file| file.write_all(&vec![1; PROBE_BYTES]));
+        let removed = fs::remove_file(&path);
+        match written {
+            Ok(()) => removed.map(|()| false).context("cannot remove the probe"),
+            Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(true),
+            Err(error) => Err(error).context("a probe of the disk"),
+        }
+    }
+}

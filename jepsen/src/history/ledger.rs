@@ -1,0 +1,82 @@
+//! Lines of the ledgers that are compared after a run, and what a search for canaries found.
+
+use serde::{Deserialize, Serialize};
+
+use super::ids::{KmsRequestId, OpId};
+use super::op::Stamp;
+
+/// One line of one ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LedgerLine {
+    /// When the harness read the line.
+    pub at: Stamp,
+    /// Which ledger.
+    pub ledger: Ledger,
+    /// The request to the KMS.
+    pub request: KmsRequestId,
+    /// The operation that it was made for; only nodes know that.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub op: Option<OpId>,
+}
+
+/// Who kept the ledger.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ledger {
+    /// A node: this request was sent for that operation.
+    NodeCalls,
+    /// The KMS: this request was served.
+    KmsServed,
+    /// The KMS: this request was billed.
+    KmsBilled,
+}
+
+/// A search for planted values where no plaintext may be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryScan {
+    /// When it ended.
+    pub at: Stamp,
+    /// Where it looked.
+    pub place: ScanPlace,
+    /// Which node's or process's, for the report.
+    pub of: String,
+    /// Canaries that it looked for.
+    pub canaries: u64,
+    /// Bytes that it read.
+    pub bytes: u64,
+    /// Where it found one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub found: Vec<CanaryFound>,
+}
+
+/// What can hold a plaintext at rest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ScanPlace {
+    /// A data directory: log, tables and snapshots.
+    DataDirectory,
+    /// What a process wrote as its log.
+    ProcessLog,
+    /// Audit records.
+    Audit,
+    /// The environment of a process.
+    Environment,
+    /// A core file, or the proof that there is none.
+    CoreFiles,
+}
+
+/// A canary that was found.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CanaryFound {
+    /// The operation that planted it.
+    pub op: OpId,
+    /// The file.
+    pub file: String,
+    /// Where in it, in bytes.
+    pub offset: u64,
+    /// In which form: `raw`, `base64`, `hex`, `utf16`, `wrapped_key`.
+    pub form: String,
+}

@@ -1,0 +1,87 @@
+//! Disks without room. A node that cannot write must end by itself, and acknowledge nothing.
+
+use std::time::Duration;
+
+use anyhow::Result;
+
+use super::action::Victims;
+use super::claims::Claim;
+use super::class::FaultClass;
+use super::event::Outcome;
+use super::scene::Scene;
+use super::victims::{choose, names, parts};
+use super::{Begun, Fault};
+use crate::cluster::part::Part;
+use crate::cluster::server::Life;
+use crate::moment::until;
+use crate::random::Random;
+
+/// A node that met the fault at its last moment still has to end; then it is started.
+const LAST_WRITE: Duration = Duration::from_secs(3);
+
+pub(super) struct DiskFull {
+    who: Victims,
+    random: Random,
+    full: Vec<Part>,
+    claim: Option<Claim>,
+}
+
+impl DiskFull {
+    pub(super) const fn new(who: Victims, random: Random) -> Self {
+        Self { who, random, full: Vec::new(), claim: None }
+    }
+}
+
+impl Fault for DiskFull {
+    fn inject(&mut self, scene: &Scene) -> Result<Begun> {
+        let chosen = parts(&choose(self.who, scene, &mut self.random));
+        match scene.claims.take(FaultClass::DiskFull, &chosen) {
+            Ok(claim) => self.claim = Some(claim),
+            Err(reason) => return Ok(Begun::skipped(reason)),
+        }
+        for part in chosen {
+            self.full.push(part);
+            // Looks itself whether a write fails.
+            scene.cluster.disk(part)?.fill()?;
+        }
+        Ok(Begun::on(names(&self.full)))
+    }
+
+    fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
+        for part in &self.full {
+            if !scene.cluster.disk(*part)?.is_full()? {
+                return Ok(Outcome::Indeterminate(format!("{part} found room again")));
+            }
+        }
+        Ok(Outcome::Installed)
+    }
+
+    fn heal(&mut self, scene: &Scene) -> Result<()> {
+        for part in &self.full {
+            scene.cluster.disk(*part)?.free()?;
+        }
+        start_those_that_end(scene, &self.full, LAST_WRITE)?;
+        self.claim = None;
+        Ok(())
+    }
+}
+
+/// Starts those that have ended, and those that end within this time.
+pub(super) fn start_those_that_end(
+    scene: &Scene,
+    parts: &[Part],
+    patience: Duration,
+) -> Result<()> {
+    for part in parts {
+        let server = scene.cluster.server(*part)?;
+        let ended = until(patience, || match server.life() {
+            Ok(Life::Runs | Life::Paused) => None,
+            Ok(Life::Down) => Some(Ok(())),
+            Err(error) => Some(Err(error)),
+        });
+        if ended.transpose()?.is_some() {
+            scene.cluster.launch(*part)?;
+        }
+    }
+    Ok(())
+}

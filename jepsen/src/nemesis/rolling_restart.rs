@@ -1,0 +1,81 @@
+//! Orderly restarts, one node at a time, each ready before the next one goes.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Result;
+
+use super::class::FaultClass;
+use super::event::Outcome;
+use super::scene::Scene;
+use super::{Begun, Fault};
+use crate::cluster::observe::is_ready;
+use crate::cluster::part::Part;
+use crate::moment::now;
+
+/// How long a restarted node may take to be ready before the next one goes anyway: other faults
+/// may keep it from that.
+const PATIENCE: Duration = Duration::from_secs(20);
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub(super) struct RollingRestart {
+    restarted: usize,
+    forced: usize,
+    busy: usize,
+}
+
+impl RollingRestart {
+    pub(super) const fn new() -> Self {
+        Self { restarted: 0, forced: 0, busy: 0 }
+    }
+
+    fn restart(&mut self, scene: &Scene, part: Part) -> Result<()> {
+        let Ok(claim) = scene.claims.take(FaultClass::RollingRestart, &[part]) else {
+            self.busy += 1;
+            return Ok(());
+        };
+        let server = scene.cluster.server(part)?;
+        let before = server.pid();
+        if !server.stop()? {
+            self.forced += 1;
+        }
+        scene.cluster.launch(part)?;
+        self.restarted += usize::from(before.is_some() && server.pid() != before);
+        drop(claim);
+        let deadline = now() + PATIENCE;
+        while is_ready(part) != Some(true) && now() < deadline {
+            if !scene.ending().wait(PAUSE) {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Fault for RollingRestart {
+    fn inject(&mut self, _scene: &Scene) -> Result<Begun> {
+        Ok(Begun::on("all nodes, one after the other"))
+    }
+
+    fn during(&mut self, scene: &Scene, _until: Instant) -> Result<()> {
+        for node in scene.cluster.members() {
+            if scene.ending().reason().is_some() {
+                break;
+            }
+            self.restart(scene, Part::Node(node))?;
+        }
+        Ok(())
+    }
+
+    fn verify(&mut self, _scene: &Scene) -> Result<Outcome> {
+        let Self { restarted, forced, busy } = self;
+        Ok(match (*restarted, *forced) {
+            (0, _) => Outcome::Indeterminate(format!("{busy} nodes had other faults")),
+            (_, 0) => Outcome::Installed,
+            (_, forced) => Outcome::Indeterminate(format!("{forced} nodes had to be killed")),
+        })
+    }
+
+    fn heal(&mut self, _scene: &Scene) -> Result<()> {
+        Ok(())
+    }
+}

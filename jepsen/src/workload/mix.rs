@@ -1,0 +1,92 @@
+//! How much of what is asked: drawn once for a run, and written into its plan.
+
+use serde::{Deserialize, Serialize};
+
+use crate::random::Random;
+
+/// What a key group is for; each is a file of this directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Family {
+    /// [`super::register`].
+    Register,
+    /// [`super::activation`].
+    Activation,
+    /// [`super::deletion`].
+    Deletion,
+    /// [`super::merge_race`].
+    MergeRace,
+    /// [`super::own_key`].
+    OwnKey,
+    /// [`super::canary`].
+    Canary,
+}
+
+/// The mix of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mix {
+    /// Groups of each family: a group is a secret at a time and two to five workers.
+    pub registers: usize,
+    /// Likewise.
+    pub activations: usize,
+    /// Likewise.
+    pub deletions: usize,
+    /// Likewise.
+    pub merge_races: usize,
+    /// Likewise.
+    pub own_keys: usize,
+    /// Likewise.
+    pub canaries: usize,
+    /// Workers of each group that ask one node alone, each another one.
+    pub pinned: usize,
+    /// Workers of the run that ask any node about any group.
+    pub roaming: usize,
+    /// The most operations on one secret.
+    pub ops_per_secret: u64,
+    /// How many of a hundred mutations carry an `idempotency-key`, and are repeated under it when
+    /// nobody answers.
+    pub keyed_percent: u64,
+    /// How many of a thousand mutations with a key are abandoned by a client that dies.
+    pub abandoned_permille: u64,
+    /// The most that all workers together ask in a second.
+    pub ops_per_second: u64,
+    /// How long a call may take, in milliseconds.
+    pub deadline_ms: u64,
+}
+
+impl Mix {
+    /// Draws one. About half of it is registers, for most laws are about them.
+    #[must_use]
+    pub fn draw(random: &mut Random) -> Self {
+        Self {
+            registers: usize::try_from(random.between(3, 4)).unwrap_or(3),
+            activations: 1,
+            deletions: 1,
+            merge_races: usize::try_from(random.between(1, 2)).unwrap_or(1),
+            own_keys: 1,
+            canaries: 1,
+            pinned: 3,
+            roaming: 2,
+            ops_per_secret: 300,
+            keyed_percent: random.between(20, 50),
+            abandoned_permille: random.between(5, 20),
+            ops_per_second: 600,
+            deadline_ms: random.between(1000, 2000),
+        }
+    }
+
+    /// The family of each group.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Family> {
+        let counts = [
+            (self.registers, Family::Register),
+            (self.merge_races, Family::MergeRace),
+            (self.activations, Family::Activation),
+            (self.deletions, Family::Deletion),
+            (self.own_keys, Family::OwnKey),
+            (self.canaries, Family::Canary),
+        ];
+        counts.iter().flat_map(|(count, family)| std::iter::repeat_n(*family, *count)).collect()
+    }
+}

@@ -1,0 +1,215 @@
+//! What generators promise, each family against a fake service.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use lockbox_jepsen::client::request::{Plaintext, Request};
+use lockbox_jepsen::history::call::Call;
+use lockbox_jepsen::history::ids::{KmsKeyId, SecretId};
+use lockbox_jepsen::history::op::Outcome;
+use lockbox_jepsen::random::Random;
+use lockbox_jepsen::workload::{Family, Mix, SEATS_MAX, generator};
+
+use crate::fake_secrets::FakeSecrets;
+
+const FAMILIES: [Family; 6] = [
+    Family::Register,
+    Family::Activation,
+    Family::Deletion,
+    Family::MergeRace,
+    Family::OwnKey,
+    Family::Canary,
+];
+
+fn mix(seed: u64) -> Mix {
+    Mix { keyed_percent: 40, ..Mix::draw(&mut Random::new(seed)) }
+}
+
+/// What all workers of one group ask: each has one request open, and answers come in the order of
+/// the questions.
+fn run(family: Family, seed: u64, turns: usize) -> Vec<(usize, Request, Outcome)> {
+    let key = KmsKeyId::from("key-1");
+    let mut generator = generator(family, 3, seed, &mix(seed), Some(&key));
+    let mut service = FakeSecrets::default();
+    let mut open: VecDeque<(usize, Request)> = VecDeque::new();
+    let mut asked = Vec::new();
+    for turn in 0..turns {
+        let seat = turn % SEATS_MAX;
+        if open.len() == SEATS_MAX
+            && let Some((seat, request)) = open.pop_front()
+        {
+            let outcome = service.ask(&request);
+            generator.observe(&request, &outcome);
+            asked.push((seat, request, outcome));
+        }
+        match generator.next(seat) {
+            Some(request) => open.push_back((seat, request)),
+            None => {
+                // Everybody waits for the creation.
+                while let Some((seat, request)) = open.pop_front() {
+                    let outcome = service.ask(&request);
+                    generator.observe(&request, &outcome);
+                    asked.push((seat, request, outcome));
+                }
+            }
+        }
+    }
+    asked
+}
+
+#[test]
+fn the_same_seed_asks_the_same() {
+    for family in FAMILIES {
+        let requests = |seed| -> Vec<Request> {
+            run(family, seed, 2000).into_iter().map(|(_, request, _)| request).collect()
+        };
+        let (first, again, other) = (requests(1), requests(1), requests(2));
+        assert!(first.len() > 1000, "{family:?}");
+        assert_eq!(first, again, "{family:?}");
+        assert_ne!(first, other, "{family:?}");
+    }
+}
+
+#[test]
+fn no_secret_is_asked_about_more_often_than_allowed() {
+    for family in FAMILIES {
+        let mut asked: BTreeMap<SecretId, u64> = BTreeMap::new();
+        for (_, request, _) in run(family, 5, 6000) {
+            if let Some(secret) = request.call().secret() {
+                *asked.entry(secret.clone()).or_default() += 1;
+            }
+        }
+        let counts: Vec<u64> = asked.into_values().collect();
+        assert!(counts.iter().all(|count| *count < 300), "{family:?}: {counts:?}");
+        assert!(counts.len() >= 10, "{family:?} stays with one secret: {counts:?}");
+        let distinct: BTreeSet<_> = counts.iter().collect();
+        assert!(distinct.len() > 2, "{family:?} does not blur: {counts:?}");
+    }
+}
+
+#[test]
+fn values_and_descriptions_are_unique_but_in_repeats() {
+    for family in FAMILIES {
+        let (mut values, mut names) = (BTreeSet::new(), BTreeSet::new());
+        let mut keys = BTreeMap::new();
+        for (_, request, _) in run(family, 9, 4000) {
+            if let Some(key) = request.idempotency_key.clone()
+                && let Some(first) = keys.insert(key, request.clone())
+            {
+                assert_eq!(first, request, "a key names one request");
+                continue;
+            }
+            for value in request.values().iter().flatten() {
+                assert!(values.insert(value.hash()), "{family:?}");
+            }
+            let name = match request.call() {
+                Call::CreateSecret(call) => call.name.clone(),
+                Call::AddVersion(call) => call.description.clone(),
+                _ => continue,
+            };
+            assert!(names.insert(name), "{family:?}");
+        }
+    }
+}
+
+#[test]
+fn what_nobody_answered_is_asked_again_under_its_key() {
+    let asked = run(Family::Register, 4, 4000);
+    let mut unanswered = BTreeSet::new();
+    let mut repeated = 0;
+    for (_, request, outcome) in asked {
+        let Some(key) = request.idempotency_key.clone() else { continue };
+        if unanswered.contains(&key) {
+            repeated += 1;
+        }
+        if matches!(outcome, Outcome::Info(_)) {
+            unanswered.insert(key);
+        }
+    }
+    assert!(repeated > 10, "{repeated} of {}", unanswered.len());
+}
+
+#[test]
+fn each_family_asks_what_it_is_for() {
+    let names = |family| -> BTreeSet<&'static str> {
+        run(family, 6, 4000).iter().map(|(_, request, _)| request.call().name()).collect()
+    };
+    let register = [
+        "create_secret",
+        "add_version",
+        "set_current_version",
+        "update_secret",
+        "get_secret",
+        "get_payload",
+        "list_versions",
+    ];
+    assert_eq!(names(Family::Register), BTreeSet::from(register));
+    assert!(names(Family::Activation).is_superset(&BTreeSet::from(["activate", "deactivate"])));
+    assert!(names(Family::Deletion).is_superset(&BTreeSet::from(["delete_secret"])));
+    for (_, request, _) in run(Family::OwnKey, 6, 500) {
+        if let Call::CreateSecret(call) = request.call() {
+            assert_eq!(call.kms_key, Some(KmsKeyId::from("key-1")));
+        }
+    }
+}
+
+#[test]
+fn a_register_names_bases_conditions_and_removals() {
+    let asked = run(Family::Register, 6, 4000);
+    let adds = asked.iter().filter_map(|(_, request, _)| match request.call() {
+        Call::AddVersion(call) => Some(call),
+        _ => None,
+    });
+    let adds: Vec<_> = adds.collect();
+    assert!(adds.iter().any(|call| call.base.is_some() && !call.changes.is_empty()));
+    assert!(adds.iter().any(|call| call.base.is_some() && call.changes.is_empty()));
+    assert!(adds.iter().any(|call| call.if_version.is_some()));
+    assert!(adds.iter().any(|call| call.changes.iter().any(|change| change.value.is_none())));
+    let never_empty = |call: &&lockbox_jepsen::history::call::AddVersion| {
+        call.changes.is_empty() || call.changes.iter().any(|change| change.value.is_some())
+    };
+    assert!(adds.iter().all(never_empty));
+}
+
+#[test]
+fn keys_of_a_merge_race_are_disjoint() {
+    let mut seen = BTreeMap::new();
+    for (seat, request, _) in run(Family::MergeRace, 8, 3000) {
+        let Call::AddVersion(call) = request.call() else { continue };
+        assert_eq!(call.base, None);
+        for change in &call.changes {
+            let before = seen.insert(change.key.clone(), request.clone());
+            // A repeat may come from any seat.
+            assert!(before.is_none_or(|before| before == request));
+            if request.idempotency_key.is_none() {
+                assert!(change.key.as_str().starts_with(&format!("seat-{seat}/")));
+            }
+        }
+    }
+}
+
+#[test]
+fn reads_go_on_after_a_deletion() {
+    let mut gone = BTreeSet::new();
+    let mut after = 0;
+    for (_, request, outcome) in run(Family::Deletion, 8, 3000) {
+        let secret = request.call().secret().cloned();
+        if secret.as_ref().is_some_and(|secret| gone.contains(secret)) {
+            after += 1;
+        }
+        let deleted = matches!(request.call(), Call::DeleteSecret(_));
+        if let (true, Outcome::Ok(reply), Some(secret)) = (deleted, &outcome, secret)
+            && reply.answer.is_success()
+        {
+            gone.insert(secret);
+        }
+    }
+    assert!(gone.len() > 10 && after > gone.len(), "{} deleted, {after} after", gone.len());
+}
+
+#[test]
+fn canaries_are_values_of_at_least_32_bytes() {
+    for (_, request, _) in run(Family::Canary, 2, 500) {
+        let short = |value: &Plaintext| value.bytes().len() < 32;
+        assert!(!request.values().iter().flatten().any(short));
+    }
+}

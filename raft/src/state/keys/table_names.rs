@@ -1,0 +1,55 @@
+//! What the tables are called, for people who compare states.
+
+use super::{
+    AUTHORIZED_KEY, AUTHORIZED_KEY_OF_ACCOUNT, BINDINGS, CLOUD, CLUSTER, DELETED_SECRET, EXPIRY,
+    FIRST_RESOURCES, FOLDER, HOLDING, IDEMPOTENCY, IDEMPOTENCY_COUNT, KEYRING, MEMBER, OPERATION,
+    OPERATION_OF_RESOURCE, PAYLOAD, REVOKED_TOKEN, SECRET, SECRET_BY_NAME, SECRET_IN_FOLDER,
+    SERVICE_ACCOUNT, SERVICE_ACCOUNT_BY_NAME, SERVICE_ACCOUNT_IN_FOLDER, SYSTEM_EXPIRY_BEGIN,
+    SYSTEM_EXPIRY_NEXT, SYSTEM_LAST_APPLIED, SYSTEM_LOG_TIME, SYSTEM_MEMBERSHIP, VERSION,
+    VERSION_IN_SECRET,
+};
+use crate::state::Space;
+
+/// The name of the table that a key is in, for people who compare states.
+#[must_use]
+pub fn table_name(space: Space, key: &[u8]) -> &'static str {
+    if space == Space::System {
+        return match key {
+            SYSTEM_LAST_APPLIED => "last_applied",
+            SYSTEM_MEMBERSHIP => "membership",
+            SYSTEM_LOG_TIME => "log_time",
+            SYSTEM_EXPIRY_BEGIN => "expiry_begin",
+            SYSTEM_EXPIRY_NEXT => "expiry_next",
+            _ => "other",
+        };
+    }
+    match key.first() {
+        Some(&CLOUD) => "clouds",
+        Some(&FOLDER) => "folders",
+        Some(&SECRET) => "secrets",
+        Some(&DELETED_SECRET) => "deleted_secrets",
+        Some(&SECRET_IN_FOLDER) => "secrets_in_folders",
+        Some(&SECRET_BY_NAME) => "secrets_by_name",
+        Some(&VERSION) => "versions",
+        Some(&VERSION_IN_SECRET) => "versions_in_secrets",
+        Some(&PAYLOAD) => "payloads",
+        Some(&BINDINGS) => "bindings",
+        Some(&HOLDING) => "holdings",
+        Some(&SERVICE_ACCOUNT) => "service_accounts",
+        Some(&SERVICE_ACCOUNT_IN_FOLDER) => "service_accounts_in_folders",
+        Some(&SERVICE_ACCOUNT_BY_NAME) => "service_accounts_by_name",
+        Some(&AUTHORIZED_KEY) => "authorized_keys",
+        Some(&AUTHORIZED_KEY_OF_ACCOUNT) => "authorized_keys_of_accounts",
+        Some(&KEYRING) => "keyring",
+        Some(&OPERATION) => "operations",
+        Some(&OPERATION_OF_RESOURCE) => "operations_of_resources",
+        Some(&IDEMPOTENCY) => "idempotency",
+        Some(&IDEMPOTENCY_COUNT) => "idempotency_counts",
+        Some(&REVOKED_TOKEN) => "revoked_tokens",
+        Some(&EXPIRY) => "expiries",
+        Some(&MEMBER) => "members",
+        _ if key == CLUSTER => "cluster",
+        _ if key == FIRST_RESOURCES => "first_resources",
+        _ => "other",
+    }
+}
