@@ -1,8 +1,10 @@
 //! What a report is made of: a history, and what the checkers found in it.
 //!
-//! The structures here are the report's own, so that a page can be made of any verdict and a
-//! law never depends on how it is drawn.
+//! Laws and violations have structures of their own here, so that a page can be made of anything
+//! that judges and a law never depends on how it is drawn.
 
+use crate::check::coverage::CoverageRow;
+use crate::check::verdict::Judgement;
 use crate::history::History;
 use crate::history::fault::FaultClass;
 use crate::history::ids::{OpId, SecretId};
@@ -34,48 +36,35 @@ pub struct RunFacts {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Findings {
     /// The worst of everything (`verification §3.7`).
-    pub state: VerdictState,
-    /// Why it is that one, a sentence each; for a valid run, what was shown.
+    pub judgement: Judgement,
+    /// Why it is not better, worst first, a sentence each.
     pub reasons: Vec<String>,
     /// The laws in their order.
     pub laws: Vec<LawFinding>,
     /// Violations, worst first.
     pub violations: Vec<Violation>,
     /// What the run had to reach.
-    pub coverage: Vec<CoverageFinding>,
+    pub coverage: Vec<CoverageRow>,
     /// Classes of faults that this machine can't do.
     pub missing_faults: Vec<MissingFault>,
     /// How long all checkers ran, seconds.
     pub check_seconds: f64,
 }
 
-/// The verdict.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum VerdictState {
-    /// Every law held, and enough was tried.
-    Valid,
-    /// A law was broken, an answer was out of contract, or the harness failed.
-    Invalid,
-    /// Nothing was seen to be wrong, but too little was seen.
-    Unknown,
-}
-
 /// What was found about one law.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LawFinding {
-    /// Its number, such as `L5`.
+    /// Its number, such as `L5`, or another name of what was judged.
     pub law: String,
     /// What it demands, in a few words.
     pub demands: String,
     /// Whether it held.
     pub state: LawState,
-    /// How many things were judged by it.
-    pub counted: u64,
-    /// What was counted, in the plural: `reads`, `pairs`.
-    pub counted_what: String,
-    /// How long it took, seconds.
-    pub seconds: f64,
-    /// What was found, in one sentence.
+    /// How much was looked at: each number with what it counts, the main one first.
+    pub counts: Vec<(String, u64)>,
+    /// How long it took, seconds, if it was measured.
+    pub seconds: Option<f64>,
+    /// What was found, in one sentence; empty if it held.
     pub sentence: String,
 }
 
@@ -99,31 +88,12 @@ pub struct Violation {
     pub law: String,
     /// The breach in one sentence.
     pub sentence: String,
-    /// The operations that contradict each other, the earlier one first; may be empty.
+    /// The operations that contradict each other; may be empty.
     pub ops: Vec<OpId>,
-    /// The secret, where one secret is concerned.
+    /// The secret, if it isn't simply that of the operations.
     pub secret: Option<SecretId>,
     /// Moment of a breach that no operation shows, nanoseconds since the run began.
     pub at_ns: Option<u64>,
-}
-
-/// One thing that a run had to reach.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CoverageFinding {
-    /// What: `operations checked`.
-    pub what: String,
-    /// How many there had to be.
-    pub wanted: u64,
-    /// How many there were.
-    pub got: u64,
-}
-
-impl CoverageFinding {
-    /// Whether enough was reached.
-    #[must_use]
-    pub const fn is_reached(&self) -> bool {
-        self.got >= self.wanted
-    }
 }
 
 /// A class of faults that this machine can't do.

@@ -11,6 +11,7 @@ mod latency;
 mod marks;
 mod markup;
 mod nemesis_strip;
+pub mod of_verdict;
 mod op_words;
 mod outcome;
 mod page;

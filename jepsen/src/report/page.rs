@@ -1,15 +1,19 @@
 //! The page: the verdict in words, what was violated, tables, pictures.
 
-use super::input::{Input, VerdictState, Violation};
+use crate::check::verdict::Judgement;
+
+use super::input::{Input, Violation};
 use super::markup::Markup;
 use super::palette;
 use super::picture::Picture;
-use super::quantity::{Count, Duration, Moment, Things};
+use super::quantity::{Count, Duration, Things};
 use super::tables;
 
 /// Violations that get a picture; the others are listed in `verdict.json`.
 pub(super) const WINDOWS_MAX: usize = 8;
-/// Violations, and failures of the harness, whose sentences are on the page.
+/// Reasons of the verdict that are on the page; it may have one for each operation.
+const REASONS_MAX: usize = 20;
+/// Violations whose sentences are on the page.
 const SENTENCES_MAX: usize = 50;
 
 /// The pictures of a page.
@@ -24,7 +28,7 @@ pub(super) struct Pictures<'a> {
 /// The whole page.
 pub(super) fn page(input: &Input<'_>, pictures: &Pictures<'_>) -> String {
     let mut page = Markup::default();
-    let title = format!("{}: {}", input.run.name, verdict_word(input.findings.state));
+    let title = format!("{}: {}", input.run.name, input.findings.judgement);
     page.open("html", &[("lang", &"en")]);
     page.open("head", &[]);
     page.leaf("meta", &[("charset", &"utf-8")]);
@@ -60,11 +64,11 @@ pub(super) fn page(input: &Input<'_>, pictures: &Pictures<'_>) -> String {
 }
 
 fn verdict(page: &mut Markup, input: &Input<'_>) {
-    let state = input.findings.state;
+    let state = input.findings.judgement;
     let (class, words) = match state {
-        VerdictState::Valid => ("valid", "✓ Valid: no law was broken, and enough was tried"),
-        VerdictState::Invalid => ("invalid", "✗ Invalid: something that must not happen did"),
-        VerdictState::Unknown => {
+        Judgement::Valid => ("valid", "✓ Valid: no law was broken, and enough was tried"),
+        Judgement::Invalid => ("invalid", "✗ Invalid: something that must not happen did"),
+        Judgement::Unknown => {
             ("unknown", "? Unknown: nothing wrong was seen, but too little was seen to say so")
         }
     };
@@ -72,20 +76,15 @@ fn verdict(page: &mut Markup, input: &Input<'_>) {
     page.element("h1", &[], words);
     if !input.findings.reasons.is_empty() {
         page.open("ul", &[]);
-        for reason in &input.findings.reasons {
+        for reason in input.findings.reasons.iter().take(REASONS_MAX) {
             page.element("li", &[], reason);
         }
+        let unsaid = input.findings.reasons.len().saturating_sub(REASONS_MAX);
+        if unsaid > 0 {
+            let words = format!("and {} in verdict.json", Things(unsaid, "more reason"));
+            page.element("li", &[], words);
+        }
         page.close();
-    }
-    // No checker may talk these away, so they are shown as they were recorded.
-    let failures = &input.history.failures;
-    for failure in failures.iter().take(SENTENCES_MAX) {
-        let words = format!("The harness failed at {}: {}", Moment(failure.at.ns), failure.what);
-        page.element("p", &[], words);
-    }
-    if failures.len() > SENTENCES_MAX {
-        let more = failures.len() - SENTENCES_MAX;
-        page.element("p", &[], format!("And {} of the harness.", Things(more, "more failure")));
     }
     page.close();
 }
@@ -177,14 +176,6 @@ fn figure(page: &mut Markup, picture: &Picture) {
         page.element("figcaption", &[], note);
     }
     page.close();
-}
-
-const fn verdict_word(state: VerdictState) -> &'static str {
-    match state {
-        VerdictState::Valid => "valid",
-        VerdictState::Invalid => "invalid",
-        VerdictState::Unknown => "unknown",
-    }
 }
 
 fn started(at_ns: i64) -> String {

@@ -66,9 +66,9 @@ pub(super) fn laws(page: &mut Markup, findings: &Findings) {
             Cell::Name(law.law.clone()),
             Cell::Text(law.demands.clone()),
             Cell::State { words, class },
-            number(Count(law.counted)),
-            Cell::Text(law.counted_what.clone()),
-            number(format!("{:.2}", law.seconds)),
+            number(law.counts.first().map_or(Count(0), |(_, count)| Count(*count))),
+            Cell::Text(counted_what(&law.counts)),
+            number(law.seconds.map_or_else(|| "–".to_owned(), |seconds| format!("{seconds:.2}"))),
             Cell::Text(law.sentence.clone()),
         ]
     });
@@ -84,6 +84,15 @@ pub(super) fn laws(page: &mut Markup, findings: &Findings) {
     table(page, &heads, rows.collect());
 }
 
+/// What the first number counts, and the other numbers with it.
+fn counted_what(counts: &[(String, u64)]) -> String {
+    let mut words = counts.first().map_or_else(String::new, |(what, _)| what.clone());
+    for (what, count) in counts.iter().skip(1) {
+        words.push_str(&format!(", {what} {}", Count(*count)));
+    }
+    words
+}
+
 /// What the run had to reach.
 pub(super) fn coverage(page: &mut Markup, findings: &Findings) {
     let rows = findings.coverage.iter().map(|goal| {
@@ -91,8 +100,8 @@ pub(super) fn coverage(page: &mut Markup, findings: &Findings) {
             if goal.is_reached() { ("✓ reached", "") } else { ("? missed", "doubt") };
         vec![
             Cell::Name(goal.what.clone()),
-            number(Count(goal.wanted)),
-            number(Count(goal.got)),
+            number(Count(goal.required)),
+            number(Count(goal.reached)),
             Cell::State { words, class },
         ]
     });

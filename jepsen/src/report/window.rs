@@ -52,9 +52,12 @@ pub(super) struct Panel<'a> {
 /// The window of a violation; none if it names no operation of the history.
 pub(super) fn window<'a>(input: &Input<'a>, violation: &'a Violation) -> Option<Window<'a>> {
     let end_ns = input.end_ns();
-    let culprits: Vec<&Op> = violation.ops.iter().filter_map(|&id| input.op(id)).collect();
-    let first = culprits.first()?;
-    let secret = violation.secret.as_ref().or_else(|| first.secret()).cloned();
+    let mut culprits: Vec<&Op> = violation.ops.iter().filter_map(|&id| input.op(id)).collect();
+    // Laws name the offending one last, and a picture goes from left to right.
+    culprits.sort_by_key(|op| op.invoked);
+    let secret = culprits.iter().find_map(|op| op.secret());
+    let secret = violation.secret.as_ref().or(secret).cloned();
+    culprits.first()?;
     let candidates: Vec<&Op> = input
         .history
         .ops

@@ -1,12 +1,16 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
+use lockbox_jepsen::check::coverage::Required;
+use lockbox_jepsen::check::laws::{Finding, Law};
+use lockbox_jepsen::check::verdict::{SearchBounds, judge};
 use lockbox_jepsen::history::History;
-use lockbox_jepsen::history::event::{HarnessFailure, Header};
+use lockbox_jepsen::history::event::Header;
 use lockbox_jepsen::history::ids::{OpId, ProcessId};
 use lockbox_jepsen::history::op::{Failure, Op, Outcome};
 use lockbox_jepsen::history::{answer::Code, call::Call};
 use lockbox_jepsen::report::input::{Findings, Input, Violation};
+use lockbox_jepsen::report::of_verdict::Timings;
 use lockbox_jepsen::report::{File, render};
 
 use super::synthetic::{END_NS, MS, Random, Run, SECOND, Wish, stamp};
@@ -112,6 +116,39 @@ fn faults_that_did_not_take_effect_are_visible() {
 }
 
 #[test]
+fn a_verdict_is_shown_with_every_law_and_the_search() {
+    let [stale, ..] = BROKEN.findings.violations.as_slice() else { panic!("planted") };
+    let mut verdict =
+        judge(&with_ops(Vec::new()), Ok(None), &Required::default(), SearchBounds::default());
+    verdict.laws[4].finding =
+        Finding::Violated { ops: stale.ops.clone(), sentence: "too old".to_owned() };
+    verdict.laws[4].counts = vec![("pairs".to_owned(), 1_234), ("secrets".to_owned(), 5)];
+    let secret = BROKEN.history.op(stale.ops[1]).secret().unwrap().clone();
+    verdict.search.illegal.push((secret, stale.ops[1]));
+    let laws = [(Law::L5, 1.25)].into();
+    let timings = Timings { laws, search: Some(2.5), total: 4.0 };
+    let findings = Findings::of(&verdict, &timings, Vec::new());
+    let files = files(&Input { findings: &findings, ..BROKEN.input() });
+    let rows: Vec<&str> = files["index.html"].lines().filter(|l| l.contains("<tr>")).collect();
+    let row = |name: &str| {
+        let cell = format!(">{name}</td>");
+        rows.iter().find(|row| row.contains(&cell)).unwrap_or_else(|| panic!("no {name}"))
+    };
+    for law in Law::ALL {
+        let title = law.title().replace('\'', "&#39;");
+        assert!(row(&law.to_string()).contains(&title), "{law}");
+    }
+    for words in ["✗ violated", "1,234", "pairs, secrets 5", "1.25", "too old"] {
+        assert!(row("L5").contains(words), "{words}");
+    }
+    assert!(row("search").contains("✗ violated") && row("search").contains("2.50"));
+    let drawn: Vec<&str> =
+        files.keys().filter(|name| name.starts_with("window")).map(String::as_str).collect();
+    assert_eq!(drawn, ["window-1.svg", "window-2.svg"]);
+    assert!(!files["window-2.svg"].contains("class=\"arrow\""), "the search names one operation");
+}
+
+#[test]
 fn what_a_server_says_never_becomes_markup() {
     let bad = "</svg></title><script>alert('\"]]>--><!--\u{0}\u{1b}[31m";
     let mut run = Run::make(Wish { seed: 3, ops: 600, broken: true });
@@ -126,8 +163,6 @@ fn what_a_server_says_never_becomes_markup() {
     for fault in &mut run.history.faults {
         fault.variant = bad.to_owned();
     }
-    let failure = HarnessFailure { at: stamp(SECOND), what: bad.to_owned() };
-    run.history.failures.push(failure);
     run.facts.name = bad.to_owned();
     run.findings.reasons.push(bad.to_owned());
     run.findings.laws[0].sentence = bad.to_owned();
