@@ -101,7 +101,8 @@ pub fn open_store(
     let limits = ChunkLimits { entries: options.apply_entries_max, bytes: options.apply_bytes_max };
     let state_machine =
         StateMachine::open(installer, log.barrier(), limits, options.blocking, faults.clone())?;
-    Ok(Store { log, state_machine, state, snapshots: SnapshotInbox { shelf }, faults, writer })
+    let snapshots = SnapshotInbox { shelf, blocking: options.blocking };
+    Ok(Store { log, state_machine, state, snapshots, faults, writer })
 }
 
 type Claimed = (Arc<dyn LogEngine>, RecoveredLog, StoreIdentity, Current);
