@@ -103,7 +103,8 @@ pub fn open_store(
     let limits = ChunkLimits { entries: options.apply_entries_max, bytes: options.apply_bytes_max };
     let state_machine =
         StateMachine::open(installer, log.barrier(), limits, options.blocking, faults.clone())?;
-    let (snapshots, store_id) = (SnapshotInbox { shelf }, StoreId::from_bytes(store.store_id));
+    let snapshots = SnapshotInbox { shelf, blocking: options.blocking };
+    let store_id = StoreId::from_bytes(store.store_id);
     Ok(Store { log, state_machine, state, snapshots, faults, writer, store_id })
 }
 
