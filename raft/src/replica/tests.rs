@@ -5,6 +5,8 @@ pub(crate) mod commands;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod time;
 
 use std::collections::BTreeSet;

@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use lockbox_core::{Mutant, mutant};
 use tokio::sync::{Notify, watch};
 
 use super::engine::{LogEngine, LogOp};
@@ -40,7 +41,7 @@ impl Batch {
         let ops: Vec<LogOp> =
             self.commands.iter_mut().flat_map(|command| command.ops.drain(..)).collect();
         let started = tokio::time::Instant::now();
-        let result = engine.write(&ops, sync);
+        let result = engine.write(&ops, sync && !mutant(Mutant::AckBeforeFsync));
         if result.is_ok() {
             stats.record_write(sync, started.elapsed());
         }

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lockbox_core::{Mutant, mutant};
+
 use super::blocking::Blocking;
 use super::directory_lock::DirectoryLock;
 use super::durable_files::{create_directory, names, remove_directory};
@@ -14,6 +16,7 @@ use super::layout::Layout;
 use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
 use super::owned_directory::OwnedDirectory;
+use super::seeded;
 use super::snapshot::SnapshotShelf;
 use super::snapshot_receive::SnapshotInbox;
 use super::state_handle::{Generation, StateHandle, last_applied, membership_of, on_view};
@@ -127,6 +130,9 @@ fn claim(
     let found_current = identity::read_current(&layout.current())?;
     create_directory(&layout.log())?;
     let log = engines.open_log(&layout.log())?;
+    if mutant(Mutant::LostTail) {
+        seeded::lose_tail(log.as_ref())?;
+    }
     let recovered = log.recover()?;
     let in_log = recovered.records.get(&LogRecord::Identity);
     let in_log = in_log.map(|encoded| identity::decode(encoded)).transpose()?;
