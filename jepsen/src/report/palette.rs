@@ -112,7 +112,7 @@ border-radius:3px;padding:0 7px;font-size:13px;font-weight:600}
 .state-word.bad{background:var(--bad);border-color:var(--bad);color:var(--on-bad)}
 .state-word.doubt{color:var(--fail);border-style:dashed}
 .state-word.none{color:var(--soft);border-color:transparent;padding-left:0}
-.breach-sentence{border-left:4px solid var(--bad);padding-left:12px;font-size:16px}
+.breach-sentence{margin-top:20px;border-left:4px solid var(--bad);padding-left:12px;font-size:16px}
 figure{margin:10px 0 0}
 figure svg{display:block;width:100%;min-width:900px;height:auto}
 figcaption{color:var(--soft);font-size:13px;max-width:110ch;margin-top:4px}
