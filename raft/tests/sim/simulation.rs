@@ -281,5 +281,5 @@ impl Simulation {
 
 fn member(id: NodeId) -> Member {
     let (peer_address, api_address) = (format!("node-{id}:9000"), format!("node-{id}:8443"));
-    Member { peer_address, api_address }
+    Member::at(peer_address, api_address)
 }
