@@ -3,7 +3,7 @@
 //! `LOCKBOX_SIM_SEED=17 cargo test -p lockbox-raft --test sim seeds -- --nocapture` runs one seed
 //! and tells all that happened. `LOCKBOX_SIM_SEEDS=1000..2000` runs many, once each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -69,12 +69,14 @@ fn story(seed: u64, report: &Report, lines_max: usize) -> String {
 /// What all runs together have met.
 #[derive(Default)]
 struct Coverage {
+    traces: BTreeSet<String>,
     counts: BTreeMap<String, u64>,
     kinds: BTreeMap<String, u64>,
 }
 
 impl Coverage {
     fn add(&mut self, report: &Report) {
+        self.traces.insert(report.trace.clone());
         for (name, count) in &report.counts {
             *self.counts.entry(name.clone()).or_default() += count;
         }
@@ -84,7 +86,8 @@ impl Coverage {
     }
 
     /// A fault that never came and a command that never took effect prove nothing.
-    fn assert_complete(&self) {
+    fn assert_complete(&self, seeds: usize) {
+        assert_eq!(self.traces.len(), seeds, "two seeds ran alike: the trace says nothing");
         for kind in FaultKind::ALL {
             let count = self.counts.get(&format!("fault {kind:?}")).copied().unwrap_or(0);
             assert!(count > 0, "{kind:?} never came");
@@ -125,7 +128,7 @@ fn seeds_keep_every_promise_and_repeat_exactly() {
     let coverage = coverage.into_inner().unwrap();
     println!("{} seeds: {:?}\n{:?}", seeds.len(), coverage.counts, coverage.kinds);
     if chosen().is_none() {
-        coverage.assert_complete();
+        coverage.assert_complete(seeds.len());
     }
 }
 
