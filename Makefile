@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc
+.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -63,3 +63,10 @@ doc:
 bench:
 	@$(ROCKSDB)
 	scripts/bench.sh
+
+# Five minutes of real processes under faults, then the verdict: 0 valid, 1 invalid, 2 unknown.
+# `make jepsen-smoke SEED=7` repeats a run.
+jepsen-smoke:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox -p lockbox-kms-sim -p lockbox-jepsen
+	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)

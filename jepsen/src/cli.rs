@@ -1,4 +1,4 @@
-//! The command line: `doctor`, `plan`, `run`.
+//! The command line: `doctor`, `plan`, `run`, `check`, `export`.
 //!
 //! Exit codes: 0 valid, 1 invalid or failed, 2 unknown; of `doctor`: 0 complete, 2 with faults
 //! left out.
@@ -11,11 +11,14 @@ use std::path::PathBuf;
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use crate::check::export::export_directory;
 use crate::cluster::scratch::Scratch;
 use crate::cluster::{Programs, enclosure};
-use crate::conduct::conduct;
 use crate::doctor::examine;
+use crate::moment::now;
 use crate::plan::{Plan, Profile};
+use crate::run::directory::RunDirectory;
+use crate::run::whole;
 
 /// The answer is not known.
 const UNKNOWN: u8 = 2;
@@ -50,8 +53,18 @@ enum Command {
         #[arg(long)]
         seed: u64,
     },
-    /// Runs a plan.
+    /// Runs a plan and judges it.
     Run(Run),
+    /// Judges the record of a run again, and writes the verdict beside it.
+    Check {
+        /// The directory of the run.
+        directory: PathBuf,
+    },
+    /// Writes the record of a run as other checkers read it.
+    Export {
+        /// The directory of the run.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -93,6 +106,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<u8> {
         }
         Command::Run(arguments) if enclosure::is_inside() => inside(&arguments),
         Command::Run(arguments) => outside(&arguments),
+        Command::Check { directory } => {
+            let verdict = whole::judge(&RunDirectory::at(&directory), now())?;
+            Ok(verdict.judgement.exit_code())
+        }
+        Command::Export { directory } => export(&RunDirectory::at(&directory)),
     }
 }
 
@@ -121,6 +139,11 @@ fn outside(run: &Run) -> Result<u8> {
     anyhow::ensure!(is_empty, "{} is not empty", out.display());
     let bin = run.bin.canonicalize().with_context(|| run.bin.display().to_string())?;
     let scratch = Scratch::make(&run.scratch)?;
+    if run.profile == Profile::SmokeBasic {
+        // On loopback there is nothing to enclose.
+        let (plan, programs) = (Plan::draw(seed, run.profile), Programs::in_directory(&bin)?);
+        return Ok(whole::run(&plan, &programs, &out, scratch.path())?.exit_code());
+    }
     let profile = serde_json::to_value(run.profile)?;
     let arguments: Vec<OsString> = vec![
         "run".into(),
@@ -143,9 +166,17 @@ fn inside(run: &Run) -> Result<u8> {
     let seed = run.seed.context("the inner process is told its seed")?;
     let scratch = std::env::var_os(SCRATCH).context("the inner process is told its scratch")?;
     let plan = Plan::draw(seed, run.profile);
-    let summary = conduct(&plan, &Programs::in_directory(&run.bin)?, &run.out, scratch.as_ref())?;
-    print(&summary.to_string())?;
-    Ok(u8::from(summary.failure.is_some()))
+    let programs = Programs::in_directory(&run.bin)?;
+    Ok(whole::run(&plan, &programs, &run.out, scratch.as_ref())?.exit_code())
+}
+
+fn export(directory: &RunDirectory) -> Result<u8> {
+    directory.unseal_history()?;
+    for file in export_directory(directory.path())? {
+        print(&file.display().to_string())?;
+    }
+    directory.seal_history()?;
+    Ok(0)
 }
 
 fn fresh_seed() -> Result<u64> {

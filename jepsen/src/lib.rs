@@ -9,7 +9,6 @@ pub mod check;
 pub mod cli;
 pub mod client;
 pub mod cluster;
-pub mod conduct;
 pub mod doctor;
 pub mod history;
 pub mod model;

@@ -116,6 +116,11 @@ struct Run {
 
 impl Run {
     async fn play(&self, trouble: Option<Box<dyn Trouble>>, collect: Collect) -> Result<()> {
+        let sampler = Sampler::start(&self.site, &self.recorder)?;
+        let follower = LogFollower::start(&self.site, &self.log_directory)?;
+        if !recovered(&self.site, sampler.looks(), START).await {
+            return Err(anyhow!("the cluster is not whole {START:?} after its start"));
+        }
         let login = Login::new(&self.site).await?;
         let token = login.token.clone();
         let own_key = match self.score.mix.own_keys {
@@ -124,11 +129,6 @@ impl Run {
         };
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));
-        let sampler = Sampler::start(&self.site, &self.recorder)?;
-        let follower = LogFollower::start(&self.site, self.log_directory.clone())?;
-        if !recovered(&self.site, sampler.looks(), START).await {
-            return Err(anyhow!("the cluster is not whole {START:?} after its start"));
-        }
         let shared = Arc::new(Shared {
             site: self.site.clone(),
             recorder: Arc::clone(&self.recorder),
@@ -196,18 +196,14 @@ impl Run {
 
     /// Lets faults happen for a while, and mends everything, whatever came of them.
     async fn rage(&self, trouble: Option<Box<dyn Trouble>>, seconds: u64) -> Result<()> {
-        let Some(mut trouble) = trouble else {
+        let Some(trouble) = trouble else {
             self.pause(seconds).await;
             return Ok(());
         };
         let stop = CancellationToken::new();
         let (recorder, stopped) = (Arc::clone(&self.recorder), stop.clone());
         let mut raging = JoinSet::new();
-        raging.spawn_blocking(move || {
-            let raged = trouble.rage(&recorder, &stopped);
-            let healed = trouble.heal(&recorder);
-            raged.and(healed)
-        });
+        raging.spawn_blocking(move || trouble.rage(&recorder, &stopped));
         let ended = tokio::select! {
             ended = raging.join_next() => ended,
             () = self.pause(seconds) => {

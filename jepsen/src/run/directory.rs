@@ -50,6 +50,24 @@ impl RunDirectory {
         self.0.join("plan.json")
     }
 
+    /// What was asked, and how much of it.
+    #[must_use]
+    pub fn mix(&self) -> PathBuf {
+        self.0.join("mix.json")
+    }
+
+    /// What else is to be known of the run.
+    #[must_use]
+    pub fn facts(&self) -> PathBuf {
+        self.0.join("facts.json")
+    }
+
+    /// The newest data of all servers, of a run that is not valid.
+    #[must_use]
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
     /// The history while it grows.
     #[must_use]
     pub fn growing_history(&self) -> PathBuf {
@@ -116,6 +134,21 @@ impl RunDirectory {
         io::copy(&mut source, &mut encoder)?;
         encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()?;
         Ok(fs::remove_file(from)?)
+    }
+
+    /// Decompresses the history, for those who judge it.
+    ///
+    /// # Errors
+    /// When a file cannot be read or written.
+    pub fn unseal_history(&self) -> Result<()> {
+        let (from, to) = (self.history(), self.growing_history());
+        if to.exists() {
+            return Ok(());
+        }
+        let source = File::open(&from).with_context(|| format!("{}", from.display()))?;
+        let mut target = File::create(&to).with_context(|| format!("{}", to.display()))?;
+        io::copy(&mut zstd::Decoder::new(source)?, &mut target)?;
+        Ok(())
     }
 
     /// Reads the history: the whole one, or what there is of one that was cut off.

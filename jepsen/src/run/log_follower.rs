@@ -6,7 +6,7 @@
 
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result};
@@ -36,13 +36,13 @@ impl LogFollower {
     ///
     /// # Errors
     /// When the directory or a client cannot be made.
-    pub fn start(site: &Site, directory: PathBuf) -> Result<Self> {
-        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+    pub fn start(site: &Site, directory: &Path) -> Result<Self> {
+        fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         for node in &site.nodes {
             let client = site.operator_client(node)?;
             let reader =
-                Reader { client, directory: directory.clone(), next: 1, stretch: Vec::new() };
+                Reader { client, directory: directory.to_owned(), next: 1, stretch: Vec::new() };
             tasks.spawn(reader.follow(stop.clone()));
         }
         Ok(Self { tasks, stop })
@@ -92,7 +92,7 @@ impl Reader {
                     self.write()?;
                 }
                 self.next = entry.index + 1;
-                self.stretch.push(line(entry));
+                self.stretch.push(line(&entry));
             }
             if !more {
                 break;
@@ -122,7 +122,7 @@ impl Reader {
 }
 
 /// The checker's line of an entry.
-fn line(entry: wire::LoggedEntry) -> LogEntry {
+fn line(entry: &wire::LoggedEntry) -> LogEntry {
     let kind = kind(&entry.kind, &entry.detail);
     let named = |id: &str| (!id.is_empty()).then(|| id.to_owned());
     LogEntry {
@@ -182,7 +182,7 @@ mod tests {
             log_time_ms: 3,
             ..Default::default()
         };
-        let line = line(entry);
+        let line = line(&entry);
         assert_eq!((line.index, line.term, line.kind), (7, 2, EntryKind::Deactivate));
         assert_eq!((line.secret, line.version), (Some("secret-1".into()), None));
         assert_eq!((line.outcome, line.log_time_ns), (EntryOutcome::Refused, Some(3_000_000)));

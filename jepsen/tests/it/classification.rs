@@ -237,10 +237,13 @@ async fn an_answer_that_cannot_be_is_unexpected() {
     let creating = wire::Secret { status: wire::secret::Status::Creating as i32, ..secret() };
     let another = wire::Secret { id: "secret-2".to_owned(), current_version: None, ..secret() };
     for secret in [elsewhere, creating, another] {
-        let outcome = outcome(&metadata_read(), Says::Secret(secret, PLACE)).await;
+        let outcome = outcome(&metadata_read(), Says::Secret(Box::new(secret), PLACE)).await;
         assert_eq!(code(&outcome), ("unexpected", Code::Ok));
     }
-    assert_eq!(code(&outcome(&metadata_read(), Says::Secret(secret(), PLACE)).await).0, "ok");
+    assert_eq!(
+        code(&outcome(&metadata_read(), Says::Secret(Box::new(secret()), PLACE)).await).0,
+        "ok"
+    );
 }
 
 #[tokio::test]

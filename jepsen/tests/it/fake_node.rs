@@ -33,7 +33,7 @@ pub(crate) enum Says {
     /// An operation, with these headers.
     Operation(Operation, Headers),
     /// A secret, with these headers.
-    Secret(wire::Secret, Headers),
+    Secret(Box<wire::Secret>, Headers),
     /// A payload, with these headers.
     Payload(wire::Payload, Headers),
     /// A status, with these headers.
@@ -227,7 +227,7 @@ impl PayloadService for Fake {
 impl SecretService for Fake {
     async fn get(&self, request: Request<wire::GetSecretRequest>) -> Answer<wire::Secret> {
         match self.next(&request, None).await {
-            Says::Secret(secret, headers) => Ok(dressed(secret, headers)),
+            Says::Secret(secret, headers) => Ok(dressed(*secret, headers)),
             other => Err(status(&other)),
         }
     }

@@ -36,6 +36,8 @@ mod network;
 #[cfg(test)]
 mod outside;
 #[cfg(test)]
+mod planned_run;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod report;

@@ -1,0 +1,68 @@
+//! What is to be known of a run years later, beside its plan and its history.
+
+use std::path::Path;
+
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
+
+use super::directory::RunDirectory;
+use super::recorded_faults::class_of;
+use crate::cluster::Programs;
+use crate::doctor::examine;
+use crate::nemesis::class::FaultClass;
+use crate::report::input::MissingFault;
+
+/// Where the commit of the programs is told.
+const COMMIT_VARIABLE: &str = "LOCKBOX_COMMIT";
+
+/// The facts.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The commit whose programs ran, if anybody said.
+    pub commit: String,
+    /// Classes of faults that the machine could not do, and for want of what.
+    pub left_out: Vec<(FaultClass, String)>,
+}
+
+impl Facts {
+    /// Those of this machine and these programs.
+    #[must_use]
+    pub fn gather(programs: &Programs) -> Self {
+        let left_out = examine(Some(programs)).left_out();
+        Self {
+            commit: std::env::var(COMMIT_VARIABLE).unwrap_or_default(),
+            left_out: left_out.into_iter().map(|(class, what)| (class, what.to_owned())).collect(),
+        }
+    }
+
+    /// Stores them.
+    ///
+    /// # Errors
+    /// When the file cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        RunDirectory::write_json(path, self)
+    }
+
+    /// Reads them; of a record without, nothing is known.
+    ///
+    /// # Errors
+    /// When the file is none.
+    pub fn read(path: &Path) -> Result<Self> {
+        match std::fs::read(path) {
+            Ok(text) => serde_json::from_slice(&text).with_context(|| path.display().to_string()),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Self::default()),
+            Err(error) => Err(error).context(path.display().to_string()),
+        }
+    }
+
+    /// The classes as a report shows them.
+    #[must_use]
+    pub fn missing_faults(&self) -> Vec<MissingFault> {
+        let missing = |(class, what): &(FaultClass, String)| MissingFault {
+            class: class_of(*class, None),
+            why: format!("for want of: {what}"),
+        };
+        self.left_out.iter().map(missing).collect()
+    }
+}

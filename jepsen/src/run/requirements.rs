@@ -1,0 +1,76 @@
+//! What a run of a plan has to have done for its verdict to mean anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::recorded_faults::recorded_class;
+use crate::check::coverage::Required;
+use crate::check::laws::Law;
+use crate::check::verdict::SearchBounds;
+use crate::history::fault::FaultClass;
+use crate::plan::{Plan, Profile};
+
+/// A class that is planned so often has to have taken effect once: any single fault may be skipped,
+/// for another one has its node.
+const PLANNED_OFTEN: u64 = 3;
+/// Laws whose workloads are still to come: bindings, destruction, bills.
+const NOT_YET: [Law; 3] = [Law::L7, Law::L8, Law::L11];
+/// Successes of each call in a minute of load. A node that never answered one of them was not
+/// tested by it.
+const SUCCESSES_PER_MINUTE: [(&str, u64); 9] = [
+    ("create_secret", 5),
+    ("add_version", 200),
+    ("set_current_version", 20),
+    ("activate", 2),
+    ("deactivate", 2),
+    ("update_secret", 4),
+    ("get_secret", 100),
+    ("get_payload", 300),
+    ("list_versions", 20),
+];
+
+/// What is required of it.
+#[must_use]
+pub fn required(plan: &Plan) -> Required {
+    let minutes = (plan.phases.quiet_ms + plan.phases.faults_ms) / 60_000;
+    let laws = Law::ALL.iter().copied().filter(|law| !NOT_YET.contains(law)).collect();
+    let mut planned: BTreeMap<FaultClass, u64> = BTreeMap::new();
+    for fault in &plan.faults {
+        *planned.entry(recorded_class(fault)).or_default() += 1;
+    }
+    let often: BTreeSet<FaultClass> =
+        planned.into_iter().filter(|(_, count)| *count >= PLANNED_OFTEN).map(|(c, _)| c).collect();
+    let sizes = match plan.profile {
+        Profile::Smoke => Sizes { ops: 50_000, faults: 15, snapshots: 10 },
+        Profile::SmokeBasic => Sizes { ops: 50_000, faults: 10, snapshots: 10 },
+        Profile::Soak => Sizes { ops: 1_000_000, faults: 250, snapshots: 100 },
+        Profile::Mutants => Sizes { ops: 2_000, faults: 3, snapshots: 1 },
+    };
+    Required {
+        ops: sizes.ops,
+        successes: SUCCESSES_PER_MINUTE
+            .iter()
+            .map(|(call, count)| ((*call).to_owned(), count * minutes))
+            .collect(),
+        faults: sizes.faults,
+        fault_classes: often.into_iter().map(|class| (class, 1)).collect(),
+        leaderships: 2,
+        snapshots: sizes.snapshots,
+        laws,
+    }
+}
+
+struct Sizes {
+    ops: u64,
+    faults: u64,
+    snapshots: u64,
+}
+
+/// Which secrets are searched: all, but of an hour's run a sample.
+#[must_use]
+pub fn search_bounds(plan: &Plan) -> SearchBounds {
+    let every = match plan.profile {
+        Profile::Smoke | Profile::SmokeBasic | Profile::Mutants => 1,
+        Profile::Soak => 10,
+    };
+    SearchBounds { every, ..SearchBounds::default() }
+}
