@@ -63,6 +63,13 @@ enum Command {
         #[command(subcommand)]
         command: Billing,
     },
+    /// Lists the seeded bugs of this build.
+    #[cfg(feature = "mutants")]
+    Mutants {
+        /// How they are printed: `text` or `json`.
+        #[arg(long, default_value = "text")]
+        format: lockbox_platform::mutants::ListFormat,
+    },
 }
 
 #[derive(Debug, Subcommand)]
@@ -137,6 +144,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve { config } => serve(&config),
         Command::InitRoot { file } => init_root(&file),
         Command::Billing { command } => billing(command),
+        #[cfg(feature = "mutants")]
+        Command::Mutants { format } => list_mutants(format),
     };
     match result {
         Ok(()) => ExitCode::Ok,
@@ -154,6 +163,12 @@ fn init_root(file: &Path) -> Result<(), Failure> {
         .map_err(|error| Failure::output(&error))
 }
 
+#[cfg(feature = "mutants")]
+fn list_mutants(format: lockbox_platform::mutants::ListFormat) -> Result<(), Failure> {
+    let list = lockbox_platform::mutants::list(lockbox_core::mutants::Program::Kms, format);
+    io::stdout().lock().write_all(list.as_bytes()).map_err(|error| Failure::output(&error))
+}
+
 fn serve(config: &Path) -> Result<(), Failure> {
     confine_process().map_err(|error| {
         Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
@@ -161,6 +176,9 @@ fn serve(config: &Path) -> Result<(), Failure> {
     let environment = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
     telemetry::init(config.log.format.into(), config.log.filter.as_deref())
+        .map_err(Failure::usage)?;
+    #[cfg(feature = "mutants")]
+    lockbox_platform::mutants::begin(&[lockbox_core::mutants::Program::Kms], &environment)
         .map_err(Failure::usage)?;
     let data = &config.data_dir;
     confine_directory(data).map_err(|error| {

@@ -145,8 +145,9 @@ pub fn unread(error: ReadError) -> ApiError {
 
 /// Maps a proposal without an outcome.
 ///
-/// DEADLINE_EXCEEDED only here, when it was handed to Raft and time ran out: it may take effect,
-/// and a client must not try again by itself.
+/// DEADLINE_EXCEEDED only here, when it was handed to Raft and no outcome came, whatever the
+/// reason: it may take effect, and a client must not try again by itself, as it does on
+/// UNAVAILABLE.
 #[must_use]
 pub fn unproposed(error: &ProposeError) -> ApiError {
     let outcome = match error.outcome() {
@@ -157,10 +158,14 @@ pub fn unproposed(error: &ProposeError) -> ApiError {
     let kind = match error {
         ProposeError::NotProposed(NotProposedReason::QueueFull) => return busy(),
         ProposeError::NotProposed(
-            NotProposedReason::NoLeader | NotProposedReason::Draining | NotProposedReason::Refused,
+            NotProposedReason::NoLeader
+            | NotProposedReason::Deadline
+            | NotProposedReason::Draining
+            | NotProposedReason::Refused,
         ) => unavailable,
-        ProposeError::Unknown(UnknownReason::Deadline) => ErrorKind::DeadlineExceeded,
-        ProposeError::Unknown(UnknownReason::EarlierTry | UnknownReason::Stopped) => unavailable,
+        ProposeError::Unknown(
+            UnknownReason::Deadline | UnknownReason::EarlierTry | UnknownReason::Stopped,
+        ) => ErrorKind::DeadlineExceeded,
         ProposeError::Storage(error) => return ApiError::internal(error.to_string()),
     };
     ApiError::new(kind, error.to_string(), outcome)
@@ -186,7 +191,9 @@ mod tests {
         }
         let nobody = unproposed(&ProposeError::NotProposed(NotProposedReason::NoLeader));
         assert_eq!((nobody.code(), nobody.outcome()), (Code::Unavailable, Outcome::NotProposed));
-        let late = unproposed(&ProposeError::Unknown(UnknownReason::Deadline));
-        assert_eq!((late.code(), late.outcome()), (Code::DeadlineExceeded, Outcome::Unknown));
+        for reason in [UnknownReason::Deadline, UnknownReason::EarlierTry, UnknownReason::Stopped] {
+            let late = unproposed(&ProposeError::Unknown(reason));
+            assert_eq!((late.code(), late.outcome()), (Code::DeadlineExceeded, Outcome::Unknown));
+        }
     }
 }

@@ -30,6 +30,12 @@ impl<'a> FreshIds<'a> {
         Self { random, seed: claim.map(|claim| claim.request_mac), round: 0 }
     }
 
+    /// The same ids for every call, one pair after the other: so the first that nobody has any
+    /// more come back ([`lockbox_core::Mutant::IdsReused`]).
+    pub(crate) fn from_one_pool(self) -> Self {
+        Self { seed: Some([7; 32]), ..self }
+    }
+
     /// Goes on to other ids after these were found taken: the same keyed request was executed
     /// once and is past its retention. A retry walks through the same rounds.
     ///

@@ -20,6 +20,7 @@ use lockbox_proto::yandex::cloud::kms::v1 as wire;
 use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_client::SymmetricCryptoServiceClient;
 use prost::Message;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
@@ -79,6 +80,7 @@ pub struct OpenedDataKey {
 pub struct KmsClient {
     crypto: SymmetricCryptoServiceClient<Channel>,
     access: KeyAccessServiceClient<Channel>,
+    hung_up: CancellationToken,
 }
 
 impl KmsClient {
@@ -88,7 +90,14 @@ impl KmsClient {
         Self {
             crypto: SymmetricCryptoServiceClient::new(channel.clone()),
             access: KeyAccessServiceClient::new(channel),
+            hung_up: CancellationToken::new(),
         }
+    }
+
+    /// Lets all who wait for the KMS go with UNAVAILABLE, now and later: the node stops, and a call
+    /// that waited on would end without its audit record.
+    pub fn hang_up(&self) {
+        self.hung_up.cancel();
     }
 
     /// Encrypts under the system key, as the node itself.
@@ -109,7 +118,7 @@ impl KmsClient {
             plaintext: plaintext.expose().clone(),
         };
         let mut client = self.crypto.clone();
-        let response = in_time(deadline, client.encrypt(within(request, deadline))).await?;
+        let response = self.in_time(deadline, client.encrypt(within(request, deadline))).await?;
         Ok(response.into_inner().ciphertext)
     }
 
@@ -130,7 +139,7 @@ impl KmsClient {
             ciphertext,
         };
         let mut client = self.crypto.clone();
-        let response = in_time(deadline, client.decrypt(within(request, deadline))).await?;
+        let response = self.in_time(deadline, client.decrypt(within(request, deadline))).await?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
@@ -151,7 +160,7 @@ impl KmsClient {
         let message = CheckAttachRequest { key_id: key.to_string() };
         let request = on_behalf(within(message, deadline), assertion);
         let mut client = self.access.clone();
-        match in_time(deadline, client.check_attach(request)).await {
+        match self.in_time(deadline, client.check_attach(request)).await {
             Ok(response) => Ok(kms_index(response.metadata())),
             Err(status) if status.code() == Code::Unimplemented => Ok(None),
             Err(status) => Err(refused(&status, key, Step::Make(KeyOrigin::Request))),
@@ -179,7 +188,7 @@ impl KmsClient {
         };
         let request = on_behalf(within(request, deadline), assertion);
         let mut client = self.crypto.clone();
-        let answer = in_time(deadline, client.generate_data_key(request)).await;
+        let answer = self.in_time(deadline, client.generate_data_key(request)).await;
         let response = answer.map_err(|status| refused(&status, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
@@ -209,11 +218,29 @@ impl KmsClient {
             wire::SymmetricDecryptRequest { key_id, aad_context: associated_data, ciphertext };
         let request = on_behalf(within(request, deadline), assertion);
         let mut client = self.crypto.clone();
-        let answer = in_time(deadline, client.decrypt(request)).await;
+        let answer = self.in_time(deadline, client.decrypt(request)).await;
         let response = answer.map_err(|status| refused(&status, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
         Ok(OpenedDataKey { plaintext, kms_index })
+    }
+
+    /// Waits for an answer no longer than the caller does, or the node runs. The deadline in the
+    /// request is the KMS's to keep, and the transport's once there is a connection: the wait for
+    /// one has no other end.
+    async fn in_time<T>(
+        &self,
+        deadline: Instant,
+        exchange: impl Future<Output = Result<Response<T>, Status>>,
+    ) -> Result<Response<T>, Status> {
+        tokio::select! {
+            biased;
+            answer = exchange => answer,
+            () = tokio::time::sleep_until(deadline) => {
+                Err(Status::deadline_exceeded("no answer in time"))
+            }
+            () = self.hung_up.cancelled() => Err(Status::unavailable("the node is shutting down")),
+        }
     }
 }
 
@@ -222,16 +249,6 @@ fn within<T>(message: T, deadline: Instant) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
     request
-}
-
-/// Waits for an answer no longer than the caller does. The deadline in the request is the KMS's
-/// to keep, and the transport's once there is a connection: the wait for one has no other end.
-async fn in_time<T>(
-    deadline: Instant,
-    exchange: impl Future<Output = Result<Response<T>, Status>>,
-) -> Result<Response<T>, Status> {
-    let answer = tokio::time::timeout_at(deadline, exchange).await;
-    answer.unwrap_or_else(|_elapsed| Err(Status::deadline_exceeded("no answer in time")))
 }
 
 fn on_behalf<T>(mut request: Request<T>, assertion: &CallerAssertion) -> Request<T> {

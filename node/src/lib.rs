@@ -35,6 +35,7 @@ pub mod replica_metrics;
 pub mod router;
 pub mod seal;
 pub mod sealer;
+mod seeded;
 pub mod server;
 pub mod turns;
 pub mod unseal;

@@ -11,7 +11,9 @@ use std::fmt;
 use aes_gcm::aead::{Aead, KeyInit, Payload as AeadPayload};
 use aes_gcm::{Aes256Gcm, Nonce};
 use hkdf::Hkdf;
-use lockbox_core::{CloudId, FolderId, Randomness, SecretId, Sensitive, SensitiveBytes, VersionId};
+use lockbox_core::{
+    CloudId, FolderId, Mutant, Randomness, SecretId, Sensitive, SensitiveBytes, VersionId, mutant,
+};
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, ZeroizeOnDrop};
@@ -129,7 +131,11 @@ pub fn seal(
     let mut nonce = [0; 12];
     random.fill(&mut nonce);
     let message_key = derive(data_key, None, &[INFO_MESSAGE]);
-    let ciphertext = encrypt(&message_key, &nonce, plaintext.expose(), &place.associated_data());
+    let mut ciphertext =
+        encrypt(&message_key, &nonce, plaintext.expose(), &place.associated_data());
+    if mutant(Mutant::PlaintextAtRest) {
+        ciphertext.clone_from(plaintext.expose());
+    }
     let commitment = *derive(data_key, None, &[INFO_COMMITMENT]).expose();
     SealedMessage { commitment, nonce, ciphertext }
 }
@@ -146,6 +152,9 @@ pub fn open(
     let commitment = derive(data_key, None, &[INFO_COMMITMENT]);
     if !bool::from(commitment.expose().ct_eq(&message.commitment)) {
         return Err(OpenError);
+    }
+    if mutant(Mutant::PlaintextAtRest) {
+        return Ok(Sensitive::new(message.ciphertext.clone()));
     }
     let message_key = derive(data_key, None, &[INFO_MESSAGE]);
     decrypt(&message_key, &message.nonce, &message.ciphertext, &place.associated_data())

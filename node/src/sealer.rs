@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use lockbox_core::{KmsKeyId, Randomness, SensitiveBytes};
+use lockbox_core::{KmsKeyId, Mutant, Randomness, SensitiveBytes, mutant};
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_proto::lockbox::kms::v1::CallerAssertion;
 use lockbox_raft::domain::keyring::KeyPurpose;
@@ -66,6 +66,9 @@ impl Sealer {
             Some(own_key) => self.own_data_key(place, &own_key, deadline).await?,
         };
         let encoded = payload.encode();
+        if mutant(Mutant::PlaintextInLog) {
+            tracing::debug!(payload = %String::from_utf8_lossy(encoded.expose()), "sealing");
+        }
         let message = seal::seal(&data_key, place, &encoded, self.random.as_ref());
         let value = SealedPayload {
             format: SEAL_FORMAT,

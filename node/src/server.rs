@@ -45,7 +45,8 @@ use crate::{readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
-/// How long calls that lost their connection may take after that.
+/// How long calls that lost their connection may take after that, and again once the KMS is no
+/// longer waited for.
 const CALLS_GRACE: Duration = Duration::from_millis(500);
 
 /// What the node takes from the process that it runs in.
@@ -185,11 +186,19 @@ impl NodeServer {
     pub async fn stop(self) {
         // ORDER: clients first; peers last, for leadership is handed over through them.
         self.api.stop(CONNECTIONS_GRACE).await;
-        self.app.calls.close();
-        if tokio::time::timeout(CALLS_GRACE, self.app.calls.wait()).await.is_err() {
-            tracing::warn!(calls = self.app.calls.len(), "calls are still under way at the end");
+        let calls = &self.app.calls;
+        calls.close();
+        let mut ended = tokio::time::timeout(CALLS_GRACE, calls.wait()).await;
+        if ended.is_err() {
+            // Each of them still has to write its audit record.
+            self.app.kms.hang_up();
+            ended = tokio::time::timeout(CALLS_GRACE, calls.wait()).await;
         }
         self.app.replica.shutdown().await;
+        // What waited for a leader or for its entry has been let go now.
+        if ended.is_err() && tokio::time::timeout(CALLS_GRACE, calls.wait()).await.is_err() {
+            tracing::warn!(calls = calls.len(), "calls are still under way at the end");
+        }
         self.peer.stop(Duration::ZERO).await;
         self.metrics.stop(Duration::ZERO).await;
     }

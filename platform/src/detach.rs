@@ -16,8 +16,10 @@ use tracing::Instrument;
 ///
 /// A handler's future is dropped with its connection: a mutation would then be committed, or a
 /// crypto call billed, without an audit record, and a caller could bring that about at will. The
-/// number of calls is bounded by the listener's connections and streams; who owns `calls` joins
-/// them, after the listener's end and before that of what they use.
+/// listener's connections and streams bound the calls that have a caller; those whose caller left
+/// are bounded by their deadlines and by the queues behind them, which refuse at once when full
+/// (`design §4`). Who owns `calls` joins them, after the listener's end and before that of what
+/// they use.
 ///
 /// # Errors
 /// The call's own, or INTERNAL when it panicked.

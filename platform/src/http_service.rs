@@ -1,9 +1,7 @@
 //! What answers the requests of a listener, whatever it is made of.
 
-use std::convert::Infallible;
 use std::fmt;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
 use axum::body::Body;
 use futures::FutureExt;
@@ -41,20 +39,6 @@ impl From<axum::Router> for HttpService {
             }
             .boxed()
         })
-    }
-}
-
-impl Service<Request<Body>> for HttpService {
-    type Response = Response<Body>;
-    type Error = Infallible;
-    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
-
-    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
-        self.answer(request).map(Ok).boxed()
     }
 }
 

@@ -21,6 +21,8 @@ pub mod jwt;
 pub mod listener;
 pub mod metric_names;
 pub mod metrics;
+#[cfg(feature = "mutants")]
+pub mod mutants;
 pub mod own_certificate;
 pub mod public_key;
 pub mod request;

@@ -103,12 +103,6 @@ impl fmt::Display for Member {
     }
 }
 
-#[cfg(not(feature = "sim"))]
-type Runtime = openraft_rt_tokio::TokioRuntime;
-/// Election jitter comes from the seed; enter it with `scope(seed, future)`.
-#[cfg(feature = "sim")]
-type Runtime = openraft_rt::deterministic_rng::DeterministicRng<openraft_rt_tokio::TokioRuntime>;
-
 openraft::declare_raft_types!(
     /// The types that consensus is instantiated with. One leader for each term
     /// (`leader_id_std`), which keeps invariants and audits simple.
@@ -118,7 +112,7 @@ openraft::declare_raft_types!(
         NodeId = NodeId,
         Node = Member,
         LeaderId = openraft::impls::leader_id_std::LeaderId<u64, u64>,
-        AsyncRuntime = Runtime,
+        AsyncRuntime = openraft_rt_tokio::TokioRuntime,
 );
 
 /// A log entry.

@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockbox_core::{KmsKeyId, LogTime};
+use lockbox_core::{KmsKeyId, LogTime, Mutant, mutant};
 use subtle::ConstantTimeEq;
 
 use crate::keys::apply::{IDEMPOTENCY_RETENTION, push_expiring};
@@ -124,7 +124,8 @@ impl<'a> Staged<'a> {
         }
         let sequence = self.head.sequence + 1;
         let time = self.head.time.max(now);
-        let billable = entry.scope == KeyScope::Customer && earlier.is_none();
+        let repeat = earlier.is_some() && !mutant(Mutant::RetryBilledTwice);
+        let billable = entry.scope == KeyScope::Customer && !repeat;
         if let Some(claim) = claim
             && earlier.is_none()
         {

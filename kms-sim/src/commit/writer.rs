@@ -5,8 +5,9 @@
 //! after a failed write nothing more is written or answered, and the process stops.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use lockbox_core::{Clock, LogTime};
+use lockbox_core::{Clock, LogTime, Mutant, mutant};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use tokio::sync::{mpsc, oneshot};
 
@@ -14,6 +15,7 @@ use super::staged::{CryptoCommit, CryptoRefusal, Recorded, Revisions, Staged, he
 use super::{CommitFailure, Job, Mutated};
 use crate::keys::apply::{self, Decision, Place};
 use crate::keys::command::{Envelope, Quotas};
+use crate::ledger::record::CryptoOperation;
 use crate::metrics::LedgerMetrics;
 use crate::store::records::Head;
 use crate::store::tables::{self, Table};
@@ -24,6 +26,9 @@ const GROUP_MAX: usize = 1024;
 /// Expired rows removed along with a group, for each of its calls: more than a call adds, so that
 /// removal keeps up with any load.
 const EXPIRED_PER_CALL: usize = 4;
+
+/// How long a record is late with [`Mutant::ServedUnbilled`].
+const SERVED_UNBILLED: Duration = Duration::from_millis(150);
 
 /// What the writer needs besides its queue.
 pub(super) struct WriterParts {
@@ -50,6 +55,7 @@ struct Expired {
 }
 
 type CryptoReply = oneshot::Sender<Result<Result<Recorded, CryptoRefusal>, CommitFailure>>;
+type DecidedCall = (Result<Recorded, CryptoRefusal>, CryptoOperation, CryptoReply);
 type MutationReply = oneshot::Sender<Result<Mutated, CommitFailure>>;
 
 impl Writer {
@@ -135,15 +141,24 @@ impl Writer {
         };
         // ORDER: removals first, so that a row claimed anew in this group stays.
         writes.extend(staged);
-        self.write(&writes, decided.len())?;
+        let jobs = decided.len();
+        if mutant(Mutant::ServedUnbilled) {
+            self.answer_calls(std::mem::take(&mut decided));
+            std::thread::sleep(SERVED_UNBILLED);
+        }
+        self.write(&writes, jobs)?;
         self.head = head;
+        self.answer_calls(decided);
+        Ok(())
+    }
+
+    fn answer_calls(&self, decided: Vec<DecidedCall>) {
         for (outcome, operation, reply) in decided {
             if let Ok(Recorded { billable: true, .. }) = outcome {
                 self.parts.metrics.billed.with_label_values(&[operation.as_str()]).inc();
             }
             answer(reply, Ok(outcome));
         }
-        Ok(())
     }
 
     fn commit_mutation(

@@ -10,6 +10,8 @@ mod crypto;
 mod keys;
 #[cfg(test)]
 mod kill;
+#[cfg(all(test, feature = "mutants"))]
+mod mutants;
 #[cfg(test)]
 mod node_calls;
 #[cfg(test)]
@@ -22,3 +24,6 @@ mod server_support;
 mod start;
 #[cfg(test)]
 mod support;
+#[cfg(all(test, feature = "mutants"))]
+#[path = "../../../platform/core/tests/shared/trial.rs"]
+mod trial;

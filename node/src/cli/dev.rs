@@ -69,6 +69,12 @@ pub(crate) fn run(arguments: &DevArgs, environment: &Environment) -> Result<(), 
     supervise::confine()?;
     let filter = arguments.log.as_deref().or_else(|| environment.get("LOCKBOX_LOG"));
     telemetry::init(LogFormat::Human, filter.or(Some(FILTER))).map_err(Failure::usage)?;
+    #[cfg(feature = "mutants")]
+    {
+        // Node and KMS are one process here.
+        use lockbox_core::mutants::Program;
+        crate::cli::mutants::begin(&[Program::Node, Program::Kms], environment)?;
+    }
     let _only_one = Held::take(&arguments.dir)?;
     let temporary = arguments.ephemeral.then(tempfile::tempdir).transpose();
     let temporary = temporary.map_err(|error| Failure::new(Exit::Internal, error))?;

@@ -17,6 +17,8 @@ mod environment;
 mod failure;
 mod local;
 mod login;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod output;
 mod payload;
 mod payload_items;
@@ -59,6 +61,9 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Looks into a node: its log and the hash of its state.
     Admin(admin::AdminArgs),
+    /// Lists the seeded bugs of this build.
+    #[cfg(feature = "mutants")]
+    Mutants(mutants::MutantsArgs),
 }
 
 /// Runs the command line and says what to exit with.
@@ -93,6 +98,8 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Payload(arguments) => payload::run(&arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
+        #[cfg(feature = "mutants")]
+        Command::Mutants(arguments) => mutants::run(&arguments),
     }
 }
 

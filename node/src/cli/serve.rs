@@ -29,6 +29,8 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
         LogStyle::Human => LogFormat::Human,
     };
     telemetry::init(format, config.log.filter.as_deref()).map_err(Failure::usage)?;
+    #[cfg(feature = "mutants")]
+    crate::cli::mutants::begin(&[lockbox_core::mutants::Program::Node], environment)?;
     supervise::confine_data(&config.data_dir)?;
     supervise::runtime()?.block_on(serve(config))
 }

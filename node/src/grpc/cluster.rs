@@ -176,7 +176,7 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
         members: status.members.into_iter().map(member).collect(),
         wall_clock_ms: app.clock.wall_ms(),
         log_time_ms: app.replica.log_time().unwrap_or_default().as_ms(),
-        version: env!("CARGO_PKG_VERSION").to_owned(),
+        version: lockbox_core::mutants::marked(env!("CARGO_PKG_VERSION")),
         format_version: FORMAT_VERSION,
         protocol_version: PROTOCOL_MAX,
         membership_token: status.membership.to_string(),

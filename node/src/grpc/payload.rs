@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use lockbox_core::{FolderId, Permission, ResourceKind, ResourcePath, SecretId, VersionId};
+use lockbox_core::{
+    FolderId, Mutant, Permission, ResourceKind, ResourcePath, SecretId, VersionId, mutant,
+};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::PayloadDetails;
 use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
@@ -28,6 +30,7 @@ use crate::grants::{Grants, KmsStep, kms_grants};
 use crate::payload::{EntryValue, Payload};
 use crate::refused::{Refused, within};
 use crate::seal::SealPlace;
+use crate::seeded;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -203,7 +206,11 @@ fn resolve(
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
     let path = tables::secret_path(view, &secret)?;
     let (found, path) = within(path, |path| {
-        require(view, &caller.subject, Permission::PayloadGet, path)?;
+        let mut allowed = require(view, &caller.subject, Permission::PayloadGet, path);
+        if mutant(Mutant::BindingsCached) {
+            allowed = seeded::or_allowed_lately(allowed, &caller.subject, path);
+        }
+        allowed?;
         let (version, sealed) = version_of(view, &secret, wanted)?;
         let grants = match &secret.kms_key_id {
             Some(_) => kms_grants(view, caller)?,
@@ -221,11 +228,18 @@ fn version_of(
     secret: &SecretRecord,
     wanted: Option<&VersionId>,
 ) -> Result<(VersionRecord, SealedPayload), Refusal> {
-    if secret.status == SecretStatus::Inactive {
+    let mut status = secret.status;
+    if mutant(Mutant::DeactivateInCache) {
+        status = seeded::status_seen_first(secret);
+    }
+    if status == SecretStatus::Inactive {
         return Err(Precondition::SecretInactive.into());
     }
     let version_id = match (wanted, &secret.current_version) {
         (Some(wanted), _) => wanted.clone(),
+        (None, Some(_)) if mutant(Mutant::TwoCurrentVersions) => {
+            seeded::other_current(view, secret)?
+        }
         (None, Some(current)) => current.clone(),
         // Never NOT_FOUND: clients would believe that the secret is gone (`contract §5.2`).
         (None, None) => return Err(Precondition::NoCurrentVersion.into()),

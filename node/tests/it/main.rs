@@ -21,6 +21,8 @@ mod identity;
 #[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
+#[cfg(all(test, feature = "mutants"))]
+mod mutants;
 #[cfg(test)]
 mod own_keys;
 #[cfg(test)]
@@ -33,3 +35,6 @@ mod response_headers;
 mod secrets;
 #[cfg(test)]
 mod surface;
+#[cfg(all(test, feature = "mutants"))]
+#[path = "../../../platform/core/tests/shared/trial.rs"]
+mod trial;

@@ -20,7 +20,6 @@ use tonic_reflection::pb::v1::ServerReflectionRequest;
 use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
-use tower::ServiceExt;
 
 use crate::fixture::Node;
 
@@ -206,7 +205,7 @@ async fn accounts_keys_and_folders_answer_to_rest() {
             .uri(uri)
             .header("authorization", format!("Bearer {}", node.token()))
             .body(Body::from(if body.is_null() { String::new() } else { body.to_string() }));
-        let response = router.clone().oneshot(request.unwrap()).await.unwrap();
+        let response = router.answer(request.unwrap()).await;
         let status = response.status().as_u16();
         let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
         (status, serde_json::from_slice::<serde_json::Value>(&bytes).unwrap())

@@ -65,7 +65,7 @@ impl Client {
 }
 
 /// The audit records of a part that are of this event.
-fn records(cluster: &Cluster, part: Part, event: &str) -> Vec<Value> {
+pub(crate) fn records(cluster: &Cluster, part: Part, event: &str) -> Vec<Value> {
     let text = std::fs::read_to_string(cluster.data(part).join("audit.jsonl")).unwrap();
     let parsed = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     let of = |record: &Value| record["event_type"].as_str().unwrap().ends_with(event);

@@ -240,9 +240,14 @@ impl Cluster {
     /// Ends all parts as an operator would: the nodes, then the KMS.
     pub(crate) async fn stop(&mut self) {
         for part in PARTS.into_iter().rev() {
-            let status = self.running.remove(&part).unwrap().stop().await;
-            assert!(status.success(), "{part} ended with {status}");
+            self.stop_part(part).await;
         }
+    }
+
+    /// Ends a part as an operator would.
+    pub(crate) async fn stop_part(&mut self, part: Part) {
+        let status = self.running.remove(&part).unwrap().stop().await;
+        assert!(status.success(), "{part} ended with {status}");
     }
 
     pub(crate) fn pid(&self, part: Part) -> u32 {

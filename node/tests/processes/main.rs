@@ -39,4 +39,6 @@ mod sealed;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod stopping;
+#[cfg(test)]
 mod waiting;

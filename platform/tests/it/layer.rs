@@ -17,7 +17,6 @@ use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
 use tokio::time::Instant;
 use tonic::{Code, Status};
-use tower::ServiceExt;
 
 use crate::fixtures::{Echo, router};
 
@@ -33,7 +32,7 @@ fn grpc(path: &str, message: &'static [u8]) -> Request<Body> {
 
 /// Headers and trailers of a call, and what was counted.
 async fn call(metrics: &Metrics, request: Request<Body>) -> (HeaderMap, HeaderMap) {
-    let response = router(metrics).await.oneshot(request).await.expect("infallible");
+    let response = router(metrics).await.answer(request).await;
     let (parts, body) = response.into_parts();
     let collected = body.collect().await.expect("a body");
     (parts.headers, collected.trailers().cloned().unwrap_or_default())
@@ -75,7 +74,7 @@ async fn an_answer_that_nobody_reads_is_cancelled() {
     let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
     let list = "/yandex.cloud.endpoint.ApiEndpointService/List";
     let request = grpc(list, &[0, 0, 0, 0, 0]);
-    drop(router(&metrics).await.oneshot(request).await.expect("infallible"));
+    drop(router(&metrics).await.answer(request).await);
     let line = format!("lockbox_rpc_requests_total{{code=\"CANCELLED\",method=\"{list}\"}} 1");
     assert!(metrics.text().contains(&line), "{}", metrics.text());
 }
@@ -131,7 +130,7 @@ async fn a_request_that_does_not_arrive_in_time_is_let_go() {
             request.headers_mut().insert("grpc-timeout", timeout.parse().expect("a header"));
         }
         let begun = Instant::now();
-        let response = router.oneshot(request).await.expect("infallible");
+        let response = router.answer(request).await;
         assert_eq!(begun.elapsed().as_millis(), expected_ms, "{timeout:?}");
         assert_eq!(response.headers()["grpc-status"], "4");
         assert_eq!(response.headers()["lockbox-outcome"], "not-proposed");

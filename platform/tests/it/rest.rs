@@ -5,7 +5,6 @@ use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use serde_json::{Value, json};
-use tower::ServiceExt;
 
 use crate::fixtures::router;
 
@@ -24,7 +23,7 @@ async fn ask(method: Method, target: &str, headers: &[(&str, &str)], body: &str)
         request = request.header(*name, *value);
     }
     let request = request.body(Body::from(body.to_owned())).expect("a request");
-    let response = router(&metrics).await.oneshot(request).await.expect("infallible");
+    let response = router(&metrics).await.answer(request).await;
     let (parts, body) = response.into_parts();
     let bytes = body.collect().await.expect("a body").to_bytes();
     let json = serde_json::from_slice(&bytes).expect("JSON");

@@ -10,9 +10,10 @@ mod identity;
 mod members;
 mod retention;
 mod secret;
+mod seeded;
 mod version;
 
-use lockbox_core::{LogTime, OperationId, ResourceRef, Subject};
+use lockbox_core::{LogTime, Mutant, OperationId, ResourceRef, Subject, mutant};
 
 use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
@@ -117,12 +118,13 @@ fn decide(
     index: u64,
     now: LogTime,
 ) -> Result<Outcome, Refusal> {
-    if let Some(operation) = retention::repeated_request(state, envelope)? {
+    let repeat = |found: &OperationRecord| !seeded::overlooks(found, index);
+    if let Some(operation) = retention::repeated_request(state, envelope)?.filter(repeat) {
         return Ok(Outcome::Done(Box::new(operation)));
     }
     access::authenticate(state, &envelope.subject, envelope.token.as_ref(), now)?;
     if let Some(claim) = &envelope.idempotency
-        && let Some(operation) = retention::recall(state, &envelope.subject, claim)?
+        && let Some(operation) = retention::recall(state, &envelope.subject, claim)?.filter(repeat)
     {
         return Ok(Outcome::Done(Box::new(operation)));
     }
@@ -138,6 +140,10 @@ fn dispatch(
     application: &mut Application<'_, '_>,
     envelope: &Envelope,
 ) -> Result<Option<Effect>, Refusal> {
+    let begins_term = matches!(envelope.command, Command::AdvanceTime);
+    if mutant(Mutant::KeysForgottenAtLeaderChange) && begins_term {
+        seeded::forget_keys(application.state)?;
+    }
     let effect = match &envelope.command {
         Command::AdvanceTime if envelope.subject == Subject::internal() => return Ok(None),
         Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),

@@ -1,6 +1,8 @@
 //! Secrets: create, update, delete, activate and deactivate (`contract §2.2`, `§2.5`–`§2.8`).
 
-use lockbox_core::{FolderId, Permission, ResourceKind, ResourceRef, SecretId, VersionId};
+use lockbox_core::{
+    FolderId, Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant,
+};
 
 use super::{Application, Effect, Refusal, access, version};
 use crate::domain::codec;
@@ -163,6 +165,9 @@ pub fn room_for_secret(
 /// [`StorageError`].
 pub fn secret_id_taken(state: &dyn StateRead, id: &SecretId) -> Result<bool, StorageError> {
     let lives = state.get(Space::Records, &keys::secret(id))?.is_some();
+    if mutant(Mutant::IdsReused) {
+        return Ok(lives);
+    }
     Ok(lives || state.get(Space::Records, &keys::deleted_secret(id))?.is_some())
 }
 

@@ -6,6 +6,8 @@ mod bound;
 mod expiry;
 mod limits;
 mod members;
+#[cfg(feature = "mutants")]
+mod mutants;
 mod pages;
 mod repeats;
 mod secrets;

@@ -1,8 +1,8 @@
 //! Versions: adding one, and moving the current pointer (`contract §2.4`, `§2.6`).
 
-use lockbox_core::{Permission, ResourceKind, SecretId, VersionId};
+use lockbox_core::{Mutant, Permission, ResourceKind, SecretId, VersionId, mutant};
 
-use super::{Application, Effect, Refusal, require_absent, secret};
+use super::{Application, Effect, Refusal, require_absent, secret, seeded};
 use crate::domain::command::{AddVersion, Envelope, MergeBase, NewVersion};
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
@@ -44,7 +44,13 @@ pub(super) fn store(
     new: &NewVersion,
 ) -> Result<VersionRecord, Refusal> {
     let key = keys::version(&secret.id, &new.id);
-    require_absent(application.state, Space::Records, &key, ResourceKind::SecretVersion)?;
+    if !seeded::finds_itself(application, &secret.id, &new.id)? {
+        require_absent(application.state, Space::Records, &key, ResourceKind::SecretVersion)?;
+    }
+    let mut entry_keys = new.entry_keys.clone();
+    if mutant(Mutant::MapOrder) {
+        entry_keys = seeded::map_order(entry_keys);
+    }
     let version = VersionRecord {
         id: new.id.clone(),
         secret_id: secret.id.clone(),
@@ -52,7 +58,7 @@ pub(super) fn store(
         destroy_at: None,
         description: new.description.clone(),
         status: VersionStatus::Active,
-        entry_keys: new.entry_keys.clone(),
+        entry_keys,
         password_spec: new.password_spec.clone(),
         sequence: application.index,
     };
@@ -81,7 +87,9 @@ pub(super) fn add(
         let current = default_base(application.state, &secret)?;
         return Err(Rejection::BaseMoved { current }.into());
     }
-    check_base(application.state, &secret, &add.base)?;
+    if !seeded::finds_itself(application, &secret.id, &add.version.id)? {
+        check_base(application.state, &secret, &add.base)?;
+    }
     room_for_version(&secret, add.versions_per_secret_max)?;
     let previous_version_id = secret.current_version.clone();
     let version = store(application, &mut secret, &add.version)?;
@@ -106,6 +114,7 @@ fn check_base(
 ) -> Result<(), Refusal> {
     match base {
         MergeBase::Named(id) => active_version(state, &secret.id, id).map(drop),
+        MergeBase::Default(_) if mutant(Mutant::LostUpdate) => Ok(()),
         MergeBase::Default(merged) => {
             let current = default_base(state, secret)?;
             if current == *merged { Ok(()) } else { Err(Rejection::BaseMoved { current }.into()) }

@@ -27,7 +27,7 @@ use super::convert;
 use super::failure::Call;
 use super::link::{PeerLink, PeerLinks, Target};
 use super::snapshot_send::{self, Transfer};
-use crate::store::SnapshotHandle;
+use crate::store::{Blocking, SnapshotHandle};
 use crate::types::{Member, Snapshot, TypeConfig, Vote};
 
 /// Snapshots that a leader sends at the same time: the disk and the link are shared with the log.
@@ -40,11 +40,16 @@ pub(crate) struct NetworkContext {
     links: Arc<PeerLinks>,
     clocks: Arc<dyn VoterClocks>,
     sending: Semaphore,
+    blocking: Blocking,
 }
 
 impl NetworkContext {
-    pub(crate) fn new(links: Arc<PeerLinks>, clocks: Arc<dyn VoterClocks>) -> Self {
-        Self { links, clocks, sending: Semaphore::new(SNAPSHOTS_SENT_AT_ONCE) }
+    pub(crate) fn new(
+        links: Arc<PeerLinks>,
+        clocks: Arc<dyn VoterClocks>,
+        blocking: Blocking,
+    ) -> Self {
+        Self { links, clocks, sending: Semaphore::new(SNAPSHOTS_SENT_AT_ONCE), blocking }
     }
 
     pub(super) fn clocks(&self) -> &dyn VoterClocks {
@@ -53,6 +58,11 @@ impl NetworkContext {
 
     pub(super) const fn sending(&self) -> &Semaphore {
         &self.sending
+    }
+
+    /// Where file work has to run.
+    pub(super) const fn blocking(&self) -> Blocking {
+        self.blocking
     }
 }
 

@@ -9,7 +9,7 @@ use wire::snapshot_chunk::Part;
 
 use super::snapshot_send::{CHUNK_BYTES_MAX, out_of_order};
 use crate::error::{StorageError, StorageFailure};
-use crate::store::{Manifest, SnapshotHandle, SnapshotInbox, SnapshotReceiver};
+use crate::store::{Blocking, Manifest, SnapshotHandle, SnapshotInbox};
 
 /// How long the next chunk may take: a sender that vanished must not hold the inbox.
 const CHUNK_WAIT_MAX: Duration = Duration::from_secs(30);
@@ -31,14 +31,16 @@ pub(super) async fn files(
     stream: &mut Streaming<wire::SnapshotChunk>,
 ) -> Result<SnapshotHandle, Status> {
     let mut place = Place::start(&manifest);
+    let blocking = inbox.blocking();
     let inbox = inbox.clone();
-    let mut receiver = blocking(move || inbox.receive(manifest)).await?;
+    let mut receiver = file_work(blocking, move || inbox.receive(manifest)).await?;
     loop {
         match next_part(stream).await? {
             Part::Header(_) => return Err(out_of_order("has a second header")),
             Part::Data(chunk) => {
                 place.advance(&chunk)?;
-                receiver = append(receiver, chunk).await?;
+                let append = move || receiver.append(&chunk.data).map(|()| receiver);
+                receiver = file_work(blocking, append).await?;
             }
             Part::Commit(wire::SnapshotCommit {}) if place.at_end() => break,
             Part::Commit(wire::SnapshotCommit {}) => {
@@ -46,14 +48,7 @@ pub(super) async fn files(
             }
         }
     }
-    blocking(move || receiver.finish()).await
-}
-
-async fn append(
-    mut receiver: SnapshotReceiver,
-    chunk: wire::SnapshotData,
-) -> Result<SnapshotReceiver, Status> {
-    blocking(move || receiver.append(&chunk.data).map(|()| receiver)).await
+    file_work(blocking, move || receiver.finish()).await
 }
 
 async fn next_part(stream: &mut Streaming<wire::SnapshotChunk>) -> Result<Part, Status> {
@@ -66,14 +61,11 @@ async fn next_part(stream: &mut Streaming<wire::SnapshotChunk>) -> Result<Part, 
 }
 
 /// Runs file work where it may block.
-async fn blocking<T: Send + 'static>(
+async fn file_work<T: Send + 'static>(
+    blocking: Blocking,
     work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
 ) -> Result<T, Status> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(Ok(value)) => Ok(value),
-        Ok(Err(error)) => Err(refused(&error)),
-        Err(_panic) => Err(Status::internal("receiving a snapshot failed")),
-    }
+    blocking.run(work).await.map_err(|error| refused(&error))
 }
 
 /// A failed transfer is the transfer's own end, not this node's: a disk that is really broken

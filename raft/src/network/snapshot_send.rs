@@ -2,7 +2,7 @@
 //! commit. Sends nothing that the manifest does not name.
 
 use std::future::Future;
-use std::io::{self, Read};
+use std::io::Read;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -19,7 +19,7 @@ use super::convert;
 use super::failure::Call;
 use super::link::PeerLink;
 use crate::error::StorageError;
-use crate::store::{SnapshotHandle, encode_snapshot_meta};
+use crate::store::{Blocking, SnapshotHandle, encode_snapshot_meta};
 use crate::types::{Snapshot, TypeConfig, Vote};
 
 /// Longest piece of a file in one message.
@@ -51,7 +51,7 @@ pub(super) async fn send(
         let _turn = context.sending().acquire().await.map_err(|_| {
             StreamingError::Closed(ReplicationClosed::new("no more snapshots are sent"))
         })?;
-        exchange(transfer, snapshot.snapshot).await
+        exchange(context.blocking(), transfer, snapshot.snapshot).await
     };
     tokio::select! {
         closed = cancel => Err(StreamingError::Closed(closed)),
@@ -62,7 +62,7 @@ pub(super) async fn send(
     }
 }
 
-async fn exchange(transfer: Transfer, handle: SnapshotHandle) -> SendResult {
+async fn exchange(blocking: Blocking, transfer: Transfer, handle: SnapshotHandle) -> SendResult {
     let Transfer { link, call, vote, budget: _ } = transfer;
     let header = link.header().await.map_err(|status| call.failed(&status))?;
     let opening = wire::SnapshotHeader {
@@ -72,14 +72,13 @@ async fn exchange(transfer: Transfer, handle: SnapshotHandle) -> SendResult {
         manifest: handle.manifest().to_json(),
     };
     let (chunks, queued) = mpsc::channel(CHUNKS_QUEUED_MAX);
-    // Ends by itself when the receiving half is dropped: with the answer, a cancel or a timeout.
-    let reader = tokio::task::spawn_blocking(move || read_files(&handle, opening, &chunks));
-    let answer = link.raft().install_snapshot(ReceiverStream::new(queued)).await;
-    match reader.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => return Err(unreadable(error)),
-        Err(panic) => return Err(unreadable(StorageError::io("read a snapshot", &panic.into()))),
-    }
+    let mut client = link.raft();
+    // The reading ends by itself when the call has dropped its end of the queue.
+    let (read, answer) = tokio::join!(
+        read_files(blocking, &handle, opening, chunks),
+        client.install_snapshot(ReceiverStream::new(queued)),
+    );
+    read.map_err(unreadable)?;
     let reply = answer.map_err(|status| {
         link.saw(&status);
         call.failed(&status)
@@ -91,40 +90,44 @@ async fn exchange(transfer: Transfer, handle: SnapshotHandle) -> SendResult {
 
 /// Reads the files in the order of the manifest. A receiver that is gone is no error here: the
 /// call itself says why.
-fn read_files(
+async fn read_files(
+    blocking: Blocking,
     handle: &SnapshotHandle,
     opening: wire::SnapshotHeader,
-    chunks: &mpsc::Sender<wire::SnapshotChunk>,
+    chunks: mpsc::Sender<wire::SnapshotChunk>,
 ) -> Result<(), StorageError> {
     use wire::snapshot_chunk::Part;
-    let send = |part: Part| chunks.blocking_send(wire::SnapshotChunk { part: Some(part) });
-    if send(Part::Header(opening)).is_err() {
+    let send = async |part: Part| chunks.send(wire::SnapshotChunk { part: Some(part) }).await;
+    if send(Part::Header(opening)).await.is_err() {
         return Ok(());
     }
     for (file, listed) in (0_u32..).zip(handle.manifest().files()) {
         let mut source = handle.open_file(listed)?;
         let mut offset = 0;
         while offset < listed.bytes {
-            let data = read_chunk(&mut source, listed.bytes - offset)
-                .map_err(|error| StorageError::io("read a snapshot", &error))?;
-            let chunk = wire::SnapshotData { file, offset, data: data.clone() };
-            if send(Part::Data(chunk)).is_err() {
+            let left = listed.bytes - offset;
+            let read = move || read_chunk(&mut source, left).map(|data| (source, data));
+            let data;
+            (source, data) = blocking.run(read).await?;
+            let length = data.len() as u64;
+            if send(Part::Data(wire::SnapshotData { file, offset, data })).await.is_err() {
                 return Ok(());
             }
-            offset += data.len() as u64;
+            offset += length;
         }
     }
     // A failure to send means the receiver is gone, see above.
-    let _receiver_gone = send(Part::Commit(wire::SnapshotCommit {})).is_err();
+    let _receiver_gone = send(Part::Commit(wire::SnapshotCommit {})).await.is_err();
     Ok(())
 }
 
 /// Reads a full chunk, or what is left of the file. A file that is shorter than its manifest says
 /// is an error: the receiver would wait for the rest.
-fn read_chunk(source: &mut impl Read, left: u64) -> io::Result<Bytes> {
+fn read_chunk(source: &mut impl Read, left: u64) -> Result<Bytes, StorageError> {
     let length = usize::try_from(left).map_or(CHUNK_BYTES_MAX, |left| left.min(CHUNK_BYTES_MAX));
     let mut chunk = vec![0; length];
-    source.read_exact(&mut chunk)?;
+    let read = source.read_exact(&mut chunk);
+    read.map_err(|error| StorageError::io("read a snapshot", &error))?;
     Ok(chunk.into())
 }
 

@@ -29,7 +29,7 @@ use super::{
 use crate::error::StorageFailure;
 use crate::replica::tests::commands::init_cluster;
 use crate::replica::tests::harness::{Cluster, TestRandom, cluster_id, soon};
-use crate::store::Faults;
+use crate::store::{Blocking, Faults};
 use crate::types::{Member, StoreId, StoredMembership, TypeConfig, Vote};
 
 fn header(source: NodeId, target: NodeId) -> wire::PeerHeader {
@@ -238,7 +238,7 @@ fn pipeline_to(peer: &Down) -> AppendPipeline {
     let target = Target { id: 2, member };
     let link = links.link(&target, ChannelPurpose::Replication).unwrap();
     let call = Call { source: 1, target: 2, action: RPCTypes::AppendEntries };
-    let context = Arc::new(NetworkContext::new(links, Arc::new(NoClocks)));
+    let context = Arc::new(NetworkContext::new(links, Arc::new(NoClocks), Blocking::Pool));
     AppendPipeline { context, link, call, budget: Duration::from_secs(5) }
 }
 

@@ -9,6 +9,8 @@ use super::proposer::Applied;
 pub(super) enum NotTaken {
     /// The node that was asked does not lead, or none is known.
     NoLeader,
+    /// The caller's time was over before anything was handed over.
+    TooLate,
     /// The leader has not heard from a quorum yet: try again here (`openraft.md §7.1`).
     LeaseNotYet,
     /// The node that was asked has too much to do.
@@ -25,7 +27,7 @@ impl NotTaken {
         match self {
             Self::LeaseNotYet => Some(Awaiting::Lease),
             Self::NoLeader | Self::LeaderDraining | Self::Refused => Some(Awaiting::Leader),
-            Self::QueueFull => None,
+            Self::QueueFull | Self::TooLate => None,
         }
     }
 
@@ -35,6 +37,7 @@ impl NotTaken {
             Self::NoLeader | Self::LeaseNotYet | Self::LeaderDraining => {
                 NotProposedReason::NoLeader
             }
+            Self::TooLate => NotProposedReason::Deadline,
             Self::QueueFull => NotProposedReason::QueueFull,
             Self::Refused => NotProposedReason::Refused,
         }

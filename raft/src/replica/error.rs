@@ -43,6 +43,9 @@ pub enum NotProposedReason {
     /// No leader was found in time.
     #[error("no leader")]
     NoLeader,
+    /// The deadline had come before anything could be handed over.
+    #[error("deadline exceeded")]
+    Deadline,
     /// Too many proposals are under way.
     #[error("too many proposals are under way")]
     QueueFull,

@@ -142,6 +142,7 @@ fn after_reply(reply: wire::ProposeReply) -> Attempt {
         Some(ProposeResult::NotProposed(refusal)) => Attempt::NotTaken(match refusal.reason() {
             wire::Reason::QueueFull => NotTaken::QueueFull,
             wire::Reason::Draining => NotTaken::LeaderDraining,
+            wire::Reason::Deadline => NotTaken::TooLate,
             wire::Reason::NotLeader | wire::Reason::NoLeader | wire::Reason::Unspecified => {
                 NotTaken::NoLeader
             }

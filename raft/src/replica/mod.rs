@@ -19,6 +19,7 @@ mod pause;
 mod proposer;
 mod read_barrier;
 mod read_point;
+mod seeded;
 mod service;
 mod shutdown;
 mod start;
@@ -32,7 +33,7 @@ mod transfer;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lockbox_core::{Clock, ClusterId, LogTime, NodeId, Randomness};
+use lockbox_core::{Clock, ClusterId, LogTime, Mutant, NodeId, Randomness, mutant};
 use lockbox_proto::lockbox::peer::v1 as wire;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
@@ -221,6 +222,9 @@ impl Replica {
         envelope: Envelope,
         deadline: Instant,
     ) -> Result<Applied, ProposeError> {
+        if mutant(Mutant::AckBeforeCommit) {
+            return seeded::answer_first(self, envelope, deadline).await;
+        }
         self.0.proposer.propose(envelope, deadline).await
     }
 

@@ -10,7 +10,7 @@ use super::clock::ClusterClock;
 use super::leadership::LeadershipWatch;
 use crate::network::ClusterIdentity;
 use crate::state::tables;
-use crate::store::StateHandle;
+use crate::store::{Blocking, StateHandle};
 
 /// How much applied state a crash may leave to be applied again (`openraft.md §3.2`).
 const FLUSH_INTERVAL: Duration = Duration::from_secs(30);
@@ -57,7 +57,11 @@ impl Observer {
 }
 
 /// Flushes the state from time to time; a failure is recorded by the store and ends the process.
-pub(super) async fn flush_regularly(state: StateHandle, stop: CancellationToken) {
+pub(super) async fn flush_regularly(
+    state: StateHandle,
+    blocking: Blocking,
+    stop: CancellationToken,
+) {
     let mut ticks = tokio::time::interval(FLUSH_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
@@ -66,10 +70,8 @@ pub(super) async fn flush_regularly(state: StateHandle, stop: CancellationToken)
             _ = ticks.tick() => {}
         }
         let state = state.clone();
-        match tokio::task::spawn_blocking(move || state.flush()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "flushing the state failed"),
-            Err(_panic) => tracing::error!("flushing the state panicked"),
+        if let Err(error) = blocking.run(move || state.flush()).await {
+            tracing::error!(%error, "flushing the state failed");
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockbox_core::{LogTime, OperationId, Randomness, RequestId, Subject};
+use lockbox_core::{LogTime, Mutant, OperationId, Randomness, RequestId, Subject, mutant};
 use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -99,7 +99,8 @@ impl Proposer {
                 None => false,
             };
             if !again {
-                return Err(given_up(maybe_proposed, reason));
+                let told = maybe_proposed && !mutant(Mutant::TimeoutNotProposed);
+                return Err(given_up(told, reason));
             }
         }
     }
@@ -173,7 +174,7 @@ impl Proposer {
     /// Stamps the time and hands the proposal to this node's consensus.
     async fn propose_here(&self, envelope: &mut Envelope, deadline: Instant) -> Attempt {
         if Instant::now() >= deadline {
-            return Attempt::NotTaken(NotTaken::NoLeader);
+            return Attempt::NotTaken(NotTaken::TooLate);
         }
         envelope.proposed_at = self.clock.stamp();
         let proposal = Proposal(Bytes::from(codec::encode(envelope)));

@@ -5,13 +5,14 @@
 
 use std::sync::Arc;
 
-use lockbox_core::LogTime;
+use lockbox_core::{LogTime, Mutant, mutant};
 use openraft::ReadPolicy;
 use openraft::errors::RaftError;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::clock::ClusterClock;
+use super::seeded;
 use crate::network::Raft;
 use crate::store::Applied;
 
@@ -53,7 +54,11 @@ impl ReadPoints {
         let reached = stamped.wait_for(|entry| entry.term >= term);
         let entry = *tokio::time::timeout_at(by, reached).await.ok()?.ok()?;
         let log_time = self.clock.log_now_at(self.applied.borrow().log_time);
-        Some(ReadPoint { index: index.max(entry.index), term, log_time })
+        if mutant(Mutant::ReadIgnoresTransfer) {
+            seeded::note_that_it_leads(&self.clock);
+        }
+        let too_low = u64::from(mutant(Mutant::StaleReadPoint));
+        Some(ReadPoint { index: index.max(entry.index) - too_low, term, log_time })
     }
 }
 
@@ -61,6 +66,9 @@ impl ReadPoints {
 ///
 /// Never by the lease: a restarted voter does not honour one (`openraft.md §4.4`).
 async fn confirm(raft: &Raft, by: Instant) -> Option<(u64, u64)> {
+    if mutant(Mutant::LeaderSkipsReadIndex) {
+        return Some(seeded::unconfirmed(raft));
+    }
     let confirmation = raft.get_read_log_id(ReadPolicy::ReadIndex);
     match tokio::time::timeout_at(by, confirmation).await {
         Ok(Ok((read_log_id, _applied))) => {

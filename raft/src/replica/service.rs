@@ -49,6 +49,7 @@ impl ReplicaRpc {
             NotProposedReason::NoLeader | NotProposedReason::Refused => self.why_not_here(),
             NotProposedReason::QueueFull => wire::Reason::QueueFull,
             NotProposedReason::Draining => wire::Reason::Draining,
+            NotProposedReason::Deadline => wire::Reason::Deadline,
         };
         let leader_id = self.known_leader();
         ProposeResult::NotProposed(wire::NotProposed { reason: reason.into(), leader_id })
@@ -87,6 +88,7 @@ impl ReplicaService for ReplicaRpc {
             Ok(Attempt::NotTaken(why)) => match why {
                 NotTaken::Refused => return Err(Status::invalid_argument("envelope is refused")),
                 NotTaken::NoLeader
+                | NotTaken::TooLate
                 | NotTaken::LeaseNotYet
                 | NotTaken::QueueFull
                 | NotTaken::LeaderDraining => self.not_proposed(why.reason()),

@@ -34,17 +34,15 @@ pub(super) async fn stop_storage(inner: &Inner) {
     inner.tasks.wait().await;
     let state = inner.state.clone();
     let writer = inner.take_writer();
-    let stopping = tokio::task::spawn_blocking(move || {
+    let stop = move || {
         let flushed = state.flush();
         if let Some(writer) = writer {
             writer.stop();
         }
         flushed
-    });
-    match stopping.await {
-        Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(%error, "flushing the state failed"),
-        Err(_panic) => tracing::error!("stopping the stores panicked"),
+    };
+    if let Err(error) = inner.config.store.blocking.run(stop).await {
+        tracing::error!(%error, "stopping the stores failed");
     }
 }
 

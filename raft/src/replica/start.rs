@@ -63,8 +63,11 @@ pub(super) async fn start(
     let clock = Arc::new(ClusterClock::new(me, Arc::clone(&parts.clock)));
     clock.applied(state.applied().borrow().log_time);
     let links = Arc::new(PeerLinks::new(me, store_id, Arc::clone(&identity), parts.connector));
-    let network =
-        NetworkContext::new(Arc::clone(&links), Arc::clone(&clock) as Arc<dyn VoterClocks>);
+    let network = NetworkContext::new(
+        Arc::clone(&links),
+        Arc::clone(&clock) as Arc<dyn VoterClocks>,
+        config.store.blocking,
+    );
     let network = PeerNetwork(Arc::new(network));
     let log_reader = log.get_log_reader().await;
     // Boxed: openraft's start-up future is large, and this one is awaited once.
@@ -103,6 +106,7 @@ pub(super) async fn start(
         stamped: stamps,
     });
     let confirmer = Confirmer {
+        me,
         read_points: Arc::clone(&read_points),
         leadership: leadership.clone(),
         forwarder,
@@ -130,7 +134,11 @@ pub(super) async fn start(
         stamped,
     };
     supervise(&tasks, &ended, timekeeper.run(stop.clone()));
-    supervise(&tasks, &ended, observer::flush_regularly(state.clone(), stop.clone()));
+    supervise(
+        &tasks,
+        &ended,
+        observer::flush_regularly(state.clone(), config.store.blocking, stop.clone()),
+    );
 
     let replica = Replica(Arc::new(Inner {
         config,
@@ -184,10 +192,8 @@ async fn open_store(config: &ReplicaConfig, parts: &ReplicaParts) -> Result<Stor
     let identity = NodeIdentity { node_id: config.node_id, fresh_store_id };
     let (directory, options) = (config.data_dir.clone(), config.store);
     let engines = Arc::clone(&parts.engines);
-    let opening = tokio::task::spawn_blocking(move || {
-        store::open_store(&directory, engines, &identity, &options)
-    });
-    opening.await.map_err(|panic| StorageError::io("open the data directory", &panic.into()))?
+    let open = move || store::open_store(&directory, engines, &identity, &options);
+    config.store.blocking.run(open).await
 }
 
 /// Consensus found at start that it cannot go on from what is stored.

@@ -125,6 +125,10 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
         voter: voters.contains(id),
         matched: matched(id),
     });
+    // The core publishes its numbers when it comes round, what is applied shows at once: applied is
+    // committed, and in the log.
+    let committed = index(metrics.local_committed.as_ref()).max(beside.applied);
+    let last_log = metrics.last_log_index.unwrap_or(0).max(committed);
     let leader = metrics.current_leader;
     ReplicaStatus {
         node_id: metrics.id,
@@ -132,8 +136,8 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
         role: if metrics.running_state.is_ok() { metrics.state.into() } else { Role::Stopped },
         leader: leader.and_then(|id| membership.get_node(&id).map(|m| (id, m.clone()))),
         term: metrics.current_term,
-        last_log: metrics.last_log_index.unwrap_or(0),
-        committed: index(metrics.local_committed.as_ref()),
+        last_log,
+        committed,
         applied: beside.applied,
         snapshot: index(metrics.snapshot.as_ref()),
         purged: index(metrics.purged.as_ref()),

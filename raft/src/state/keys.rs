@@ -311,10 +311,28 @@ pub fn idempotency(subject: &Subject, method: &str, key: &str) -> Vec<u8> {
     scope.text(method).text(key).done()
 }
 
+/// Every idempotency record.
+#[must_use]
+pub fn idempotency_records() -> Vec<u8> {
+    vec![IDEMPOTENCY]
+}
+
 /// How many live idempotency records a subject has.
 #[must_use]
 pub fn idempotency_count(subject: &Subject) -> Vec<u8> {
     Key::new(IDEMPOTENCY_COUNT).text(subject.kind.as_str()).text(&subject.id).done()
+}
+
+/// All tables of operations and of what a repeat is found by.
+#[must_use]
+pub fn operation_tables() -> [Vec<u8>; 4] {
+    [OPERATION, OPERATION_OF_RESOURCE, IDEMPOTENCY, IDEMPOTENCY_COUNT].map(|table| vec![table])
+}
+
+/// All tables of bindings.
+#[must_use]
+pub fn binding_tables() -> [Vec<u8>; 2] {
+    [BINDINGS, HOLDING].map(|table| vec![table])
 }
 
 /// A revoked token.

@@ -13,7 +13,7 @@ pub enum Blocking {
 
 impl Blocking {
     /// Runs `work` and waits for it.
-    pub(super) async fn run<T: Send + 'static>(
+    pub(crate) async fn run<T: Send + 'static>(
         self,
         work: impl FnOnce() -> Result<T, StorageError> + Send + 'static,
     ) -> Result<T, StorageError> {

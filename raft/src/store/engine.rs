@@ -3,6 +3,7 @@
 
 use std::ops::Range;
 use std::path::Path;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -79,11 +80,18 @@ pub trait LogEngine: Send + Sync + 'static {
     /// [`StorageError`], also when there is a hole: a short answer would be taken for the end.
     fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<Bytes>, StorageError>;
 
-    /// What is stored, checked for holes.
+    /// What is stored, checked for holes. All of it is durable from here on, also what a process
+    /// before had written and not synced: consensus counts as synced what it finds at its start.
     ///
     /// # Errors
     /// [`StorageError`] when the log is damaged anywhere but in a torn tail.
     fn recover(&self) -> Result<RecoveredLog, StorageError>;
+
+    /// How long a writer that is a task ([`super::WriterHost::Task`]) waits before and after each
+    /// write: such an engine does not block by itself. Engines with a disk wait inside `write`.
+    fn latency(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// The state's storage.

@@ -14,6 +14,7 @@ use super::identity::{Current, write_current};
 use super::install_step::{InstallStep, reached};
 use super::layout::Layout;
 use super::owned_directory::OwnedDirectory;
+use super::seeded;
 use super::snapshot::{SnapshotHandle, SnapshotShelf};
 use super::state_handle::{
     Generation, StateHandle, applied_of, last_applied, membership_of, on_view,
@@ -62,6 +63,7 @@ impl Installer {
             }
             applied_of(state)
         })??;
+        let applied = seeded::omit_from_snapshot(engine.as_ref(), applied)?;
         reached(InstallStep::EngineOpened)?;
         let current = Current { generation: number, store_id: self.store_id };
         write_current(&self.layout.current(), &current)?;

@@ -117,6 +117,16 @@ impl DurabilityBarrier {
     }
 }
 
+impl DurabilityBarrier {
+    /// The id of an entry some places before this one, while the log holds it; what a node takes
+    /// for its last applied one as [`lockbox_core::Mutant::ReappliedAfterCrash`].
+    pub(super) fn some_entries_before(&self, last: LogId) -> Result<Option<LogId>, StorageError> {
+        let earlier = last.index.saturating_sub(super::seeded::ENTRIES_REAPPLIED);
+        let found = self.shared.read(&(earlier..last.index), usize::MAX)?;
+        Ok(found.first().map_or(Some(last), |entry| Some(entry.log_id)))
+    }
+}
+
 fn read_one(engine: &dyn LogEngine, index: u64) -> Result<LogEntry, StorageError> {
     let encoded = engine.read(index..index + 1, 0)?;
     decode_run(&encoded, index)?

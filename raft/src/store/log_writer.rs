@@ -10,6 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
+use lockbox_core::{Mutant, mutant};
 use tokio::sync::{Notify, watch};
 
 use super::engine::{LogEngine, LogOp};
@@ -26,11 +27,36 @@ enum Durability {
     Poisoned(StorageError),
 }
 
+/// A batch that the engine has taken or refused, and nobody was told of.
+struct Written {
+    batch: Batch,
+    sync: bool,
+    result: Result<(), StorageError>,
+}
+
+impl Batch {
+    /// Writes it, with one sync if anything in it must be durable.
+    fn write(mut self, engine: &dyn LogEngine, stats: &LogWriterStats) -> Written {
+        let sync = self.commands.iter().any(|command| command.completion.needs_sync());
+        let ops: Vec<LogOp> =
+            self.commands.iter_mut().flat_map(|command| command.ops.drain(..)).collect();
+        let started = tokio::time::Instant::now();
+        let result = engine.write(&ops, sync && !mutant(Mutant::AckBeforeFsync));
+        if result.is_ok() {
+            stats.record_write(sync, started.elapsed());
+        }
+        Written { batch: self, sync, result }
+    }
+}
+
 /// Where the writer runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WriterHost {
     /// On its own OS thread.
     Thread,
+    /// As a task of the runtime in which the store is opened: for engines that do not block, and
+    /// for simulation, where threads would make runs differ.
+    Task,
     /// Wherever the caller calls [`LogWriter::drain_once`]: for tests and simulation.
     Caller,
 }
@@ -38,7 +64,13 @@ pub enum WriterHost {
 struct Shared {
     engine: Arc<dyn LogEngine>,
     queue: Mutex<WriteQueue>,
+    /// Held from taking a batch until it is written: they reach the engine in order, whoever
+    /// drains.
+    turn: Mutex<()>,
+    /// Wakes the thread.
     work: Condvar,
+    /// Wakes the task.
+    work_for_task: Notify,
     drained: Notify,
     durable: AtomicU64,
     durability: watch::Sender<Durability>,
@@ -48,22 +80,26 @@ struct Shared {
 
 impl Shared {
     fn drain_once(&self) -> bool {
-        let Some(batch) = locked(&self.queue).take_batch() else { return false };
-        self.drained.notify_waiters();
-        self.write(batch);
+        let Some(written) = self.write_queued() else { return false };
+        self.settle(written);
         true
     }
 
-    fn write(&self, mut batch: Batch) {
-        let sync = batch.commands.iter().any(|command| command.completion.needs_sync());
-        let ops: Vec<LogOp> =
-            batch.commands.iter_mut().flat_map(|command| command.ops.drain(..)).collect();
-        let started = tokio::time::Instant::now();
-        if let Err(error) = self.engine.write(&ops, sync) {
+    /// Writes what is queued as one batch.
+    fn write_queued(&self) -> Option<Written> {
+        let _turn = locked(&self.turn);
+        let batch = locked(&self.queue).take_batch()?;
+        self.drained.notify_waiters();
+        Some(batch.write(self.engine.as_ref(), &self.stats))
+    }
+
+    /// Tells what a batch came to.
+    fn settle(&self, written: Written) {
+        let Written { batch, sync, result } = written;
+        if let Err(error) = result {
             self.poison(&error, batch.commands);
             return;
         }
-        self.stats.record_write(sync, started.elapsed());
         if sync {
             // ORDER: durable first, then tell: whoever is told may look.
             self.durable.store(batch.sequence, Ordering::Release);
@@ -106,9 +142,41 @@ impl Shared {
         }
     }
 
+    /// The thread's loop as a task, which waits where the engine says that its disk would.
+    async fn run_as_task(&self) {
+        let _poison = PoisonOnPanic(self);
+        loop {
+            let more = self.work_for_task.notified();
+            if locked(&self.queue).is_empty() {
+                if locked(&self.queue).is_closed() {
+                    return;
+                }
+                more.await;
+                continue;
+            }
+            self.pass_latency().await;
+            let Some(written) = self.write_queued() else { continue };
+            self.pass_latency().await;
+            self.settle(written);
+        }
+    }
+
+    async fn pass_latency(&self) {
+        let latency = self.engine.latency();
+        // Even a sleep of no length would wait for the timer's next tick.
+        if !latency.is_zero() {
+            tokio::time::sleep(latency).await;
+        }
+    }
+
+    fn wake(&self) {
+        self.work.notify_one();
+        self.work_for_task.notify_one();
+    }
+
     fn close(&self) {
         locked(&self.queue).close();
-        self.work.notify_one();
+        self.wake();
         self.drained.notify_waiters();
     }
 }
@@ -125,10 +193,17 @@ impl Drop for PoisonOnPanic<'_> {
     }
 }
 
-/// Owns the writer. Dropping it drains what is queued (thread) or fails it (caller).
+/// What carries the writer.
+enum Host {
+    Thread(JoinHandle<()>),
+    Task(tokio::task::JoinHandle<()>),
+    Caller,
+}
+
+/// Owns the writer. Dropping it drains what is queued (thread) or fails it (task, caller).
 pub struct LogWriter {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<()>>,
+    host: Host,
 }
 
 impl LogWriter {
@@ -141,23 +216,28 @@ impl LogWriter {
         let shared = Arc::new(Shared {
             engine,
             queue: Mutex::new(WriteQueue::new()),
+            turn: Mutex::new(()),
             work: Condvar::new(),
+            work_for_task: Notify::new(),
             drained: Notify::new(),
             durable: AtomicU64::new(0),
             durability: watch::Sender::new(Durability::Upto(0)),
             stats: Arc::default(),
             faults,
         });
-        let thread = match host {
-            WriterHost::Caller => None,
+        let runner = Arc::clone(&shared);
+        let host = match host {
+            WriterHost::Caller => Host::Caller,
+            WriterHost::Task => Host::Task(tokio::spawn(async move { runner.run_as_task().await })),
             WriterHost::Thread => {
-                let shared = Arc::clone(&shared);
                 let builder = std::thread::Builder::new().name("log-writer".to_owned());
-                let spawned = builder.spawn(move || shared.run());
-                Some(spawned.map_err(|error| StorageError::io("start the log writer", &error))?)
+                let spawned = builder.spawn(move || runner.run());
+                Host::Thread(
+                    spawned.map_err(|error| StorageError::io("start the log writer", &error))?,
+                )
             }
         };
-        Ok(Self { shared, thread })
+        Ok(Self { shared, host })
     }
 
     pub(super) fn handle(&self) -> LogWriterHandle {
@@ -172,26 +252,30 @@ impl LogWriter {
 
     /// Writes what is queued now as one batch; false when nothing was.
     ///
-    /// The thread does nothing else. Call it only with [`WriterHost::Caller`].
+    /// Thread and task do nothing else. Call it only with [`WriterHost::Caller`].
     pub fn drain_once(&self) -> bool {
         self.shared.drain_once()
     }
 
-    /// Accepts nothing more, writes what is queued and ends the thread.
+    /// Accepts nothing more, writes what is queued and ends the thread or task.
     pub fn stop(mut self) {
         self.shared.close();
-        if self.thread.is_none() {
-            while self.drain_once() {}
-        }
         self.join();
+        while self.drain_once() {}
     }
 
+    /// Ends what carries the writer. A task that waits with a batch has written it: whoever would
+    /// be told of that has stopped before.
     fn join(&mut self) {
-        if let Some(thread) = self.thread.take()
-            && thread.join().is_err()
-        {
-            // `PoisonOnPanic` has failed everything and the fault is reported.
-            tracing::error!("the log writer panicked");
+        match std::mem::replace(&mut self.host, Host::Caller) {
+            Host::Caller => {}
+            Host::Task(task) => task.abort(),
+            Host::Thread(thread) => {
+                if thread.join().is_err() {
+                    // `PoisonOnPanic` has failed everything and the fault is reported.
+                    tracing::error!("the log writer panicked");
+                }
+            }
         }
     }
 }
@@ -200,8 +284,8 @@ impl Drop for LogWriter {
     fn drop(&mut self) {
         self.shared.close();
         self.join();
-        // Only a caller-hosted writer has anything left: as after a crash, it is lost. Nobody may
-        // go on waiting for it.
+        // Only without a thread is anything left: as after a crash, it is lost. Nobody may go on
+        // waiting for it.
         let gone = std::io::Error::other("the log writer was dropped");
         self.shared.abandon(&StorageError::io("write to the log", &gone), Vec::new());
     }
@@ -230,7 +314,7 @@ impl LogWriterHandle {
     /// Queues a command and wakes the writer. Returns its sequence number.
     pub(super) fn queue(&self, command: WriteCommand) -> Result<u64, StorageError> {
         let sequence = self.queue_silently(command)?;
-        self.shared.work.notify_one();
+        self.shared.wake();
         Ok(sequence)
     }
 

@@ -116,6 +116,8 @@ impl LogEngine for MemoryLog {
 
     fn recover(&self) -> Result<RecoveredLog, StorageError> {
         self.place.on_log(|disk| {
+            // As RocksDB, which writes what it finds in its log of writes into a synced file.
+            disk.sync();
             let Image { entries, records } = disk.written.clone();
             let mut indexes = entries.keys().copied();
             let first = indexes.next().unwrap_or_default();

@@ -29,6 +29,7 @@ mod rocks;
 mod rocks_log;
 mod rocks_state;
 mod row_cache;
+mod seeded;
 mod snapshot;
 mod snapshot_receive;
 mod state_handle;

@@ -3,6 +3,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use lockbox_core::{Mutant, mutant};
+
 use super::blocking::Blocking;
 use super::directory_lock::DirectoryLock;
 use super::durable_files::{create_directory, names, remove_directory};
@@ -14,6 +16,7 @@ use super::layout::Layout;
 use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
 use super::owned_directory::OwnedDirectory;
+use super::seeded;
 use super::snapshot::SnapshotShelf;
 use super::snapshot_receive::SnapshotInbox;
 use super::state_handle::{Generation, StateHandle, last_applied, membership_of, on_view};
@@ -103,7 +106,8 @@ pub fn open_store(
     let limits = ChunkLimits { entries: options.apply_entries_max, bytes: options.apply_bytes_max };
     let state_machine =
         StateMachine::open(installer, log.barrier(), limits, options.blocking, faults.clone())?;
-    let (snapshots, store_id) = (SnapshotInbox { shelf }, StoreId::from_bytes(store.store_id));
+    let snapshots = SnapshotInbox { shelf, blocking: options.blocking };
+    let store_id = StoreId::from_bytes(store.store_id);
     Ok(Store { log, state_machine, state, snapshots, faults, writer, store_id })
 }
 
@@ -126,6 +130,9 @@ fn claim(
     let found_current = identity::read_current(&layout.current())?;
     create_directory(&layout.log())?;
     let log = engines.open_log(&layout.log())?;
+    if mutant(Mutant::LostTail) {
+        seeded::lose_tail(log.as_ref())?;
+    }
     let recovered = log.recover()?;
     let in_log = recovered.records.get(&LogRecord::Identity);
     let in_log = in_log.map(|encoded| identity::decode(encoded)).transpose()?;

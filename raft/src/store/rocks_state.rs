@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use lockbox_core::{Mutant, mutant};
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{
     Cache, ColumnFamilyDescriptor, DB, DBCompressionType, FlushOptions, IteratorMode, ReadOptions,
@@ -69,6 +70,9 @@ impl StateEngine for RocksState {
     }
 
     fn commit(&self, writes: &[Write]) -> Result<(), StorageError> {
+        if mutant(Mutant::ApplyNotAtomic) {
+            self.survive_system_rows(writes)?;
+        }
         let mut batch = WriteBatch::default();
         for Write { space, key, value } in writes {
             let family = family(&self.database, space.name())?;
@@ -102,6 +106,24 @@ impl StateEngine for RocksState {
             .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
             .map_err(|error| storage_error("take a checkpoint of the state", &error))?;
         sync_tree(directory)
+    }
+}
+
+impl RocksState {
+    /// Writes the rows of [`Space::System`], `last_applied` among them, so that they outlive the
+    /// process and the data beside them does not ([`Mutant::ApplyNotAtomic`]).
+    fn survive_system_rows(&self, writes: &[Write]) -> Result<(), StorageError> {
+        let mut batch = WriteBatch::default();
+        let family = family(&self.database, Space::System.name())?;
+        for Write { key, value, .. } in writes.iter().filter(|w| w.space == Space::System) {
+            match value {
+                Some(value) => batch.put_cf(family, key, value),
+                None => batch.delete_cf(family, key),
+            }
+        }
+        // With a write-ahead log, unlike everything else here.
+        let written = self.database.write(batch);
+        written.map_err(|error| storage_error("commit to the state", &error))
     }
 }
 

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::blocking::Blocking;
 use super::durable_files::{create_directory, failed};
 use super::manifest::Manifest;
 use super::owned_directory::OwnedDirectory;
@@ -19,9 +20,15 @@ use crate::error::StorageError;
 #[derive(Clone)]
 pub struct SnapshotInbox {
     pub(super) shelf: Arc<SnapshotShelf>,
+    pub(super) blocking: Blocking,
 }
 
 impl SnapshotInbox {
+    /// Where its file work has to run.
+    pub(crate) const fn blocking(&self) -> Blocking {
+        self.blocking
+    }
+
     /// Begins to receive the snapshot that the manifest describes. Blocks.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::io;
 use std::sync::Arc;
 
 use futures::{Stream, TryStreamExt};
+use lockbox_core::{Mutant, mutant};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
 
@@ -71,6 +72,12 @@ impl StateMachine {
         let (last_applied, membership) = on_view(engine.as_ref(), |state| {
             Ok::<_, StorageError>((last_applied(state)?, membership_of(state)?))
         })??;
+        let last_applied = match last_applied {
+            Some(last) if mutant(Mutant::ReappliedAfterCrash) => {
+                barrier.some_entries_before(last)?
+            }
+            last => last,
+        };
         Ok(Self { installer, barrier, limits, blocking, faults, last_applied, membership })
     }
 
@@ -267,6 +274,9 @@ impl RaftStateMachine<TypeConfig> for StateMachine {
         self.faults.watch(installed)?;
         self.last_applied = meta.last_log_id;
         self.membership = meta.last_membership.clone();
+        if mutant(Mutant::SnapshotOmitsMembership) {
+            self.membership = StoredMembership::default();
+        }
         Ok(())
     }
 

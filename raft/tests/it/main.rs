@@ -23,6 +23,8 @@ mod harness;
 mod identity;
 #[cfg(test)]
 mod kill;
+#[cfg(all(test, feature = "mutants"))]
+mod mutants;
 #[cfg(test)]
 mod oracle;
 #[cfg(test)]
@@ -39,6 +41,9 @@ mod seeded_bugs;
 mod snapshot;
 #[cfg(test)]
 mod suite;
+#[cfg(all(test, feature = "mutants"))]
+#[path = "../../../platform/core/tests/shared/trial.rs"]
+mod trial;
 #[cfg(test)]
 mod wal_damage;
 #[cfg(test)]

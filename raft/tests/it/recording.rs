@@ -284,7 +284,7 @@ impl Recording {
     }
 }
 
-fn membership() -> Membership<u64, Member> {
+pub(crate) fn membership() -> Membership<u64, Member> {
     let member = |id: u64| (id, Member::at(format!("node-{id}:9000"), format!("node-{id}:8443")));
     let members: BTreeMap<u64, Member> = (1..=3).map(member).collect();
     let voters = members.keys().copied().collect();

@@ -4,12 +4,16 @@ use std::sync::Arc;
 
 use lockbox_core::ExitCode;
 use lockbox_raft::StorageFailure;
-use lockbox_raft::store::{Engines, MemoryEngines, MemoryFault};
+use lockbox_raft::store::{Engines, MemoryEngines, MemoryFault, StoreOptions, WriterHost};
 use lockbox_raft::types::Vote;
 use openraft::storage::RaftLogStorage;
 use tempfile::TempDir;
 
-use crate::harness::{append, append_durably, apply, entries, entry, open, threaded};
+use crate::harness::{INLINE, append, append_durably, apply, entries, entry, open, threaded};
+
+fn as_task() -> StoreOptions {
+    StoreOptions { writer: WriterHost::Task, ..INLINE }
+}
 
 #[tokio::test]
 async fn what_waits_for_the_disk_shares_one_sync() {
@@ -56,6 +60,28 @@ async fn a_failed_sync_ends_everything() {
     assert!(apply(&mut store, vec![entry(1, 0), entry(1, 1)]).await.is_err());
     assert_eq!(store.faults.current().unwrap().failure, StorageFailure::DiskFull);
     assert_eq!(store.faults.current().unwrap().exit_code(), ExitCode::DiskFull);
+}
+
+#[tokio::test]
+async fn a_writer_that_is_a_task_writes_and_fails_as_the_thread_does() {
+    let directory = TempDir::new().unwrap();
+    let machine = MemoryEngines::new();
+    let engines: Arc<dyn Engines> = Arc::new(machine.clone());
+    let mut store = open(directory.path(), &engines, &as_task());
+    for index in 0..9 {
+        append_durably(&mut store, vec![entry(1, index)]).await;
+    }
+    apply(&mut store, (0..9).map(|index| entry(1, index)).collect()).await.unwrap();
+    let ack = append(&mut store, vec![entry(1, 9)]).await.unwrap();
+    store.writer.stop();
+    ack.await.unwrap().unwrap();
+    drop((store.log, store.state_machine, store.state));
+    let mut store = open(directory.path(), &engines, &as_task());
+    assert_eq!(entries(&mut store).await.len(), 10);
+    machine.fail_next(MemoryFault::LogSync(StorageFailure::Io));
+    assert!(append(&mut store, vec![entry(1, 10)]).await.unwrap().await.unwrap().is_err());
+    assert!(append(&mut store, vec![entry(1, 11)]).await.is_err());
+    assert_eq!(store.faults.current().unwrap().exit_code(), ExitCode::Storage);
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 //!
 //! Everything that depends on the state is decided by `apply`; nothing is looked up before.
 
-use lockbox_core::{Permission, ResourceKind, SecretId, VersionId};
+use lockbox_core::{Mutant, Permission, ResourceKind, SecretId, VersionId, mutant};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
@@ -20,7 +20,7 @@ use super::parse_secret_id;
 use crate::authn::Caller;
 use crate::call::Call;
 use crate::refused::within;
-use crate::{convert, describe, errors, idempotency, password};
+use crate::{convert, describe, errors, idempotency, password, seeded};
 
 pub(super) async fn update(
     call: &mut Call<'_>,
@@ -131,6 +131,9 @@ pub(super) async fn set_status(
     look_up(call, &caller, &secret_id, Permission::SecretsUpdate).await?;
     let command = Command::SetSecretStatus { secret_id, status };
     let operation = call.propose(&caller, claim, command).await?;
+    if mutant(Mutant::DeactivateInCache) {
+        seeded::note_status(&operation);
+    }
     note_secret(call, &operation);
     Ok(convert::operation(&operation))
 }

@@ -1,6 +1,8 @@
 //! `Create` (`contract §2.5`).
 
-use lockbox_core::{CloudId, FolderId, KmsKeyId, Permission, ResourceKind, ResourcePath};
+use lockbox_core::{
+    CloudId, FolderId, KmsKeyId, Mutant, Permission, ResourceKind, ResourcePath, mutant,
+};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
@@ -50,7 +52,10 @@ pub(super) async fn create(
     }
     let plan = plan(call, &mut request)?;
     let random = std::sync::Arc::clone(&call.app.random);
-    let ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    let mut ids = FreshIds::new(random.as_ref(), claim.as_ref());
+    if mutant(Mutant::IdsReused) {
+        ids = ids.from_one_pool();
+    }
     let looked = look_up(call, &caller, &request, &plan, claim.as_ref(), ids).await?;
     let (place, mut ids) = match looked {
         Looked::Known(operation) => return Ok(answer(call, &operation)),

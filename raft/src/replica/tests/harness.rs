@@ -353,6 +353,11 @@ impl Cluster {
         Path::new(self.directory.path()).join(id.to_string())
     }
 
+    /// Which generation of the state counts on a node.
+    pub(crate) fn state_generation(&self, id: NodeId) -> String {
+        std::fs::read_to_string(self.node_directory(id).join("CURRENT")).unwrap()
+    }
+
     /// Stops a node as a crash of its process would, as far as the others can tell.
     pub(crate) async fn kill(&mut self, id: NodeId) {
         let node = self.nodes.remove(&id).unwrap();

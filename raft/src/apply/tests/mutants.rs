@@ -1,0 +1,77 @@
+//! The seeded bugs of `apply` bite: each test runs healthy and as the mutant (`crate::trial`).
+
+use lockbox_core::Mutant;
+
+use super::*;
+use crate::trial::Trial;
+
+#[test]
+fn lost_update() {
+    let trial = Trial::of(Mutant::LostUpdate);
+    let mut world = World::new();
+    world.create("s", Some("v1"));
+    world.run(add_version("s", "v2", MergeBase::Default(Some(version_id("v1")))));
+    let late = world.envelope(add_version("s", "v3", MergeBase::Default(Some(version_id("v1")))));
+    trial.end(matches!(world.apply(&late), Outcome::Done(_)));
+}
+
+#[test]
+fn map_order() {
+    let trial = Trial::of(Mutant::MapOrder);
+    let state = || {
+        let mut world = World::new();
+        let mut create = create_secret("s", Some("v1"));
+        let version = create.version.as_mut().unwrap();
+        version.entry_keys = (0..20).map(|n| format!("key-{n}")).collect();
+        world.run(Command::CreateSecret(Box::new(create)));
+        world.state
+    };
+    trial.end(state() != state());
+}
+
+#[test]
+fn keys_forgotten_at_leader_change() {
+    let trial = Trial::of(Mutant::KeysForgottenAtLeaderChange);
+    let mut world = World::new();
+    let keyed = |world: &mut World, secret: &str| {
+        let command = Command::CreateSecret(Box::new(create_secret(secret, None)));
+        let mut envelope = world.envelope(command);
+        envelope.idempotency = Some(IdempotencyClaim {
+            method: "Create".into(),
+            key: "key".into(),
+            request_mac: [1; 32],
+            mac_key_id: 1,
+        });
+        world.done(&envelope)
+    };
+    let first = keyed(&mut world, "s");
+    let mut leader_begins = world.envelope(Command::AdvanceTime);
+    (leader_begins.subject, leader_begins.token) = (Subject::internal(), None);
+    assert!(matches!(world.apply(&leader_begins), Outcome::Nothing));
+    trial.end(keyed(&mut world, "t").id != first.id);
+}
+
+#[test]
+fn ids_reused() {
+    let trial = Trial::of(Mutant::IdsReused);
+    let mut world = World::new();
+    world.create("s", Some("v1"));
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    let again = Command::CreateSecret(Box::new(create_secret("s", Some("v1"))));
+    let again = world.envelope(again);
+    trial.end(matches!(world.apply(&again), Outcome::Done(_)));
+}
+
+#[test]
+fn reapplied_after_crash() {
+    let trial = Trial::of(Mutant::ReappliedAfterCrash);
+    let mut world = World::new();
+    world.create("s", Some("v1"));
+    let add = world.envelope(add_version("s", "v2", MergeBase::Default(Some(version_id("v1")))));
+    world.done(&add);
+    let before = world.state.clone();
+    // The same entry at the same place.
+    world.index -= 1;
+    world.apply(&add);
+    trial.end(world.state != before);
+}

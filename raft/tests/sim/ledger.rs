@@ -1,0 +1,125 @@
+//! What all nodes together have said: the committed log, the leaders of the terms, the states.
+//!
+//! Every claim is compared with all earlier ones, of every node and of every life.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+
+use bytes::Bytes;
+use lockbox_core::NodeId;
+
+use crate::trace::Trace;
+
+/// What one node has promised to keep.
+#[derive(Default)]
+struct Kept {
+    /// Synced entries by index.
+    synced: BTreeMap<u64, Bytes>,
+    /// Behind the last entry that only its snapshot holds.
+    covered: u64,
+}
+
+#[derive(Default)]
+struct Inner {
+    kept: BTreeMap<NodeId, Kept>,
+    /// Entries that some node has applied, by index.
+    applied: BTreeMap<u64, Bytes>,
+    leaders: BTreeMap<u64, NodeId>,
+    states: BTreeMap<u64, [u8; 32]>,
+}
+
+/// The record of what holds in the whole cluster. Clones share it.
+#[derive(Clone)]
+pub(crate) struct Ledger {
+    trace: Trace,
+    inner: Arc<Mutex<Inner>>,
+}
+
+impl Ledger {
+    pub(crate) fn new(voters: &[NodeId], trace: Trace) -> Self {
+        let kept = voters.iter().map(|id| (*id, Kept::default())).collect();
+        let inner = Arc::new(Mutex::new(Inner { kept, ..Inner::default() }));
+        Self { trace, inner }
+    }
+
+    /// A node has promised to keep these entries from an index on, and nothing behind them.
+    pub(crate) fn keeps<'e>(
+        &self,
+        node: NodeId,
+        from: u64,
+        entries: impl Iterator<Item = (&'e u64, &'e Bytes)>,
+        covered: u64,
+    ) {
+        let mut inner = self.inner.lock().unwrap();
+        let kept = inner.kept.get_mut(&node).unwrap();
+        drop(kept.synced.split_off(&from));
+        kept.synced.extend(entries.map(|(index, entry)| (*index, entry.clone())));
+        kept.covered = covered;
+    }
+
+    /// A node applies an entry: the same one as every other node at this index.
+    pub(crate) fn applies(&self, node: NodeId, index: u64, entry: Option<&Bytes>) {
+        let Some(entry) = entry else {
+            let how = format_args!("node {node} applies {index}, which its log does not hold");
+            return self.trace.broken("state behind the log", how);
+        };
+        let mut inner = self.inner.lock().unwrap();
+        let keeps = |kept: &&Kept| {
+            index < kept.covered || kept.synced.get(&index).is_some_and(|kept| kept == entry)
+        };
+        let (keepers, voters) = (inner.kept.values().filter(keeps).count(), inner.kept.len());
+        let first = !inner.applied.contains_key(&index);
+        let agreed = inner.applied.entry(index).or_insert_with(|| entry.clone()) == entry;
+        drop(inner);
+        if first && keepers <= voters / 2 {
+            let how =
+                format_args!("node {node} applies {index}, which {keepers} nodes have synced");
+            self.trace.broken("what is committed is on the disks of a quorum", how);
+        }
+        if !agreed {
+            let how = format_args!("node {node} applies another entry {index} than others did");
+            self.trace.broken("committed prefixes agree", how);
+        }
+    }
+
+    /// A node leads in a term: the only one that ever does.
+    pub(crate) fn leads(&self, node: NodeId, term: u64) {
+        let mut inner = self.inner.lock().unwrap();
+        let first = !inner.leaders.contains_key(&term);
+        let leader = *inner.leaders.entry(term).or_insert(node);
+        drop(inner);
+        if first {
+            self.trace.note(format_args!("node {node} leads in term {term}"));
+        }
+        if leader != node {
+            let how = format_args!("nodes {leader} and {node} both led in term {term}");
+            self.trace.broken("one leader for each term", how);
+        }
+    }
+
+    /// A node's whole state at an index: the same as that of every other node there.
+    pub(crate) fn is_at(&self, node: NodeId, index: u64, state: [u8; 32]) {
+        let mut inner = self.inner.lock().unwrap();
+        let agreed = *inner.states.entry(index).or_insert(state);
+        drop(inner);
+        if agreed != state {
+            let how = format_args!("node {node} has another state at {index} than others had");
+            self.trace.broken("states agree", how);
+        }
+    }
+
+    /// The highest index that any node has applied.
+    pub(crate) fn end(&self) -> u64 {
+        self.inner.lock().unwrap().applied.keys().next_back().copied().unwrap_or(0)
+    }
+
+    /// The committed log as far as anybody applied it.
+    pub(crate) fn entries(&self) -> BTreeMap<u64, Bytes> {
+        self.inner.lock().unwrap().applied.clone()
+    }
+
+    /// Terms that had a leader.
+    pub(crate) fn terms_led(&self) -> usize {
+        self.inner.lock().unwrap().leaders.len()
+    }
+}
