@@ -2,6 +2,7 @@
 //! comes after the load.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use anyhow::Result;
@@ -37,6 +38,9 @@ pub struct Shared {
     pub deadline: Duration,
     /// How many of a thousand keyed mutations are abandoned.
     pub abandoned_permille: u64,
+    /// Whether everything is mended: then no client dies, and nobody asks a node that is no member,
+    /// for whatever is asked must be answered.
+    pub mended: AtomicBool,
 }
 
 /// Who asks whom, for what.

@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow};
@@ -139,10 +140,11 @@ impl Run {
             concurrency: u64::try_from(workers_of(&self.score.mix)).unwrap_or(u64::MAX),
             deadline: Duration::from_millis(self.score.mix.deadline_ms),
             abandoned_permille: self.score.mix.abandoned_permille,
+            mended: AtomicBool::new(false),
         });
         let (mix, seed) = (&self.score.mix, self.score.seed);
         let load = Load::start(&shared, mix, seed, own_key.as_ref());
-        let loaded = self.under_load(load, trouble, &sampler).await;
+        let loaded = self.under_load(load, trouble, &shared, &sampler).await;
         let played = match &loaded {
             Ok(()) if !self.interrupt.is_cancelled() => self.finish(&shared, &sampler).await,
             Ok(()) | Err(_) => Ok(()),
@@ -163,6 +165,7 @@ impl Run {
         &self,
         mut load: Load,
         trouble: Option<Box<dyn Trouble>>,
+        shared: &Shared,
         sampler: &Sampler,
     ) -> Result<()> {
         let phases = async {
@@ -171,6 +174,7 @@ impl Run {
             self.pause(quiet_s).await;
             self.recorder.phase(Phase::Faults)?;
             let raged = self.rage(trouble, faults_s).await;
+            shared.mended.store(true, Ordering::Relaxed);
             self.recorder.phase(Phase::Heal)?;
             raged?;
             self.pause(heal_s).await;

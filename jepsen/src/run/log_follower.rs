@@ -22,6 +22,8 @@ use crate::history::log_dump::{EntryKind, EntryOutcome, LogEntry, LogRange};
 
 /// Between two looks at a node's log.
 const EVERY: Duration = Duration::from_millis(200);
+/// How long a node may take for a piece of its log; a thousand entries are more than a look.
+const PIECE_PATIENCE: Duration = Duration::from_secs(5);
 /// Entries of one file at most: they are in memory until it is written.
 const STRETCH_ENTRIES_MAX: usize = 20_000;
 
@@ -40,7 +42,7 @@ impl LogFollower {
         fs::create_dir_all(directory).with_context(|| directory.display().to_string())?;
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         for node in &site.nodes {
-            let client = site.operator_client(node)?;
+            let client = site.operator_client(node)?.patient(PIECE_PATIENCE);
             let reader =
                 Reader { client, directory: directory.to_owned(), next: 1, stretch: Vec::new() };
             tasks.spawn(reader.follow(stop.clone()));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -135,12 +136,16 @@ impl Worker {
                 }
                 self.node
             }
-            Place::Roaming { .. } if self.random.chance(FORMER_PERCENT) => {
+            Place::Roaming { .. } if !self.mended() && self.random.chance(FORMER_PERCENT) => {
                 let nodes = &self.shared.site.nodes;
                 self.random.pick(nodes).map(|site| site.node)
             }
             Place::Roaming { .. } => self.random.pick(&members).copied(),
         }
+    }
+
+    fn mended(&self) -> bool {
+        self.shared.mended.load(Ordering::Relaxed)
     }
 
     fn client(&mut self, node: NodeId) -> Result<&mut LockboxClient> {
@@ -158,7 +163,7 @@ impl Worker {
     fn leaves_after(&mut self, request: &Request) -> Option<Duration> {
         request.idempotency_key.as_ref()?;
         let permille = self.shared.abandoned_permille;
-        let dies = self.random.below(1000) < permille;
+        let dies = !self.mended() && self.random.below(1000) < permille;
         dies.then(|| Duration::from_millis(self.random.between(1, ABANDONED_MS_MAX)))
     }
 }
