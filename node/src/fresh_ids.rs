@@ -32,7 +32,7 @@ impl<'a> FreshIds<'a> {
 
     /// The same ids for every call, one pair after the other: so the first that nobody has any
     /// more come back ([`lockbox_core::Mutant::IdsReused`]).
-    pub(crate) fn from_one_pool(self) -> Self {
+    pub(crate) fn out_of_one_pool(self) -> Self {
         Self { seed: Some([7; 32]), ..self }
     }
 

@@ -15,6 +15,7 @@ pub mod types;
 pub use error::{StorageError, StorageFailure};
 pub use replica::Replica;
 
-#[cfg(all(test, feature = "mutants"))]
+#[cfg(test)]
+#[cfg(feature = "mutants")]
 #[path = "../../platform/core/tests/shared/trial.rs"]
 pub(crate) mod trial;

@@ -10,7 +10,8 @@ mod crypto;
 mod keys;
 #[cfg(test)]
 mod kill;
-#[cfg(all(test, feature = "mutants"))]
+#[cfg(test)]
+#[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]
 mod node_calls;
@@ -24,6 +25,7 @@ mod server_support;
 mod start;
 #[cfg(test)]
 mod support;
-#[cfg(all(test, feature = "mutants"))]
+#[cfg(test)]
+#[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;

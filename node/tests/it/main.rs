@@ -21,7 +21,8 @@ mod identity;
 #[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
-#[cfg(all(test, feature = "mutants"))]
+#[cfg(test)]
+#[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]
 mod own_keys;
@@ -35,6 +36,7 @@ mod response_headers;
 mod secrets;
 #[cfg(test)]
 mod surface;
-#[cfg(all(test, feature = "mutants"))]
+#[cfg(test)]
+#[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;

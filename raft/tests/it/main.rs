@@ -23,7 +23,8 @@ mod harness;
 mod identity;
 #[cfg(test)]
 mod kill;
-#[cfg(all(test, feature = "mutants"))]
+#[cfg(test)]
+#[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]
 mod oracle;
@@ -41,7 +42,8 @@ mod seeded_bugs;
 mod snapshot;
 #[cfg(test)]
 mod suite;
-#[cfg(all(test, feature = "mutants"))]
+#[cfg(test)]
+#[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
 #[cfg(test)]

@@ -54,7 +54,7 @@ pub(super) async fn create(
     let random = std::sync::Arc::clone(&call.app.random);
     let mut ids = FreshIds::new(random.as_ref(), claim.as_ref());
     if mutant(Mutant::IdsReused) {
-        ids = ids.from_one_pool();
+        ids = ids.out_of_one_pool();
     }
     let looked = look_up(call, &caller, &request, &plan, claim.as_ref(), ids).await?;
     let (place, mut ids) = match looked {
