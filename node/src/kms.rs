@@ -234,12 +234,13 @@ impl KmsClient {
         exchange: impl Future<Output = Result<Response<T>, Status>>,
     ) -> Result<Response<T>, Status> {
         tokio::select! {
+            // ORDER: what has not been sent when the node stops is not sent: it would be billed.
             biased;
+            () = self.hung_up.cancelled() => Err(Status::unavailable("the node is shutting down")),
             answer = exchange => answer,
             () = tokio::time::sleep_until(deadline) => {
                 Err(Status::deadline_exceeded("no answer in time"))
             }
-            () = self.hung_up.cancelled() => Err(Status::unavailable("the node is shutting down")),
         }
     }
 }

@@ -25,7 +25,37 @@ use crate::call::{Call, detached};
 const MESSAGE: &str = "this method is not served yet";
 
 /// The events of methods whose own name says too little, as `contract §6.1` would name them.
-const EVENTS: [(&str, &str); 20] = [
+const EVENTS: [(&str, &str); 44] = [
+    ("/yandex.cloud.iam.v1.IamTokenService/Create", "CreateIamToken"),
+    ("/yandex.cloud.iam.v1.KeyService/Create", "CreateKey"),
+    ("/yandex.cloud.iam.v1.KeyService/Delete", "DeleteKey"),
+    ("/yandex.cloud.iam.v1.KeyService/Get", "GetKey"),
+    ("/yandex.cloud.iam.v1.KeyService/List", "ListKeys"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/Create", "CreateServiceAccount"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/Get", "GetServiceAccount"),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/List", "ListServiceAccounts"),
+    ("/yandex.cloud.lockbox.v1.PayloadService/Get", "GetPayload"),
+    ("/yandex.cloud.lockbox.v1.PayloadService/GetEx", "GetPayloadEx"),
+    ("/yandex.cloud.lockbox.v1.SecretService/Activate", "ActivateSecret"),
+    ("/yandex.cloud.lockbox.v1.SecretService/Create", "CreateSecret"),
+    ("/yandex.cloud.lockbox.v1.SecretService/Deactivate", "DeactivateSecret"),
+    ("/yandex.cloud.lockbox.v1.SecretService/Delete", "DeleteSecret"),
+    ("/yandex.cloud.lockbox.v1.SecretService/Get", "GetSecret"),
+    ("/yandex.cloud.lockbox.v1.SecretService/List", "ListSecrets"),
+    ("/yandex.cloud.lockbox.v1.SecretService/Update", "UpdateSecret"),
+    ("/yandex.cloud.operation.OperationService/Cancel", "CancelOperation"),
+    ("/yandex.cloud.operation.OperationService/Get", "GetOperation"),
+    ("/yandex.cloud.resourcemanager.v1.FolderService/Get", "GetFolder"),
+    ("/yandex.cloud.resourcemanager.v1.FolderService/List", "ListFolders"),
+    (
+        "/yandex.cloud.resourcemanager.v1.FolderService/ListAccessBindings",
+        "ListFolderAccessBindings",
+    ),
+    ("/yandex.cloud.resourcemanager.v1.FolderService/SetAccessBindings", "SetFolderAccessBindings"),
+    (
+        "/yandex.cloud.resourcemanager.v1.FolderService/UpdateAccessBindings",
+        "UpdateFolderAccessBindings",
+    ),
     ("/yandex.cloud.iam.v1.IamTokenService/CreateForServiceAccount", "CreateIamToken"),
     ("/yandex.cloud.iam.v1.IamTokenService/Revoke", "RevokeIamToken"),
     ("/yandex.cloud.iam.v1.KeyService/ListOperations", "ListKeyOperations"),

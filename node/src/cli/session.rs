@@ -199,7 +199,7 @@ fn is_handshake(error: &(dyn std::error::Error + 'static)) -> bool {
     causes(error).any(|cause| kind(cause) == Some(std::io::ErrorKind::InvalidData))
 }
 
-/// Whether another try may find what this one did not: a leader, or a server at all.
+/// Whether another try may find what this one did not: a leader, an outcome, or a server at all.
 ///
 /// It may have been done already; [`Kind`] is what makes that harmless.
 fn is_transient(status: &Status) -> bool {
@@ -207,7 +207,8 @@ fn is_transient(status: &Status) -> bool {
         Some(source) => {
             !is_handshake(source) && !causes(source).any(|cause| cause.is::<TimeoutExpired>())
         }
-        None => status.code() == Code::Unavailable,
+        // A server without an outcome says DEADLINE_EXCEEDED, also when this call has time left.
+        None => matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded),
     }
 }
 

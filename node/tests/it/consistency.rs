@@ -111,9 +111,9 @@ async fn a_read_waits_for_the_index_that_its_caller_has_seen() {
     let next = seen + 1;
     let mut waiting = node.secrets();
     let request = at_least(stale(), next);
-    let read = tokio::spawn(async move { waiting.get(request).await });
-    let created = node.create(vec![text("k", "w")], "").await;
-    let answer = read.await.unwrap().unwrap();
+    let created = node.create(vec![text("k", "w")], "");
+    let (answer, created) = tokio::join!(waiting.get(request), created);
+    let answer = answer.unwrap();
     assert!(index_of(answer.metadata()) >= next);
     assert_ne!(created.id, secret.id);
 

@@ -309,7 +309,8 @@ async fn a_sealed_node_introspects_and_one_without_a_leader_does_not() {
     node.stop().await;
 }
 
-/// What an operator does is in the audit under the name of its certificate, with the answer's index.
+/// What an operator does is in the audit under the name of its certificate, with the index of
+/// the answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_an_operator_does_is_checked_recorded_and_placed_in_the_log() {
     let node = Node::start().await;

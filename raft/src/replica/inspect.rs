@@ -123,13 +123,13 @@ impl Replica {
             if reader.first_index() > start {
                 continue;
             }
-            let entries = self.describe(entries)?;
+            let entries = self.describe(&entries)?;
             let next = (end <= committed).then_some(end);
             return Ok(LogPiece { begins_at, applied, entries, next });
         }
     }
 
-    fn describe(&self, entries: Vec<LogEntry>) -> Result<Vec<LoggedEntry>, ReadError> {
+    fn describe(&self, entries: &[LogEntry]) -> Result<Vec<LoggedEntry>, ReadError> {
         let describe = |view: &crate::store::View<'_>| {
             let described = entries.iter().map(|entry| describe(view, entry));
             described.collect::<Result<Vec<_>, StorageError>>()

@@ -66,7 +66,7 @@ impl LeadershipWatch {
     /// Waits until a node other than `former` is known to lead; for ever when none ever does.
     pub(super) async fn another_than(&self, former: NodeId) {
         let mut watch = self.clone();
-        while self.leader().is_none_or(|(leader, _)| leader == former) {
+        while self.current().leader.is_none_or(|leader| leader == former) {
             if !watch.changed().await {
                 return std::future::pending().await;
             }

@@ -113,6 +113,9 @@ impl Proposer {
         envelope: &Envelope,
         deadline: Instant,
     ) -> Attempt {
+        if Instant::now() >= deadline {
+            return Attempt::NotTaken(NotTaken::TooLate);
+        }
         let succeeded = async {
             self.leadership.another_than(leader.id).await;
             tokio::time::sleep(LAST_WORD_PAUSE).await;

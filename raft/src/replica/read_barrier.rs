@@ -9,7 +9,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use lockbox_core::NodeId;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -20,6 +19,7 @@ use super::forward::Forwarder;
 use super::leadership::{LeadershipWatch, Place};
 use super::read_point::{ReadPoint, ReadPoints};
 use super::seeded;
+use crate::network::Target;
 use crate::store::StateHandle;
 
 /// Reads that one round takes from the mailbox.
@@ -115,7 +115,6 @@ impl ReadRounds {
 
 /// Gets read points and waits until they are applied here.
 pub(super) struct Confirmer {
-    pub(super) me: NodeId,
     pub(super) read_points: Arc<ReadPoints>,
     pub(super) leadership: LeadershipWatch,
     pub(super) forwarder: Forwarder,
@@ -130,10 +129,8 @@ impl Confirmer {
         let by = Instant::now() + self.round_timeout;
         let point = match self.leadership.place() {
             Place::There(_) if seeded::answers_as_follower(&self.clock) => Some(self.own_point()),
-            Place::Here => self.unless_succeeded(self.me, self.read_points.give(by)).await,
-            Place::There(leader) => {
-                self.unless_succeeded(leader.id, self.forwarder.read_index(&leader, by)).await
-            }
+            Place::Here => self.read_points.give(by).await,
+            Place::There(leader) => self.read_index_there(&leader, by).await,
             Place::Nowhere => None,
         };
         let point = point.ok_or(RoundFailure::NoLeader)?;
@@ -146,17 +143,12 @@ impl Confirmer {
         }
     }
 
-    /// Waits for a leader's answer, but not once it was succeeded: a frozen one does not give any,
-    /// and one that was frozen asks a quorum that no longer answers it. All reads of this node wait
-    /// with the round.
-    async fn unless_succeeded(
-        &self,
-        leader: NodeId,
-        answer: impl Future<Output = Option<ReadPoint>>,
-    ) -> Option<ReadPoint> {
+    /// Asks the leader, and does not wait for one that was succeeded: it may be frozen, and all
+    /// reads of this node wait with the round.
+    async fn read_index_there(&self, leader: &Target, by: Instant) -> Option<ReadPoint> {
         tokio::select! {
-            point = answer => point,
-            () = self.leadership.another_than(leader) => None,
+            point = self.forwarder.read_index(leader, by) => point,
+            () = self.leadership.another_than(leader.id) => None,
         }
     }
 }

@@ -106,7 +106,6 @@ pub(super) async fn start(
         stamped: stamps,
     });
     let confirmer = Confirmer {
-        me,
         read_points: Arc::clone(&read_points),
         leadership: leadership.clone(),
         forwarder,

@@ -7,6 +7,7 @@ mod membership;
 mod membership_load;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod silent_leader;
 mod time;
 
 use std::collections::BTreeSet;
@@ -28,7 +29,7 @@ use crate::error::StorageFailure;
 use crate::state::tables;
 use crate::store::{MemoryEngines, MemoryFault, RocksEngines};
 use commands::{create_secret, folder_id, init_cluster};
-use harness::{Cluster, PATIENCE, TestRandom, soon};
+use harness::{Cluster, TestRandom, soon};
 
 const SECRETS_MAX: usize = 1000;
 
@@ -195,49 +196,6 @@ async fn a_deposed_leader_serves_no_stale_read_and_acknowledges_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_proposal_that_a_silent_leader_has_goes_to_the_next_one() {
-    let (mut cluster, random) = initialised(3, unchanged).await;
-    let old = cluster.settle().await;
-    let rest: Vec<NodeId> = (1..=3).filter(|id| *id != old).collect();
-    let follower = cluster.replica(rest[0]);
-    let before = propose(follower, create_secret(&random, "before")).await;
-    cluster.wires.silence(old, rest.clone());
-    // The follower has noticed nothing yet, and hands it to the old leader.
-    let after = propose(follower, create_secret(&random, "after")).await;
-    assert!(after.term > before.term, "the silence was real");
-    assert_eq!(names(follower, soon()).await.unwrap(), ["before", "after"]);
-    cluster.wires.isolate(old, rest);
-    cluster.wires.heal();
-    cluster.end().await;
-}
-
-/// Waits for the leader's read point for longer than a test does.
-const PATIENT_NODE: NodeId = 5;
-
-fn one_waits_long_for_its_leader(config: &mut ReplicaConfig) {
-    if config.node_id == PATIENT_NODE {
-        config.timing.election_timeout_max_ms = 2 * PATIENCE.as_millis() as u64;
-    }
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_read_that_a_silent_leader_has_goes_to_the_next_one() {
-    let (mut cluster, random) = initialised(5, one_waits_long_for_its_leader).await;
-    let old = cluster.settle().await;
-    assert_ne!(old, PATIENT_NODE);
-    propose(cluster.replica(old), create_secret(&random, "before")).await;
-    let patient = cluster.replica(PATIENT_NODE);
-    assert_eq!(names(patient, soon()).await.unwrap(), ["before"]);
-    let term = patient.status().term;
-    cluster.wires.silence(old, (1..=5).filter(|id| *id != old));
-    let read = patient.read(soon(), |_view, _now| ()).await.unwrap();
-    assert!(read.term > term, "the silence was real");
-    cluster.wires.isolate(old, (1..=5).filter(|id| *id != old));
-    cluster.wires.heal();
-    cluster.end().await;
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stamps_never_go_back_when_the_leaders_clock_does() {
     let (mut cluster, random) = initialised(3, unchanged).await;
     let leader = cluster.settle().await;
@@ -272,6 +230,23 @@ async fn without_a_quorum_calls_end_at_their_deadline_and_say_what_they_know() {
     assert_eq!(refused.outcome(), ProposalOutcome::NotProposed);
     let unread = names(cluster.replica(2), brief()).await;
     assert!(matches!(unread, Err(ReadError::NoLeader)), "{unread:?}");
+    cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_too_late_hears_of_its_deadline_and_not_of_a_leader() {
+    let (mut cluster, random) = initialised(3, unchanged).await;
+    let leader = cluster.settle().await;
+    for node in [leader, cluster.other_than(leader)] {
+        let late = cluster.replica(node).propose(create_secret(&random, "late"), Instant::now());
+        let refused = late.await.unwrap_err();
+        let expected = NotProposedReason::Deadline;
+        assert!(
+            matches!(&refused, ProposeError::NotProposed(why) if *why == expected),
+            "{refused}"
+        );
+    }
+    assert!(names(cluster.replica(leader), soon()).await.unwrap().is_empty());
     cluster.end().await;
 }
 

@@ -201,8 +201,9 @@ const LONG: Duration = Duration::from_secs(60);
 
 #[tokio::test]
 async fn a_change_is_repeated_under_one_key_until_a_leader_answers() {
-    let unavailable = Step::Refuse(Code::Unavailable);
-    let fixture = Fixture::start(&[unavailable.clone(), unavailable, Step::Answer]).await;
+    let refused = |code| Step::Refuse(code);
+    let steps = [refused(Code::Unavailable), refused(Code::DeadlineExceeded), Step::Answer];
+    let fixture = Fixture::start(&steps).await;
     let connection = fixture.connection(LONG, 5);
     fixture.call(&connection, Kind::Mutation("key-1")).await.unwrap();
     let expected = Seen {

@@ -45,7 +45,7 @@ impl<'r> Change<'r> {
     ) -> Result<Self, ChangeError> {
         let turn = replica.0.changing.try_lock().map_err(|_held| ChangeError::Busy)?;
         leads(replica)?;
-        replica.read(deadline, |_, _| ()).await.map_err(|error| unread(replica, error))?;
+        replica.read(deadline, |_, _| ()).await.map_err(|error| unread(replica, &error))?;
         leads(replica)?;
         let seen = Seen::of(replica);
         if seen.voters().is_empty() {
@@ -370,7 +370,7 @@ pub(in crate::replica) fn not_leader(replica: &Replica) -> ChangeError {
     ChangeError::NotLeader(replica.leader().filter(|(id, _)| *id != me))
 }
 
-fn unread(replica: &Replica, error: ReadError) -> ChangeError {
+fn unread(replica: &Replica, error: &ReadError) -> ChangeError {
     match error {
         ReadError::NoLeader | ReadError::Draining => not_leader(replica),
         ReadError::Deadline => ChangeError::Deadline,
