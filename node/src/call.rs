@@ -18,6 +18,7 @@ use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::CallerAssertion;
 use lockbox_proto::validate::Validate;
+use lockbox_raft::domain::operation::OperationRecord;
 use tonic::Status;
 
 pub use self::proposal::Attempt;
@@ -141,6 +142,11 @@ impl<'a> Call<'a> {
     /// Notes the point of the log that the answer reflects, where no view of the state was read.
     pub const fn observe(&mut self, at: DecidedAt) {
         self.observed = Some(at);
+    }
+
+    /// Notes the entry that made what is answered: of a repeat, not where it was looked up.
+    pub(crate) const fn observe_effect(&mut self, operation: &OperationRecord) {
+        self.observe(DecidedAt { index: operation.index, term: operation.term });
     }
 
     /// The point of the log that the call has looked at last.

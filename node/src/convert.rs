@@ -277,6 +277,7 @@ mod tests {
             result: OperationResult::Empty,
             index: 1,
             request_id: RequestId::from_bytes([0; 16]),
+            term: 1,
         };
         let operation = operation(&record);
         let url = |any: Option<&Any>| any.map(|a| a.type_url.clone()).unwrap_or_default();

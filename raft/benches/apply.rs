@@ -14,7 +14,7 @@ use lockbox_core::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, LogTime, OperationId, OrganizationId, RequestId,
     SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
-use lockbox_raft::apply::apply_entry;
+use lockbox_raft::apply::{EntryPosition, apply_entry};
 use lockbox_raft::domain::command::{
     AddVersion, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, InitCluster, MergeBase,
     NewVersion,
@@ -164,7 +164,8 @@ fn apply(
 ) -> Vec<lockbox_raft::state::Write> {
     let mut overlay = Overlay::new(view);
     for (index, command) in (first..).zip(commands) {
-        let outcome = apply_entry(&mut overlay, command, index).expect("the state is whole");
+        let at = EntryPosition { index, term: 1 };
+        let outcome = apply_entry(&mut overlay, command, at).expect("the state is whole");
         assert!(matches!(outcome, Outcome::Done(_)), "{outcome:?}");
     }
     overlay.into_writes()

@@ -48,10 +48,8 @@ fn holds(base: &tempfile::TempDir, verdict: &Verdict, classes: &[FaultClass]) {
     assert!(history.phases.iter().any(|event| event.phase == Phase::Done));
     for report in &verdict.laws {
         let violated = matches!(report.finding, Finding::Violated { .. });
-        // A node answers a repeat with the index of its look at the state, and the replay takes it
-        // for that of the effect.
-        let known = [Law::L1, Law::L2, Law::L10].contains(&report.law);
-        assert!(!violated || known, "{report:?}");
+        // How much is answered after healing depends on what else this machine does.
+        assert!(!violated || report.law == Law::L14, "{report:?}");
     }
     assert!(verdict.search.illegal.is_empty(), "{:?}", verdict.search.illegal);
     for class in classes {

@@ -30,6 +30,7 @@ impl Call<'_> {
         match applied.outcome {
             Applied::Done(operation) => {
                 self.authorized = true;
+                self.observe_effect(&operation);
                 Ok(*operation)
             }
             Applied::Rejected(rejection) => {

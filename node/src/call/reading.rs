@@ -102,6 +102,9 @@ impl Call<'_> {
         let reading = self.app.replica.read(self.context.deadline, judged).await;
         let operation = self.settle(reading.map_err(unread)?)?;
         self.authorized = operation.is_some();
+        if let Some(operation) = &operation {
+            self.observe_effect(operation);
+        }
         Ok(operation)
     }
 

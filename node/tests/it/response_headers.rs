@@ -66,3 +66,32 @@ async fn every_answer_says_who_gave_it_and_an_index_or_that_nothing_was_proposed
     }
     node.stop().await;
 }
+
+/// Checkers put the effect where the answer says that it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repeat_has_the_place_in_the_log_of_the_first_one() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let mut secrets = node.secrets();
+    let add = wire::AddVersionRequest {
+        secret_id: secret.id.clone(),
+        payload_entries: vec![text("k", "w")],
+        ..Default::default()
+    };
+    let deactivate = wire::DeactivateSecretRequest { secret_id: secret.id.clone() };
+    let mut places = Vec::new();
+    for _ in 0..2 {
+        let added = secrets.add_version(node.keyed("one version", add.clone())).await;
+        let deactivated = secrets.deactivate(node.keyed("off", deactivate.clone())).await;
+        let pair = [answered(added), answered(deactivated)];
+        places.push(pair.map(|(code, metadata)| {
+            assert_eq!(code, Code::Ok);
+            (number(&metadata, "lockbox-index"), number(&metadata, "lockbox-term"))
+        }));
+        // The state goes on between the first and the repeat.
+        node.create(vec![text("k", "v")], "").await;
+    }
+    assert_eq!(places[0], places[1]);
+    assert!(places[0][0].0 < places[0][1].0);
+    node.stop().await;
+}

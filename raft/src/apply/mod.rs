@@ -64,6 +64,15 @@ struct Effect {
     result: OperationResult,
 }
 
+/// Where in the log an entry stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryPosition {
+    /// Its index.
+    pub index: u64,
+    /// The term in which it was proposed.
+    pub term: u64,
+}
+
 /// A command on its way through `apply`: where it writes, and at which point of the log.
 struct Application<'o, 'b> {
     state: &'o mut Overlay<'b>,
@@ -77,7 +86,7 @@ impl Application<'_, '_> {
     }
 }
 
-/// Applies one encoded [`Envelope`] to the overlay, at the log index `index`.
+/// Applies one encoded [`Envelope`] to the overlay, as the entry at this position of the log.
 ///
 /// On return the overlay's pending level is empty: kept on success, dropped on rejection. Only
 /// the log time advances whatever the outcome, so that it never goes back.
@@ -87,12 +96,13 @@ impl Application<'_, '_> {
 pub fn apply_entry(
     state: &mut Overlay<'_>,
     encoded: &[u8],
-    index: u64,
+    at: EntryPosition,
 ) -> Result<Outcome, StorageError> {
-    let envelope: Envelope = codec::decode(encoded)
-        .map_err(|e| StorageError::corrupt("apply a log entry", format!("entry {index}: {e}")))?;
+    let envelope: Envelope = codec::decode(encoded).map_err(|e| {
+        StorageError::corrupt("apply a log entry", format!("entry {}: {e}", at.index))
+    })?;
     let now = tables::log_time(state)?.max(envelope.proposed_at);
-    let outcome = match decide(state, &envelope, index, now) {
+    let outcome = match decide(state, &envelope, at, now) {
         Ok(outcome) => {
             state.keep();
             outcome
@@ -115,10 +125,10 @@ pub fn apply_entry(
 fn decide(
     state: &mut Overlay<'_>,
     envelope: &Envelope,
-    index: u64,
+    at: EntryPosition,
     now: LogTime,
 ) -> Result<Outcome, Refusal> {
-    let repeat = |found: &OperationRecord| !seeded::overlooks(found, index);
+    let repeat = |found: &OperationRecord| !seeded::overlooks(found, at.index);
     if let Some(operation) = retention::repeated_request(state, envelope)?.filter(repeat) {
         return Ok(Outcome::Done(Box::new(operation)));
     }
@@ -128,9 +138,9 @@ fn decide(
     {
         return Ok(Outcome::Done(Box::new(operation)));
     }
-    let mut application = Application { state, index, now };
+    let mut application = Application { state, index: at.index, now };
     let Some(effect) = dispatch(&mut application, envelope)? else { return Ok(Outcome::Nothing) };
-    let operation = operation_of(&envelope.operation_id, effect, envelope, index, now);
+    let operation = operation_of(&envelope.operation_id, effect, envelope, at, now);
     retention::remember(&mut application, envelope, &operation)?;
     Ok(Outcome::Done(Box::new(operation)))
 }
@@ -183,7 +193,7 @@ fn operation_of(
     id: &OperationId,
     effect: Effect,
     envelope: &Envelope,
-    index: u64,
+    at: EntryPosition,
     now: LogTime,
 ) -> OperationRecord {
     OperationRecord {
@@ -194,8 +204,9 @@ fn operation_of(
         resource: effect.resource,
         metadata: effect.metadata,
         result: effect.result,
-        index,
+        index: at.index,
         request_id: envelope.request_id,
+        term: at.term,
     }
 }
 

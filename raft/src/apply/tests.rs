@@ -22,7 +22,8 @@ use lockbox_core::{
 };
 
 use super::{
-    CreationLimits, Refusal, apply_entry, recall_or_room, room_for_secret, secret_id_taken,
+    CreationLimits, EntryPosition, Refusal, apply_entry, recall_or_room, room_for_secret,
+    secret_id_taken,
 };
 use crate::domain::command::{
     AddVersion, Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope,
@@ -55,6 +56,11 @@ impl StateRead for Map {
             Direction::Descending => rows.rev().take(scan.limit).collect(),
         })
     }
+}
+
+/// The entry at this index, of a term that changes now and then.
+const fn position(index: u64) -> EntryPosition {
+    EntryPosition { index, term: 1 + index / 10 }
 }
 
 /// An initialised cluster of one folder, and its administrator.
@@ -199,7 +205,8 @@ impl World {
         self.index += 1;
         let base = self.state.clone();
         let mut overlay = Overlay::new(&base);
-        let outcome = apply_entry(&mut overlay, &codec::encode(envelope), self.index).unwrap();
+        let outcome =
+            apply_entry(&mut overlay, &codec::encode(envelope), position(self.index)).unwrap();
         for write in overlay.into_writes() {
             match write.value {
                 Some(value) => drop(self.state.0.insert((write.space, write.key), value)),

@@ -191,6 +191,10 @@ pub struct OperationRecord {
     /// The proposal that made it: another copy of the same proposal has no second effect.
     #[n(8)]
     pub request_id: RequestId,
+    /// The term of the entry that it was applied from: with the index, what a repeat is answered
+    /// with as its place in the log.
+    #[n(9)]
+    pub term: u64,
 }
 
 impl fmt::Debug for OperationRecord {

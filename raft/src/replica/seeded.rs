@@ -16,7 +16,7 @@ use super::proposer::Applied;
 use super::read_barrier::Confirmer;
 use super::read_point::ReadPoint;
 use super::{ProposeError, Replica};
-use crate::apply::apply_entry;
+use crate::apply::{EntryPosition, apply_entry};
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::domain::outcome::Outcome;
@@ -85,15 +85,17 @@ pub(super) async fn answer_first(
 /// What a proposal comes to if it is the next entry of the log.
 fn foreseen(replica: &Replica, envelope: &Envelope) -> Option<Applied> {
     let status = replica.status();
-    let index = status.last_log + 1;
+    let at = EntryPosition { index: status.last_log + 1, term: status.term };
     let envelope = Envelope { proposed_at: replica.0.clock.stamp(), ..envelope.clone() };
     let encoded = codec::encode(&envelope);
     let outcome = replica.0.state.read(|view| {
         let mut overlay = Overlay::new(view);
-        apply_entry(&mut overlay, &encoded, index)
+        apply_entry(&mut overlay, &encoded, at)
     });
     match outcome {
-        Ok(Ok(outcome @ Outcome::Done(_))) => Some(Applied { index, term: status.term, outcome }),
+        Ok(Ok(outcome @ Outcome::Done(_))) => {
+            Some(Applied { index: at.index, term: at.term, outcome })
+        }
         Ok(Ok(Outcome::Rejected(_) | Outcome::Nothing) | Err(_)) | Err(_) => None,
     }
 }

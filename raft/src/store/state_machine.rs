@@ -21,7 +21,7 @@ use super::log::DurabilityBarrier;
 use super::owned_directory::OwnedDirectory;
 use super::snapshot::{SnapshotHandle, SnapshotShelf, seal};
 use super::state_handle::{Applied, last_applied, membership_of, on_view};
-use crate::apply::{apply_entry, register_members};
+use crate::apply::{EntryPosition, apply_entry, register_members};
 use crate::domain::Outcome;
 use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, Write, keys, tables};
@@ -161,7 +161,10 @@ fn effects(
         behind = Some(entry.log_id);
         outcomes.push(match &entry.payload {
             EntryPayload::Blank => Outcome::Nothing,
-            EntryPayload::Normal(proposal) => apply_entry(&mut overlay, &proposal.0, index)?,
+            EntryPayload::Normal(proposal) => {
+                let at = EntryPosition { index, term: codec::term_of(&entry.log_id) };
+                apply_entry(&mut overlay, &proposal.0, at)?
+            }
             EntryPayload::Membership(new) => {
                 let id = Some(entry.log_id);
                 let stores = new.nodes().map(|(id, member)| (*id, *member.store_id.as_bytes()));

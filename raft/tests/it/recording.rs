@@ -6,11 +6,11 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use lockbox_raft::apply::apply_entry;
+use lockbox_raft::apply::{EntryPosition, apply_entry};
 use lockbox_raft::domain::{Command, Envelope, Outcome, Rejection, decode, encode};
 use lockbox_raft::state::Overlay;
 use lockbox_raft::store::{Store, decode_entry, encode_entry};
-use lockbox_raft::types::{LogEntry, Member, Proposal};
+use lockbox_raft::types::{LogEntry, LogId, Member, Proposal};
 use openraft::storage::RaftStateMachine;
 use openraft::{EntryPayload, Membership};
 use sha2::{Digest as _, Sha256};
@@ -36,6 +36,10 @@ pub(crate) async fn next_index(store: &mut Store) -> u64 {
     applied.map_or(0, |id| id.index + 1)
 }
 
+fn position(id: LogId) -> EntryPosition {
+    EntryPosition { index: id.index, term: id.leader_id.term }
+}
+
 /// What the entries come to on the present state.
 ///
 /// openraft alone can be answered by the state machine, so the outcomes are taken from the same
@@ -43,7 +47,7 @@ pub(crate) async fn next_index(store: &mut Store) -> u64 {
 pub(crate) fn outcomes(store: &Store, entries: &[LogEntry]) -> Vec<Outcome> {
     let decide = |overlay: &mut Overlay<'_>, entry: &LogEntry| match &entry.payload {
         EntryPayload::Normal(proposal) => {
-            apply_entry(overlay, &proposal.0, entry.log_id.index).unwrap()
+            apply_entry(overlay, &proposal.0, position(entry.log_id)).unwrap()
         }
         EntryPayload::Blank | EntryPayload::Membership(_) => Outcome::Nothing,
     };
@@ -208,7 +212,9 @@ impl Recording {
     fn make_command(&mut self, overlay: &mut Overlay<'_>, index: u64) -> (Proposal, Outcome) {
         let envelope: Envelope = self.generator.next();
         let encoded = encode(&envelope);
-        let outcome = apply_entry(overlay, &encoded, index).unwrap();
+        let outcome =
+            apply_entry(overlay, &encoded, position(log_id(1 + index / TERM_ENTRIES, index)))
+                .unwrap();
         self.generator.learn(index, &outcome);
         self.tally.count(index, &envelope.command, &outcome);
         if matches!(&outcome, Outcome::Done(operation) if operation.index == index) {

@@ -9,14 +9,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use lockbox_core::{RequestId, Subject};
-use lockbox_raft::apply::apply_entry;
+use lockbox_raft::apply::{EntryPosition, apply_entry};
 use lockbox_raft::domain::{Command, Envelope, Outcome, decode, encode};
 use lockbox_raft::state::Overlay;
 use lockbox_raft::store::{
     Blocking, Engines, MemoryEngines, NodeIdentity, Store, StoreOptions, WriterHost, decode_entry,
     open_store, state_hash,
 };
-use lockbox_raft::types::LogEntry;
+use lockbox_raft::types::{LogEntry, LogId};
 use openraft::EntryPayload;
 use openraft::storage::RaftStateMachine;
 
@@ -137,8 +137,9 @@ impl Oracle<'_> {
 
     fn outcome(&self, entry: &LogEntry) -> Outcome {
         let EntryPayload::Normal(proposal) = &entry.payload else { return Outcome::Nothing };
-        let index = entry.log_id.index;
-        let decide = |state: &mut Overlay<'_>| apply_entry(state, &proposal.0, index).unwrap();
+        let LogId { leader_id, index } = entry.log_id;
+        let at = EntryPosition { index, term: leader_id.term };
+        let decide = |state: &mut Overlay<'_>| apply_entry(state, &proposal.0, at).unwrap();
         self.store.state.read(|view| decide(&mut Overlay::new(view))).unwrap()
     }
 

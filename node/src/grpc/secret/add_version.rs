@@ -100,7 +100,10 @@ pub(super) async fn add_version(
     let mut turn = None;
     loop {
         let situation = match situation(call, &caller, &wanted, &ids, &mut fresh).await? {
-            Looked::Known(operation) => return Ok(convert::operation(&operation)),
+            Looked::Known(operation) => {
+                call.observe_effect(&operation);
+                return Ok(convert::operation(&operation));
+            }
             Looked::New(situation) => *situation,
         };
         call.path = Some(situation.path.clone());

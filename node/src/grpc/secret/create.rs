@@ -58,7 +58,10 @@ pub(super) async fn create(
     }
     let looked = look_up(call, &caller, &request, &plan, claim.as_ref(), ids).await?;
     let (place, mut ids) = match looked {
-        Looked::Known(operation) => return Ok(answer(call, &operation)),
+        Looked::Known(operation) => {
+            call.observe_effect(&operation);
+            return Ok(answer(call, &operation));
+        }
         Looked::New { place, ids } => (place, ids),
     };
     check_key(call, &caller, &plan, &place.grants).await?;

@@ -55,7 +55,7 @@ fn the_queue_is_not_searched_again_where_it_is_done() {
     world.now = world.now.plus(Duration::from_secs(1));
     let envelope = world.envelope(any_command());
     let mut overlay = Overlay::new(&watched);
-    apply_entry(&mut overlay, &codec::encode(&envelope), world.index + 1).unwrap();
+    apply_entry(&mut overlay, &codec::encode(&envelope), position(world.index + 1)).unwrap();
     let begins = watched.begins.lock().unwrap();
     assert!(!begins.is_empty() && begins.iter().all(|from| *from > last), "{begins:?}");
 }
@@ -86,7 +86,7 @@ fn the_queue_is_looked_at_once_a_second() {
         let watched = Watched { state: world.state.clone(), begins: Mutex::default() };
         let mut overlay = Overlay::new(&watched);
         let envelope = codec::encode(&world.envelope(any_command()));
-        apply_entry(&mut overlay, &envelope, world.index + 1).unwrap();
+        apply_entry(&mut overlay, &envelope, position(world.index + 1)).unwrap();
         watched.begins.into_inner().unwrap().len()
     };
     world.now = world.now.plus(Duration::from_secs(1));
