@@ -6,11 +6,12 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
 
+use crate::cluster::addresses::Network;
 use crate::cluster::scratch::Scratch;
 use crate::cluster::{Programs, enclosure};
 use crate::conduct::conduct;
@@ -100,7 +101,7 @@ fn print(text: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{}", text.trim_end()).context("cannot write the output")
 }
 
-fn doctor(bin: Option<&std::path::Path>, json: bool) -> Result<u8> {
+fn doctor(bin: Option<&Path>, json: bool) -> Result<u8> {
     let programs = bin.map(Programs::in_directory).transpose()?;
     let report = examine(programs.as_ref());
     let text = if json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
@@ -121,6 +122,9 @@ fn outside(run: &Run) -> Result<u8> {
     anyhow::ensure!(is_empty, "{} is not empty", out.display());
     let bin = run.bin.canonicalize().with_context(|| run.bin.display().to_string())?;
     let scratch = Scratch::make(&run.scratch)?;
+    if run.profile.network() == Network::Loopback {
+        return summarize(&Plan::draw(seed, run.profile), &bin, &out, scratch.path());
+    }
     let profile = serde_json::to_value(run.profile)?;
     let arguments: Vec<OsString> = vec![
         "run".into(),
@@ -142,8 +146,11 @@ fn inside(run: &Run) -> Result<u8> {
     enclosure::prepare()?;
     let seed = run.seed.context("the inner process is told its seed")?;
     let scratch = std::env::var_os(SCRATCH).context("the inner process is told its scratch")?;
-    let plan = Plan::draw(seed, run.profile);
-    let summary = conduct(&plan, &Programs::in_directory(&run.bin)?, &run.out, scratch.as_ref())?;
+    summarize(&Plan::draw(seed, run.profile), &run.bin, &run.out, scratch.as_ref())
+}
+
+fn summarize(plan: &Plan, bin: &Path, out: &Path, scratch: &Path) -> Result<u8> {
+    let summary = conduct(plan, &Programs::in_directory(bin)?, out, scratch)?;
     print(&summary.to_string())?;
     Ok(u8::from(summary.failure.is_some()))
 }

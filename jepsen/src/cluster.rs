@@ -1,8 +1,9 @@
 //! A cluster of real processes in a network of its own.
 //!
-//! Owns namespaces, switch, disks, files and processes; works inside the enclosure only. Promises
-//! that all of it ends with the value, and with the enclosure when that is not dropped. Refuses to
-//! know when a fault is due and what clients see.
+//! Owns namespaces, switch, disks, files and processes. Promises that all of it ends with the
+//! value, and with the enclosure when that is not dropped. On a machine without the rights for an
+//! enclosure the servers are on loopback, with a door before each node. Refuses to know when a
+//! fault is due and what clients see.
 
 pub mod addresses;
 pub mod admin;
@@ -15,6 +16,7 @@ pub mod part;
 pub mod power;
 pub mod preload;
 pub mod program;
+pub mod proxy;
 pub mod scratch;
 pub mod server;
 pub mod switch;
@@ -27,12 +29,14 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, anyhow, bail};
 
+use self::addresses::Network;
 use self::admin::Admin;
 use self::disk::Disk;
 use self::files::{Files, Knobs};
 use self::netns::Namespace;
 use self::part::Part;
 use self::preload::{Preload, Steering};
+use self::proxy::Proxy;
 use self::server::{Life, Server};
 use self::switch::Switch;
 use crate::moment::until;
@@ -68,6 +72,8 @@ impl Programs {
 pub struct Spec {
     /// The programs.
     pub programs: Programs,
+    /// Where the servers are. A private network is for the inside of the enclosure only.
+    pub network: Network,
     /// Where everything is kept.
     pub directory: PathBuf,
     /// Where the servers' logs are kept.
@@ -92,7 +98,8 @@ pub struct Cluster {
     files: Files,
     admin: Admin,
     preload: Preload,
-    switch: Switch,
+    switch: Option<Switch>,
+    doors: BTreeMap<Part, Proxy>,
     namespaces: BTreeMap<Part, Namespace>,
     disks: BTreeMap<Part, Disk>,
     servers: BTreeMap<Part, Server>,
@@ -127,28 +134,64 @@ impl Cluster {
     fn make(spec: Spec, nodes: &[u16]) -> Result<Self> {
         std::fs::create_dir_all(&spec.logs)?;
         let preload = Preload::make(&spec.directory, spec.forgetful)?;
-        let files = Files::make(&spec.directory, &spec.programs.lockbox)?;
+        let files = Files::make(&spec.directory, spec.network, &spec.programs.lockbox)?;
         let admin = Admin::new(spec.programs.lockbox.clone(), files.clone());
-        let all = (1..=spec.nodes + spec.spares).map(Part::Node).chain([Part::Kms]);
+        let mut cluster = Self {
+            files,
+            admin,
+            preload,
+            switch: None,
+            doors: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            members: Mutex::new(nodes.iter().copied().collect()),
+            spec,
+        };
+        let all = 1..=cluster.spec.nodes + cluster.spec.spares;
+        let all: Vec<_> = all.map(Part::Node).chain([Part::Kms]).collect();
+        match cluster.spec.network {
+            Network::Private => cluster.make_private(&all)?,
+            Network::Loopback => cluster.make_doors(&all)?,
+        }
+        for part in all {
+            cluster.make_server(part, nodes)?;
+        }
+        Ok(cluster)
+    }
+
+    /// A namespace and a disk for each server, and the switch between them.
+    fn make_private(&mut self, all: &[Part]) -> Result<()> {
         let mut ports = vec![netns::own_port()?];
-        let (mut namespaces, mut disks, mut servers) =
-            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for part in all {
             let (namespace, port) = Namespace::make(part.host())?;
             ports.push(port);
-            namespaces.insert(part, namespace);
-            disks.insert(part, Disk::mount(&files.disk(part), spec.disk_mebibytes)?);
-            std::fs::create_dir_all(files.data(part))?;
-            Steering::make(&files.disk(part).join("steering"))?;
-            servers.insert(part, Server::new(part, spec.logs.join(format!("{part}.log"))));
-            match part {
-                Part::Node(id) => files.write_node(id, &spec.knobs)?,
-                Part::Kms => files.write_kms(nodes)?,
-            }
+            self.namespaces.insert(*part, namespace);
+            let disk = Disk::mount(&self.files.disk(*part), self.spec.disk_mebibytes)?;
+            self.disks.insert(*part, disk);
         }
-        let switch = Switch::start(ports, spec.seed)?;
-        let members = Mutex::new(nodes.iter().copied().collect());
-        Ok(Self { spec, files, admin, preload, switch, namespaces, disks, servers, members })
+        self.switch = Some(Switch::start(ports, self.spec.seed)?);
+        Ok(())
+    }
+
+    fn make_doors(&mut self, all: &[Part]) -> Result<()> {
+        let network = self.spec.network;
+        for part in all.iter().filter(|part| **part != Part::Kms) {
+            let (door, target) = (part.known_peer(network), part.peer(network));
+            self.doors.insert(*part, Proxy::open(door.parse()?, target.parse()?)?);
+        }
+        Ok(())
+    }
+
+    fn make_server(&mut self, part: Part, nodes: &[u16]) -> Result<()> {
+        std::fs::create_dir_all(self.files.data(part))?;
+        Steering::make(&self.files.disk(part).join("steering"))?;
+        let log = self.spec.logs.join(format!("{part}.log"));
+        self.servers.insert(part, Server::new(part, log));
+        match part {
+            Part::Node(id) => self.files.write_node(id, &self.spec.knobs),
+            Part::Kms => self.files.write_kms(nodes),
+        }
     }
 
     /// What it was made from.
@@ -170,9 +213,19 @@ impl Cluster {
     }
 
     /// Its network.
-    #[must_use]
-    pub const fn switch(&self) -> &Switch {
-        &self.switch
+    ///
+    /// # Errors
+    /// On loopback: there are no links to break.
+    pub fn switch(&self) -> Result<&Switch> {
+        self.switch.as_ref().context("there is no switch on loopback")
+    }
+
+    /// The door before a node.
+    ///
+    /// # Errors
+    /// In a private network: links are broken there.
+    pub fn door(&self, part: Part) -> Result<&Proxy> {
+        self.doors.get(&part).ok_or_else(|| anyhow!("there is no door before {part}"))
     }
 
     /// Which of the preloaded libraries it runs with.
@@ -236,7 +289,11 @@ impl Cluster {
             Part::Node(_) => &self.spec.programs.lockbox,
         };
         // `env` sets the libraries for the server alone, not for what starts it.
-        let mut command: Command = self.namespace(part)?.command(Path::new("env"));
+        let env = Path::new("env");
+        let mut command = match self.spec.network {
+            Network::Private => self.namespace(part)?.command(env),
+            Network::Loopback => Command::new(env),
+        };
         command.arg("-i");
         if let Part::Node(_) = part {
             let data = self.files.data(part);
@@ -257,7 +314,7 @@ impl Cluster {
     /// # Errors
     /// When it ends, or is not ready in time; then with what it said last.
     pub fn wait_ready(&self, part: Part, patience: Duration) -> Result<()> {
-        self.wait_until(part, patience, |part| observe::is_ready(part) == Some(true))
+        self.wait_until(part, patience, |part| self.is_ready(part) == Some(true))
     }
 
     /// Waits until a server answers, ready or not.
@@ -265,7 +322,7 @@ impl Cluster {
     /// # Errors
     /// When it ends, or does not answer in time; then with what it said last.
     pub fn wait_listening(&self, part: Part, patience: Duration) -> Result<()> {
-        self.wait_until(part, patience, |part| observe::is_ready(part).is_some())
+        self.wait_until(part, patience, |part| self.is_ready(part).is_some())
     }
 
     fn wait_until(
@@ -282,10 +339,22 @@ impl Cluster {
             Err(error) => Some(Err(error)),
         });
         let Some(looked) = looked else {
-            let reason = observe::unready_reason(part);
+            let reason = observe::unready_reason(self.spec.network, part);
             bail!("{part} is not ready after {patience:?}: {reason} {}", server.last_words());
         };
         looked
+    }
+
+    /// A node as it sees itself now; none when it does not answer.
+    #[must_use]
+    pub fn view(&self, node: u16) -> Option<observe::NodeView> {
+        observe::view(self.spec.network, node)
+    }
+
+    /// Whether a server says that it is ready; none when it does not answer.
+    #[must_use]
+    pub fn is_ready(&self, part: Part) -> Option<bool> {
+        observe::is_ready(self.spec.network, part)
     }
 
     /// Each running node as it sees itself now.
@@ -299,7 +368,7 @@ impl Cluster {
             let server = self.servers.get(&Part::Node(*id));
             server.is_some_and(|server| matches!(server.life(), Ok(Life::Runs)))
         };
-        nodes.filter(runs).filter_map(observe::view).collect()
+        nodes.filter(runs).filter_map(|node| self.view(node)).collect()
     }
 
     /// The node that leads, as far as nodes say: of two, the one in the later term.

@@ -105,6 +105,7 @@ pub fn conduct(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> 
     end_by_signal(Arc::clone(&ending))?;
     let spec = Spec {
         programs: programs.clone(),
+        network: plan.profile.network(),
         directory: scratch.to_owned(),
         logs: out.join("logs"),
         nodes: plan.nodes,

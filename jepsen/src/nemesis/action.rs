@@ -36,6 +36,8 @@ pub enum Means {
     Switch,
     /// The kernel's packet filter where the packets arrive.
     Filter,
+    /// The door before a node, on loopback: nothing of others reaches it.
+    Door,
 }
 
 /// Between whom links are bad.

@@ -37,18 +37,18 @@ impl Fault for ClientCut {
                 self.links.push(request);
             }
         }
-        self.before = scene.cluster.switch().counts(&self.links);
+        self.before = scene.cluster.switch()?.counts(&self.links);
         let owner = scene.owner();
         self.owner = Some(owner);
         // Not by `cut`: the majority of the nodes is as reachable as before.
         let rules = self.links.iter().map(|link| (*link, LinkRule::BLOCKED)).collect();
-        scene.cluster.switch().install(owner, rules);
+        scene.cluster.switch()?.install(owner, rules);
         let what = if self.answers_only { "answers of" } else { "clients of" };
         Ok(Begun::on(format!("{what} {}", names(&parts(&nodes)))))
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
-        let since = scene.cluster.switch().counts(&self.links).since(self.before);
+        let since = scene.cluster.switch()?.counts(&self.links).since(self.before);
         Ok(if since.blocked > 0 {
             Outcome::Installed
         } else {
@@ -58,7 +58,7 @@ impl Fault for ClientCut {
 
     fn heal(&mut self, scene: &Scene) -> Result<()> {
         if let Some(owner) = self.owner.take() {
-            scene.cluster.switch().remove(owner);
+            scene.cluster.switch()?.remove(owner);
         }
         Ok(())
     }

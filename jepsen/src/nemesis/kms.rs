@@ -40,14 +40,14 @@ impl Kms {
                 self.links.push(request);
             }
         }
-        self.before = scene.cluster.switch().counts(&self.links);
+        self.before = scene.cluster.switch()?.counts(&self.links);
         let owner = scene.owner();
         self.owner = Some(owner);
         if rule.blocked {
             scene.cut(owner, self.links.clone(), Means::Switch)?;
         } else {
             let rules = self.links.iter().map(|link| (*link, rule)).collect();
-            scene.cluster.switch().install(owner, rules);
+            scene.cluster.switch()?.install(owner, rules);
         }
         Ok(())
     }
@@ -105,7 +105,10 @@ impl Fault for Kms {
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
         let life = scene.cluster.server(Part::Kms)?.life()?;
-        let since = scene.cluster.switch().counts(&self.links).since(self.before);
+        let since = match self.owner {
+            Some(_) => scene.cluster.switch()?.counts(&self.links).since(self.before),
+            None => Counts::default(),
+        };
         let seen = match self.trouble {
             KmsTrouble::Kill | KmsTrouble::Stop => life == Life::Down,
             KmsTrouble::Pause => life == Life::Paused,
@@ -124,7 +127,7 @@ impl Fault for Kms {
     fn heal(&mut self, scene: &Scene) -> Result<()> {
         if let Some(owner) = self.owner.take() {
             scene.mend(owner)?;
-            scene.cluster.switch().remove(owner);
+            scene.cluster.switch()?.remove(owner);
         }
         if self.claim.is_some() {
             scene.cluster.server(Part::Kms)?.resume()?;

@@ -15,7 +15,6 @@ use super::event::Outcome;
 use super::scene::Scene;
 use super::{Begun, Fault};
 use crate::cluster::Cluster;
-use crate::cluster::admin::member;
 use crate::cluster::part::Part;
 use crate::moment::{now, until};
 use crate::random::Random;
@@ -140,11 +139,12 @@ fn is_so(cluster: &Cluster, wanted: &Wanted) -> bool {
 /// Tells the leader what is wanted; each command comes to the same when it is repeated.
 fn attempt(cluster: &Cluster, wanted: &Wanted) -> Result<()> {
     let leader = cluster.leader().context("nobody leads")?;
+    let joins = |new| cluster.admin().member(new);
     let change = |arguments: &[&str]| cluster.admin().change(leader, arguments).map(drop);
     match (wanted.joins, wanted.leaves) {
-        (Some(new), Some(old)) => change(&["replace", &old.to_string(), &member(new)]),
+        (Some(new), Some(old)) => change(&["replace", &old.to_string(), &joins(new)]),
         (Some(new), None) => {
-            change(&["add", &member(new)])?;
+            change(&["add", &joins(new)])?;
             change(&["promote", &new.to_string()])
         }
         (None, Some(old)) => change(&["remove", &old.to_string()]),

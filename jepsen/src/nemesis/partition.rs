@@ -12,7 +12,6 @@ use super::{Begun, Fault};
 use crate::cluster::addresses::Link;
 use crate::cluster::part::Part;
 use crate::cluster::program::exists;
-use crate::cluster::switch::Counts;
 use crate::random::Random;
 
 pub(super) struct Partition {
@@ -21,12 +20,34 @@ pub(super) struct Partition {
     random: Random,
     owner: Option<u64>,
     links: Vec<Link>,
-    before: Counts,
+    /// What was stopped before, by the same means at the same places.
+    before: u64,
 }
 
 impl Partition {
     pub(super) fn new(grudge: Grudge, means: Means, random: Random) -> Self {
-        Self { grudge, means, random, owner: None, links: Vec::new(), before: Counts::default() }
+        Self { grudge, means, random, owner: None, links: Vec::new(), before: 0 }
+    }
+
+    /// How much was stopped until now: packets, or connections at a door.
+    fn stopped(&self, scene: &Scene) -> Result<u64> {
+        let mut servers = parts(&scene.cluster.members());
+        match self.means {
+            Means::Switch => {
+                let switch = scene.cluster.switch()?;
+                switch.check()?;
+                Ok(switch.counts(&self.links).blocked)
+            }
+            Means::Filter => {
+                servers.push(Part::Kms);
+                // The counters begin with the filter.
+                if self.owner.is_none() { Ok(0) } else { filter::dropped(&scene.cluster, &servers) }
+            }
+            Means::Door => {
+                let doors = servers.into_iter().map(|part| scene.cluster.door(part));
+                doors.map(|door| Ok(door?.turned_away())).sum()
+            }
+        }
     }
 }
 
@@ -40,7 +61,7 @@ impl Fault for Partition {
         if self.links.is_empty() {
             return Ok(Begun::skipped("the cluster is too small for it"));
         }
-        self.before = scene.cluster.switch().counts(&self.links);
+        self.before = self.stopped(scene)?;
         let owner = scene.owner();
         self.owner = Some(owner);
         scene.cut(owner, self.links.clone(), self.means)?;
@@ -49,16 +70,7 @@ impl Fault for Partition {
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
-        scene.cluster.switch().check()?;
-        let stopped = match self.means {
-            Means::Switch => scene.cluster.switch().counts(&self.links).since(self.before).blocked,
-            Means::Filter => {
-                let mut servers = parts(&scene.cluster.members());
-                servers.push(Part::Kms);
-                filter::dropped(&scene.cluster, &servers)?
-            }
-        };
-        Ok(if stopped > 0 {
+        Ok(if self.stopped(scene)? > self.before {
             Outcome::Installed
         } else {
             Outcome::Indeterminate("no packet came to a link that is cut".to_owned())

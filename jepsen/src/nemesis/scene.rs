@@ -14,7 +14,7 @@ use super::event::FaultLog;
 use super::filter;
 use super::reach::majority_reachable;
 use crate::cluster::Cluster;
-use crate::cluster::addresses::Link;
+use crate::cluster::addresses::{Host, Link};
 use crate::cluster::part::Part;
 use crate::cluster::server::Life;
 use crate::cluster::switch::LinkRule;
@@ -38,6 +38,7 @@ pub struct Scene {
 struct Cuts {
     by_switch: BTreeMap<u64, Vec<Link>>,
     by_filter: BTreeMap<u64, Vec<Link>>,
+    by_door: BTreeMap<u64, Vec<Link>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -78,13 +79,21 @@ impl Scene {
         match means {
             Means::Switch => {
                 let rules = links.iter().map(|link| (*link, LinkRule::BLOCKED)).collect();
+                let since = self.cluster.switch()?.install(owner, rules);
                 cuts.by_switch.insert(owner, links);
-                Ok(self.cluster.switch().install(owner, rules))
+                Ok(since)
             }
             Means::Filter => {
                 let servers = receivers(&links);
                 cuts.by_filter.insert(owner, links);
                 self.filter(&cuts, &servers)?;
+                Ok(now())
+            }
+            Means::Door => {
+                for part in receivers(&links) {
+                    self.cluster.door(part)?.shut();
+                }
+                cuts.by_door.insert(owner, links);
                 Ok(now())
             }
         }
@@ -94,10 +103,16 @@ impl Scene {
     pub(crate) fn mend(&self, owner: u64) -> Result<()> {
         let mut cuts = lock(&self.cuts);
         if cuts.by_switch.remove(&owner).is_some() {
-            self.cluster.switch().remove(owner);
+            self.cluster.switch()?.remove(owner);
         }
         if let Some(links) = cuts.by_filter.remove(&owner) {
             self.filter(&cuts, &receivers(&links))?;
+        }
+        if let Some(links) = cuts.by_door.remove(&owner) {
+            let still = receivers_of(cuts.by_door.values().flatten());
+            for part in receivers(&links).iter().filter(|part| !still.contains(part)) {
+                self.cluster.door(*part)?.reopen();
+            }
         }
         Ok(())
     }
@@ -111,8 +126,13 @@ impl Scene {
     pub(crate) fn mend_all(&self) -> Result<()> {
         let mut cuts = lock(&self.cuts);
         let filtered: Vec<Link> = cuts.by_filter.values().flatten().copied().collect();
+        for part in receivers_of(cuts.by_door.values().flatten()) {
+            self.cluster.door(part)?.reopen();
+        }
         *cuts = Cuts::default();
-        self.cluster.switch().clear();
+        if let Ok(switch) = self.cluster.switch() {
+            switch.clear();
+        }
         self.filter(&cuts, &receivers(&filtered))
     }
 
@@ -126,7 +146,8 @@ impl Scene {
         };
         let up = voters.iter().copied().filter(runs).collect();
         let cuts = lock(&self.cuts);
-        let blocked = cuts.by_switch.values().chain(cuts.by_filter.values()).flatten();
+        let blocked = [&cuts.by_switch, &cuts.by_filter, &cuts.by_door];
+        let blocked = blocked.into_iter().flat_map(BTreeMap::values).flatten();
         majority_reachable(&voters, &up, &blocked.copied().collect())
     }
 
@@ -139,13 +160,16 @@ impl Scene {
 
 /// The servers that these links lead to.
 fn receivers(links: &[Link]) -> Vec<Part> {
-    use crate::cluster::addresses::Host;
+    receivers_of(links.iter())
+}
+
+fn receivers_of<'a>(links: impl Iterator<Item = &'a Link>) -> Vec<Part> {
     let part = |link: &Link| match link.to {
         Host::Node(id) => Some(Part::Node(id)),
         Host::Kms => Some(Part::Kms),
-        Host::Client(_) | Host::Observer => None,
+        Host::Client(_) | Host::Observer | Host::Door(_) => None,
     };
-    let parts: BTreeSet<Part> = links.iter().filter_map(part).collect();
+    let parts: BTreeSet<Part> = links.filter_map(part).collect();
     parts.into_iter().collect()
 }
 

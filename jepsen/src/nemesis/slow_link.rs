@@ -48,17 +48,17 @@ impl Fault for SlowLink {
         if self.links.is_empty() {
             return Ok(Begun::skipped("the cluster is too small for it"));
         }
-        self.before = scene.cluster.switch().counts(&self.links);
+        self.before = scene.cluster.switch()?.counts(&self.links);
         let owner = scene.owner();
         self.owner = Some(owner);
         let rules = self.links.iter().map(|link| (*link, self.rule)).collect();
-        scene.cluster.switch().install(owner, rules);
+        scene.cluster.switch()?.install(owner, rules);
         Ok(Begun::on(format!("{:?}: {}", self.which, describe(&self.rule))))
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
-        scene.cluster.switch().check()?;
-        let since = scene.cluster.switch().counts(&self.links).since(self.before);
+        scene.cluster.switch()?.check()?;
+        let since = scene.cluster.switch()?.counts(&self.links).since(self.before);
         Ok(match missing(&self.rule, since) {
             None => Outcome::Installed,
             Some(what) => Outcome::Indeterminate(format!("no packet was {what}")),
@@ -67,7 +67,7 @@ impl Fault for SlowLink {
 
     fn heal(&mut self, scene: &Scene) -> Result<()> {
         if let Some(owner) = self.owner.take() {
-            scene.cluster.switch().remove(owner);
+            scene.cluster.switch()?.remove(owner);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::event::Outcome;
 use super::scene::Scene;
 use super::{Begun, Fault};
 use crate::cluster::addresses::{Host, Link};
-use crate::cluster::observe::{NodeView, view};
+use crate::cluster::observe::NodeView;
 use crate::moment::now;
 use crate::random::Random;
 
@@ -53,9 +53,10 @@ impl SnapshotStorm {
                 scene.cluster.admin().command(node, &["snapshot", "--purge"]).ok();
             }
         }
-        let Some(last_log) = self.starved.and_then(view).map(|view| view.last_log) else { return };
+        let view = |node| scene.cluster.view(node);
+        let Some(starved) = self.starved.and_then(view) else { return };
         let leader = scene.cluster.leader().and_then(view);
-        self.needs_snapshot |= leader.is_some_and(|leader| leader.purged > last_log);
+        self.needs_snapshot |= leader.is_some_and(|leader| leader.purged > starved.last_log);
     }
 }
 

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Phases;
+use crate::cluster::addresses::Network;
 use crate::nemesis::class::FaultClass;
 
 /// A kind of run.
@@ -36,9 +37,12 @@ pub(super) struct Shape {
 const SECOND_MS: u64 = 1_000;
 
 /// Classes that need neither root nor namespaces nor a mounted disk.
-const BASIC: [FaultClass; 5] = [
+const BASIC: [FaultClass; 8] = [
     FaultClass::Kill,
     FaultClass::Pause,
+    FaultClass::Partition,
+    FaultClass::ClockStep,
+    FaultClass::SyncFault,
     FaultClass::TransferStorm,
     FaultClass::Kms,
     FaultClass::RollingRestart,
@@ -54,6 +58,15 @@ impl Profile {
         match self {
             Self::Smoke | Self::Soak | Self::Mutants => &FaultClass::ALL,
             Self::SmokeBasic => &BASIC,
+        }
+    }
+
+    /// Where the servers of its runs are.
+    #[must_use]
+    pub const fn network(self) -> Network {
+        match self {
+            Self::Smoke | Self::Soak | Self::Mutants => Network::Private,
+            Self::SmokeBasic => Network::Loopback,
         }
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockbox_jepsen::cluster::addresses::Network;
 use lockbox_jepsen::cluster::files::Knobs;
 use lockbox_jepsen::cluster::part::Part;
 use lockbox_jepsen::cluster::scratch::Scratch;
@@ -25,10 +26,15 @@ pub(crate) struct Small {
 }
 
 pub(crate) fn small(forgetful: bool) -> Small {
+    small_on(Network::Private, forgetful)
+}
+
+pub(crate) fn small_on(network: Network, forgetful: bool) -> Small {
     let base = tempfile::tempdir().unwrap();
     let scratch = Scratch::make(base.path()).unwrap();
     let spec = Spec {
         programs: programs(),
+        network,
         directory: scratch.path().to_owned(),
         logs: scratch.path().join("logs"),
         nodes: 3,

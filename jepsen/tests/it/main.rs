@@ -12,6 +12,8 @@ mod faults;
 #[cfg(test)]
 mod network;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod runs;
