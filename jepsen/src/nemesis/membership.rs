@@ -15,7 +15,6 @@ use super::event::Outcome;
 use super::scene::Scene;
 use super::{Begun, Fault};
 use crate::cluster::Cluster;
-use crate::cluster::admin::member;
 use crate::cluster::part::Part;
 use crate::moment::{now, until};
 use crate::random::Random;
@@ -53,7 +52,7 @@ impl Membership {
         let members = scene.cluster.members();
         let leaves = match self.change {
             MemberChange::Grow => None,
-            MemberChange::Replace => self.random.pick(&members).copied(),
+            MemberChange::Replace | MemberChange::LoseDisk => self.random.pick(&members).copied(),
             MemberChange::Shrink if members.len() > usize::from(scene.cluster.spec().nodes) => {
                 self.random.pick(&members).copied()
             }
@@ -61,7 +60,7 @@ impl Membership {
         };
         let joins = match self.change {
             MemberChange::Shrink => None,
-            MemberChange::Grow | MemberChange::Replace => {
+            MemberChange::Grow | MemberChange::Replace | MemberChange::LoseDisk => {
                 let spare = scene.take_spare();
                 Some(spare.ok_or("no id is left that was never a member's")?)
             }
@@ -75,9 +74,8 @@ impl Membership {
 
 impl Fault for Membership {
     fn inject(&mut self, scene: &Scene) -> Result<Begun> {
-        let commands = ["add", "promote", "remove", "replace"];
-        if let Some(lacks) = commands.iter().find(|name| !scene.cluster.admin().knows(name)) {
-            return Ok(Begun::skipped(format!("this lockbox has no `cluster {lacks}`")));
+        if let Some(reason) = lacks_commands(scene) {
+            return Ok(Begun::skipped(reason));
         }
         let wanted = match self.plan(scene) {
             Ok(wanted) => wanted,
@@ -121,6 +119,13 @@ impl Fault for Membership {
     }
 }
 
+/// Says which of the commands that change members this `lockbox` does not have.
+pub(super) fn lacks_commands(scene: &Scene) -> Option<String> {
+    let commands = ["add", "promote", "remove", "replace"];
+    let lacks = commands.iter().find(|name| !scene.cluster.admin().knows(name))?;
+    Some(format!("this lockbox has no `cluster {lacks}`"))
+}
+
 /// Starts a node on an empty disk.
 fn start_new(cluster: &Cluster, node: u16) -> Result<()> {
     cluster.launch(Part::Node(node))?;
@@ -140,11 +145,12 @@ fn is_so(cluster: &Cluster, wanted: &Wanted) -> bool {
 /// Tells the leader what is wanted; each command comes to the same when it is repeated.
 fn attempt(cluster: &Cluster, wanted: &Wanted) -> Result<()> {
     let leader = cluster.leader().context("nobody leads")?;
+    let joins = |new| cluster.admin().member(new);
     let change = |arguments: &[&str]| cluster.admin().change(leader, arguments).map(drop);
     match (wanted.joins, wanted.leaves) {
-        (Some(new), Some(old)) => change(&["replace", &old.to_string(), &member(new)]),
+        (Some(new), Some(old)) => change(&["replace", &old.to_string(), &joins(new)]),
         (Some(new), None) => {
-            change(&["add", &member(new)])?;
+            change(&["add", &joins(new)])?;
             change(&["promote", &new.to_string()])
         }
         (None, Some(old)) => change(&["remove", &old.to_string()]),

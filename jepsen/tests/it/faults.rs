@@ -19,7 +19,7 @@ use lockbox_jepsen::nemesis::scene::{Ending, Scene};
 use lockbox_jepsen::nemesis::{Begun, fault};
 use lockbox_jepsen::random::Random;
 
-use crate::cluster::{Small, WAIT, small};
+use crate::cluster::{Small, WAIT, small, small_in};
 use crate::enclosed::enclosed;
 
 /// Hears everything and keeps nothing.
@@ -161,6 +161,19 @@ fn clocks_jump_and_disks_fail() {
         }
         takes_effect(&scene, Action::BitFlip { bits: 1 }, SHORT).unwrap();
     });
+}
+
+#[test]
+fn without_rights_nodes_are_on_loopback_behind_doors() {
+    let small = small_in(false, false);
+    let scene = scene(&small);
+    for grudge in [Grudge::IntoLeader, Grudge::IntoOne] {
+        let cut = Action::Partition { grudge, means: Means::Door };
+        takes_effect(&scene, cut, Duration::from_secs(1)).unwrap();
+    }
+    takes_effect(&scene, Action::Kill { who: Victims::Leader }, SHORT).unwrap();
+    takes_effect(&scene, Action::Kms { trouble: KmsTrouble::Pause }, SHORT).unwrap();
+    assert!(scene.cluster.switch().is_err());
 }
 
 #[test]
