@@ -37,7 +37,7 @@ pub(crate) fn small_in(enclosed: bool, forgetful: bool) -> Small {
         directory: scratch.path().to_owned(),
         logs: scratch.path().join("logs"),
         nodes: 3,
-        spares: 1,
+        spares: 4,
         knobs: Knobs::default(),
         disk_mebibytes: 256,
         forgetful,
