@@ -4,7 +4,7 @@
 //! leader's membership is the one that is wanted, so that no half-made change is left behind.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -31,8 +31,8 @@ pub(super) struct Membership {
     random: Random,
     wanted: Option<Wanted>,
     claim: Option<Claim>,
-    /// How often commands failed.
-    tries: usize,
+    /// What the last command complained.
+    complaint: String,
 }
 
 /// The membership that is to be.
@@ -44,7 +44,7 @@ struct Wanted {
 
 impl Membership {
     pub(super) const fn new(change: MemberChange, random: Random) -> Self {
-        Self { change, random, wanted: None, claim: None, tries: 0 }
+        Self { change, random, wanted: None, claim: None, complaint: String::new() }
     }
 
     /// What is to be, or why not.
@@ -91,12 +91,25 @@ impl Fault for Membership {
             start_new(&scene.cluster, new)?;
         }
         let target = format!("{:?}: voters {:?} are to be", self.change, wanted.voters);
-        // The first try; `heal` goes on until it is done.
-        if attempt(&scene.cluster, &wanted).is_err() {
-            self.tries += 1;
-        }
         self.wanted = Some(wanted);
         Ok(Begun::on(target))
+    }
+
+    /// Until it is so: a change that other faults delay lasts longer than planned.
+    fn during(&mut self, scene: &Scene, until: Instant) -> Result<()> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        let deadline = now() + SETTLING;
+        while !is_so(&scene.cluster, wanted) && now() < deadline {
+            if let Err(error) = attempt(&scene.cluster, wanted) {
+                self.complaint = format!("{error:#}");
+            }
+            if !scene.ending().wait(PAUSE) {
+                return Ok(());
+            }
+        }
+        // Being told to end early is no failure.
+        let _lasted = scene.ending().wait_until(until);
+        Ok(())
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
@@ -107,7 +120,8 @@ impl Fault for Membership {
             Outcome::Installed
         } else {
             // It is made so at the end, or the run fails.
-            Outcome::Indeterminate("other faults kept it from being so in time".to_owned())
+            let reason = format!("it is not so, or no leader says it: {}", self.complaint);
+            Outcome::Indeterminate(reason)
         })
     }
 

@@ -1,7 +1,9 @@
 //! Every class of faults on a small cluster: it takes effect, and it is healed.
 
 use std::net::UdpSocket;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use lockbox_jepsen::cluster::addresses::{Host, Link};
@@ -69,6 +71,30 @@ fn takes_effect(scene: &Scene, action: Action, lasts: Duration) -> Option<String
     seen.unwrap_or_else(|| panic!("{action:?} on {target}: {last:?}"));
     all_ready(scene);
     Some(target)
+}
+
+/// Does something while the nodes have something to write: leadership goes around, and each leader
+/// begins with an entry of its own.
+fn busy<T>(scene: &Scene, work: impl FnOnce() -> T) -> T {
+    let over = AtomicBool::new(false);
+    let transfer = || {
+        for next in scene.cluster.members().iter().cycle() {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            // Who is meant may lead already, or be broken just now.
+            if let Some(leader) = scene.cluster.leader() {
+                let next = next.to_string();
+                scene.cluster.admin().command(leader, &["transfer-leader", &next]).ok();
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        scope.spawn(transfer);
+        let done = catch_unwind(AssertUnwindSafe(work));
+        over.store(true, Ordering::Relaxed);
+        done.unwrap_or_else(|panic| resume_unwind(panic))
+    })
 }
 
 const SHORT: Duration = Duration::from_millis(500);
@@ -223,7 +249,8 @@ fn clocks_jump_and_syncs_are_slow_or_fail() {
         }
         let who = Victims::Leader;
         for trouble in [SyncTrouble::Slow(20_000), SyncTrouble::FailsOnce, SyncTrouble::Fails] {
-            takes_effect(&scene, Action::SyncFault { who, trouble }, SHORT).unwrap();
+            busy(&scene, || takes_effect(&scene, Action::SyncFault { who, trouble }, SHORT))
+                .unwrap();
         }
     });
 }
@@ -271,7 +298,7 @@ fn without_rights_nodes_are_on_loopback_behind_doors() {
 /// A follower is cut off until it needs a snapshot, and gets one.
 fn starves(scene: &Scene) {
     let storm = Action::SnapshotStorm { starve: true };
-    takes_effect(scene, storm, Duration::from_secs(6)).unwrap();
+    busy(scene, || takes_effect(scene, storm, Duration::from_secs(6))).unwrap();
     let caught_up = || {
         let views = scene.cluster.views();
         let purged = views.iter().map(|view| view.purged).max()?;
