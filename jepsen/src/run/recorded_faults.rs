@@ -135,7 +135,7 @@ impl RecordedFaults {
 impl FaultLog for RecordedFaults {
     fn began(&self, event: &FaultEvent) {
         self.file.began(event);
-        // It is in force, as far as it could be done; what was seen of it is the outcome of its end.
+        // It is in force, as far as it could be done; its end says what was seen of it.
         self.record(Edge::Begin, FaultOutcome::Installed, event, event.majority_reachable);
     }
 
