@@ -6,7 +6,7 @@
 use std::ffi::OsString;
 use std::fs;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 use clap::{Parser, Subcommand};
@@ -118,7 +118,7 @@ fn print(text: &str) -> Result<()> {
     writeln!(std::io::stdout().lock(), "{}", text.trim_end()).context("cannot write the output")
 }
 
-fn doctor(bin: Option<&std::path::Path>, json: bool) -> Result<u8> {
+fn doctor(bin: Option<&Path>, json: bool) -> Result<u8> {
     let programs = bin.map(Programs::in_directory).transpose()?;
     let report = examine(programs.as_ref());
     let text = if json { serde_json::to_string_pretty(&report)? } else { report.to_string() };
@@ -139,7 +139,7 @@ fn outside(run: &Run) -> Result<u8> {
     anyhow::ensure!(is_empty, "{} is not empty", out.display());
     let bin = run.bin.canonicalize().with_context(|| run.bin.display().to_string())?;
     let scratch = Scratch::make(&run.scratch)?;
-    if run.profile == Profile::SmokeBasic {
+    if !run.profile.is_enclosed() {
         // On loopback there is nothing to enclose.
         let (plan, programs) = (Plan::draw(seed, run.profile), Programs::in_directory(&bin)?);
         return Ok(whole::run(&plan, &programs, &out, scratch.path())?.exit_code());

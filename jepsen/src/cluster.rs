@@ -1,20 +1,25 @@
 //! A cluster of real processes in a network of its own.
 //!
-//! Owns namespaces, switch, disks, files and processes; works inside the enclosure only. Promises
-//! that all of it ends with the value, and with the enclosure when that is not dropped. Refuses to
-//! know when a fault is due and what clients see.
+//! Owns namespaces, switch, disks, files and processes. Promises that all of it ends with the
+//! value, and with the enclosure when that is not dropped. On a machine without the rights for an
+//! enclosure the servers are on loopback, with a door before each node. Refuses to know when a
+//! fault is due and what clients see.
 
 pub mod addresses;
 pub mod admin;
 pub mod disk;
 pub mod enclosure;
 pub mod files;
+mod looks;
+mod loopback;
 pub mod netns;
 pub mod observe;
 pub mod part;
 pub mod power;
 pub mod preload;
+mod probe;
 pub mod program;
+pub mod proxy;
 pub mod scratch;
 pub mod server;
 pub mod switch;
@@ -25,17 +30,19 @@ use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use anyhow::{Context, Result, anyhow, bail};
+use anyhow::{Context, Result, anyhow};
 
+use self::addresses::Network;
 use self::admin::Admin;
 use self::disk::Disk;
 use self::files::{Files, Knobs};
+use self::loopback::Block;
 use self::netns::Namespace;
 use self::part::Part;
 use self::preload::{Preload, Steering};
-use self::server::{Life, Server};
+use self::proxy::Proxy;
+use self::server::Server;
 use self::switch::Switch;
-use crate::moment::until;
 
 /// How long the first start may take on a busy machine.
 const START: Duration = Duration::from_secs(120);
@@ -68,6 +75,9 @@ impl Programs {
 pub struct Spec {
     /// The programs.
     pub programs: Programs,
+    /// Whether it gets a network of its own: for the inside of the enclosure only. Else its servers
+    /// are on loopback.
+    pub enclosed: bool,
     /// Where everything is kept.
     pub directory: PathBuf,
     /// Where the servers' logs are kept.
@@ -89,14 +99,18 @@ pub struct Spec {
 /// The running cluster.
 pub struct Cluster {
     spec: Spec,
+    network: Network,
     files: Files,
     admin: Admin,
     preload: Preload,
-    switch: Switch,
+    switch: Option<Switch>,
+    doors: BTreeMap<Part, Proxy>,
     namespaces: BTreeMap<Part, Namespace>,
     disks: BTreeMap<Part, Disk>,
     servers: BTreeMap<Part, Server>,
     members: Mutex<BTreeSet<u16>>,
+    /// Its addresses on loopback: the last to go.
+    _block: Option<Block>,
 }
 
 impl Cluster {
@@ -114,8 +128,7 @@ impl Cluster {
         cluster.wait_ready(Part::Kms, START)?;
         // A node that ends by a wrong configuration says so itself; who calls it could not.
         for node in &nodes {
-            cluster
-                .wait_until(Part::Node(*node), START, |part| observe::is_ready(part).is_some())?;
+            cluster.wait_listening(Part::Node(*node), START)?;
         }
         cluster.admin.init(&nodes)?;
         for node in &nodes {
@@ -127,34 +140,81 @@ impl Cluster {
     fn make(spec: Spec, nodes: &[u16]) -> Result<Self> {
         std::fs::create_dir_all(&spec.logs)?;
         let preload = Preload::make(&spec.directory, spec.forgetful)?;
-        let files = Files::make(&spec.directory, &spec.programs.lockbox)?;
+        let block = if spec.enclosed { None } else { Some(Block::take(spec.nodes + spec.spares)?) };
+        let network = block.as_ref().map_or(Network::Private, Block::network);
+        let files = Files::make(&spec.directory, network, &spec.programs.lockbox)?;
         let admin = Admin::new(spec.programs.lockbox.clone(), files.clone());
-        let all = (1..=spec.nodes + spec.spares).map(Part::Node).chain([Part::Kms]);
+        let mut cluster = Self {
+            network,
+            files,
+            admin,
+            preload,
+            switch: None,
+            doors: BTreeMap::new(),
+            namespaces: BTreeMap::new(),
+            disks: BTreeMap::new(),
+            servers: BTreeMap::new(),
+            members: Mutex::new(nodes.iter().copied().collect()),
+            spec,
+            _block: block,
+        };
+        let all = 1..=cluster.spec.nodes + cluster.spec.spares;
+        let all: Vec<_> = all.map(Part::Node).chain([Part::Kms]).collect();
+        match network {
+            Network::Private => cluster.make_private(&all)?,
+            Network::Loopback(_) => cluster.make_doors(&all)?,
+        }
+        for part in all {
+            cluster.make_server(part)?;
+        }
+        Ok(cluster)
+    }
+
+    /// A namespace and a disk for each server, and the switch between them.
+    fn make_private(&mut self, all: &[Part]) -> Result<()> {
         let mut ports = vec![netns::own_port()?];
-        let (mut namespaces, mut disks, mut servers) =
-            (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
         for part in all {
             let (namespace, port) = Namespace::make(part.host())?;
             ports.push(port);
-            namespaces.insert(part, namespace);
-            disks.insert(part, Disk::mount(&files.disk(part), spec.disk_mebibytes)?);
-            std::fs::create_dir_all(files.data(part))?;
-            Steering::make(&files.disk(part).join("steering"))?;
-            servers.insert(part, Server::new(part, spec.logs.join(format!("{part}.log"))));
-            match part {
-                Part::Node(id) => files.write_node(id, &spec.knobs)?,
-                Part::Kms => files.write_kms(nodes)?,
-            }
+            self.namespaces.insert(*part, namespace);
+            let disk = Disk::mount(&self.files.disk(*part), self.spec.disk_mebibytes)?;
+            self.disks.insert(*part, disk);
         }
-        let switch = Switch::start(ports, spec.seed)?;
-        let members = Mutex::new(nodes.iter().copied().collect());
-        Ok(Self { spec, files, admin, preload, switch, namespaces, disks, servers, members })
+        self.switch = Some(Switch::start(ports, self.spec.seed)?);
+        Ok(())
+    }
+
+    fn make_doors(&mut self, all: &[Part]) -> Result<()> {
+        let network = self.network;
+        for part in all.iter().filter(|part| **part != Part::Kms) {
+            let (door, target) = (part.known_peer(network), part.peer(network));
+            self.doors.insert(*part, Proxy::open(door.parse()?, target.parse()?)?);
+        }
+        Ok(())
+    }
+
+    fn make_server(&mut self, part: Part) -> Result<()> {
+        std::fs::create_dir_all(self.files.data(part))?;
+        Steering::make(&self.files.disk(part).join("steering"))?;
+        let log = self.spec.logs.join(format!("{part}.log"));
+        self.servers.insert(part, Server::new(part, log));
+        match part {
+            Part::Node(id) => self.files.write_node(id, &self.spec.knobs),
+            // Also those that join later: in the end the first ones may all have been replaced.
+            Part::Kms => self.files.write_kms(self.spec.nodes + self.spec.spares),
+        }
     }
 
     /// What it was made from.
     #[must_use]
     pub const fn spec(&self) -> &Spec {
         &self.spec
+    }
+
+    /// Where its servers are.
+    #[must_use]
+    pub const fn network(&self) -> Network {
+        self.network
     }
 
     /// Its files.
@@ -170,9 +230,19 @@ impl Cluster {
     }
 
     /// Its network.
-    #[must_use]
-    pub const fn switch(&self) -> &Switch {
-        &self.switch
+    ///
+    /// # Errors
+    /// On loopback: there are no links to break.
+    pub fn switch(&self) -> Result<&Switch> {
+        self.switch.as_ref().context("there is no switch on loopback")
+    }
+
+    /// The door before a node.
+    ///
+    /// # Errors
+    /// In a private network: links are broken there.
+    pub fn door(&self, part: Part) -> Result<&Proxy> {
+        self.doors.get(&part).ok_or_else(|| anyhow!("there is no door before {part}"))
     }
 
     /// Which of the preloaded libraries it runs with.
@@ -210,6 +280,16 @@ impl Cluster {
         Steering::at(&self.files.disk(part).join("steering"))
     }
 
+    /// Forgets what would be durable of a server's data, for all of that is removed.
+    ///
+    /// # Errors
+    /// When a file cannot be removed.
+    pub(crate) fn forget_durable(&self, part: Part) -> Result<()> {
+        let durable = self.steering(part).durable();
+        std::fs::remove_dir_all(&durable).with_context(|| durable.display().to_string())?;
+        std::fs::create_dir(&durable).with_context(|| durable.display().to_string())
+    }
+
     fn lock_members(&self) -> MutexGuard<'_, BTreeSet<u16>> {
         // A set of numbers is whole at any moment.
         self.members.lock().unwrap_or_else(PoisonError::into_inner)
@@ -236,7 +316,11 @@ impl Cluster {
             Part::Node(_) => &self.spec.programs.lockbox,
         };
         // `env` sets the libraries for the server alone, not for what starts it.
-        let mut command: Command = self.namespace(part)?.command(Path::new("env"));
+        let env = Path::new("env");
+        let mut command = match self.network {
+            Network::Private => self.namespace(part)?.command(env),
+            Network::Loopback(_) => Command::new(env),
+        };
         command.arg("-i");
         if let Part::Node(_) = part {
             let data = self.files.data(part);
@@ -251,67 +335,4 @@ impl Cluster {
         command.arg(program).args(["serve", "--config"]).arg(self.files.config(part));
         self.server(part)?.start(command)
     }
-
-    /// Waits until a server says that it is ready.
-    ///
-    /// # Errors
-    /// When it ends, or is not ready in time; then with what it said last.
-    pub fn wait_ready(&self, part: Part, patience: Duration) -> Result<()> {
-        self.wait_until(part, patience, |part| observe::is_ready(part) == Some(true))
-    }
-
-    /// Waits until a server answers, ready or not.
-    ///
-    /// # Errors
-    /// When it ends, or does not answer in time; then with what it said last.
-    pub fn wait_listening(&self, part: Part, patience: Duration) -> Result<()> {
-        self.wait_until(part, patience, |part| observe::is_ready(part).is_some())
-    }
-
-    fn wait_until(
-        &self,
-        part: Part,
-        patience: Duration,
-        is_so: impl Fn(Part) -> bool,
-    ) -> Result<()> {
-        let server = self.server(part)?;
-        let looked = until(patience, || match server.life() {
-            Ok(Life::Runs) => is_so(part).then_some(Ok(())),
-            Ok(Life::Down) => Some(Err(anyhow!("{part} has ended: {}", server.last_words()))),
-            Ok(Life::Paused) => Some(Err(anyhow!("{part} is paused"))),
-            Err(error) => Some(Err(error)),
-        });
-        let Some(looked) = looked else {
-            let reason = observe::unready_reason(part);
-            bail!("{part} is not ready after {patience:?}: {reason} {}", server.last_words());
-        };
-        looked
-    }
-
-    /// Each running node as it sees itself now.
-    #[must_use]
-    pub fn views(&self) -> Vec<observe::NodeView> {
-        let nodes = self.servers.keys().filter_map(|part| match part {
-            Part::Node(id) => Some(*id),
-            Part::Kms => None,
-        });
-        let runs = |id: &u16| {
-            let server = self.servers.get(&Part::Node(*id));
-            server.is_some_and(|server| matches!(server.life(), Ok(Life::Runs)))
-        };
-        nodes.filter(runs).filter_map(observe::view).collect()
-    }
-
-    /// The node that leads, as far as nodes say: of two, the one in the later term.
-    #[must_use]
-    pub fn leader(&self) -> Option<u16> {
-        leader_of(&self.views())
-    }
-}
-
-/// The leader that these views name.
-#[must_use]
-pub fn leader_of(views: &[observe::NodeView]) -> Option<u16> {
-    let leaders = views.iter().filter(|view| view.role == observe::Role::Leader);
-    leaders.max_by_key(|view| view.term).map(|view| view.node)
 }

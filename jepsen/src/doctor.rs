@@ -13,6 +13,9 @@ use crate::cluster::program::{exists, run};
 use crate::nemesis::class::FaultClass;
 use crate::plan::Profile;
 
+/// The first findings: without one of them there is no enclosure.
+const ENCLOSURE: usize = 4;
+
 /// What the machine has, and who needs it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -74,28 +77,23 @@ impl fmt::Display for Report {
 /// Looks at the machine, and at the programs if there are some.
 #[must_use]
 pub fn examine(programs: Option<&Programs>) -> Report {
-    let network = [
-        FaultClass::Partition,
-        FaultClass::ClientCut,
-        FaultClass::SlowLink,
-        FaultClass::SnapshotStorm,
-    ];
     let preloaded = [FaultClass::ClockStep, FaultClass::SyncFault, FaultClass::PowerLoss];
-    let disks = [FaultClass::DiskFull, FaultClass::BitFlip, FaultClass::Membership];
-    let enclosed = [network.as_slice(), &preloaded, &disks].concat();
+    let basic = Profile::SmokeBasic.classes();
+    let enclosed = FaultClass::ALL.into_iter().filter(|class| !basic.contains(class));
+    let enclosed: Vec<_> = enclosed.collect();
     let mut findings = vec![
         root(&enclosed),
         namespaces(&enclosed),
-        tried("TUN devices", &network, &["ip", "tuntap", "add", "dev", "tun0", "mode", "tun"]),
+        tried("TUN devices", &enclosed, &["ip", "tuntap", "add", "dev", "tun0", "mode", "tun"]),
+        tried("mounted disks (tmpfs)", &enclosed, &["mount", "-t", "tmpfs", "none", "/mnt"]),
         tried("packet filter (nft)", &[], &["nft", "list", "ruleset"]),
-        tried("mounted disks (tmpfs)", &disks, &["mount", "-t", "tmpfs", "none", "/mnt"]),
         compiler(&preloaded),
         file("FUSE (no class uses it)", "/dev/fuse"),
         file("freezer (SIGSTOP is used)", "/sys/fs/cgroup/freezer"),
         file("libfaketime (own library is used)", "/usr/lib/x86_64-linux-gnu/faketime"),
     ];
     findings.extend(programs.map(commands).into_iter().flatten());
-    let can_enclose = findings.iter().take(3).all(|finding| finding.is_there);
+    let can_enclose = findings.iter().take(ENCLOSURE).all(|finding| finding.is_there);
     let profile = if can_enclose { Profile::Smoke } else { Profile::SmokeBasic };
     Report { findings, profile }
 }

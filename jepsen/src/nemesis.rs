@@ -16,10 +16,12 @@ mod filter;
 pub mod grudge;
 mod kill;
 mod kms;
+mod lost_disk;
 mod membership;
 mod partition;
 mod pause;
 mod power_loss;
+mod probing;
 mod reach;
 mod rolling_restart;
 pub mod scene;
@@ -35,7 +37,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use self::action::Action;
+use self::action::{Action, MemberChange};
 use self::event::Outcome;
 use self::scene::Scene;
 use crate::random::Random;
@@ -123,6 +125,9 @@ pub fn fault(action: Action, random: Random) -> Box<dyn Fault> {
             Box::new(power_loss::PowerLoss::new(who, survives, random))
         }
         Action::BitFlip { bits } => Box::new(bit_flip::BitFlip::new(bits, random)),
+        Action::Membership { change: MemberChange::LoseDisk } => {
+            Box::new(lost_disk::LostDisk::new(random))
+        }
         Action::Membership { change } => Box::new(membership::Membership::new(change, random)),
         Action::SnapshotStorm { starve } => {
             Box::new(snapshot_storm::SnapshotStorm::new(starve, random))

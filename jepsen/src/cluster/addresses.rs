@@ -27,20 +27,44 @@ pub enum Host {
     Client(u16),
     /// Who looks at the nodes and operates them.
     Observer,
+    /// The proxy before a node, on loopback.
+    Door(u16),
+}
+
+/// Where the hosts of a run are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Network {
+    /// In namespaces of their own, joined by the switch.
+    Private,
+    /// On this machine's loopback, in a block of its addresses: needs no rights, and no link can be
+    /// broken.
+    Loopback(u8),
+}
+
+impl Network {
+    /// A host's address.
+    #[must_use]
+    pub const fn address(self, host: Host) -> Ipv4Addr {
+        let (kind, number) = match host {
+            Host::Node(id) => (0, id),
+            Host::Kms => (1, 1),
+            Host::Client(number) => (2, number + 1),
+            Host::Observer => (3, 1),
+            Host::Door(id) => (4, id),
+        };
+        let [high, low] = ((kind << 8) + number).to_be_bytes();
+        match self {
+            Self::Private => Ipv4Addr::new(10, 77, high, low),
+            Self::Loopback(block) => Ipv4Addr::new(127, block, high, low),
+        }
+    }
 }
 
 impl Host {
-    /// Its address.
+    /// Its address in the private network.
     #[must_use]
     pub const fn address(self) -> Ipv4Addr {
-        let (kind, number) = match self {
-            Self::Node(id) => (0, id),
-            Self::Kms => (1 << 8, 1),
-            Self::Client(number) => (2 << 8, number + 1),
-            Self::Observer => (3 << 8, 1),
-        };
-        let [high, low] = (kind + number).to_be_bytes();
-        Ipv4Addr::new(10, 77, high, low)
+        Network::Private.address(self)
     }
 }
 
@@ -51,6 +75,7 @@ impl fmt::Display for Host {
             Self::Kms => out.write_str("kms"),
             Self::Client(number) => write!(out, "client-{number}"),
             Self::Observer => out.write_str("observer"),
+            Self::Door(id) => write!(out, "door-{id}"),
         }
     }
 }
@@ -94,7 +119,9 @@ mod tests {
     fn no_two_hosts_share_an_address() {
         let nodes = (1..=200).map(Host::Node);
         let clients = (0..CLIENTS).map(Host::Client);
-        let all: Vec<_> = nodes.chain(clients).chain([Host::Kms, Host::Observer]).collect();
+        let doors = (1..=200).map(Host::Door);
+        let all: Vec<_> =
+            nodes.chain(clients).chain(doors).chain([Host::Kms, Host::Observer]).collect();
         let addresses: BTreeSet<_> = all.iter().map(|host| host.address()).collect();
         assert_eq!(addresses.len(), all.len());
         assert_eq!(Host::Node(7).address(), Ipv4Addr::new(10, 77, 0, 7));

@@ -79,10 +79,17 @@ impl Admin {
             arguments.extend([flag.to_owned(), value.to_owned()]);
         }
         for node in nodes {
-            arguments.extend(["--member".to_owned(), member(*node)]);
+            arguments.extend(["--member".to_owned(), self.member(*node)]);
         }
         let first = *nodes.first().context("the cluster has no node")?;
         self.run(first, &arguments, "60s", "-1").map(drop)
+    }
+
+    /// A member as `lockbox cluster` is told of it.
+    #[must_use]
+    pub fn member(&self, node: u16) -> String {
+        let (part, network) = (Part::Node(node), self.files.network());
+        format!("{node}={},{}", part.known_peer(network), part.api(network))
     }
 
     /// What a node says of the cluster.
@@ -124,7 +131,12 @@ impl Admin {
         command
             .arg("cluster")
             .args(arguments)
-            .args(["--endpoint", &part.peer(), "--server-name", &part.server_name()])
+            .args([
+                "--endpoint",
+                &part.peer(self.files.network()),
+                "--server-name",
+                &part.server_name(),
+            ])
             .arg("--ca")
             .arg(self.files.ca())
             .arg("--certificate")
@@ -143,13 +155,6 @@ pub fn knows(lockbox: &Path, name: &str) -> bool {
     let mut command = Command::new(lockbox);
     command.args(["cluster", name, "--help"]).env_clear();
     finish(command, "").is_ok()
-}
-
-/// A member as `lockbox cluster` is told of it.
-#[must_use]
-pub fn member(node: u16) -> String {
-    let part = Part::Node(node);
-    format!("{node}={},{}", part.peer(), part.api())
 }
 
 #[cfg(test)]

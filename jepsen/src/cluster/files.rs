@@ -12,6 +12,7 @@ use anyhow::{Context, Result};
 use rcgen::{CertificateParams, DnType, Issuer, KeyPair};
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Network;
 use super::part::{API_PORT, KMS_PORT, METRICS_PORT, PEER_PORT, Part};
 use super::program::run;
 
@@ -49,6 +50,7 @@ impl Default for Knobs {
 #[derive(Debug, Clone)]
 pub struct Files {
     directory: PathBuf,
+    network: Network,
 }
 
 /// The ids of the first cloud and folder.
@@ -65,12 +67,18 @@ impl Files {
     ///
     /// # Errors
     /// When `lockbox local` fails.
-    pub(crate) fn make(directory: &Path, lockbox: &Path) -> Result<Self> {
-        let files = Self { directory: directory.to_owned() };
+    pub(crate) fn make(directory: &Path, network: Network, lockbox: &Path) -> Result<Self> {
+        let files = Self { directory: directory.to_owned(), network };
         let lockbox = lockbox.to_string_lossy();
         let directory = directory.to_string_lossy();
         run(&lockbox, ["local", "--dir", &directory, "--nodes", "1", "prepare"])?;
         Ok(files)
+    }
+
+    /// Where the servers are.
+    #[must_use]
+    pub const fn network(&self) -> Network {
+        self.network
     }
 
     /// The directory of everything.
@@ -138,18 +146,19 @@ impl Files {
     pub(crate) fn write_node(&self, id: u16, knobs: &Knobs) -> Result<()> {
         let part = Part::Node(id);
         self.issue(part)?;
-        let (stem, address) = (part.to_string(), part.host().address());
+        let (stem, address) = (part.to_string(), self.network.address(part.host()));
         let (certificate, key) = (self.certificate(&stem), self.key(&stem));
         let identity = format!("certificate = {certificate:?}\nkey = {key:?}\n");
         let Knobs { heartbeat_ms, election_min_ms, election_max_ms, .. } = knobs;
         let Knobs { snapshot_entries, entries_kept, .. } = knobs;
         let sync = if knobs.audit_synced { "each" } else { "batched" };
-        let (data, ca, kms) = (self.data(part), self.ca(), Part::Kms.api());
+        let (data, ca, kms) = (self.data(part), self.ca(), Part::Kms.api(self.network));
+        let known = part.known_peer(self.network);
         let text = format!(
             "node_id = {id}\ndata_dir = {data:?}\n\
              [api]\nlisten = \"{address}:{API_PORT}\"\nadvertise = \"{address}:{API_PORT}\"\n\
              {identity}\
-             [peer]\nlisten = \"{address}:{PEER_PORT}\"\nadvertise = \"{address}:{PEER_PORT}\"\n\
+             [peer]\nlisten = \"{address}:{PEER_PORT}\"\nadvertise = \"{known}\"\n\
              {identity}ca = {ca:?}\n\
              [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\n\
              [kms]\naddress = \"{kms}\"\n\
@@ -162,18 +171,18 @@ impl Files {
         write(&self.config(part), &text)
     }
 
-    /// Writes the KMS's configuration; it asks these nodes about tokens.
+    /// Writes the KMS's configuration; it asks the nodes up to this one about tokens.
     ///
     /// # Errors
     /// When the file cannot be written.
-    pub(crate) fn write_kms(&self, nodes: &[u16]) -> Result<()> {
-        let address = Part::Kms.host().address();
+    pub(crate) fn write_kms(&self, last: u16) -> Result<()> {
+        let address = self.network.address(Part::Kms.host());
         let (certificate, key) = (self.certificate("kms"), self.key("kms"));
         let (data, ca) = (self.data(Part::Kms), self.ca());
         let root_key = self.directory.join("kms-root.key");
         let mut asked = String::new();
-        for part in nodes.iter().map(|id| Part::Node(*id)) {
-            let (address, name) = (part.peer(), part.server_name());
+        for part in (1..=last).map(Part::Node) {
+            let (address, name) = (part.known_peer(self.network), part.server_name());
             // Writing to a string cannot fail.
             write!(asked, "{{ address = \"{address}\", server_name = \"{name}\" }}, ").ok();
         }

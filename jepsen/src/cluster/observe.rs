@@ -4,11 +4,12 @@
 //! gone is `None`. Believes what a node says of itself; the laws do not.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::addresses::Network;
 use super::part::{METRICS_PORT, Part};
 
 /// How long a look may take. A paused process accepts connections and says nothing.
@@ -69,25 +70,25 @@ pub struct NodeView {
 
 /// The node as it sees itself now; none when it does not answer.
 #[must_use]
-pub fn view(node: u16) -> Option<NodeView> {
-    let (status, body) = get(Part::Node(node).host().address(), "/metrics")?;
+pub fn view(network: Network, node: u16) -> Option<NodeView> {
+    let (status, body) = get(network, Part::Node(node), "/metrics")?;
     if status == 200 { read_view(node, &body) } else { None }
 }
 
 /// Whether the server says that it is ready. None when it does not answer.
 #[must_use]
-pub fn is_ready(part: Part) -> Option<bool> {
-    get(part.host().address(), "/readyz").map(|(status, _)| status == 200)
+pub fn is_ready(network: Network, part: Part) -> Option<bool> {
+    get(network, part, "/readyz").map(|(status, _)| status == 200)
 }
 
 /// What a server says that it waits for; empty when it does not answer.
 #[must_use]
-pub fn unready_reason(part: Part) -> String {
-    get(part.host().address(), "/readyz").map(|(_, body)| body).unwrap_or_default()
+pub fn unready_reason(network: Network, part: Part) -> String {
+    get(network, part, "/readyz").map(|(_, body)| body).unwrap_or_default()
 }
 
-fn get(address: Ipv4Addr, path: &str) -> Option<(u16, String)> {
-    let address = SocketAddr::from((address, METRICS_PORT));
+fn get(network: Network, part: Part, path: &str) -> Option<(u16, String)> {
+    let address = SocketAddr::from((network.address(part.host()), METRICS_PORT));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
     stream.set_read_timeout(Some(PATIENCE)).ok()?;
     stream.set_write_timeout(Some(PATIENCE)).ok()?;

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::addresses::Host;
+use super::addresses::{Host, Network};
 
 /// Where nodes serve clients.
 pub const API_PORT: u16 = 8443;
@@ -37,22 +37,33 @@ impl Part {
 
     /// `host:port` for its clients.
     #[must_use]
-    pub fn api(self) -> String {
+    pub fn api(self, network: Network) -> String {
         let port = match self {
             Self::Kms => KMS_PORT,
             Self::Node(_) => API_PORT,
         };
-        format!("{}:{port}", self.host().address())
+        format!("{}:{port}", network.address(self.host()))
     }
 
-    /// `host:port` for other servers and the administrator.
+    /// `host:port` where it serves other servers and the administrator.
     #[must_use]
-    pub fn peer(self) -> String {
+    pub fn peer(self, network: Network) -> String {
         let port = match self {
             Self::Kms => KMS_PORT,
             Self::Node(_) => PEER_PORT,
         };
-        format!("{}:{port}", self.host().address())
+        format!("{}:{port}", network.address(self.host()))
+    }
+
+    /// `host:port` under which other servers know it: on loopback that of the door before it.
+    #[must_use]
+    pub fn known_peer(self, network: Network) -> String {
+        match (self, network) {
+            (Self::Node(id), Network::Loopback(_)) => {
+                format!("{}:{PEER_PORT}", network.address(Host::Door(id)))
+            }
+            (Self::Kms, _) | (Self::Node(_), Network::Private) => self.peer(network),
+        }
     }
 
     /// The name in its certificate.

@@ -36,6 +36,8 @@ pub enum Means {
     Switch,
     /// The kernel's packet filter where the packets arrive.
     Filter,
+    /// The door before a node, on loopback: nothing of others reaches it.
+    Door,
 }
 
 /// Between whom links are bad.
@@ -94,6 +96,8 @@ pub enum MemberChange {
     Shrink,
     /// A new node with an empty disk takes a member's place.
     Replace,
+    /// A member comes back without its data, must refuse, and is replaced.
+    LoseDisk,
 }
 
 /// A fault with all that is drawn of it.

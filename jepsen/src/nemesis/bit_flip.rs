@@ -19,7 +19,6 @@ use super::membership::replace_lost;
 use super::scene::Scene;
 use super::victims::choose;
 use super::{Begun, Fault};
-use crate::cluster::observe::is_ready;
 use crate::cluster::part::Part;
 use crate::cluster::server::Life;
 use crate::moment::until;
@@ -98,7 +97,9 @@ impl Fault for BitFlip {
         let server = scene.cluster.server(part)?;
         let ended = until(START, || match server.life() {
             Ok(Life::Down) => Some(Ok(true)),
-            Ok(Life::Runs | Life::Paused) => (is_ready(part) == Some(true)).then_some(Ok(false)),
+            Ok(Life::Runs | Life::Paused) => {
+                (scene.cluster.is_ready(part) == Some(true)).then_some(Ok(false))
+            }
             Err(error) => Some(Err(error)),
         });
         // One that runs and is not ready waits for others; the watch goes on looking at it.

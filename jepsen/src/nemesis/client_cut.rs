@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::action::Victims;
 use super::event::Outcome;
+use super::probing::comes_to_be_seen;
 use super::scene::Scene;
 use super::victims::{choose, names, parts};
 use super::{Begun, Fault};
@@ -37,28 +38,28 @@ impl Fault for ClientCut {
                 self.links.push(request);
             }
         }
-        self.before = scene.cluster.switch().counts(&self.links);
+        self.before = scene.cluster.switch()?.counts(&self.links);
         let owner = scene.owner();
         self.owner = Some(owner);
         // Not by `cut`: the majority of the nodes is as reachable as before.
         let rules = self.links.iter().map(|link| (*link, LinkRule::BLOCKED)).collect();
-        scene.cluster.switch().install(owner, rules);
+        scene.cluster.switch()?.install(owner, rules);
         let what = if self.answers_only { "answers of" } else { "clients of" };
         Ok(Begun::on(format!("{what} {}", names(&parts(&nodes)))))
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
-        let since = scene.cluster.switch().counts(&self.links).since(self.before);
-        Ok(if since.blocked > 0 {
+        let seen = comes_to_be_seen(scene, &self.links, self.before, |since| since.blocked > 0)?;
+        Ok(if seen {
             Outcome::Installed
         } else {
-            Outcome::Indeterminate("no client sent anything there".to_owned())
+            Outcome::Indeterminate("packets of clients pass".to_owned())
         })
     }
 
     fn heal(&mut self, scene: &Scene) -> Result<()> {
         if let Some(owner) = self.owner.take() {
-            scene.cluster.switch().remove(owner);
+            scene.cluster.switch()?.remove(owner);
         }
         Ok(())
     }

@@ -31,12 +31,8 @@ pub(super) fn install(cluster: &Cluster, links: &BTreeSet<Link>, servers: &[Part
 ///
 /// # Errors
 /// When `nft` does not answer.
-pub(super) fn dropped(cluster: &Cluster, servers: &[Part]) -> Result<u64> {
-    let mut sum = 0;
-    for server in servers {
-        sum += count(&cluster.namespace(*server)?.filter_state()?);
-    }
-    Ok(sum)
+pub(super) fn dropped(cluster: &Cluster, server: Part) -> Result<u64> {
+    Ok(count(&cluster.namespace(server)?.filter_state()?))
 }
 
 /// A table that drops what these hosts send. The old one goes in the same transaction.

@@ -26,6 +26,8 @@ pub enum Grudge {
     IntoLeader,
     /// Nothing of the leader reaches others.
     OutOfLeader,
+    /// Nothing reaches one node from others.
+    IntoOne,
     /// The leader with a minority against the others.
     LeaderWithMinority,
     /// The leader alone; its clients still reach it.
@@ -38,7 +40,7 @@ pub enum Grudge {
 
 impl Grudge {
     /// Those of nodes among themselves, in the order in which a plan draws them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::LeaderAlone,
         Self::RandomHalves,
         Self::Bridge,
@@ -46,6 +48,7 @@ impl Grudge {
         Self::MajoritiesRing,
         Self::Single,
         Self::IntoLeader,
+        Self::IntoOne,
         Self::LeaderWithMinority,
         Self::KmsFromOne,
         Self::Halves,
@@ -76,6 +79,7 @@ impl Grudge {
             Self::MajoritiesRing => ring(&drawn),
             Self::IntoLeader => one_way(&led, |leader, other| Link::new(other, leader)),
             Self::OutOfLeader => one_way(&led, Link::new),
+            Self::IntoOne => one_way(&drawn, |one, other| Link::new(other, one)),
             Self::LeaderWithMinority => apart(&led, minority.max(1)),
             Self::LeaderAlone => apart(&led, 1),
             Self::KmsCut => from_kms(nodes),

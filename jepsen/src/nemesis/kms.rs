@@ -10,6 +10,7 @@ use super::claims::Claim;
 use super::class::FaultClass;
 use super::event::Outcome;
 use super::kill::start_again;
+use super::probing::comes_to_be_seen;
 use super::scene::Scene;
 use super::{Begun, Fault};
 use crate::cluster::addresses::{Host, Link};
@@ -40,14 +41,14 @@ impl Kms {
                 self.links.push(request);
             }
         }
-        self.before = scene.cluster.switch().counts(&self.links);
+        self.before = scene.cluster.switch()?.counts(&self.links);
         let owner = scene.owner();
         self.owner = Some(owner);
         if rule.blocked {
             scene.cut(owner, self.links.clone(), Means::Switch)?;
         } else {
             let rules = self.links.iter().map(|link| (*link, rule)).collect();
-            scene.cluster.switch().install(owner, rules);
+            scene.cluster.switch()?.install(owner, rules);
         }
         Ok(())
     }
@@ -105,26 +106,30 @@ impl Fault for Kms {
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
         let life = scene.cluster.server(Part::Kms)?.life()?;
-        let since = scene.cluster.switch().counts(&self.links).since(self.before);
+        let counted = |is_meant: fn(Counts) -> bool| {
+            comes_to_be_seen(scene, &self.links, self.before, is_meant)
+        };
         let seen = match self.trouble {
             KmsTrouble::Kill | KmsTrouble::Stop => life == Life::Down,
             KmsTrouble::Pause => life == Life::Paused,
-            KmsTrouble::Slow(_) => since.delayed > 0,
-            KmsTrouble::Lossy(_) => since.lost > 0,
-            KmsTrouble::CutOff => since.blocked > 0,
-            KmsTrouble::KillBeforeAnswer => since.blocked > 0 && life == Life::Down,
+            KmsTrouble::Slow(_) => counted(|since| since.delayed > 0)?,
+            KmsTrouble::Lossy(_) => counted(|since| since.lost > 0)?,
+            KmsTrouble::CutOff => counted(|since| since.blocked > 0)?,
+            KmsTrouble::KillBeforeAnswer => {
+                life == Life::Down && counted(|since| since.blocked > 0)?
+            }
         };
         Ok(if seen {
             Outcome::Installed
         } else {
-            Outcome::Indeterminate("nobody asked the KMS".to_owned())
+            Outcome::Indeterminate(format!("the KMS is {life:?}, its packets pass unharmed"))
         })
     }
 
     fn heal(&mut self, scene: &Scene) -> Result<()> {
         if let Some(owner) = self.owner.take() {
             scene.mend(owner)?;
-            scene.cluster.switch().remove(owner);
+            scene.cluster.switch()?.remove(owner);
         }
         if self.claim.is_some() {
             scene.cluster.server(Part::Kms)?.resume()?;

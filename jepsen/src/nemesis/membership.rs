@@ -4,7 +4,7 @@
 //! leader's membership is the one that is wanted, so that no half-made change is left behind.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
@@ -15,7 +15,6 @@ use super::event::Outcome;
 use super::scene::Scene;
 use super::{Begun, Fault};
 use crate::cluster::Cluster;
-use crate::cluster::admin::member;
 use crate::cluster::part::Part;
 use crate::moment::{now, until};
 use crate::random::Random;
@@ -32,8 +31,8 @@ pub(super) struct Membership {
     random: Random,
     wanted: Option<Wanted>,
     claim: Option<Claim>,
-    /// How often commands failed.
-    tries: usize,
+    /// What the last command complained.
+    complaint: String,
 }
 
 /// The membership that is to be.
@@ -45,7 +44,7 @@ struct Wanted {
 
 impl Membership {
     pub(super) const fn new(change: MemberChange, random: Random) -> Self {
-        Self { change, random, wanted: None, claim: None, tries: 0 }
+        Self { change, random, wanted: None, claim: None, complaint: String::new() }
     }
 
     /// What is to be, or why not.
@@ -53,7 +52,7 @@ impl Membership {
         let members = scene.cluster.members();
         let leaves = match self.change {
             MemberChange::Grow => None,
-            MemberChange::Replace => self.random.pick(&members).copied(),
+            MemberChange::Replace | MemberChange::LoseDisk => self.random.pick(&members).copied(),
             MemberChange::Shrink if members.len() > usize::from(scene.cluster.spec().nodes) => {
                 self.random.pick(&members).copied()
             }
@@ -61,7 +60,7 @@ impl Membership {
         };
         let joins = match self.change {
             MemberChange::Shrink => None,
-            MemberChange::Grow | MemberChange::Replace => {
+            MemberChange::Grow | MemberChange::Replace | MemberChange::LoseDisk => {
                 let spare = scene.take_spare();
                 Some(spare.ok_or("no id is left that was never a member's")?)
             }
@@ -75,9 +74,8 @@ impl Membership {
 
 impl Fault for Membership {
     fn inject(&mut self, scene: &Scene) -> Result<Begun> {
-        let commands = ["add", "promote", "remove", "replace"];
-        if let Some(lacks) = commands.iter().find(|name| !scene.cluster.admin().knows(name)) {
-            return Ok(Begun::skipped(format!("this lockbox has no `cluster {lacks}`")));
+        if let Some(reason) = lacks_commands(scene) {
+            return Ok(Begun::skipped(reason));
         }
         let wanted = match self.plan(scene) {
             Ok(wanted) => wanted,
@@ -93,12 +91,25 @@ impl Fault for Membership {
             start_new(&scene.cluster, new)?;
         }
         let target = format!("{:?}: voters {:?} are to be", self.change, wanted.voters);
-        // The first try; `heal` goes on until it is done.
-        if attempt(&scene.cluster, &wanted).is_err() {
-            self.tries += 1;
-        }
         self.wanted = Some(wanted);
         Ok(Begun::on(target))
+    }
+
+    /// Until it is so: a change that other faults delay lasts longer than planned.
+    fn during(&mut self, scene: &Scene, until: Instant) -> Result<()> {
+        let Some(wanted) = &self.wanted else { return Ok(()) };
+        let deadline = now() + SETTLING;
+        while !is_so(&scene.cluster, wanted) && now() < deadline {
+            if let Err(error) = attempt(&scene.cluster, wanted) {
+                self.complaint = format!("{error:#}");
+            }
+            if !scene.ending().wait(PAUSE) {
+                return Ok(());
+            }
+        }
+        // Being told to end early is no failure.
+        let _lasted = scene.ending().wait_until(until);
+        Ok(())
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
@@ -109,7 +120,8 @@ impl Fault for Membership {
             Outcome::Installed
         } else {
             // It is made so at the end, or the run fails.
-            Outcome::Indeterminate("other faults kept it from being so in time".to_owned())
+            let reason = format!("it is not so, or no leader says it: {}", self.complaint);
+            Outcome::Indeterminate(reason)
         })
     }
 
@@ -119,6 +131,13 @@ impl Fault for Membership {
         self.claim = None;
         Ok(())
     }
+}
+
+/// Says which of the commands that change members this `lockbox` does not have.
+pub(super) fn lacks_commands(scene: &Scene) -> Option<String> {
+    let commands = ["add", "promote", "remove", "replace"];
+    let lacks = commands.iter().find(|name| !scene.cluster.admin().knows(name))?;
+    Some(format!("this lockbox has no `cluster {lacks}`"))
 }
 
 /// Starts a node on an empty disk.
@@ -140,11 +159,12 @@ fn is_so(cluster: &Cluster, wanted: &Wanted) -> bool {
 /// Tells the leader what is wanted; each command comes to the same when it is repeated.
 fn attempt(cluster: &Cluster, wanted: &Wanted) -> Result<()> {
     let leader = cluster.leader().context("nobody leads")?;
+    let joins = |new| cluster.admin().member(new);
     let change = |arguments: &[&str]| cluster.admin().change(leader, arguments).map(drop);
     match (wanted.joins, wanted.leaves) {
-        (Some(new), Some(old)) => change(&["replace", &old.to_string(), &member(new)]),
+        (Some(new), Some(old)) => change(&["replace", &old.to_string(), &joins(new)]),
         (Some(new), None) => {
-            change(&["add", &member(new)])?;
+            change(&["add", &joins(new)])?;
             change(&["promote", &new.to_string()])
         }
         (None, Some(old)) => change(&["remove", &old.to_string()]),

@@ -8,7 +8,6 @@ use super::class::FaultClass;
 use super::event::Outcome;
 use super::scene::Scene;
 use super::{Begun, Fault};
-use crate::cluster::observe::is_ready;
 use crate::cluster::part::Part;
 use crate::moment::now;
 
@@ -42,7 +41,7 @@ impl RollingRestart {
         self.restarted += usize::from(before.is_some() && server.pid() != before);
         drop(claim);
         let deadline = now() + PATIENCE;
-        while is_ready(part) != Some(true) && now() < deadline {
+        while scene.cluster.is_ready(part) != Some(true) && now() < deadline {
             if !scene.ending().wait(PAUSE) {
                 break;
             }

@@ -14,11 +14,14 @@ use super::event::FaultLog;
 use super::filter;
 use super::reach::majority_reachable;
 use crate::cluster::Cluster;
-use crate::cluster::addresses::Link;
+use crate::cluster::addresses::{Host, Link};
 use crate::cluster::part::Part;
 use crate::cluster::server::Life;
 use crate::cluster::switch::LinkRule;
-use crate::moment::now;
+use crate::moment::{now, until};
+
+/// How long a fault waits for a leader that it is meant for.
+const LEADER: Duration = Duration::from_secs(1);
 
 /// Everything that faults share.
 pub struct Scene {
@@ -38,6 +41,7 @@ pub struct Scene {
 struct Cuts {
     by_switch: BTreeMap<u64, Vec<Link>>,
     by_filter: BTreeMap<u64, Vec<Link>>,
+    by_door: BTreeMap<u64, Vec<Link>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -62,6 +66,17 @@ impl Scene {
         }
     }
 
+    /// What cuts links where the cluster is.
+    pub(crate) fn means(&self) -> Means {
+        if self.cluster.spec().enclosed { Means::Switch } else { Means::Door }
+    }
+
+    /// The node that leads. Waits a little for one: a busy node answers late, and an election takes
+    /// a moment, but a fault that is meant for the leader is to hit it.
+    pub(crate) fn leader(&self) -> Option<u16> {
+        until(LEADER, || self.cluster.leader())
+    }
+
     /// A number for what a fault installs.
     pub(crate) fn owner(&self) -> u64 {
         self.owners.fetch_add(1, Ordering::Relaxed)
@@ -72,19 +87,32 @@ impl Scene {
         lock(&self.spares).pop_front()
     }
 
+    /// Whether there is an id that never was a member's.
+    pub(crate) fn has_spare(&self) -> bool {
+        !lock(&self.spares).is_empty()
+    }
+
     /// Lets nothing pass these links. Returns since when.
     pub(crate) fn cut(&self, owner: u64, links: Vec<Link>, means: Means) -> Result<Instant> {
         let mut cuts = lock(&self.cuts);
         match means {
             Means::Switch => {
                 let rules = links.iter().map(|link| (*link, LinkRule::BLOCKED)).collect();
+                let since = self.cluster.switch()?.install(owner, rules);
                 cuts.by_switch.insert(owner, links);
-                Ok(self.cluster.switch().install(owner, rules))
+                Ok(since)
             }
             Means::Filter => {
                 let servers = receivers(&links);
                 cuts.by_filter.insert(owner, links);
                 self.filter(&cuts, &servers)?;
+                Ok(now())
+            }
+            Means::Door => {
+                for part in receivers(&links) {
+                    self.cluster.door(part)?.shut();
+                }
+                cuts.by_door.insert(owner, links);
                 Ok(now())
             }
         }
@@ -94,10 +122,16 @@ impl Scene {
     pub(crate) fn mend(&self, owner: u64) -> Result<()> {
         let mut cuts = lock(&self.cuts);
         if cuts.by_switch.remove(&owner).is_some() {
-            self.cluster.switch().remove(owner);
+            self.cluster.switch()?.remove(owner);
         }
         if let Some(links) = cuts.by_filter.remove(&owner) {
             self.filter(&cuts, &receivers(&links))?;
+        }
+        if let Some(links) = cuts.by_door.remove(&owner) {
+            let still = receivers_of(cuts.by_door.values().flatten());
+            for part in receivers(&links).iter().filter(|part| !still.contains(part)) {
+                self.cluster.door(*part)?.reopen();
+            }
         }
         Ok(())
     }
@@ -111,8 +145,13 @@ impl Scene {
     pub(crate) fn mend_all(&self) -> Result<()> {
         let mut cuts = lock(&self.cuts);
         let filtered: Vec<Link> = cuts.by_filter.values().flatten().copied().collect();
+        for part in receivers_of(cuts.by_door.values().flatten()) {
+            self.cluster.door(part)?.reopen();
+        }
         *cuts = Cuts::default();
-        self.cluster.switch().clear();
+        if let Ok(switch) = self.cluster.switch() {
+            switch.clear();
+        }
         self.filter(&cuts, &receivers(&filtered))
     }
 
@@ -126,7 +165,8 @@ impl Scene {
         };
         let up = voters.iter().copied().filter(runs).collect();
         let cuts = lock(&self.cuts);
-        let blocked = cuts.by_switch.values().chain(cuts.by_filter.values()).flatten();
+        let blocked = [&cuts.by_switch, &cuts.by_filter, &cuts.by_door];
+        let blocked = blocked.into_iter().flat_map(BTreeMap::values).flatten();
         majority_reachable(&voters, &up, &blocked.copied().collect())
     }
 
@@ -138,14 +178,17 @@ impl Scene {
 }
 
 /// The servers that these links lead to.
-fn receivers(links: &[Link]) -> Vec<Part> {
-    use crate::cluster::addresses::Host;
+pub(super) fn receivers(links: &[Link]) -> Vec<Part> {
+    receivers_of(links.iter())
+}
+
+fn receivers_of<'a>(links: impl Iterator<Item = &'a Link>) -> Vec<Part> {
     let part = |link: &Link| match link.to {
         Host::Node(id) => Some(Part::Node(id)),
         Host::Kms => Some(Part::Kms),
-        Host::Client(_) | Host::Observer => None,
+        Host::Client(_) | Host::Observer | Host::Door(_) => None,
     };
-    let parts: BTreeSet<Part> = links.iter().filter_map(part).collect();
+    let parts: BTreeSet<Part> = links.filter_map(part).collect();
     parts.into_iter().collect()
 }
 

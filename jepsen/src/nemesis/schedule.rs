@@ -129,7 +129,9 @@ fn heal_all(scene: &Scene, recovery: Duration) -> Result<()> {
     let members = cluster.members().into_iter().map(Part::Node);
     let parts: Vec<_> = [Part::Kms].into_iter().chain(members).collect();
     for part in &parts {
-        cluster.disk(*part)?.free()?;
+        if let Ok(disk) = cluster.disk(*part) {
+            disk.free()?;
+        }
         cluster.steering(*part).set_clock(0)?;
         cluster.steering(*part).set_sync(0, SyncFailures::None)?;
         let server = cluster.server(*part)?;

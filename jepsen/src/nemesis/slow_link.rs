@@ -4,6 +4,7 @@ use anyhow::Result;
 
 use super::action::Links;
 use super::event::Outcome;
+use super::probing::comes_to_be_seen;
 use super::scene::Scene;
 use super::{Begun, Fault};
 use crate::cluster::addresses::{CLIENTS, Host, Link};
@@ -37,7 +38,7 @@ impl Fault for SlowLink {
                 [between(one, &members), between(&members, one)].concat()
             }
             Links::OutOfLeader => {
-                let leader = scene.cluster.leader().or_else(|| members.first().copied());
+                let leader = scene.leader().or_else(|| members.first().copied());
                 between(leader.as_slice(), &members)
             }
             Links::Clients => {
@@ -48,26 +49,28 @@ impl Fault for SlowLink {
         if self.links.is_empty() {
             return Ok(Begun::skipped("the cluster is too small for it"));
         }
-        self.before = scene.cluster.switch().counts(&self.links);
+        self.before = scene.cluster.switch()?.counts(&self.links);
         let owner = scene.owner();
         self.owner = Some(owner);
         let rules = self.links.iter().map(|link| (*link, self.rule)).collect();
-        scene.cluster.switch().install(owner, rules);
+        scene.cluster.switch()?.install(owner, rules);
         Ok(Begun::on(format!("{:?}: {}", self.which, describe(&self.rule))))
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
-        scene.cluster.switch().check()?;
-        let since = scene.cluster.switch().counts(&self.links).since(self.before);
-        Ok(match missing(&self.rule, since) {
-            None => Outcome::Installed,
-            Some(what) => Outcome::Indeterminate(format!("no packet was {what}")),
-        })
+        let rule = self.rule;
+        let is_meant = |since: Counts| missing(&rule, since).is_none();
+        if comes_to_be_seen(scene, &self.links, self.before, is_meant)? {
+            return Ok(Outcome::Installed);
+        }
+        let since = scene.cluster.switch()?.counts(&self.links).since(self.before);
+        let what = missing(&rule, since).unwrap_or("hit in time");
+        Ok(Outcome::Indeterminate(format!("no packet was {what}")))
     }
 
     fn heal(&mut self, scene: &Scene) -> Result<()> {
         if let Some(owner) = self.owner.take() {
-            scene.cluster.switch().remove(owner);
+            scene.cluster.switch()?.remove(owner);
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use super::event::Outcome;
 use super::scene::Scene;
 use super::{Begun, Fault};
 use crate::cluster::addresses::{Host, Link};
-use crate::cluster::observe::{NodeView, view};
+use crate::cluster::observe::NodeView;
 use crate::moment::now;
 use crate::random::Random;
 
@@ -34,16 +34,20 @@ impl SnapshotStorm {
 
     fn starve(&mut self, scene: &Scene) -> Result<()> {
         let members = scene.cluster.members();
-        let leader = scene.cluster.leader();
+        let leader = scene.leader();
         let followers: Vec<_> =
             members.iter().copied().filter(|node| Some(*node) != leader).collect();
         let Some(starved) = self.random.pick(&followers).copied() else { return Ok(()) };
         let others = members.iter().filter(|node| **node != starved);
+        let means = scene.means();
+        // A door stops what comes in, and all of it.
+        let cut = |link: &Link| means != Means::Door || link.to == Host::Node(starved);
         let links = others.flat_map(|other| Link::both(Host::Node(*other), Host::Node(starved)));
+        let links = links.filter(cut).collect();
         let owner = scene.owner();
         self.owner = Some(owner);
         self.starved = Some(starved);
-        scene.cut(owner, links.collect(), Means::Switch).map(drop)
+        scene.cut(owner, links, means).map(drop)
     }
 
     fn storm(&mut self, scene: &Scene) {
@@ -53,9 +57,10 @@ impl SnapshotStorm {
                 scene.cluster.admin().command(node, &["snapshot", "--purge"]).ok();
             }
         }
-        let Some(last_log) = self.starved.and_then(view).map(|view| view.last_log) else { return };
+        let view = |node| scene.cluster.view(node);
+        let Some(starved) = self.starved.and_then(view) else { return };
         let leader = scene.cluster.leader().and_then(view);
-        self.needs_snapshot |= leader.is_some_and(|leader| leader.purged > last_log);
+        self.needs_snapshot |= leader.is_some_and(|leader| leader.purged > starved.last_log);
     }
 }
 

@@ -8,7 +8,7 @@ use crate::random::Random;
 /// The nodes that are meant now.
 pub(super) fn choose(who: Victims, scene: &Scene, random: &mut Random) -> Vec<u16> {
     let leader = match who {
-        Victims::Leader | Victims::Follower => scene.cluster.leader(),
+        Victims::Leader | Victims::Follower => scene.leader(),
         Victims::One | Victims::Minority | Victims::Majority | Victims::All => None,
     };
     of(who, &scene.cluster.members(), leader, random)

@@ -22,7 +22,9 @@ pub fn watch(scene: &Scene, is_over: impl Fn() -> bool) -> Result<()> {
     let mut majority = None;
     let mut suspects = BTreeSet::new();
     while !is_over() {
-        scene.cluster.switch().check()?;
+        if let Ok(switch) = scene.cluster.switch() {
+            switch.check()?;
+        }
         let reachable = scene.majority_reachable();
         if majority != Some(reachable) {
             scene.log.majority(now(), reachable);

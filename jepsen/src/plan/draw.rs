@@ -33,7 +33,7 @@ pub(super) fn draw_action(class: FaultClass, profile: Profile, random: &mut Rand
     match class {
         FaultClass::Kill => Action::Kill { who: hit_hard(random) },
         FaultClass::Pause => Action::Pause { who: hit_hard(random) },
-        FaultClass::Partition => draw_partition(random),
+        FaultClass::Partition => draw_partition(profile, random),
         FaultClass::ClientCut => Action::ClientCut {
             who: weighted(
                 &[(3, Victims::Leader), (3, Victims::One), (1, Victims::Majority)],
@@ -64,7 +64,12 @@ pub(super) fn draw_action(class: FaultClass, profile: Profile, random: &mut Rand
         FaultClass::BitFlip => Action::BitFlip { bits: if random.chance(70) { 1 } else { 3 } },
         FaultClass::Membership => Action::Membership {
             change: weighted(
-                &[(2, MemberChange::Grow), (2, MemberChange::Shrink), (3, MemberChange::Replace)],
+                &[
+                    (4, MemberChange::Grow),
+                    (4, MemberChange::Shrink),
+                    (5, MemberChange::Replace),
+                    (2, MemberChange::LoseDisk),
+                ],
                 MemberChange::Replace,
                 random,
             ),
@@ -97,7 +102,11 @@ fn hit_one(random: &mut Random) -> Victims {
     weighted(&choices, Victims::One, random)
 }
 
-fn draw_partition(random: &mut Random) -> Action {
+fn draw_partition(profile: Profile, random: &mut Random) -> Action {
+    if profile == Profile::SmokeBasic {
+        let grudge = if random.chance(50) { Grudge::IntoLeader } else { Grudge::IntoOne };
+        return Action::Partition { grudge, means: Means::Door };
+    }
     let grudge = random.pick(&Grudge::ALL).copied().unwrap_or(Grudge::LeaderAlone);
     let means = if random.chance(70) { Means::Switch } else { Means::Filter };
     Action::Partition { grudge, means }
@@ -210,6 +219,7 @@ mod tests {
             names.collect::<BTreeSet<_>>().len()
         };
         assert_eq!(draw(FaultClass::Partition, Profile::Smoke), 2 * Grudge::ALL.len());
+        assert_eq!(draw(FaultClass::Partition, Profile::SmokeBasic), 2);
         assert_eq!(draw(FaultClass::Kms, Profile::Smoke), 7);
         assert_eq!(draw(FaultClass::Kms, Profile::SmokeBasic), 3);
     }

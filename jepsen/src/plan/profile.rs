@@ -36,9 +36,16 @@ pub(super) struct Shape {
 const SECOND_MS: u64 = 1_000;
 
 /// Classes that need neither root nor namespaces nor a mounted disk.
-const BASIC: [FaultClass; 5] = [
+const BASIC: [FaultClass; 12] = [
     FaultClass::Kill,
     FaultClass::Pause,
+    FaultClass::Partition,
+    FaultClass::ClockStep,
+    FaultClass::SyncFault,
+    FaultClass::PowerLoss,
+    FaultClass::BitFlip,
+    FaultClass::Membership,
+    FaultClass::SnapshotStorm,
     FaultClass::TransferStorm,
     FaultClass::Kms,
     FaultClass::RollingRestart,
@@ -54,6 +61,16 @@ impl Profile {
         match self {
             Self::Smoke | Self::Soak | Self::Mutants => &FaultClass::ALL,
             Self::SmokeBasic => &BASIC,
+        }
+    }
+
+    /// Whether its runs are inside an enclosure, with a network of their own; the others are on
+    /// this machine's loopback.
+    #[must_use]
+    pub const fn is_enclosed(self) -> bool {
+        match self {
+            Self::Smoke | Self::Soak | Self::Mutants => true,
+            Self::SmokeBasic => false,
         }
     }
 

@@ -5,20 +5,17 @@
 //! faults work nor what makes an answer right.
 
 pub mod attempt;
-pub mod basic_trouble;
 pub mod books;
 pub mod canary_scan;
+pub mod cluster_site;
 pub mod conduct;
 pub mod directory;
-pub mod enclosed_site;
 pub mod evidence;
 pub mod facts;
 pub mod finale;
-pub mod ground;
 pub mod keep_data;
 pub mod load;
 pub mod log_follower;
-pub mod loopback;
 pub mod pace;
 pub mod planned_trouble;
 pub mod recorded_faults;

@@ -91,7 +91,13 @@ impl RecordedFaults {
         lock(&self.failure).take().map_or(Ok(()), Err)
     }
 
-    fn record(&self, edge: Edge, event: &FaultEvent, majority_reachable: bool) {
+    fn record(
+        &self,
+        edge: Edge,
+        outcome: FaultOutcome,
+        event: &FaultEvent,
+        majority_reachable: bool,
+    ) {
         let action = self.actions.get(&event.number);
         let detail = action.and_then(|action| serde_json::to_string(action).ok());
         let written = self.recorder.fault(|at| fault::FaultEvent {
@@ -101,7 +107,7 @@ impl RecordedFaults {
             class: class_of(event.class, action),
             variant: detail.unwrap_or_else(|| event.target.clone()),
             target: nodes_of(&event.target),
-            outcome: outcome_of(&event.outcome),
+            outcome,
             leader: event.leader.map(|id| NodeId(id.into())),
             majority_reachable,
         });
@@ -129,13 +135,19 @@ impl RecordedFaults {
 impl FaultLog for RecordedFaults {
     fn began(&self, event: &FaultEvent) {
         self.file.began(event);
-        // It was not looked at yet, and its outcome says so; that of its end is the one that counts.
-        self.record(Edge::Begin, event, event.majority_reachable);
+        // It is in force, as far as it could be done; its end says what was seen of it.
+        self.record(Edge::Begin, FaultOutcome::Installed, event, event.majority_reachable);
     }
 
     fn ended(&self, event: &FaultEvent) {
         self.file.ended(event);
-        self.record(Edge::End, event, self.majority.load(Ordering::Relaxed));
+        let outcome = outcome_of(&event.outcome);
+        // What was skipped never began, and has no end.
+        let edge = match outcome {
+            FaultOutcome::Skipped { .. } => Edge::Begin,
+            FaultOutcome::Installed | FaultOutcome::Indeterminate { .. } => Edge::End,
+        };
+        self.record(edge, outcome, event, self.majority.load(Ordering::Relaxed));
         self.count(event);
     }
 
@@ -235,12 +247,57 @@ pub fn recorded_class(fault: &PlannedFault) -> fault::FaultClass {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::File;
+    use std::io::BufReader;
+
     use super::*;
+    use crate::history::event::Header;
+    use crate::history::jsonl::read;
+    use crate::moment::now;
 
     #[test]
     fn nodes_are_found_in_what_people_read() {
         assert_eq!(nodes_of("node-2, node-1→kms (node-2)"), [NodeId(1), NodeId(2)]);
         assert_eq!(nodes_of("kms"), []);
+    }
+
+    #[test]
+    fn a_fault_has_two_edges_and_one_that_was_skipped_has_one() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("history.jsonl");
+        let header = Header { format: 0, seed: 1, nodes: vec![NodeId(1)], started_at_ns: 0 };
+        let ticks = Arc::new(|| 1);
+        let recorder = Recorder::start(header, File::create(&path).unwrap(), ticks).unwrap();
+        let recorder = Arc::new(recorder);
+        let file = directory.path().join("nemesis.jsonl");
+        let faults = RecordedFaults::new(Arc::clone(&recorder), &file, now(), &[]).unwrap();
+        let event = |number, outcome| FaultEvent {
+            number,
+            class: FaultClass::Kill,
+            target: "node-1".to_owned(),
+            begin: now(),
+            end: None,
+            outcome,
+            leader: None,
+            majority_reachable: true,
+        };
+        faults.began(&event(1, Outcome::Indeterminate("not looked at".to_owned())));
+        faults.ended(&event(1, Outcome::Indeterminate("it runs".to_owned())));
+        faults.ended(&event(2, Outcome::Skipped("it is taken".to_owned())));
+        faults.recorded().unwrap();
+        drop(faults);
+        Arc::into_inner(recorder).unwrap().finish().unwrap();
+        let history = read(BufReader::new(File::open(&path).unwrap())).unwrap();
+        let edges = history.faults.iter().map(|fault| (fault.id.0, fault.edge, &fault.outcome));
+        let (runs, taken) = ("it runs".to_owned(), "it is taken".to_owned());
+        assert_eq!(
+            edges.collect::<Vec<_>>(),
+            [
+                (1, Edge::Begin, &FaultOutcome::Installed),
+                (1, Edge::End, &FaultOutcome::Indeterminate { why: runs }),
+                (2, Edge::Begin, &FaultOutcome::Skipped { why: taken }),
+            ]
+        );
     }
 
     #[test]

@@ -15,11 +15,11 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::cluster_site;
 use super::conduct::{Collect, Conducted, Durations, Score, conduct};
 use super::directory::RunDirectory;
 use super::facts::Facts;
-use super::ground::{Enclosed, Ground};
-use super::loopback::{Loopback, OnLoopback};
+use super::planned_trouble::PlannedTrouble;
 use super::recorded_faults::RecordedFaults;
 use super::requirements::{required, search_bounds};
 use super::wall_clock::since_epoch;
@@ -27,11 +27,12 @@ use super::{evidence, keep_data};
 use crate::check::directory::{REQUIRED_FILE, SEARCH_FILE, check_directory};
 use crate::check::export::export_directory;
 use crate::check::verdict::{Judgement, Verdict};
+use crate::cluster::part::Part;
 use crate::cluster::{Cluster, Programs, Spec};
 use crate::history::event::Header;
 use crate::history::recorder::{Recorder, Ticks};
 use crate::moment::now;
-use crate::plan::{Plan, Profile};
+use crate::plan::Plan;
 use crate::random::Random;
 use crate::report;
 use crate::report::input::{Findings, Input, RunFacts};
@@ -64,8 +65,8 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
         .build()
         .context("cannot start the harness")?;
     let interrupt = interrupted_by_signals(&runtime)?;
-    let ground = ground(plan, programs, &directory, scratch);
-    let ground = ground.context("the cluster could not be started")?;
+    let cluster = Cluster::start(spec(plan, programs, &directory, scratch));
+    let cluster = Arc::new(cluster.context("the cluster could not be started")?);
     let began = now();
     let header = Header {
         format: 0,
@@ -82,7 +83,7 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
         began,
         &plan.faults,
     )?);
-    let staged = Stage { plan, programs, directory: &directory, ground: &ground, mix };
+    let staged = Stage { plan, programs, directory: &directory, cluster: &cluster, mix };
     let conducted = staged.conduct(&runtime, &recorder, &faults, &interrupt)?;
     print(&faults.summary().to_string())?;
     drop(faults);
@@ -94,7 +95,7 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
     ))?;
     let verdict = judge(&directory, began)?;
     if verdict.judgement != Judgement::Valid {
-        keep_data::keep(&ground.places()?, &directory.data())?;
+        keep_data::keep(&cluster_site::places(&cluster)?, &directory.data())?;
     }
     Ok(verdict.judgement)
 }
@@ -103,7 +104,7 @@ struct Stage<'a> {
     plan: &'a Plan,
     programs: &'a Programs,
     directory: &'a RunDirectory,
-    ground: &'a Arc<dyn Ground>,
+    cluster: &'a Arc<Cluster>,
     mix: Mix,
 }
 
@@ -115,8 +116,9 @@ impl Stage<'_> {
         faults: &Arc<RecordedFaults>,
         interrupt: &CancellationToken,
     ) -> Result<Conducted> {
-        let site = self.ground.site()?;
-        let trouble = Arc::clone(self.ground).trouble(self.plan, faults);
+        let site = cluster_site::of_cluster(self.cluster)?;
+        let cluster = Arc::clone(self.cluster);
+        let trouble = PlannedTrouble::new(cluster, self.plan.clone(), Arc::clone(faults));
         let phases = &self.plan.phases;
         let durations = Durations {
             quiet_s: phases.quiet_ms / 1000,
@@ -130,7 +132,7 @@ impl Stage<'_> {
             &score,
             recorder,
             self.directory.log_dumps(),
-            Some(trouble),
+            Some(Box::new(trouble)),
             self.collect(),
             interrupt,
         );
@@ -139,12 +141,12 @@ impl Stage<'_> {
 
     /// The search for canaries, and the bill.
     fn collect(&self) -> Collect {
-        let ground = Arc::clone(self.ground);
+        let cluster = Arc::clone(self.cluster);
         let kms_sim = self.programs.kms_sim.clone();
         let directory = self.directory.clone();
         Box::new(move |recorder, planted| {
-            evidence::scan(recorder, planted, &ground.places()?)?;
-            evidence::bill(&kms_sim, &ground.kms_config(), &directory)
+            evidence::scan(recorder, planted, &cluster_site::places(&cluster)?)?;
+            evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)
         })
     }
 }
@@ -184,24 +186,10 @@ fn draw(directory: &RunDirectory, verdict: &Verdict, total: f64) -> Result<()> {
     print(&format!("the report is {}", page.display()))
 }
 
-/// Starts the cluster of a plan: on loopback, or in the enclosure that this process is in.
-fn ground(
-    plan: &Plan,
-    programs: &Programs,
-    directory: &RunDirectory,
-    scratch: &Path,
-) -> Result<Arc<dyn Ground>> {
-    if plan.profile == Profile::SmokeBasic {
-        let loopback = Loopback::start(plan, programs, scratch, &directory.logs())?;
-        return Ok(Arc::new(OnLoopback::new(loopback)));
-    }
-    let cluster = Cluster::start(spec(plan, programs, directory, scratch))?;
-    Ok(Arc::new(Enclosed::new(cluster)))
-}
-
 fn spec(plan: &Plan, programs: &Programs, directory: &RunDirectory, scratch: &Path) -> Spec {
     Spec {
         programs: programs.clone(),
+        enclosed: plan.profile.is_enclosed(),
         directory: scratch.to_owned(),
         logs: directory.logs(),
         nodes: plan.nodes,

@@ -18,7 +18,7 @@ use lockbox_jepsen::moment;
 use lockbox_jepsen::random::Random;
 use lockbox_jepsen::run::conduct::{Collect, Durations, Score, conduct};
 use lockbox_jepsen::run::directory::RunDirectory;
-use lockbox_jepsen::run::{enclosed_site, evidence};
+use lockbox_jepsen::run::{cluster_site, evidence};
 use lockbox_jepsen::workload::Mix;
 use tokio_util::sync::CancellationToken;
 
@@ -37,7 +37,7 @@ fn a_run_without_faults_is_whole() {
         let directory = tempfile::tempdir().unwrap();
         let directory = RunDirectory::make(&directory.path().join("run")).unwrap();
         let cluster = Arc::clone(&small.cluster);
-        let site = enclosed_site::of_cluster(&cluster).unwrap();
+        let site = cluster_site::of_cluster(&cluster).unwrap();
         let durations = Durations { quiet_s: seconds, faults_s: 0, heal_s: 0, recovery_s: 30 };
         // A node answers a repeat with the index of its look at the state, and the replay takes it
         // for that of the effect.
@@ -52,7 +52,7 @@ fn a_run_without_faults_is_whole() {
         let recorder = Arc::new(Recorder::start(header, file, ticks.clone()).unwrap());
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let interrupt = CancellationToken::new();
-        let places = enclosed_site::places(&cluster).unwrap();
+        let places = cluster_site::places(&cluster).unwrap();
         let collect: Collect =
             Box::new(move |recorder, planted| evidence::scan(recorder, planted, &places));
         let conducted = runtime

@@ -25,14 +25,19 @@ pub(crate) struct Small {
 }
 
 pub(crate) fn small(forgetful: bool) -> Small {
+    small_in(true, forgetful)
+}
+
+pub(crate) fn small_in(enclosed: bool, forgetful: bool) -> Small {
     let base = tempfile::tempdir().unwrap();
     let scratch = Scratch::make(base.path()).unwrap();
     let spec = Spec {
         programs: programs(),
+        enclosed,
         directory: scratch.path().to_owned(),
         logs: scratch.path().join("logs"),
         nodes: 3,
-        spares: 1,
+        spares: 4,
         knobs: Knobs::default(),
         disk_mebibytes: 256,
         forgetful,

@@ -38,6 +38,8 @@ mod outside;
 #[cfg(test)]
 mod planned_run;
 #[cfg(test)]
+mod power;
+#[cfg(test)]
 mod programs;
 #[cfg(test)]
 mod report;

@@ -24,6 +24,10 @@
  *    what is in those files;
  *  - sync_file_range, close and rename make nothing durable; neither does syncing one file for
  *    another.
+ * A sync copies what was written since the one before: a range is kept of every file that was
+ * synced once, from the calls that write. What is written into the middle of such a file in another
+ * way (stdio, a mapping) is not seen; what is appended is, by the length.
+ *
  * A kill in the middle of a sync leaves the image between two states: a part of the range is
  * durable, as on a disk. Whether a part of what was not synced survives is decided by the builder.
  *
@@ -45,11 +49,13 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 /* Room for the image's own short names behind a path. */
 #define PATH_ROOM (PATH_MAX + 64)
 #define COPY_BYTES (256 * 1024)
+#define BUCKETS 1024
 
 static char data[PATH_MAX];
 static size_t data_length;
@@ -57,6 +63,24 @@ static char disk[PATH_MAX];
 /* Two syncs at once would write the same file of the image; they wait for each other. */
 static pthread_mutex_t image = PTHREAD_MUTEX_INITIALIZER;
 
+/* A file that was synced: all that has changed since is in this range. */
+struct changed {
+    struct changed *next;
+    ino_t inode;
+    off_t begin, end;
+    off_t length; /* when it was synced */
+};
+static struct changed *changes[BUCKETS];
+/* Held for moments only: a write must not wait for a sync. */
+static pthread_mutex_t changes_lock = PTHREAD_MUTEX_INITIALIZER;
+static dev_t data_device;
+
+static ssize_t (*real_write)(int, const void *, size_t);
+static ssize_t (*real_pwrite)(int, const void *, size_t, off_t);
+static ssize_t (*real_writev)(int, const struct iovec *, int);
+static ssize_t (*real_pwritev)(int, const struct iovec *, int, off_t);
+static int (*real_ftruncate)(int, off_t);
+static int (*real_fallocate)(int, int, off_t, off_t);
 static int (*real_fsync)(int);
 static int (*real_fdatasync)(int);
 static int (*real_unlink)(const char *);
@@ -94,6 +118,12 @@ static void find_real(void)
 {
     if (real_openat != NULL)
         return;
+    real_write = next("write");
+    real_pwrite = next("pwrite");
+    real_writev = next("writev");
+    real_pwritev = next("pwritev");
+    real_ftruncate = next("ftruncate");
+    real_fallocate = next("fallocate");
     real_fsync = next("fsync");
     real_fdatasync = next("fdatasync");
     real_unlink = next("unlink");
@@ -152,27 +182,96 @@ static void image_path(char out[PATH_ROOM], const char *part, ino_t inode, const
     snprintf(out, PATH_ROOM, "%s/%s/%lu%s", disk, part, (unsigned long)inode, ending);
 }
 
+static struct changed *changed_of(ino_t inode)
+{
+    struct changed *found = changes[inode % BUCKETS];
+    while (found != NULL && found->inode != inode)
+        found = found->next;
+    return found;
+}
+
+/* Remembers that a part of a file was written. A file that was never synced needs no range. */
+static void note_change(ino_t inode, off_t begin, off_t end)
+{
+    pthread_mutex_lock(&changes_lock);
+    struct changed *found = changed_of(inode);
+    if (found != NULL && begin < end) {
+        if (found->begin >= found->end) {
+            found->begin = begin;
+            found->end = end;
+        } else {
+            found->begin = begin < found->begin ? begin : found->begin;
+            found->end = end > found->end ? end : found->end;
+        }
+    }
+    pthread_mutex_unlock(&changes_lock);
+}
+
+/* The inode behind a descriptor, 0 when it is no file of the disk. */
+static ino_t file_on_disk(int fd)
+{
+    struct stat status;
+    if (!active() || fstat(fd, &status) != 0 || !S_ISREG(status.st_mode)
+        || status.st_dev != data_device)
+        return 0;
+    return status.st_ino;
+}
+
+/*
+ * The range to copy, which from now on counts as copied. A write that ends while it is copied is
+ * noted afterwards, and copied by the next sync.
+ */
+static void take_range(ino_t inode, off_t length, off_t *begin, off_t *end)
+{
+    *begin = 0;
+    *end = length;
+    pthread_mutex_lock(&changes_lock);
+    struct changed *found = changed_of(inode);
+    if (found == NULL) {
+        found = calloc(1, sizeof *found);
+        if (found == NULL)
+            fail("remember", "a file");
+        found->inode = inode;
+        found->next = changes[inode % BUCKETS];
+        changes[inode % BUCKETS] = found;
+    } else {
+        *begin = found->begin < found->end ? found->begin : length;
+        *end = found->begin < found->end ? found->end : length;
+        if (length != found->length) {
+            off_t from = length < found->length ? length : found->length;
+            *begin = from < *begin ? from : *begin;
+            *end = length;
+        }
+        *end = *end < length ? *end : length;
+    }
+    found->begin = found->end = 0;
+    found->length = length;
+    pthread_mutex_unlock(&changes_lock);
+}
+
 /* Writes over what is durable already, never empties it first: a kill must not lose that. */
-static void save_content(int source, ino_t inode)
+static void save_content(int source, ino_t inode, off_t length)
 {
     static char buffer[COPY_BYTES]; /* under the image's mutex */
     char path[PATH_ROOM];
+    off_t at, end;
     image_path(path, "files", inode, "");
     int target = real_openat(AT_FDCWD, path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     if (target < 0)
         fail("open", path);
-    off_t at = 0;
-    for (;;) {
-        ssize_t got = pread(source, buffer, sizeof buffer, at);
+    take_range(inode, length, &at, &end);
+    while (at < end) {
+        size_t wanted = end - at < (off_t)sizeof buffer ? (size_t)(end - at) : sizeof buffer;
+        ssize_t got = pread(source, buffer, wanted, at);
         if (got < 0)
             fail("read", path);
         if (got == 0)
-            break;
-        if (pwrite(target, buffer, (size_t)got, at) != got)
+            break; /* shortened meanwhile: the next sync sees it */
+        if (real_pwrite(target, buffer, (size_t)got, at) != got)
             fail("write", path);
         at += got;
     }
-    if (ftruncate(target, at) != 0)
+    if (real_ftruncate(target, length) != 0)
         fail("truncate", path);
     close(target);
 }
@@ -228,7 +327,7 @@ static int sync_to_image(int fd)
         save_names(reopen(fd, O_DIRECTORY), status.st_ino); /* closes it */
     } else {
         int source = reopen(fd, 0);
-        save_content(source, status.st_ino);
+        save_content(source, status.st_ino, status.st_size);
         close(source);
     }
     pthread_mutex_unlock(&image);
@@ -252,6 +351,94 @@ int fsync(int fd)
 int fdatasync(int fd)
 {
     return is_on_disk(fd) ? sync_to_image(fd) : real_fdatasync(fd);
+}
+
+/* After a write at the descriptor's own position, which is now behind it. */
+static ssize_t wrote_to(int fd, ssize_t count)
+{
+    ino_t inode = count > 0 ? file_on_disk(fd) : 0;
+    if (inode != 0) {
+        int saved = errno;
+        off_t end = lseek(fd, 0, SEEK_CUR);
+        note_change(inode, end < count ? 0 : end - count, end);
+        errno = saved;
+    }
+    return count;
+}
+
+static ssize_t wrote_at(int fd, ssize_t count, off_t begin)
+{
+    ino_t inode = count > 0 ? file_on_disk(fd) : 0;
+    if (inode != 0)
+        note_change(inode, begin, begin + count);
+    return count;
+}
+
+ssize_t write(int fd, const void *from, size_t count)
+{
+    find_real();
+    return wrote_to(fd, real_write(fd, from, count));
+}
+
+ssize_t writev(int fd, const struct iovec *from, int count)
+{
+    find_real();
+    return wrote_to(fd, real_writev(fd, from, count));
+}
+
+ssize_t pwrite(int fd, const void *from, size_t count, off_t at)
+{
+    find_real();
+    return wrote_at(fd, real_pwrite(fd, from, count, at), at);
+}
+
+ssize_t pwrite64(int fd, const void *from, size_t count, off_t at)
+{
+    return pwrite(fd, from, count, at);
+}
+
+ssize_t pwritev(int fd, const struct iovec *from, int count, off_t at)
+{
+    find_real();
+    return wrote_at(fd, real_pwritev(fd, from, count, at), at);
+}
+
+ssize_t pwritev64(int fd, const struct iovec *from, int count, off_t at)
+{
+    return pwritev(fd, from, count, at);
+}
+
+int ftruncate(int fd, off_t length)
+{
+    struct stat before;
+    find_real();
+    ino_t inode = file_on_disk(fd);
+    int shortens = inode != 0 && fstat(fd, &before) == 0 && length < before.st_size;
+    int result = real_ftruncate(fd, length);
+    if (result == 0 && shortens)
+        note_change(inode, length, before.st_size);
+    return result;
+}
+
+int ftruncate64(int fd, off_t length)
+{
+    return ftruncate(fd, length);
+}
+
+int fallocate(int fd, int mode, off_t begin, off_t length)
+{
+    find_real();
+    int result = real_fallocate(fd, mode, begin, length);
+    /* Room alone changes nothing; holes and zeros do. */
+    ino_t inode = result == 0 && (mode & ~FALLOC_FL_KEEP_SIZE) != 0 ? file_on_disk(fd) : 0;
+    if (inode != 0)
+        note_change(inode, begin, begin + length);
+    return result;
+}
+
+int fallocate64(int fd, int mode, off_t begin, off_t length)
+{
+    return fallocate(fd, mode, begin, length);
 }
 
 /* Keeps the inode of a file that is about to lose a name. */
@@ -472,6 +659,7 @@ __attribute__((constructor)) static void begin(void)
     }
     if (stat(data, &status) != 0)
         fail("find", data);
+    data_device = status.st_dev;
     image_path(names, "names", status.st_ino, "");
     if (access(names, F_OK) != 0)
         adopt(data);

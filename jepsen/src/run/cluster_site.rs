@@ -1,4 +1,4 @@
-//! The site of a cluster that lives in the run's own network.
+//! The site of a cluster of this harness: where its servers are, and where their files.
 
 use std::fs;
 use std::net::IpAddr;
@@ -20,19 +20,19 @@ use crate::history::ids::NodeId;
 /// # Errors
 /// When one of its files cannot be read.
 pub fn of_cluster(cluster: &Arc<Cluster>) -> Result<Site> {
-    let (files, spec) = (cluster.files(), cluster.spec());
+    let (files, spec, network) = (cluster.files(), cluster.spec(), cluster.network());
     let nodes = (1..=spec.nodes + spec.spares).map(|id| {
         let part = Part::Node(id);
         NodeSite {
             node: NodeId(id.into()),
-            api: address(part.api(), part),
-            peer: address(part.peer(), part),
+            api: address(part.api(network), part),
+            peer: address(part.peer(network), part),
         }
     });
     let (members, processes) = (Arc::clone(cluster), Arc::clone(cluster));
     Ok(Site {
         nodes: nodes.collect(),
-        kms: address(Part::Kms.api(), Part::Kms),
+        kms: address(Part::Kms.api(network), Part::Kms),
         ca: read(&files.ca())?,
         operator: (read(&files.certificate("admin"))?, read(&files.key("admin"))?),
         admin_key: files.admin_key(),
@@ -44,12 +44,12 @@ pub fn of_cluster(cluster: &Arc<Cluster>) -> Result<Site> {
             let id = u16::try_from(node.0).ok()?;
             processes.server(Part::Node(id)).ok()?.pid()
         }),
-        client_address: Arc::new(|number| {
+        client_address: Arc::new(move |number| {
             let number = number % usize::from(CLIENTS);
             let host = Host::Client(u16::try_from(number).unwrap_or(0));
-            Some(IpAddr::V4(host.address()))
+            Some(IpAddr::V4(network.address(host)))
         }),
-        observer_address: Some(IpAddr::V4(Host::Observer.address())),
+        observer_address: Some(IpAddr::V4(network.address(Host::Observer))),
     })
 }
 
