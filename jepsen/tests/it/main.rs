@@ -18,6 +18,8 @@ mod directory;
 #[cfg(test)]
 mod enclosed;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
 mod fake_node;
 #[cfg(test)]
 mod fake_secrets;
