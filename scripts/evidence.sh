@@ -6,8 +6,11 @@
 # MATRIX        the kill matrix that goes in as well; default none
 # EVIDENCE_OUT  where the bundle goes; default .lockbox/evidence/<commit>
 set -euo pipefail
+bin=$(realpath "${LOCKBOX_BIN:?is not set}")
+matrix=${MATRIX:+$(realpath "$MATRIX")}
+runs=()
+for run in "$@"; do runs+=("$(realpath "$run")"); done
 cd "$(dirname "$0")/.."
-bin=${LOCKBOX_BIN:?is not set}
 commit=$(git rev-parse HEAD)
 if ! git diff --quiet HEAD --; then
   printf 'evidence: there are changes that are not committed, and evidence is of a commit\n' >&2
@@ -18,12 +21,11 @@ if [ -e "$out" ]; then
   printf 'evidence: %s is there already\n' "$out" >&2
   exit 1
 fi
-runs=("$@")
 if [ $# -eq 0 ]; then
   runs=(".lockbox/jepsen/evidence-$(date +%Y%m%dT%H%M%S)")
-  JEPSEN_OUT=${runs[0]} scripts/jepsen-smoke.sh
+  LOCKBOX_BIN=$bin JEPSEN_OUT=${runs[0]} scripts/jepsen-smoke.sh
 fi
 arguments=()
 for run in "${runs[@]}"; do arguments+=(--run "$run"); done
-[ -z "${MATRIX:-}" ] || arguments+=(--matrix "$MATRIX")
+[ -z "$matrix" ] || arguments+=(--matrix "$matrix")
 exec "$bin/lockbox-jepsen" evidence "${arguments[@]}" --bin "$bin" --commit "$commit" --out "$out"
