@@ -21,9 +21,9 @@ pub fn verify(bundle: &Path, print: &mut impl Write) -> Result<()> {
     let files = manifest.files.len();
     writeln!(print, "manifest: {files} files with {bytes} bytes are there and unchanged")?;
     let about = About::read(bundle)?;
-    let of = || format!("check a bundle with the suite of its commit, {}", about.commit);
-    verify_content(bundle, &about, &manifest, print).with_context(of)?;
-    writeln!(print, "commit: {}", about.commit)?;
+    // Said before anything can fail: a suite of another commit may draw other plans.
+    writeln!(print, "commit: {}; that commit's suite is the one to check with", about.commit)?;
+    verify_content(bundle, &about, &manifest, print)?;
     writeln!(print, "SHA-256 of the manifest: {hash}")?;
     Ok(())
 }

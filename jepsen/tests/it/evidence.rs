@@ -188,7 +188,7 @@ fn forge(bundle: &Path, file: &str, change: impl FnOnce(Vec<u8>) -> Vec<u8>) -> 
     let path = bundle.join(file);
     let was = fs::read(&path).unwrap();
     let forged = change(was.clone());
-    assert_ne!(forged, was, "{file} was not changed");
+    assert!(forged != was, "{file} was not changed");
     fs::write(&path, forged).unwrap();
     manifest::write(bundle).unwrap();
     let reason = fails(bundle);
@@ -247,7 +247,7 @@ fn one_byte_changed_in_any_file_is_refused_with_its_name() {
         "runs/smoke-5/facts.json",
         "runs/smoke-5/history.jsonl.zst",
         "runs/smoke-5/index.html",
-        "runs/smoke-5/latency.svg",
+        "runs/smoke-5/latency-raw.svg",
         "runs/smoke-5/list-append.edn.zst",
         "runs/smoke-5/log/node-1.jsonl.zst",
         "runs/smoke-5/logs/node-1.log.zst",
@@ -293,7 +293,7 @@ fn a_file_too_many_or_too_few_and_a_changed_manifest_are_refused() {
     // Also when the manifest was made to fit.
     manifest::write(&bundle).unwrap();
     let reason = fails(&bundle);
-    assert!(reason.ends_with("run smoke-5: note is no part of a run's record"), "{reason}");
+    assert_eq!(reason, "run smoke-5: note is no part of a run's record");
     fs::remove_file(bundle.join("runs/smoke-5/note")).unwrap();
     manifest::write(&bundle).unwrap();
 
@@ -310,7 +310,7 @@ fn what_does_not_follow_is_refused_though_all_hashes_fit() {
     let workplace = Workplace::new();
     let bundle = workplace.bundle();
     let expect = |reason: String, part: &str| {
-        assert!(reason.contains(COMMIT) && reason.contains(part), "{part} is not in {reason}");
+        assert!(reason.contains(part), "{part} is not in {reason}");
     };
     let run = |file: &str| format!("runs/{RUN}/{file}");
     let forged = forge(&bundle, &run("verdict.json"), replaced("\"unknown\"", "\"valid\""));
@@ -335,7 +335,7 @@ fn what_does_not_follow_is_refused_though_all_hashes_fit() {
     let louder = repacked(replaced("\"outcome\":\"installed\"", "\"outcome\":\"skipped\""));
     let louder = forge(&bundle, &run("nemesis.jsonl.zst"), louder);
     expect(louder, "the history has the beginning of fault 1, installed, and nemesis.jsonl");
-    let page = forge(&bundle, &run("index.html"), replaced("Smoke", "Smooth"));
+    let page = forge(&bundle, &run("index.html"), replaced("smoke-5: unknown", "smoke-5: valid"));
     expect(page, "index.html does not follow from the history");
     let table = forge(&bundle, &run("registers.tsv.zst"), repacked(replaced("\tr\t", "\tw\t")));
     expect(table, "registers.tsv.zst does not follow from the history");
@@ -346,7 +346,7 @@ fn what_does_not_follow_is_refused_though_all_hashes_fit() {
     verify(&bundle, &mut Vec::new()).unwrap();
 }
 
-/// A history in which an acknowledged version is lost, under the verdict of one in which none is.
+/// A history in which an answer is out of date, under the verdict of one in which none is.
 #[test]
 fn a_good_verdict_over_a_bad_history_is_refused() {
     let workplace = Workplace::new();
@@ -370,7 +370,7 @@ fn a_good_verdict_over_a_bad_history_is_refused() {
     };
     let reason = forge(&bundle, &path, repacked(stale));
     assert!(reason.contains("its history is judged invalid"), "{reason}");
-    assert!(reason.contains("L5: stored is: holds; judged anew: violated"), "{reason}");
+    assert!(reason.contains("L1: stored is: holds; judged anew: violated"), "{reason}");
 
     // Nor does such a run become a bundle.
     fs::write(

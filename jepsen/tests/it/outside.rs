@@ -120,7 +120,7 @@ fn elle_gets_appends_and_whole_lists() {
             assert!(appended.insert(append), "{line}");
         }
     }
-    assert!(appended.len() > 50);
+    assert!(appended.len() > 10);
 }
 
 #[test]
