@@ -1,7 +1,7 @@
 //! Whether the three accounts of the faults agree: what was planned, what the nemesis told at the
 //! time (`nemesis.jsonl`), and what the history has.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -13,6 +13,9 @@ use crate::history::fault::{Edge, FaultEvent, FaultOutcome};
 use crate::plan::{Plan, PlannedFault};
 use crate::run::recorded_faults::recorded_class;
 
+const INSTALLED: &str = "installed";
+const SKIPPED: &str = "skipped";
+
 /// A line of the file; other fields are for people.
 #[derive(Debug, Deserialize)]
 struct Line {
@@ -21,9 +24,14 @@ struct Line {
     outcome: Option<String>,
 }
 
-/// A beginning or an end of a fault, as both accounts tell of it: the number, whether it is the
-/// end, and what came of it.
-type Told = (u64, bool, String);
+/// What one account tells of the faults, by their numbers.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Account {
+    begun: BTreeSet<u64>,
+    /// What came of those that are over or were skipped. What a beginning says is no more than
+    /// that it was tried.
+    outcomes: BTreeMap<u64, String>,
+}
 
 /// Checks the faults of a run; gives how many took effect.
 ///
@@ -44,52 +52,58 @@ pub(super) fn check(plan: &Plan, recorded: &[FaultEvent], file: &Path) -> Result
             event.variant
         );
     }
-    let (mut in_history, mut in_file) = (of_history(recorded), of_file(file)?);
-    in_history.sort_unstable();
-    in_file.sort_unstable();
-    let pairs = in_history.iter().zip(&in_file);
-    if let Some((history, file)) = pairs.into_iter().find(|(history, file)| history != file) {
-        anyhow::bail!("the history has {}, and nemesis.jsonl {}", words(history), words(file));
+    let (history, file) = (of_history(recorded), of_file(file)?);
+    for number in planned.keys() {
+        let words = |account: &Account| {
+            let begun = if account.begun.contains(number) { "begun" } else { "not begun" };
+            let outcome = account.outcomes.get(number).map_or("not ended", String::as_str);
+            format!("{begun}, {outcome}")
+        };
+        let (ours, theirs) = (words(&history), words(&file));
+        ensure!(
+            ours == theirs,
+            "fault {number}: {ours} in the history, and {theirs} in nemesis.jsonl"
+        );
     }
-    let (history, file) = (in_history.len(), in_file.len());
-    ensure!(
-        history == file,
-        "the history tells of {history} beginnings and ends of faults, and nemesis.jsonl of {file}"
-    );
-    let installed = recorded
-        .iter()
-        .filter(|event| event.edge == Edge::Begin && event.outcome == FaultOutcome::Installed);
-    Ok(installed.count())
+    ensure!(history == file, "nemesis.jsonl tells of faults that the plan does not know");
+    Ok(history.outcomes.values().filter(|outcome| *outcome == INSTALLED).count())
 }
 
-fn of_history(recorded: &[FaultEvent]) -> Vec<Told> {
-    let told = |event: &FaultEvent| {
+fn of_history(recorded: &[FaultEvent]) -> Account {
+    let mut account = Account::default();
+    for event in recorded {
+        let number = event.id.0;
         let outcome = match event.outcome {
-            FaultOutcome::Installed => "installed",
-            FaultOutcome::Skipped { .. } => "skipped",
+            FaultOutcome::Installed => INSTALLED,
+            FaultOutcome::Skipped { .. } => SKIPPED,
             FaultOutcome::Indeterminate { .. } => "indeterminate",
         };
-        (event.id.0, event.edge == Edge::End, outcome.to_owned())
-    };
-    recorded.iter().map(told).collect()
+        // One that was skipped has but one event.
+        if event.edge == Edge::End || outcome == SKIPPED {
+            account.outcomes.insert(number, outcome.to_owned());
+        } else {
+            account.begun.insert(number);
+        }
+    }
+    account
 }
 
-fn of_file(path: &Path) -> Result<Vec<Told>> {
+fn of_file(path: &Path) -> Result<Account> {
     let file = File::open(path).context("nemesis.jsonl")?;
-    let mut told = Vec::new();
+    let mut account = Account::default();
     for (number, line) in (1..).zip(BufReader::new(file).lines()) {
         let place = || format!("nemesis.jsonl: line {number}");
         let line: Line = serde_json::from_str(&line.with_context(place)?).with_context(place)?;
-        if line.event != "began" && line.event != "ended" {
-            continue;
-        }
-        let fault = line.number.with_context(place)?;
-        told.push((fault, line.event == "ended", line.outcome.with_context(place)?));
+        let is_new = match line.event.as_str() {
+            "began" => account.begun.insert(line.number.with_context(place)?),
+            "ended" => {
+                let fault = line.number.with_context(place)?;
+                let outcome = line.outcome.with_context(place)?;
+                account.outcomes.insert(fault, outcome).is_none()
+            }
+            _ => true,
+        };
+        ensure!(is_new, "{} tells twice of one fault", place());
     }
-    Ok(told)
-}
-
-fn words((number, is_end, outcome): &Told) -> String {
-    let edge = if *is_end { "end" } else { "beginning" };
-    format!("the {edge} of fault {number}, {outcome}")
+    Ok(account)
 }

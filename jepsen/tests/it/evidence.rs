@@ -1,35 +1,13 @@
 //! Bundles of evidence: what is written is verified, and whatever is changed is refused by name.
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use lockbox_jepsen::digest;
 use lockbox_jepsen::evidence::{Wanted, manifest, verify, write};
-use lockbox_jepsen::history::History;
-use lockbox_jepsen::history::fault::{self, Edge, FaultOutcome};
-use lockbox_jepsen::history::ids::{FaultId, NodeId};
-use lockbox_jepsen::history::jsonl::write_line;
-use lockbox_jepsen::history::log_dump::LogDump;
-use lockbox_jepsen::history::op::Outcome as OpOutcome;
-use lockbox_jepsen::model::synthetic::{self, synthesize};
-use lockbox_jepsen::moment::now;
-use lockbox_jepsen::nemesis::event::{FaultEvent, FaultFile, FaultLog, Outcome};
-use lockbox_jepsen::plan::{Plan, PlannedFault, Profile};
-use lockbox_jepsen::random::Random;
-use lockbox_jepsen::run::directory::RunDirectory;
-use lockbox_jepsen::run::facts::Facts;
-use lockbox_jepsen::run::recorded_faults::recorded_class;
-use lockbox_jepsen::run::requirements::{required, search_bounds};
-use lockbox_jepsen::run::whole;
-use lockbox_jepsen::workload::Mix;
+use lockbox_jepsen::history::jsonl::{read, write_line};
+use lockbox_jepsen::history::op::{Op, Outcome};
 
-const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
-const SEED: u64 = 5;
-const RUN: &str = "smoke-5";
-/// Faults of the plan that the run had.
-const FAULTS: usize = 3;
+use crate::evidence_record::{COMMIT, RUN, matrix, record};
 
 /// A workplace with programs, a run that was judged, and a kill matrix.
 struct Workplace(tempfile::TempDir);
@@ -73,110 +51,6 @@ impl Workplace {
         assert_eq!(hidden.filter(|name| name.to_str().unwrap().starts_with('.')).count(), 0);
         format!("{error:#}")
     }
-}
-
-fn matrix(laws: &str) -> String {
-    format!(
-        r#"{{"format":1,"begun":"today","machine":"2 processors","commit":"abc","programs":["",""],
-        "control":[{{"seed":1,"judgement":"valid","ops":9,"faults":1,"cried_out":false,
-        "summary":"valid"}}],"seeded":["one"],"rows":[{{"name":"one","broken":"Is.",
-        "expected":["L10"],"needs":"kill","fate":"killed","sighting":{{"laws":{laws},
-        "sentence":"lost","after_ms":5,"in_force":[],"before":[]}},"seed":1,"attempts":1,
-        "wall_seconds":3}},{{"name":"two","broken":"Is.","expected":[],"fate":"waiting",
-        "reason":"bills"}}]}}"#
-    )
-}
-
-/// The record of a run that a correct cluster could have had.
-fn record(run: &Path) {
-    let plan = Plan::draw(SEED, Profile::Smoke);
-    let mix = Mix::draw(&mut Random::of_part(SEED, "mix"));
-    fs::create_dir_all(run.join("log")).unwrap();
-    fs::create_dir_all(run.join("logs")).unwrap();
-    let directory = RunDirectory::at(run);
-    RunDirectory::write_json(&directory.plan(), &plan).unwrap();
-    RunDirectory::write_json(&directory.mix(), &mix).unwrap();
-    RunDirectory::write_json(&run.join("required.json"), &required(&plan)).unwrap();
-    RunDirectory::write_json(&run.join("search.json"), &search_bounds(&plan)).unwrap();
-    let hash = |name: &str| (name.to_owned(), digest::of_bytes(name.as_bytes()));
-    let programs: BTreeMap<_, _> = ["lockbox", "kms-sim"].into_iter().map(hash).collect();
-    let facts = Facts { commit: COMMIT.to_owned(), left_out: Vec::new(), programs };
-    facts.write(&directory.facts()).unwrap();
-    fs::write(directory.bill(), "{\"billed\":0}").unwrap();
-    fs::write(run.join("logs/node-1.log"), "ready\n").unwrap();
-    let wanted = synthetic::Wanted {
-        seed: SEED,
-        ops: 600,
-        workers: 6,
-        secrets: 3,
-        ops_per_secret: 100,
-        info_of_thousand: 30,
-    };
-    let mut made = synthesize(&wanted).unwrap();
-    made.history.header.seed = SEED;
-    made.history.header.nodes = (1..=u64::from(plan.nodes)).map(NodeId).collect();
-    let nemesis = FaultFile::create(&directory.nemesis(), now()).unwrap();
-    for fault in &plan.faults[..FAULTS] {
-        suffer(fault, &mut made.history, &nemesis);
-    }
-    write_history(&directory, &made.history);
-    write_dump(&run.join("log/node-1.jsonl"), &made.log);
-    let ticks = || 0;
-    whole::judge_record(&directory, &ticks, &mut Vec::new()).unwrap();
-    directory.seal_history().unwrap();
-}
-
-fn suffer(fault: &PlannedFault, history: &mut History, nemesis: &FaultFile) {
-    let moment: Instant = now();
-    let mut told = FaultEvent {
-        number: fault.number,
-        class: fault.action.class(),
-        target: "node-2".to_owned(),
-        begin: moment,
-        end: None,
-        outcome: Outcome::Installed,
-        leader: None,
-        majority_reachable: true,
-    };
-    for edge in [Edge::Begin, Edge::End] {
-        history.end.order += 1;
-        history.faults.push(fault::FaultEvent {
-            id: FaultId(fault.number.into()),
-            at: history.end,
-            edge,
-            class: recorded_class(fault),
-            variant: serde_json::to_string(&fault.action).unwrap(),
-            target: vec![NodeId(2)],
-            outcome: FaultOutcome::Installed,
-            leader: None,
-            majority_reachable: true,
-        });
-        match edge {
-            Edge::Begin => nemesis.began(&told),
-            Edge::End => {
-                told.end = Some(moment);
-                nemesis.ended(&told);
-            }
-        }
-    }
-}
-
-fn write_history(directory: &RunDirectory, history: &History) {
-    let mut bytes = Vec::new();
-    write_line(&mut bytes, &history.header).unwrap();
-    for event in history.events() {
-        write_line(&mut bytes, &event).unwrap();
-    }
-    fs::write(directory.growing_history(), bytes).unwrap();
-}
-
-fn write_dump(path: &Path, log: &LogDump) {
-    let mut bytes = Vec::new();
-    write_line(&mut bytes, &log.range).unwrap();
-    for entry in &log.entries {
-        write_line(&mut bytes, entry).unwrap();
-    }
-    fs::write(path, bytes).unwrap();
 }
 
 fn fails(bundle: &Path) -> String {
@@ -331,10 +205,14 @@ fn what_does_not_follow_is_refused_though_all_hashes_fit() {
         bytes.split_inclusive(|b| *b == b'\n').skip(1).collect::<Vec<_>>().concat()
     };
     let silent = forge(&bundle, &run("nemesis.jsonl.zst"), repacked(lines));
-    expect(silent, "nemesis.jsonl");
-    let louder = repacked(replaced("\"outcome\":\"installed\"", "\"outcome\":\"skipped\""));
-    let louder = forge(&bundle, &run("nemesis.jsonl.zst"), louder);
-    expect(louder, "the history has the beginning of fault 1, installed, and nemesis.jsonl");
+    expect(silent, "fault 1: begun, installed in the history, and not begun, installed in");
+    let other = |bytes: Vec<u8>| {
+        let text = String::from_utf8(bytes).unwrap();
+        let (before, after) = text.rsplit_once("\"installed\"").unwrap();
+        format!("{before}\"skipped\"{after}").into_bytes()
+    };
+    let other = forge(&bundle, &run("nemesis.jsonl.zst"), repacked(other));
+    expect(other, "fault 3: begun, installed in the history, and begun, skipped in nemesis.jsonl");
     let page = forge(&bundle, &run("index.html"), replaced("smoke-5: unknown", "smoke-5: valid"));
     expect(page, "index.html does not follow from the history");
     let table = forge(&bundle, &run("registers.tsv.zst"), repacked(replaced("\tr\t", "\tw\t")));
@@ -353,12 +231,10 @@ fn a_good_verdict_over_a_bad_history_is_refused() {
     let bundle = workplace.bundle();
     let path = format!("runs/{RUN}/history.jsonl.zst");
     let stale = |bytes: Vec<u8>| {
-        let mut history = lockbox_jepsen::history::jsonl::read(bytes.as_slice()).unwrap();
-        let is_read = |op: &&mut lockbox_jepsen::history::op::Op| {
-            op.asked.call.name() == "get_secret" && op.success().is_some()
-        };
+        let mut history = read(bytes.as_slice()).unwrap();
+        let is_read = |op: &&mut Op| op.asked.call.name() == "get_secret" && op.success().is_some();
         let op = history.ops.iter_mut().rev().find(is_read).unwrap();
-        let Some((_, OpOutcome::Ok(reply))) = &mut op.completed else { panic!("it is a success") };
+        let Some((_, Outcome::Ok(reply))) = &mut op.completed else { panic!("it is a success") };
         // An answer from the beginning of the log.
         reply.index = 1;
         let mut bytes = Vec::new();

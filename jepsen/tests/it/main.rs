@@ -20,6 +20,8 @@ mod enclosed;
 #[cfg(test)]
 mod evidence;
 #[cfg(test)]
+mod evidence_record;
+#[cfg(test)]
 mod fake_node;
 #[cfg(test)]
 mod fake_secrets;
