@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke
+.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke evidence verify-evidence
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -70,3 +70,14 @@ jepsen-smoke:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
+
+# The evidence of this commit in .lockbox/evidence/<commit>: of a smoke run that is made now, or of
+# runs that are there: `make evidence RUNS="dir dir" MATRIX=jepsen/results/matrix.json`.
+evidence:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox -p lockbox-kms-sim -p lockbox-jepsen
+	LOCKBOX_BIN="$(TARGET)/release" MATRIX="$(MATRIX)" scripts/evidence.sh $(RUNS)
+
+# Checks a bundle offline; that of this commit, or `make verify-evidence DIR=...`.
+verify-evidence:
+	@scripts/verify-evidence.sh $(DIR)

@@ -1,4 +1,4 @@
-//! The command line: `doctor`, `plan`, `run`, `check`, `export`.
+//! The command line: `doctor`, `plan`, `run`, `check`, `export`, `evidence`, `verify-evidence`.
 //!
 //! Exit codes: 0 valid, 1 invalid or failed, 2 unknown; of `doctor`: 0 complete, 2 with faults
 //! left out.
@@ -15,6 +15,7 @@ use crate::check::export::export_directory;
 use crate::cluster::scratch::Scratch;
 use crate::cluster::{Programs, enclosure};
 use crate::doctor::examine;
+use crate::evidence;
 use crate::moment::now;
 use crate::plan::{Plan, Profile};
 use crate::run::directory::RunDirectory;
@@ -65,6 +66,13 @@ enum Command {
         /// The directory of the run.
         directory: PathBuf,
     },
+    /// Writes the evidence of a commit: the records of its runs, judged again, in one directory.
+    Evidence(evidence::Wanted),
+    /// Checks such a directory, offline, and changes nothing of it.
+    VerifyEvidence {
+        /// The directory.
+        directory: PathBuf,
+    },
 }
 
 #[derive(Debug, clap::Args)]
@@ -111,6 +119,14 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<u8> {
             Ok(verdict.judgement.exit_code())
         }
         Command::Export { directory } => export(&RunDirectory::at(&directory)),
+        Command::Evidence(wanted) => {
+            evidence::write(&wanted, &mut std::io::stdout().lock())?;
+            Ok(0)
+        }
+        Command::VerifyEvidence { directory } => {
+            evidence::verify(&directory, &mut std::io::stdout().lock())?;
+            Ok(0)
+        }
     }
 }
 

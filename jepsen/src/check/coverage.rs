@@ -82,14 +82,15 @@ pub fn cover(history: &History, required: &Required, laws: &[LawReport]) -> Vec<
     rows
 }
 
-/// Faults whose beginning took effect, by class.
+/// Faults that took effect, by class. Their ends tell: only while one lasts somebody can look at
+/// it, so a beginning says that it was tried.
 #[must_use]
 pub fn installed(history: &History) -> BTreeMap<FaultClass, u64> {
     let mut counts = BTreeMap::new();
     let mut seen: BTreeSet<FaultId> = BTreeSet::new();
     for fault in &history.faults {
-        let began = fault.edge == Edge::Begin && fault.outcome == FaultOutcome::Installed;
-        if began && seen.insert(fault.id) {
+        let was_seen = fault.edge == Edge::End && fault.outcome == FaultOutcome::Installed;
+        if was_seen && seen.insert(fault.id) {
             *counts.entry(fault.class).or_insert(0) += 1;
         }
     }
@@ -131,13 +132,15 @@ mod tests {
         script.done(get(), refused(Code::NotFound), 1);
         script.fault(1, Edge::Begin, true);
         script.fault(1, Edge::End, true);
+        // Nobody saw this one in force.
+        script.fault(2, Edge::Begin, true);
         script.sample(1, 1, RaftRole::Leader, 1);
         script.sample(2, 2, RaftRole::Leader, 1);
         let history = script.history();
         let required = Required {
             ops: 2,
             successes: BTreeMap::from([("get_secret".to_owned(), 2)]),
-            faults: 1,
+            faults: 2,
             fault_classes: BTreeMap::from([(FaultClass::Kill, 1), (FaultClass::Pause, 1)]),
             leaderships: 2,
             snapshots: 0,
@@ -151,6 +154,7 @@ mod tests {
             .collect();
         let expected = [
             "successful get_secret: 1 of 2",
+            "faults that took effect: 1 of 2",
             "faults of class Pause: 0 of 1",
             "law L1 looked at: 0 of 1",
         ];

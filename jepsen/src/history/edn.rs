@@ -9,6 +9,7 @@ use std::io::{self, Write};
 use super::answer::Answer;
 use super::call::Call;
 use super::fault::{Edge, FaultEvent, FaultOutcome};
+use super::joined::join_repeats;
 use super::makers::Makers;
 use super::op::Stamp;
 use super::recorded::History;
@@ -64,17 +65,18 @@ pub fn write_list_append(history: &History, to: &mut impl Write) -> io::Result<(
     let makers = Makers::find(history);
     let mut numbers = Numbers::default();
     let mut lines = Vec::new();
-    for op in &history.ops {
-        let answer = op.success().map(|reply| &reply.answer);
-        let Some(secret) = op.secret() else { continue };
-        let (asked, answered) = match (&op.asked.call, answer) {
+    for joined in join_repeats(history) {
+        let first = joined.first();
+        let Some(secret) = first.secret() else { continue };
+        let answer = joined.success.map(|(_, reply)| &reply.answer);
+        let (asked, answered) = match (&first.asked.call, answer) {
             (Call::CreateSecret(call), Some(_)) if call.first.is_some() => {
-                let version = numbers.made(&makers, op.id, secret);
+                let version = numbers.made(&makers, &joined, secret);
                 let append = format!("[[:append {} {version}]]", numbers.key(secret));
                 (append.clone(), append)
             }
-            (Call::AddVersion(_), _) if op.may_have_effect() => {
-                let version = numbers.made(&makers, op.id, secret);
+            (Call::AddVersion(_), _) => {
+                let version = numbers.made(&makers, &joined, secret);
                 let append = format!("[[:append {} {version}]]", numbers.key(secret));
                 (append.clone(), append)
             }
@@ -88,7 +90,7 @@ pub fn write_list_append(history: &History, to: &mut impl Write) -> io::Result<(
             }
             _ => continue,
         };
-        let process = op.asked.process.to_string();
+        let process = first.asked.process.to_string();
         let line = |at, kind, value: String| Line {
             at,
             process: process.clone(),
@@ -96,10 +98,10 @@ pub fn write_list_append(history: &History, to: &mut impl Write) -> io::Result<(
             f: ":txn".to_owned(),
             value,
         };
-        lines.push(line(op.invoked, "invoke", asked.clone()));
-        match (&op.completed, answer) {
-            (Some((at, _)), Some(_)) => lines.push(line(*at, "ok", answered)),
-            _ => lines.push(line(end_of(history, op.id), "info", asked)),
+        lines.push(line(first.invoked, "invoke", asked.clone()));
+        match joined.success {
+            Some((at, _)) => lines.push(line(at, "ok", answered)),
+            None => lines.push(line(end_of(history, first.id), "info", asked)),
         }
     }
     write_lines(history, lines, to)
@@ -110,10 +112,13 @@ fn end_of(history: &History, op: super::ids::OpId) -> Stamp {
     history.op(op).completed.as_ref().map_or(history.end, |(at, _)| *at)
 }
 
-fn fault_line(event: &FaultEvent) -> Line {
+/// What the nemesis did at one moment, as the pair that Jepsen expects: what was asked, and what
+/// came of it, both `:info`. Both are of that moment, for faults overlap, and Jepsen pairs each
+/// line of the nemesis with the next one.
+fn fault_lines(event: &FaultEvent) -> [Line; 2] {
     let edge = match event.edge {
-        Edge::Begin => "begin",
-        Edge::End => "end",
+        Edge::Begin => "start",
+        Edge::End => "stop",
     };
     let outcome = match event.outcome {
         FaultOutcome::Installed => "installed",
@@ -121,17 +126,30 @@ fn fault_line(event: &FaultEvent) -> Line {
         FaultOutcome::Indeterminate { .. } => "indeterminate",
     };
     let target: Vec<String> = event.target.iter().map(ToString::to_string).collect();
-    Line {
+    let line = |value| Line {
         at: event.at,
         process: ":nemesis".to_owned(),
         kind: "info",
-        f: format!(":{:?}-{edge}", event.class).to_lowercase(),
-        value: format!("[:{outcome} [{}]]", target.join(" ")),
+        f: format!(":{edge}-{}", in_kebab_case(&format!("{:?}", event.class))),
+        value,
+    };
+    let target = target.join(" ");
+    [line(format!("[{target}]")), line(format!("[:{outcome} [{target}]]"))]
+}
+
+fn in_kebab_case(name: &str) -> String {
+    let mut kebab = String::new();
+    for letter in name.chars() {
+        if letter.is_ascii_uppercase() && !kebab.is_empty() {
+            kebab.push('-');
+        }
+        kebab.push(letter.to_ascii_lowercase());
     }
+    kebab
 }
 
 fn write_lines(history: &History, mut lines: Vec<Line>, to: &mut impl Write) -> io::Result<()> {
-    lines.extend(history.faults.iter().map(fault_line));
+    lines.extend(history.faults.iter().flat_map(fault_lines));
     lines.sort_by_key(|line| line.at.order);
     for (index, line) in lines.iter().enumerate() {
         writeln!(

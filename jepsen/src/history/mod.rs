@@ -10,6 +10,7 @@ pub mod edn;
 pub mod event;
 pub mod fault;
 pub mod ids;
+pub mod joined;
 pub mod jsonl;
 pub mod ledger;
 pub mod log_dump;

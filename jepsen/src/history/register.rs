@@ -8,14 +8,15 @@ use std::collections::BTreeMap;
 use super::answer::Answer;
 use super::call::Call;
 use super::ids::{OpId, ProcessId, SecretId, VersionId};
+use super::joined::{Joined, join_repeats};
 use super::makers::Makers;
-use super::op::{Op, Stamp};
+use super::op::Stamp;
 use super::recorded::History;
 
 /// One operation on a register. Versions are numbered in each secret from 1; 0 is none.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RegisterOp {
-    /// The operation of the history.
+    /// The operation of the history; of one that was repeated, the first.
     pub op: OpId,
     /// Who asked.
     pub process: ProcessId,
@@ -80,8 +81,8 @@ impl Numbers {
     }
 
     /// The number of the version that an operation made or may have made.
-    pub fn made(&mut self, makers: &Makers, op: OpId, secret: &SecretId) -> u64 {
-        match makers.made_by(op) {
+    pub fn made(&mut self, makers: &Makers, joined: &Joined<'_>, secret: &SecretId) -> u64 {
+        match joined.ops.iter().find_map(|op| makers.made_by(op.id)) {
             Some((secret, version)) => self.version(secret, version),
             None => self.fresh(secret),
         }
@@ -93,38 +94,36 @@ impl Numbers {
 pub fn register(history: &History, makers: &Makers) -> Vec<RegisterOp> {
     let mut numbers = Numbers::default();
     let mut projected = Vec::new();
-    for op in &history.ops {
-        let known = op.success().is_some();
-        if !known && !op.may_have_effect() {
-            continue;
-        }
-        let Some(secret) = op.secret() else { continue };
-        let Some(action) = action(op, secret, makers, &mut numbers) else { continue };
+    for joined in join_repeats(history) {
+        let first = joined.first();
+        let Some(secret) = first.secret() else { continue };
+        let Some(action) = action(&joined, secret, makers, &mut numbers) else { continue };
         projected.push(RegisterOp {
-            op: op.id,
-            process: op.asked.process,
+            op: first.id,
+            process: first.asked.process,
             key: numbers.key(secret),
             action,
-            invoked: op.invoked,
-            returned: op.completed.as_ref().filter(|_| known).map(|(at, _)| *at),
+            invoked: first.invoked,
+            returned: joined.success.map(|(at, _)| at),
         });
     }
     projected
 }
 
 fn action(
-    op: &Op,
+    joined: &Joined<'_>,
     secret: &SecretId,
     makers: &Makers,
     numbers: &mut Numbers,
 ) -> Option<RegisterAction> {
-    let answer = op.success().map(|reply| &reply.answer);
-    let written = match (&op.asked.call, answer) {
+    let call = &joined.first().asked.call;
+    let answer = joined.success.map(|(_, reply)| &reply.answer);
+    let written = match (call, answer) {
         (Call::CreateSecret(call), Some(_)) => match call.first {
-            Some(_) => numbers.made(makers, op.id, secret),
+            Some(_) => numbers.made(makers, joined, secret),
             None => 0,
         },
-        (Call::AddVersion(_), _) => numbers.made(makers, op.id, secret),
+        (Call::AddVersion(_), _) => numbers.made(makers, joined, secret),
         (Call::SetCurrentVersion(call), _) => numbers.version(secret, &call.version),
         (Call::GetSecret(_), Some(Answer::Secret(view))) => {
             let current = view.current.as_ref();
@@ -136,8 +135,39 @@ fn action(
         }
         _ => return None,
     };
-    Some(match op.asked.call.if_version() {
+    Some(match call.if_version() {
         Some(from) => RegisterAction::Swap { from: numbers.version(secret, from), to: written },
         None => RegisterAction::Write(written),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::check::script::{Script, add, create, secret, version};
+
+    use super::*;
+
+    /// The repeat is answered after another version became current: a second write would make
+    /// every later read of that one wrong.
+    #[test]
+    fn a_repeat_writes_nothing_of_its_own() {
+        let mut script = Script::new();
+        script.done(create(&[("a", 1)]), secret(Some(version("v1", "first", &["a"]))), 1);
+        script.key = Some("k");
+        let lost = script.begin(add("second", &[("b", 2)]));
+        script.info(lost);
+        script.key = None;
+        let third = Answer::Version(version("v3", "third", &["a", "b", "c"]));
+        script.done(add("third", &[("c", 3)]), third, 3);
+        script.key = Some("k");
+        let second = Answer::Version(version("v2", "second", &["a", "b"]));
+        script.done(add("second", &[("b", 2)]), second, 2);
+        let history = script.history();
+        let ops = register(&history, &Makers::find(&history));
+        let actions: Vec<RegisterAction> = ops.iter().map(|op| op.action).collect();
+        assert_eq!(actions, [1, 2, 3].map(RegisterAction::Write));
+        assert_eq!(ops[1].op, lost);
+        let answered = history.ops[3].completed.as_ref().map(|(at, _)| *at);
+        assert_eq!(ops[1].returned, answered);
+    }
 }

@@ -47,7 +47,7 @@ pub struct Findings {
     pub coverage: Vec<CoverageRow>,
     /// Classes of faults that this machine can't do.
     pub missing_faults: Vec<MissingFault>,
-    /// How long all checkers ran, seconds.
+    /// How long all checkers ran, seconds; 0 if it was not measured.
     pub check_seconds: f64,
 }
 

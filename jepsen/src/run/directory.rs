@@ -80,12 +80,6 @@ impl RunDirectory {
         self.0.join("history.jsonl.zst")
     }
 
-    /// The history as Jepsen's tools read it.
-    #[must_use]
-    pub fn edn(&self) -> PathBuf {
-        self.0.join("history.edn")
-    }
-
     /// What the nemesis did.
     #[must_use]
     pub fn nemesis(&self) -> PathBuf {

@@ -1,5 +1,6 @@
 //! What is to be known of a run years later, beside its plan and its history.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use anyhow::{Context, Result};
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::directory::RunDirectory;
 use super::recorded_faults::class_of;
 use crate::cluster::Programs;
+use crate::digest;
 use crate::doctor::examine;
 use crate::nemesis::class::FaultClass;
 use crate::report::input::MissingFault;
@@ -23,17 +25,27 @@ pub struct Facts {
     pub commit: String,
     /// Classes of faults that the machine could not do, and for want of what.
     pub left_out: Vec<(FaultClass, String)>,
+    /// SHA-256 of each program that ran, by its name; of an old record, nothing.
+    #[serde(default)]
+    pub programs: BTreeMap<String, String>,
 }
 
 impl Facts {
     /// Those of this machine and these programs.
-    #[must_use]
-    pub fn gather(programs: &Programs) -> Self {
+    ///
+    /// # Errors
+    /// When a program cannot be read.
+    pub fn gather(programs: &Programs) -> Result<Self> {
         let left_out = examine(Some(programs)).left_out();
-        Self {
+        let mut hashes = BTreeMap::new();
+        for (name, path) in [("lockbox", &programs.lockbox), ("kms-sim", &programs.kms_sim)] {
+            hashes.insert(name.to_owned(), digest::of_file(path)?.1);
+        }
+        Ok(Self {
             commit: std::env::var(COMMIT_VARIABLE).unwrap_or_default(),
             left_out: left_out.into_iter().map(|(class, what)| (class, what.to_owned())).collect(),
-        }
+            programs: hashes,
+        })
     }
 
     /// Stores them.

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -56,7 +56,7 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
     let mix = Mix::draw(&mut Random::of_part(plan.seed, "mix"));
     RunDirectory::write_json(&directory.plan(), plan)?;
     RunDirectory::write_json(&directory.mix(), &mix)?;
-    Facts::gather(programs).write(&directory.facts())?;
+    Facts::gather(programs)?.write(&directory.facts())?;
     RunDirectory::write_json(&out.join(REQUIRED_FILE), &required(plan))?;
     RunDirectory::write_json(&out.join(SEARCH_FILE), &search_bounds(plan))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -158,17 +158,33 @@ impl Stage<'_> {
 pub fn judge(directory: &RunDirectory, began: Instant) -> Result<Verdict> {
     directory.unseal_history()?;
     let ticks = ticks_since(began);
-    let before = ticks();
-    let verdict = check_directory(directory.path(), &*ticks, &mut std::io::stdout().lock())?;
-    let total = (ticks() - before) as f64 / 1e9;
-    export_directory(directory.path())?;
-    draw(directory, &verdict, total)?;
+    let (verdict, page) = judge_record(directory, &*ticks, &mut std::io::stdout().lock())?;
+    print(&format!("the report is {}", page.display()))?;
     directory.seal_history()?;
     Ok(verdict)
 }
 
-/// Draws the report. `total` is how long judging took, in seconds.
-fn draw(directory: &RunDirectory, verdict: &Verdict, total: f64) -> Result<()> {
+/// Judges a record whose history is not compressed, prints what is found, and writes the verdict,
+/// the projections for other checkers, and the report, whose page is given. `ticks` gives
+/// monotonic nanoseconds; if they stand still, the report does not say how long judging took.
+///
+/// # Errors
+/// When the record cannot be read or something cannot be written.
+pub fn judge_record(
+    directory: &RunDirectory,
+    ticks: &dyn Fn() -> u64,
+    print: &mut impl Write,
+) -> Result<(Verdict, PathBuf)> {
+    let before = ticks();
+    let verdict = check_directory(directory.path(), ticks, print)?;
+    let total = (ticks() - before) as f64 / 1e9;
+    export_directory(directory.path())?;
+    let page = draw(directory, &verdict, total)?;
+    Ok((verdict, page))
+}
+
+/// Draws the report; gives its page. `total` is how long judging took, in seconds.
+fn draw(directory: &RunDirectory, verdict: &Verdict, total: f64) -> Result<PathBuf> {
     let history = directory.read_history()?;
     let plan = std::fs::read(directory.plan()).context("cannot read the plan")?;
     let plan: Plan = serde_json::from_slice(&plan).context("the plan is none")?;
@@ -182,8 +198,7 @@ fn draw(directory: &RunDirectory, verdict: &Verdict, total: f64) -> Result<()> {
     let timings = Timings { total, ..Timings::default() };
     let findings = Findings::of(verdict, &timings, known.missing_faults());
     let input = Input { history: &history, run: &facts, findings: &findings };
-    let page = report::write(&input, directory.path())?;
-    print(&format!("the report is {}", page.display()))
+    Ok(report::write(&input, directory.path())?)
 }
 
 fn spec(plan: &Plan, programs: &Programs, directory: &RunDirectory, scratch: &Path) -> Spec {

@@ -18,6 +18,10 @@ mod directory;
 #[cfg(test)]
 mod enclosed;
 #[cfg(test)]
+mod evidence;
+#[cfg(test)]
+mod evidence_record;
+#[cfg(test)]
 mod fake_node;
 #[cfg(test)]
 mod fake_secrets;

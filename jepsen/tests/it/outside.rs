@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 
 use lockbox_jepsen::history::edn::{write_list_append, write_register};
+use lockbox_jepsen::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
+use lockbox_jepsen::history::ids::{FaultId, NodeId};
 use lockbox_jepsen::history::porcupine::write_table;
 use lockbox_jepsen::history::{History, jsonl};
 use lockbox_jepsen::model::synthetic::{Wanted, synthesize};
@@ -36,6 +38,10 @@ fn assert_is_a_jepsen_history(text: &str) {
     for (index, line) in text.lines().enumerate() {
         assert_eq!(field(line, "index"), index.to_string());
         let process = field(line, "process").to_owned();
+        if process == ":nemesis" {
+            assert_eq!(field(line, "type"), ":info");
+            continue;
+        }
         match field(line, "type") {
             ":invoke" => {
                 assert!(!dead.contains(&process), "{line}");
@@ -61,6 +67,45 @@ fn knossos_gets_registers() {
     }
 }
 
+/// Jepsen takes a line of the nemesis and its next one for what was asked and what came of it.
+#[test]
+fn the_nemesis_speaks_in_pairs() {
+    let mut history = history();
+    for (id, class, edge) in [
+        (1, FaultClass::ClockStep, Edge::Begin),
+        (2, FaultClass::Kill, Edge::Begin),
+        (1, FaultClass::ClockStep, Edge::End),
+    ] {
+        history.end.order += 1;
+        history.faults.push(FaultEvent {
+            id: FaultId(id),
+            at: history.end,
+            edge,
+            class,
+            variant: String::new(),
+            target: vec![NodeId(2), NodeId(3)],
+            outcome: FaultOutcome::Installed,
+            leader: None,
+            majority_reachable: true,
+        });
+    }
+    type Project = fn(&History, &mut Vec<u8>) -> std::io::Result<()>;
+    let projections: [Project; 2] = [write_register, write_list_append];
+    for write in projections {
+        let mut bytes = Vec::new();
+        write(&history, &mut bytes).unwrap();
+        let text = String::from_utf8(bytes).unwrap();
+        assert_is_a_jepsen_history(&text);
+        let nemesis = text.lines().filter(|line| line.contains(":process :nemesis"));
+        let said: Vec<&str> = nemesis.map(|line| line.split_once(":f ").unwrap().1).collect();
+        let pair =
+            |f: &str| [format!("{f}, :value [2 3]}}"), format!("{f}, :value [:installed [2 3]]}}")];
+        let expected =
+            [pair(":start-clock-step"), pair(":start-kill"), pair(":stop-clock-step")].concat();
+        assert_eq!(said, expected);
+    }
+}
+
 #[test]
 fn elle_gets_appends_and_whole_lists() {
     let text = text(write_list_append);
@@ -68,6 +113,14 @@ fn elle_gets_appends_and_whole_lists() {
     assert!(text.contains(":f :txn, :value [[:append 0 1]]"));
     assert!(text.contains(":type :invoke, :f :txn, :value [[:r 0 nil]]"));
     assert!(text.contains("[[:r 0 [1 2"), "a list is shown from its oldest version on");
+    // Elle takes no element twice.
+    let mut appended = BTreeSet::new();
+    for line in text.lines().filter(|line| line.contains(":type :invoke")) {
+        if let Some((_, append)) = line.split_once(":append") {
+            assert!(appended.insert(append), "{line}");
+        }
+    }
+    assert!(appended.len() > 10);
 }
 
 #[test]

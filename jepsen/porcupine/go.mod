@@ -1,0 +1,3 @@
+module lockbox-porcupine
+
+go 1.16
