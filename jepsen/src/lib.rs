@@ -11,6 +11,7 @@ pub mod client;
 pub mod cluster;
 pub mod doctor;
 pub mod history;
+pub mod kill_matrix;
 pub mod model;
 pub mod moment;
 pub mod nemesis;
