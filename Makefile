@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke
+.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -70,3 +70,10 @@ jepsen-smoke:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
+
+# Seeded bugs, each run until a law sees it; about an hour after a long build. The programs with
+# bugs are built by a profile of their own, into a folder of their own, and never anywhere else.
+# `make mutants ARGS="--only lost-tail"` runs some of them.
+mutants:
+	@$(ROCKSDB)
+	LOCKBOX_TARGET="$(TARGET)/mutants" scripts/mutants.sh $(ARGS)

@@ -43,13 +43,22 @@ struct Violation {
     to_ns: u64,
 }
 
-/// What of this verdict kills a mutant of which these laws are expected.
+/// What of this verdict kills a mutant of which these laws are expected. `logs_disagree` is how
+/// the nodes' committed logs contradict each other, if they do.
 pub(super) fn sighting(
     verdict: &Verdict,
     history: &History,
+    logs_disagree: Option<&str>,
     expected: &[String],
 ) -> Option<Sighting> {
     let mut violations = violations(verdict, history, expected);
+    if let Some(sentence) = logs_disagree {
+        // A part of that law which it leaves to the verdict, for there is no one log to look at.
+        violations.retain(|violation| violation.law != Law::L13.to_string());
+        let (from_ns, to_ns) = span(history, &[]);
+        let law = Law::L13.to_string();
+        violations.push(Violation { law, sentence: sentence.to_owned(), from_ns, to_ns });
+    }
     violations.sort_by_key(|violation| violation.to_ns);
     let first = violations.first()?;
     let began_ns = history.phase(Phase::Quiet).map_or(0, |at| at.ns);
@@ -153,7 +162,7 @@ mod tests {
         change(&mut script);
         let history = script.history();
         let verdict = judge(&history, Ok(None), &Required::default(), SearchBounds::default());
-        sighting(&verdict, &history, &["L5".to_owned()])
+        sighting(&verdict, &history, None, &["L5".to_owned()])
     }
 
     #[test]

@@ -16,6 +16,7 @@ use super::disguise::Disguise;
 use super::matrix::Control;
 use super::naming;
 use super::sighting::{Sighting, sighting};
+use crate::check::directory::read_log;
 use crate::check::verdict::{Judgement, Verdict};
 use crate::history::History;
 use crate::plan::Plan;
@@ -32,6 +33,8 @@ pub(super) struct Trial<'a> {
 pub(super) struct Ended {
     verdict: Verdict,
     history: History,
+    /// How the nodes' committed logs contradict each other, if they do.
+    logs_disagree: Option<String>,
 }
 
 impl<'a> Trial<'a> {
@@ -58,10 +61,11 @@ impl<'a> Trial<'a> {
         };
         let verdict = serde_json::from_slice(&verdict).context("the verdict is none")?;
         let history = record.read_history()?;
+        let logs_disagree = read_log(record.path())?.err().map(|found| found.to_string());
         for large in [record.data(), record.edn(), record.log_dumps()] {
             remove(&large)?;
         }
-        Ok(Some(Ended { verdict, history }))
+        Ok(Some(Ended { verdict, history, logs_disagree }))
     }
 
     fn command(&self, plan: &Path, record: &Path, output: &Path) -> Result<Command> {
@@ -130,7 +134,7 @@ fn remove(path: &PathBuf) -> Result<()> {
 impl Ended {
     /// What of it kills a mutant of which these laws are expected.
     pub(super) fn sighting(&self, expected: &[String]) -> Option<Sighting> {
-        sighting(&self.verdict, &self.history, expected)
+        sighting(&self.verdict, &self.history, self.logs_disagree.as_deref(), expected)
     }
 
     /// The verdict in a line.
