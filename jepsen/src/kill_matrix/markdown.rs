@@ -22,7 +22,11 @@ pub(super) fn write(matrix: &Matrix) -> String {
         "mutant took with their judgements. The faults are those in force at that moment, or"
             .into(),
     );
-    line("else those before it; the search is the one that does not believe the index.".into());
+    line(
+        "else those before it; the search is the one that does not believe the index. What L13"
+            .into(),
+    );
+    line("and L15 compare is compared at the end of a run, and counts from there.".into());
     line(String::new());
     line("| Mutant | Seen by | Expected | Seconds | Faults | Seed |".into());
     line("|---|---|---|---|---|---|".into());

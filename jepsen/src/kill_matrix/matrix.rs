@@ -67,13 +67,13 @@ pub(super) struct Row {
     /// What it takes to be seen, in the registry's words.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub(super) needs: String,
-    #[serde(flatten)]
+    /// What came of it.
     pub(super) fate: Fate,
 }
 
 /// What came of a mutant.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fate", rename_all = "snake_case")]
+#[serde(tag = "is", rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Fate {
     /// A law saw it.
     Killed {
