@@ -17,7 +17,10 @@ use crate::cluster::Programs;
 
 /// A directory of programs.
 #[derive(Debug)]
-pub(super) struct Disguise(PathBuf);
+pub(super) struct Disguise {
+    bin: PathBuf,
+    is_a_mutant: bool,
+}
 
 impl Disguise {
     /// Makes it inside the directory of a run, which it makes anew.
@@ -45,12 +48,17 @@ impl Disguise {
             }
             write_script(&bin.join(name), program, &variables)?;
         }
-        Ok(Self(bin))
+        Ok(Self { bin, is_a_mutant: listed.is_some() })
     }
 
     /// Where they are.
     pub(super) fn path(&self) -> &Path {
-        &self.0
+        &self.bin
+    }
+
+    /// Whether one of them is a mutant.
+    pub(super) const fn is_a_mutant(&self) -> bool {
+        self.is_a_mutant
     }
 }
 

@@ -5,7 +5,8 @@
 //! of one that is, gets the plan that the profile draws.
 
 use crate::cluster::power::Survives;
-use crate::nemesis::action::{Action, Means, Victims};
+use crate::cluster::switch::LinkRule;
+use crate::nemesis::action::{Action, Links, Means, Victims};
 use crate::nemesis::grudge::Grudge;
 use crate::plan::{Plan, PlannedFault, Profile};
 use crate::random::Random;
@@ -41,6 +42,24 @@ const TRANSFERS: Blow = (Action::TransferStorm { every_ms: 1_500 }, (8_000, 12_0
 const STARVED: Blow = (Action::SnapshotStorm { starve: true }, (4_000, 6_000));
 const CLOCKS_BACK: Blow =
     (Action::ClockStep { who: Victims::All, offset_s: -600 }, (15_000, 20_000));
+
+/// Each connection between nodes falls behind the others by itself, so a read can overtake the
+/// news that an entry is committed.
+const UNEVEN: Blow = (
+    Action::SlowLink {
+        links: Links::Peers,
+        rule: LinkRule {
+            blocked: false,
+            drop_percent: 8,
+            delay_us: 2_000,
+            jitter_us: 2_000,
+            duplicate_percent: 0,
+            reorder_percent: 0,
+            rate_bytes: 0,
+        },
+    },
+    (6_000, 9_000),
+);
 
 /// Which faults.
 #[derive(Debug, Clone, Copy)]

@@ -71,9 +71,10 @@ fn tried(row: &Row) -> String {
     let expected = row.expected.join(", ");
     match &row.fate {
         Fate::Killed { sighting, seed, wall_seconds, .. } => format!(
-            "| `{}` | {} | {expected} | {:.1} ({wall_seconds}) | {} | {seed} |",
+            "| `{}` | {}{} | {expected} | {:.1} ({wall_seconds}) | {} | {seed} |",
             row.name,
             sighting.laws.join(", "),
+            if sighting.is_by_one_of(&row.expected) { "" } else { " (none of the expected)" },
             sighting.after_ms as f64 / 1e3,
             faults(sighting)
         ),
@@ -123,6 +124,10 @@ mod tests {
         assert!(text.contains("| `two` | **survived** 3 runs | L10, L3 | (300) | | |"));
         assert!(text.contains("- `later` (L10, L3): Is. not landed."));
         assert!(text.contains("- `one`: Is. lost"));
-        assert!(!text.contains("false alarm"));
+        assert!(!text.contains("false alarm") && !text.contains("none of the expected"));
+        let unexpected = Row { expected: vec!["L5".to_owned()], ..row("one", killed()) };
+        assert!(
+            write(&matrix(vec![unexpected])).contains("| L10, search (none of the expected) |")
+        );
     }
 }

@@ -127,7 +127,7 @@ impl<'a> Session<'a> {
     fn hunt(&self, listed: &Listed) -> Result<Option<Row>> {
         let began = now();
         let patience = Duration::from_secs(self.settings.minutes_each * 60);
-        let mut last = String::new();
+        let (mut last, mut other) = (String::new(), None);
         let mut attempts = 0;
         while attempts == 0 || began.elapsed() < patience {
             let seed = self.settings.seed + attempts;
@@ -137,15 +137,18 @@ impl<'a> Session<'a> {
             };
             attempts += 1;
             self.say(&format!("{}, seed {seed}: {}", listed.name, ended.summary()))?;
-            if let Some(sighting) = ended.sighting(&listed.laws) {
-                let wall_seconds = seconds(began);
-                let fate = Fate::Killed { sighting, seed, attempts, wall_seconds };
+            last = ended.summary();
+            let Some(sighting) = ended.sighting(&listed.laws) else { continue };
+            let is_expected = sighting.is_by_one_of(&listed.laws);
+            let fate = Fate::Killed { sighting, seed, attempts, wall_seconds: seconds(began) };
+            if is_expected {
                 return Ok(Some(Row::new(listed, fate)));
             }
-            last = ended.summary();
+            // Perhaps it is seen for what it is, too.
+            other = other.or(Some(fate));
         }
-        let fate = Fate::Survived { attempts, wall_seconds: seconds(began), last };
-        Ok(Some(Row::new(listed, fate)))
+        let survived = Fate::Survived { attempts, wall_seconds: seconds(began), last };
+        Ok(Some(Row::new(listed, other.unwrap_or(survived))))
     }
 
     fn attempt(

@@ -15,6 +15,8 @@ use crate::history::event::Phase;
 use crate::history::fault::{Edge, FaultClass, FaultOutcome};
 use crate::history::ids::OpId;
 
+/// The search that does not believe the index, where laws are named.
+const SEARCH: &str = "search";
 /// Nanoseconds of a millisecond.
 const MS: u64 = 1_000_000;
 
@@ -33,6 +35,17 @@ pub(super) struct Sighting {
     pub(super) in_force: BTreeSet<String>,
     /// The classes of those that were over by then.
     pub(super) before: BTreeSet<String>,
+}
+
+impl Sighting {
+    /// Whether one of these laws is among those that saw it. What the search finds, L1 is about.
+    pub(super) fn is_by_one_of(&self, expected: &[String]) -> bool {
+        let law = |seen: &String| match seen.as_str() {
+            SEARCH => Law::L1.to_string(),
+            law => law.to_owned(),
+        };
+        self.laws.iter().map(law).any(|law| expected.contains(&law))
+    }
 }
 
 /// One violation, and between which moments it happened, in nanoseconds.
@@ -87,7 +100,7 @@ fn violations(verdict: &Verdict, history: &History, expected: &[String]) -> Vec<
     if let Some(((from_ns, to_ns), op)) = spans.min_by_key(|((_, to_ns), _)| *to_ns) {
         let name = history.op(op).asked.call.name();
         let sentence = format!("no order of the operations explains {name} #{op}");
-        violations.push(Violation { law: "search".to_owned(), sentence, from_ns, to_ns });
+        violations.push(Violation { law: SEARCH.to_owned(), sentence, from_ns, to_ns });
     }
     violations
 }
@@ -179,6 +192,8 @@ mod tests {
         assert!(seen.laws.contains(&"L1".to_owned()) && seen.laws.contains(&"search".to_owned()));
         assert_eq!(seen.in_force, BTreeSet::from(["partition".to_owned()]));
         assert_eq!(seen.before, BTreeSet::from(["kill".to_owned()]));
+        let is_by = |law: &str| seen.is_by_one_of(&[law.to_owned()]);
+        assert!(is_by("L1") && !is_by("L12"));
         assert!(seen.after_ms > 0 && seen.sentence.contains("get_secret"), "{seen:?}");
     }
 

@@ -1,11 +1,11 @@
 //! One run, in a process of its own, and its record.
 //!
-//! Promises that the operator's wish to end reaches the run, which then heals and ends, and that
-//! of the record what is large and of no use for a mutant is not kept.
+//! Promises that the operator's wish to end reaches the run, which then heals and ends. Of a
+//! mutant's record the servers' data are not kept: they are large, and what broke them is known.
 
 use std::fs;
 use std::os::unix::process::CommandExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, ExitStatus, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -62,8 +62,8 @@ impl<'a> Trial<'a> {
         let verdict = serde_json::from_slice(&verdict).context("the verdict is none")?;
         let history = record.read_history()?;
         let logs_disagree = read_log(record.path())?.err().map(|found| found.to_string());
-        for large in [record.data(), record.edn(), record.log_dumps()] {
-            remove(&large)?;
+        if self.disguise.is_a_mutant() {
+            remove(&record.data())?;
         }
         Ok(Some(Ended { verdict, history, logs_disagree }))
     }
@@ -121,9 +121,8 @@ fn supervise(mut command: Command) -> Result<Option<ExitStatus>> {
     })
 }
 
-fn remove(path: &PathBuf) -> Result<()> {
-    let removed = if path.is_dir() { fs::remove_dir_all(path) } else { fs::remove_file(path) };
-    match removed {
+fn remove(path: &Path) -> Result<()> {
+    match fs::remove_dir_all(path) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
             Err(error).with_context(naming(path))
         }
