@@ -28,8 +28,10 @@ const GENERAL_EVERY: u64 = 3;
 /// milliseconds.
 type Blow = (Action, (u64, u64));
 
+/// Longer than a client waits for a write, so that some of the leader's clients still read from it
+/// when the others have another leader.
 const LEADER_ALONE: Blow =
-    (Action::Partition { grudge: Grudge::LeaderAlone, means: Means::Switch }, (3_000, 5_000));
+    (Action::Partition { grudge: Grudge::LeaderAlone, means: Means::Switch }, (5_000, 8_000));
 const ONE_ALONE: Blow =
     (Action::Partition { grudge: Grudge::Single, means: Means::Switch }, (2_000, 4_000));
 const PAUSED_LEADER: Blow = (Action::Pause { who: Victims::Leader }, (1_500, 3_000));
@@ -117,8 +119,8 @@ impl Focus {
             "keys-forgotten-at-leader-change" => {
                 Self::on("leader-changes", &[PAUSED_LEADER, KILLED_LEADER])
             }
-            "stale-read-point"
-            | "two-current-versions"
+            "stale-read-point" => Self::on("uneven-links", &[UNEVEN]),
+            "two-current-versions"
             | "ids-reused"
             | "lost-update"
             | "deactivate-in-cache"
