@@ -138,7 +138,10 @@ mod tests {
     use super::*;
 
     fn printed(program: &str, mutants: &[&str]) -> Printed {
-        let row = |name: &&str| serde_json::json!({"name": name, "broken": "Is.", "laws": ["L1"], "needs": ""});
+        let row = |name: &&str| {
+            let laws = ["L1"];
+            serde_json::json!({"name": name, "broken": "Is.", "laws": laws, "needs": ""})
+        };
         let missing = serde_json::json!({
             "name": "later", "broken": "Will be.", "laws": ["L8"], "reason": "not landed"
         });
