@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke evidence verify-evidence
+.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -81,3 +81,10 @@ evidence:
 # Checks a bundle offline; that of this commit, or `make verify-evidence DIR=...`.
 verify-evidence:
 	@scripts/verify-evidence.sh $(DIR)
+
+# Seeded bugs, each run until a law sees it; about an hour after a long build. The programs with
+# bugs are built by a profile of their own, into a folder of their own, and never anywhere else.
+# `make mutants ARGS="--only lost-tail"` runs some of them.
+mutants:
+	@$(ROCKSDB)
+	LOCKBOX_TARGET="$(TARGET)/mutants" scripts/mutants.sh $(ARGS)

@@ -1,7 +1,8 @@
-//! The command line: `doctor`, `plan`, `run`, `check`, `export`, `evidence`, `verify-evidence`.
+//! The command line: `doctor`, `plan`, `run`, `check`, `export`, `mutants`, `evidence`,
+//! `verify-evidence`.
 //!
 //! Exit codes: 0 valid, 1 invalid or failed, 2 unknown; of `doctor`: 0 complete, 2 with faults
-//! left out.
+//! left out; of `mutants`: 0 when all are killed.
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,6 +17,7 @@ use crate::cluster::scratch::Scratch;
 use crate::cluster::{Programs, enclosure};
 use crate::doctor::examine;
 use crate::evidence;
+use crate::kill_matrix;
 use crate::moment::now;
 use crate::plan::{Plan, Profile};
 use crate::run::directory::RunDirectory;
@@ -73,6 +75,8 @@ enum Command {
         /// The directory.
         directory: PathBuf,
     },
+    /// Runs seeded bugs until a law sees them, and prints the kill matrix.
+    Mutants(kill_matrix::Settings),
 }
 
 #[derive(Debug, clap::Args)]
@@ -83,6 +87,9 @@ struct Run {
     /// What everything is drawn from; drawn itself, and printed, when not given.
     #[arg(long)]
     seed: Option<u64>,
+    /// A plan to run instead of a drawn one, as `plan` prints it.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["profile", "seed"])]
+    plan: Option<PathBuf>,
     /// Directory of the programs `lockbox` and `kms-sim`.
     #[arg(long, value_name = "DIR", env = "LOCKBOX_BIN")]
     bin: PathBuf,
@@ -127,6 +134,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<u8> {
             evidence::verify(&directory, &mut std::io::stdout().lock())?;
             Ok(0)
         }
+        Command::Mutants(settings) => Ok(u8::from(!kill_matrix::run(&settings)?)),
     }
 }
 
@@ -144,29 +152,26 @@ fn doctor(bin: Option<&Path>, json: bool) -> Result<u8> {
 
 /// Makes the places of the run, and the run inside an enclosure.
 fn outside(run: &Run) -> Result<u8> {
-    let seed = match run.seed {
-        Some(seed) => seed,
-        None => fresh_seed()?,
-    };
-    print(&format!("seed {seed}"))?;
+    let plan = run.plan()?;
+    print(&format!("seed {}", plan.seed))?;
     fs::create_dir_all(&run.out).with_context(|| run.out.display().to_string())?;
     let out = run.out.canonicalize()?;
     let is_empty = fs::read_dir(&out)?.next().is_none();
     anyhow::ensure!(is_empty, "{} is not empty", out.display());
     let bin = run.bin.canonicalize().with_context(|| run.bin.display().to_string())?;
     let scratch = Scratch::make(&run.scratch)?;
-    if !run.profile.is_enclosed() {
+    if !plan.profile.is_enclosed() {
         // On loopback there is nothing to enclose.
-        let (plan, programs) = (Plan::draw(seed, run.profile), Programs::in_directory(&bin)?);
+        let programs = Programs::in_directory(&bin)?;
         return Ok(whole::run(&plan, &programs, &out, scratch.path())?.exit_code());
     }
-    let profile = serde_json::to_value(run.profile)?;
+    // What the inner process is told; the run keeps a copy of its own.
+    let planned = scratch.path().join("plan.json");
+    RunDirectory::write_json(&planned, &plan)?;
     let arguments: Vec<OsString> = vec![
         "run".into(),
-        "--profile".into(),
-        profile.as_str().context("a profile has a name")?.into(),
-        "--seed".into(),
-        seed.to_string().into(),
+        "--plan".into(),
+        planned.into(),
         "--bin".into(),
         bin.into(),
         "--out".into(),
@@ -179,11 +184,26 @@ fn outside(run: &Run) -> Result<u8> {
 
 fn inside(run: &Run) -> Result<u8> {
     enclosure::prepare()?;
-    let seed = run.seed.context("the inner process is told its seed")?;
     let scratch = std::env::var_os(SCRATCH).context("the inner process is told its scratch")?;
-    let plan = Plan::draw(seed, run.profile);
+    let plan = run.plan()?;
     let programs = Programs::in_directory(&run.bin)?;
     Ok(whole::run(&plan, &programs, &run.out, scratch.as_ref())?.exit_code())
+}
+
+impl Run {
+    /// The plan that it names, or the one of its profile and its seed.
+    fn plan(&self) -> Result<Plan> {
+        if let Some(path) = &self.plan {
+            let text = fs::read(path).with_context(|| path.display().to_string())?;
+            return serde_json::from_slice(&text)
+                .with_context(|| format!("{} is no plan", path.display()));
+        }
+        let seed = match self.seed {
+            Some(seed) => seed,
+            None => fresh_seed()?,
+        };
+        Ok(Plan::draw(seed, self.profile))
+    }
 }
 
 fn export(directory: &RunDirectory) -> Result<u8> {

@@ -13,6 +13,7 @@ pub mod digest;
 pub mod doctor;
 pub mod evidence;
 pub mod history;
+pub mod kill_matrix;
 pub mod model;
 pub mod moment;
 pub mod nemesis;

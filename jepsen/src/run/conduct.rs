@@ -176,7 +176,10 @@ impl Run {
             let raged = self.rage(trouble, faults_s).await;
             shared.mended.store(true, Ordering::Relaxed);
             self.recorder.phase(Phase::Heal)?;
-            raged?;
+            // A cluster that did not come back is a failure, and something for L14 to judge.
+            if let Err(error) = raged {
+                self.recorder.failure(format!("{error:#}"))?;
+            }
             self.pause(heal_s).await;
             // Whether it has is for the laws to say; what follows is worth trying in any case.
             let patience = Duration::from_secs(recovery_s);

@@ -36,6 +36,8 @@ mod long;
 #[cfg(test)]
 mod mutate;
 #[cfg(test)]
+mod mutated_histories;
+#[cfg(test)]
 mod network;
 #[cfg(test)]
 mod outside;

@@ -9,13 +9,24 @@ use lockbox_jepsen::model::dice::Dice;
 /// A way to break a history; says whether it found something to break.
 pub(crate) type Mutator = fn(&mut History, &mut Dice) -> bool;
 
-pub(crate) const MUTATORS: [(&str, Mutator); 6] = [
+pub(crate) const MUTATORS: [(&str, Mutator); 9] = [
     ("drop an acknowledged write", drop_write),
     ("swap the answers of two reads", swap_reads),
     ("shift a read before a write", shift_read),
     ("shift a write behind a read", shift_write),
     ("duplicate an effect", duplicate_effect),
     ("invent a value", invent_value),
+    ("answer what was true before", answer_stale),
+    ("end before it can have happened", end_early),
+    ("begin after it can have happened", begin_late),
+];
+
+/// Ways to break what the index says, and nothing else: for those who believe it.
+pub(crate) const INDEX_MUTATORS: [(&str, Mutator); 4] = [
+    ("claim the index before", claim_lower),
+    ("claim the index behind", claim_higher),
+    ("swap two indexes", swap_indexes),
+    ("claim the index of another", claim_anothers),
 ];
 
 fn pick(history: &History, dice: &mut Dice, fits: impl Fn(&Op) -> bool) -> Option<usize> {
@@ -134,5 +145,89 @@ fn invent_value(history: &mut History, dice: &mut Dice) -> bool {
     if let Some(Answer::Payload(view)) = answer(&mut history.ops[place]) {
         view.entries[0].value = ValueHash([0xee; 16]);
     }
+    true
+}
+
+/// A read answers what an earlier one of the same was answered, index and all.
+fn answer_stale(history: &mut History, dice: &mut Dice) -> bool {
+    let Some(late) = pick(history, dice, is_read) else { return false };
+    let (call, invoked) = (history.ops[late].asked.call.clone(), history.ops[late].invoked.order);
+    let fits = |op: &Op| is_read(op) && op.asked.call == call && op.ended() < invoked;
+    let Some(early) = pick(history, dice, fits) else { return false };
+    let reply = history.ops[early].reply().cloned();
+    if reply == history.ops[late].reply().cloned() {
+        return false;
+    }
+    if let (Some((_, outcome)), Some(reply)) = (&mut history.ops[late].completed, reply) {
+        *outcome = Outcome::Ok(reply);
+    }
+    true
+}
+
+/// The end of an operation moves to right behind its beginning.
+fn end_early(history: &mut History, dice: &mut Dice) -> bool {
+    let long = |op: &Op| op.success().is_some() && op.ended() > op.invoked.order + 16;
+    let Some(place) = pick(history, dice, long) else { return false };
+    let op = &mut history.ops[place];
+    if let Some((at, _)) = &mut op.completed {
+        at.order = op.invoked.order + 1;
+    }
+    true
+}
+
+/// The beginning of an operation moves to right before its end.
+fn begin_late(history: &mut History, dice: &mut Dice) -> bool {
+    let long = |op: &Op| op.success().is_some() && op.ended() > op.invoked.order + 16;
+    let Some(place) = pick(history, dice, long) else { return false };
+    history.ops[place].invoked.order = history.ops[place].ended() - 1;
+    true
+}
+
+fn index(op: &mut Op) -> Option<&mut u64> {
+    match &mut op.completed {
+        Some((_, Outcome::Ok(reply))) => Some(&mut reply.index),
+        _ => None,
+    }
+}
+
+fn decided(op: &Op) -> bool {
+    op.reply().is_some()
+}
+
+fn claim_lower(history: &mut History, dice: &mut Dice) -> bool {
+    let Some(place) = pick(history, dice, decided) else { return false };
+    let Some(index) = index(&mut history.ops[place]).filter(|index| **index > 0) else {
+        return false;
+    };
+    *index -= 1;
+    true
+}
+
+fn claim_higher(history: &mut History, dice: &mut Dice) -> bool {
+    let Some(place) = pick(history, dice, decided) else { return false };
+    index(&mut history.ops[place]).map(|index| *index += 1).is_some()
+}
+
+fn swap_indexes(history: &mut History, dice: &mut Dice) -> bool {
+    let Some(one) = pick(history, dice, decided) else { return false };
+    let Some(other) = pick(history, dice, decided) else { return false };
+    let (Some(taken), Some(given)) =
+        (index(&mut history.ops[one]).copied(), index(&mut history.ops[other]).copied())
+    else {
+        return false;
+    };
+    *index(&mut history.ops[one]).unwrap() = given;
+    *index(&mut history.ops[other]).unwrap() = taken;
+    taken != given
+}
+
+fn claim_anothers(history: &mut History, dice: &mut Dice) -> bool {
+    let Some(one) = pick(history, dice, decided) else { return false };
+    let Some(other) = pick(history, dice, decided) else { return false };
+    let Some(taken) = index(&mut history.ops[other]).copied() else { return false };
+    let Some(index) = index(&mut history.ops[one]).filter(|index| **index != taken) else {
+        return false;
+    };
+    *index = taken;
     true
 }
