@@ -20,7 +20,12 @@ use crate::simulation::{self, Report};
 
 const SEED: &str = "LOCKBOX_SIM_CHILD_SEED";
 const DEFECT: &str = "LOCKBOX_SIM_CHILD_DEFECT";
-const REPORT: &str = "LOCKBOX_SIM_CHILD_REPORT";
+/// Where the nodes' files and the report go. Not made by the child: a name that another run has
+/// taken would cost it randomness, and it would go another way.
+const DIRECTORY: &str = "LOCKBOX_SIM_CHILD_DIRECTORY";
+const REPORT: &str = "report";
+/// Memory, where there is a file system in it: the simulation syncs real files.
+const MEMORY: &str = "/dev/shm";
 /// A run takes seconds; on a machine that does much else, a minute.
 const PATIENCE: Duration = Duration::from_secs(300);
 /// Named in `determinism.c`, too.
@@ -31,20 +36,26 @@ const ENTROPY: &str = "LOCKBOX_SIM_ENTROPY";
 fn child() {
     let Ok(seed) = std::env::var(SEED) else { return };
     let defect = std::env::var(DEFECT).ok().map(|name| Defect::parse(&name).unwrap());
-    let report = simulation::run(seed.parse().unwrap(), defect);
-    std::fs::write(std::env::var(REPORT).unwrap(), serde_json::to_vec(&report).unwrap()).unwrap();
+    let directory = PathBuf::from(std::env::var_os(DIRECTORY).unwrap());
+    let report = simulation::run(seed.parse().unwrap(), defect, &directory);
+    let report = serde_json::to_vec(&report).unwrap();
+    std::fs::write(directory.join(REPORT), report).unwrap();
 }
 
 /// Runs a seed in a process of its own. What the process dies of is a violation, too.
 pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Report {
-    let directory = TempDir::new().unwrap();
-    let file = directory.path().join("report");
+    let directory = if Path::new(MEMORY).is_dir() {
+        TempDir::new_in(MEMORY).unwrap()
+    } else {
+        TempDir::new().unwrap()
+    };
+    let file = directory.path().join(REPORT);
     let mut command = Command::new(std::env::current_exe().unwrap());
     command
         .args(["process::child", "--exact", "--nocapture", "--test-threads=1"])
         .env(SEED, seed.to_string())
         .env(ENTROPY, seed.to_string())
-        .env(REPORT, &file)
+        .env(DIRECTORY, directory.path())
         .env("LD_PRELOAD", determinism())
         .env("RUST_BACKTRACE", "0")
         .stdout(Stdio::null())

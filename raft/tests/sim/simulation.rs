@@ -7,7 +7,6 @@ use std::sync::Arc;
 use lockbox_core::{ClusterId, NodeId};
 use lockbox_raft::types::Member;
 use serde::{Deserialize, Serialize};
-use tempfile::TempDir;
 
 use crate::clients::Clients;
 use crate::defect::Defect;
@@ -28,8 +27,6 @@ const FORMED_WITHIN_MS: u64 = 20_000;
 /// Within this time after everything has healed the cluster serves again on every node. A
 /// connection that was cut off without a word is found dead after ten seconds.
 const SERVES_WITHIN_MS: u64 = 30_000;
-/// Memory, where there is a file system in it: the simulation syncs real files.
-const MEMORY: &str = "/dev/shm";
 
 /// What a run came to.
 #[derive(Debug, Serialize, Deserialize)]
@@ -70,18 +67,13 @@ struct Simulation {
     lives: u64,
 }
 
-/// Runs the whole life of a cluster.
-pub(crate) fn run(seed: u64, defect: Option<Defect>) -> Report {
-    let root = if Path::new(MEMORY).is_dir() {
-        TempDir::new_in(MEMORY).unwrap()
-    } else {
-        TempDir::new().unwrap()
-    };
-    let mut simulation = Simulation::new(seed, defect, root.path());
+/// Runs the whole life of a cluster, whose files go into this directory.
+pub(crate) fn run(seed: u64, defect: Option<Defect>, root: &Path) -> Report {
+    let mut simulation = Simulation::new(seed, defect, root);
     simulation.form();
     simulation.trouble();
     let healed_ms = simulation.heal();
-    simulation.report(&root.path().join("oracle"), healed_ms)
+    simulation.report(&root.join("oracle"), healed_ms)
 }
 
 impl Simulation {
