@@ -114,7 +114,8 @@ impl Replica {
         let committed = applied.index;
         let mut reader = self.0.log_reader.clone();
         loop {
-            let begins_at = reader.first_index();
+            let whole = reader.has(applied).map_err(|_unread| self.log_unread())?;
+            let begins_at = if whole { reader.first_index() } else { committed + 1 };
             let start = from.max(begins_at);
             let end = start.saturating_add(limit).min(committed.saturating_add(1)).max(start);
             let entries = reader.try_get_log_entries(start..end).await;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockbox_raft::store::{Engines, MemoryEngines, RocksEngines, StoreOptions};
+use lockbox_raft::store::{AppliedIndex, Engines, MemoryEngines, RocksEngines, StoreOptions};
 use lockbox_raft::types::{LogId, Vote};
 use openraft::storage::{RaftLogReader, RaftLogStorage, RaftStateMachine};
 use tempfile::TempDir;
@@ -150,6 +150,24 @@ async fn a_hole_is_refused() {
     assert!(crate::harness::append(&mut store, vec![entry(1, 2)]).await.is_err());
     store.log.truncate_after(Some(log_id(1, 5))).await.unwrap();
     assert_eq!(entries(&mut store).await.len(), 1);
+}
+
+/// A leader reads for its followers, and may be succeeded meanwhile: no reason to end the process.
+#[tokio::test]
+async fn what_was_cut_off_or_purged_is_not_there_for_replication() {
+    let directory = TempDir::new().unwrap();
+    let engines: Arc<dyn Engines> = Arc::new(MemoryEngines::new());
+    let mut store = open(directory.path(), &engines, &threaded());
+    append_durably(&mut store, (0..6).map(|index| entry(1, index)).collect()).await;
     let mut reader = store.log.get_log_reader().await;
-    assert!(reader.limited_get_log_entries(1, 3).await.is_err());
+    store.log.truncate_after(Some(log_id(1, 3))).await.unwrap();
+    assert_eq!(reader.limited_get_log_entries(4, 6).await.unwrap(), []);
+    assert_eq!(reader.limited_get_log_entries(2, 6).await.unwrap().len(), 2);
+    apply(&mut store, (0..3).map(|index| entry(1, index)).collect()).await.unwrap();
+    store.log.purge(log_id(1, 1)).await.unwrap();
+    // After a snapshot of another history, an entry of the same index may still be there.
+    let has = |index, term| reader.has(AppliedIndex { index, term }).unwrap();
+    assert!(has(2, 1) && !has(2, 2) && !has(1, 1) && !has(4, 1));
+    assert_eq!(reader.limited_get_log_entries(1, 4).await.unwrap(), [], "not what comes later");
+    assert_eq!(reader.limited_get_log_entries(2, 4).await.unwrap().len(), 2);
 }
