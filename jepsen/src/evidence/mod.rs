@@ -4,13 +4,13 @@
 //! | file | what |
 //! |---|---|
 //! | `BUNDLE.json` | commit, runs, hashes of the programs, toolchain and machine ([`About`]) |
-//! | `runs/<run>/` | the record of a run ([`sources`]), and what follows from it ([`rejudge`]) |
+//! | `runs/<run>/` | the record of a run, and what follows from it |
 //! | `kill-matrix.json` | which seeded bug was seen by which law ([`matrix`]); optional |
 //! | `MANIFEST.json` | path, size and SHA-256 of each file above ([`manifest`]) |
 //! | `MANIFEST.sha256` | the SHA-256 of the manifest, as `sha256sum` reads it |
 //!
 //! Promises that a bundle is there whole or not at all, that one that was written passes
-//! [`verify`], and that verifying changes nothing of it. Two things make it hard to forge: a
+//! [`verify()`], and that verifying changes nothing of it. Two things make it hard to forge: a
 //! changed byte no longer has its hash, and a changed verdict no longer follows from its history,
 //! whatever the hashes say. It cannot show that a history was recorded and not invented: that
 //! takes a run of one's own, for which the plan and its seed are there.
