@@ -19,6 +19,7 @@ use lockbox_jepsen::plan::PlannedFault;
 use rustix::process::{Pid, Signal, kill_process};
 
 use crate::cluster::{WAIT, small};
+use crate::enclosed;
 use crate::enclosed::enclosed;
 use crate::programs::programs;
 
@@ -100,8 +101,7 @@ struct Run {
 impl Run {
     /// A real run, begun so far that its servers are there.
     fn begin() -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            println!("left out: only root can make namespaces");
+        if !enclosed::is_possible() {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
