@@ -16,7 +16,9 @@ fi
 missing=()
 command -v c++ >/dev/null || missing+=(g++)
 command -v python3 >/dev/null || missing+=(python3)
-if ! ls /usr/lib/llvm-*/lib/libclang*.so* /usr/lib/*/libclang*.so* >/dev/null 2>&1; then
+# Not libclang-cpp, which is another library. A name that is not there makes `ls` fail, so look for
+# whatever is printed.
+if [ -z "$(ls -d /usr/lib/{llvm-*/lib,*-linux-*}/libclang{,-[0-9]*}.so* 2>/dev/null || true)" ]; then
     # The compiler's own headers come in a package of their own.
     missing+=(libclang1-14 libclang-common-14-dev)
 fi
