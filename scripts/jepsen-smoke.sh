@@ -9,6 +9,7 @@ cd "$(dirname "$0")/.."
 bin=${LOCKBOX_BIN:?is not set}
 out=${JEPSEN_OUT:-.lockbox/jepsen/smoke-$(date +%Y%m%dT%H%M%S)}
 mkdir -p "$(dirname "$out")"
+scripts/jepsen-setup.sh
 
 # The doctor's own exit code says whether anything is left out; here that is no failure.
 findings=$("$bin/lockbox-jepsen" doctor --bin "$bin") || [ $? -eq 2 ]

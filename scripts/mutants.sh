@@ -9,6 +9,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 target=${LOCKBOX_TARGET:?is not set}
 out=${MUTANTS_OUT:-.lockbox/mutants}
+scripts/jepsen-setup.sh
 
 cargo build --locked --profile mutants --target-dir "$target" \
   -p lockbox -p lockbox-kms-sim -p lockbox-jepsen \
