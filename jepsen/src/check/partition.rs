@@ -188,7 +188,9 @@ impl SecretHistory<'_> {
 #[cfg(test)]
 mod tests {
     use crate::check::jit::{STEPS_MAX, Searched, search};
-    use crate::check::script::{Script, add, create, entries, payload, secret, version};
+    use crate::check::script::{
+        Script, add, create, entries, list, payload, secret, version, versions,
+    };
 
     use super::*;
 
@@ -221,6 +223,26 @@ mod tests {
         let parts = partition(&history, &Makers::find(&history));
         assert_eq!(parts[0].moves.len(), 3);
         assert_eq!(search(&parts[0], STEPS_MAX), Searched::Legal);
+    }
+
+    /// Nobody was answered, so only a list tells that one of them had the effect.
+    #[test]
+    fn repeats_that_are_all_lost_are_one_operation_too() {
+        let lost_twice = |shown: &str| {
+            let mut script = script();
+            script.key = Some("k");
+            for _ in 0..2 {
+                let lost = script.begin(add("second", &[("b", 2)]));
+                script.info(lost);
+            }
+            script.key = None;
+            let shown = [version("v2", shown, &["a", "b"]), version("v1", "first", &["a"])];
+            let list = script.done(list(), versions(&shown), 2);
+            (searched(script), list)
+        };
+        assert_eq!(lost_twice("second").0, Searched::Legal);
+        let (found, op) = lost_twice("nobody's");
+        assert_eq!(found, Searched::Illegal { op });
     }
 
     /// Two operations were lost; one payload shows which of them made the version that is read.

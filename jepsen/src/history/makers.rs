@@ -31,7 +31,9 @@ impl Makers {
             if op.is_uncertain()
                 && let Some(description) = description(&op.asked.call)
             {
-                by_description.insert(description, op.id);
+                // A repeat under an idempotency key describes the same version: whichever of them
+                // had the effect, the first one stands for all.
+                by_description.entry(description).or_insert(op.id);
             }
         }
         if by_description.is_empty() {
