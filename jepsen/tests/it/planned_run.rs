@@ -64,7 +64,6 @@ fn holds(base: &tempfile::TempDir, verdict: &Verdict, classes: &[FaultClass]) {
 }
 
 #[test]
-#[ignore = "issue 3: the search found no order for a list of versions that the replay explains"]
 fn what_is_answered_under_faults_is_right() {
     enclosed(|| {
         let cut = Action::Partition { grudge: Grudge::LeaderAlone, means: Means::Switch };
@@ -82,7 +81,6 @@ fn what_is_answered_under_faults_is_right() {
 }
 
 #[test]
-#[ignore = "issue 3: the search found no order for a list of versions that the replay explains"]
 fn without_root_a_run_kills_and_stops_processes_on_loopback() {
     let faults = vec![
         planned(1, 4_000, 3_000, Action::Kill { who: Victims::Leader }),
