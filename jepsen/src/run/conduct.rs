@@ -224,10 +224,15 @@ impl Run {
     /// The final reads and writes, and the wait until all nodes have the same state.
     async fn finish(&self, shared: &Arc<Shared>, sampler: &Sampler) -> Result<()> {
         self.recorder.phase(Phase::Final)?;
-        finale::play(shared, self.score.seed).await?;
+        finale::play(shared, self.score.seed, &self.hurry).await?;
         let patience = Duration::from_secs(self.score.durations.recovery_s);
         // Whether it has converged is for the laws to say, from the samples.
-        converged(&self.site, sampler.looks(), patience).await;
+        tokio::select! {
+            biased;
+            // Without the last phase the run is not valid, whatever was seen.
+            () = self.hurry.cancelled() => return Ok(()),
+            _ = converged(&self.site, sampler.looks(), patience) => {}
+        }
         self.recorder.phase(Phase::Done)?;
         // The state that all of them ended with is what the looks after the end show.
         sleep(LAST_LOOKS).await;

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
 
 use super::attempt::{Asker, Shared};
 use crate::client::lockbox::LockboxClient;
@@ -51,11 +52,11 @@ impl Finale {
     }
 }
 
-/// Does it all.
+/// Does it all; when told to stop, no more than what is asked already.
 ///
 /// # Errors
 /// When something cannot be recorded, or a client cannot be made.
-pub async fn play(shared: &Arc<Shared>, seed: u64) -> Result<Finale> {
+pub async fn play(shared: &Arc<Shared>, seed: u64, stop: &CancellationToken) -> Result<Finale> {
     let members = (shared.site.members)();
     let mut secrets = shared.secrets.secrets();
     secrets.drain(..secrets.len().saturating_sub(SECRETS_MAX));
@@ -76,6 +77,7 @@ pub async fn play(shared: &Arc<Shared>, seed: u64) -> Result<Finale> {
             node,
             process,
             finale: Finale::default(),
+            stop: stop.clone(),
         };
         let share = shares.remove(&(node, seat)).unwrap_or_default();
         let change = Change { key: "final".into(), value: Some(material.value()) };
@@ -98,6 +100,7 @@ struct FinalAsker {
     node: NodeId,
     process: u64,
     finale: Finale,
+    stop: CancellationToken,
 }
 
 impl FinalAsker {
@@ -111,7 +114,7 @@ impl FinalAsker {
         for secret in secrets {
             // One operation without an answer makes the run invalid. Asking a dead node for all of
             // its secrets would take its deadline hundreds of times.
-            if self.finale.undecided > 0 {
+            if self.finale.undecided > 0 || self.stop.is_cancelled() {
                 break;
             }
             self.read(secret).await?;
