@@ -193,6 +193,7 @@ fn settle(cluster: &Cluster, wanted: &Wanted) -> Result<()> {
         cluster.server(part)?.stop()?;
         let data = cluster.files().data(part);
         fs::remove_dir_all(&data).with_context(|| data.display().to_string())?;
+        cluster.forget_durable(part)?;
     }
     Ok(())
 }

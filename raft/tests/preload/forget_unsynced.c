@@ -11,6 +11,8 @@
  *   names/INODE   the entries of a directory when it was last synced, a line each:
  *                 "f INODE NAME" or "d INODE NAME"
  *   gone/         keeps the inodes of removed files and directories, so that no number comes back
+ *   spent/        the same, of those that no loss of power can bring back: nothing but the inode
+ *                 is kept of them, or the disk would grow with all that was ever written
  *
  * While the list of the data directory itself is missing, the program has changed nothing yet.
  *
@@ -317,6 +319,118 @@ static int reopen(int fd, int flags)
     return opened;
 }
 
+/* The inodes that some durable list names, ascending. */
+struct listed {
+    unsigned long *inodes;
+    size_t count, room;
+};
+
+static int compare(const void *one, const void *other)
+{
+    unsigned long a = *(const unsigned long *)one, b = *(const unsigned long *)other;
+    return (a > b) - (a < b);
+}
+
+static void read_list(struct listed *listed, int directory, const char *name)
+{
+    char line[PATH_ROOM], kind;
+    unsigned long inode;
+    int fd = real_openat(directory, name, O_RDONLY | O_CLOEXEC);
+    FILE *list = fd < 0 ? NULL : fdopen(fd, "r");
+    if (list == NULL)
+        fail("read", name);
+    while (fgets(line, sizeof line, list) != NULL) {
+        if (sscanf(line, "%c %lu ", &kind, &inode) != 2)
+            continue;
+        if (listed->count == listed->room) {
+            listed->room = listed->room == 0 ? 256 : 2 * listed->room;
+            listed->inodes = realloc(listed->inodes, listed->room * sizeof *listed->inodes);
+            if (listed->inodes == NULL)
+                fail("remember", "a list");
+        }
+        listed->inodes[listed->count++] = inode;
+    }
+    fclose(list);
+}
+
+static struct listed read_lists(void)
+{
+    struct listed listed = {NULL, 0, 0};
+    char path[PATH_ROOM];
+    struct dirent *entry;
+    snprintf(path, sizeof path, "%s/names", disk);
+    DIR *lists = opendir(path);
+    if (lists == NULL)
+        fail("read", path);
+    while ((entry = readdir(lists)) != NULL)
+        /* One that was not finished, at a kill, counts for nothing. */
+        if (entry->d_name[0] != '.' && strchr(entry->d_name, '.') == NULL)
+            read_list(&listed, dirfd(lists), entry->d_name);
+    closedir(lists);
+    if (listed.count != 0)
+        qsort(listed.inodes, listed.count, sizeof *listed.inodes, compare);
+    return listed;
+}
+
+static int is_open(ino_t inode)
+{
+    struct dirent *entry;
+    int found = 0;
+    DIR *descriptors = opendir("/proc/self/fd");
+    if (descriptors == NULL)
+        fail("read", "/proc/self/fd");
+    while (!found && (entry = readdir(descriptors)) != NULL) {
+        struct stat status;
+        found = entry->d_name[0] != '.'
+            && fstatat(dirfd(descriptors), entry->d_name, &status, 0) == 0
+            && status.st_dev == data_device && status.st_ino == inode;
+    }
+    closedir(descriptors);
+    return found;
+}
+
+/*
+ * Gives back the room of what has lost its last name, is in no durable list, and is not open: it
+ * is gone for the program, and would be after a loss of power. None of this can change again. The
+ * list of a directory that is gone goes first, and with it what it names. Under the image's mutex.
+ */
+static void forget_gone(void)
+{
+    char path[PATH_ROOM];
+    struct dirent *entry;
+    struct listed listed = read_lists();
+    snprintf(path, sizeof path, "%s/gone", disk);
+    DIR *gone = opendir(path);
+    if (gone == NULL)
+        fail("read", path);
+    while ((entry = readdir(gone)) != NULL) {
+        char kept[PATH_ROOM], spent[PATH_ROOM], image_of[PATH_ROOM];
+        struct stat status;
+        char *ending;
+        unsigned long inode = strtoul(entry->d_name, &ending, 10);
+        int directory = strcmp(ending, ".d") == 0;
+        if (ending == entry->d_name
+            || (listed.count != 0
+                && bsearch(&inode, listed.inodes, listed.count, sizeof inode, compare) != NULL))
+            continue;
+        image_path(kept, "gone", inode, ending);
+        image_path(spent, "spent", inode, ending);
+        image_path(image_of, directory ? "names" : "files", inode, "");
+        if (!directory) {
+            if (lstat(kept, &status) != 0 || status.st_nlink != 1 || is_open(inode))
+                continue;
+            if (truncate(kept, 0) != 0)
+                fail("truncate", kept);
+        }
+        if (real_unlink(image_of) != 0 && errno != ENOENT)
+            fail("remove", image_of);
+        if (real_rename(kept, spent) != 0)
+            fail("rename", kept);
+    }
+    closedir(gone);
+    free(listed.inodes);
+}
+
 static int sync_to_image(int fd)
 {
     struct stat status;
@@ -325,6 +439,7 @@ static int sync_to_image(int fd)
     pthread_mutex_lock(&image);
     if (S_ISDIR(status.st_mode)) {
         save_names(reopen(fd, O_DIRECTORY), status.st_ino); /* closes it */
+        forget_gone();
     } else {
         int source = reopen(fd, 0);
         save_content(source, status.st_ino, status.st_size);
@@ -650,8 +765,8 @@ __attribute__((constructor)) static void begin(void)
         fail("find", data_given);
     if (realpath(disk_given, disk) == NULL)
         fail("find", disk_given);
-    for (int part = 0; part < 3; part++) {
-        const char *parts[] = {"files", "names", "gone"};
+    for (int part = 0; part < 4; part++) {
+        const char *parts[] = {"files", "names", "gone", "spent"};
         char path[PATH_ROOM];
         snprintf(path, sizeof path, "%s/%s", disk, parts[part]);
         if (mkdir(path, 0700) != 0 && errno != EEXIST)
