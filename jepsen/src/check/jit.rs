@@ -1,9 +1,9 @@
 //! The search that does not believe the index: whether the operations on one secret can have
 //! happened one after another, each between its beginning and its end, with these answers.
 //!
-//! Just-in-time linearization: walk the beginnings and ends in real time and keep every
-//! configuration that can be, each a state and the open operations that have happened in it. Only
-//! when an operation ends does it have to have happened; operations that are open then may have
+//! Just-in-time linearization: walk the beginnings and ends in real time and keep every way in
+//! which things can be, each a state and the open operations that have happened in it. Only when
+//! an operation ends does it have to have happened; operations that are open then may have
 //! happened before it. A read or a refusal is taken as soon as its answer fits, for waiting can
 //! gain nothing; a mutation that changes nothing now may be needed for what it changes later.
 //! Memory follows concurrency, not length.
@@ -11,14 +11,16 @@
 //! Work is counted, not timed, so that the same history gets the same answer everywhere. A search
 //! that runs out of steps says so; it never calls a history illegal that it has not refuted.
 
-use std::collections::HashSet;
+use std::collections::VecDeque;
 
 use crate::history::call::Call;
 use crate::history::ids::OpId;
 use crate::model::SecretState;
 use crate::model::step::{clock_passed, step};
 
+use super::hidden::without_the_unseen;
 use super::partition::{Move, SecretHistory};
+use super::ways::{Way, Ways};
 
 /// Steps of the specification that a search may take on one secret.
 pub const STEPS_MAX: u64 = 2_000_000;
@@ -94,28 +96,6 @@ fn is_allowed(found: &Move<'_>, allowed: Allowed) -> bool {
         }
 }
 
-/// One way in which things can be.
-#[derive(Clone, PartialEq, Eq, Hash)]
-struct Configuration {
-    state: SecretState,
-    /// Places of the open moves that have happened, ascending.
-    happened: Vec<usize>,
-}
-
-impl Configuration {
-    fn with(&self, place: usize, state: SecretState) -> Self {
-        let mut next = Self { state, happened: self.happened.clone() };
-        next.note(place);
-        next
-    }
-
-    fn note(&mut self, place: usize) {
-        if let Err(at) = self.happened.binary_search(&place) {
-            self.happened.insert(at, place);
-        }
-    }
-}
-
 struct Search<'h, 'a> {
     history: &'h SecretHistory<'a>,
     allowed: Allowed,
@@ -140,87 +120,70 @@ impl<'h, 'a> Search<'h, 'a> {
             }
         }
         edges.sort_unstable();
-        let first = Configuration { state: SecretState::Absent, happened: Vec::new() };
-        let mut configurations = HashSet::from([first]);
+        let mut ways = vec![Way { state: SecretState::Absent, happened: Vec::new() }];
         for (_, ends, place) in edges {
             if !ends {
                 self.open.push(place);
                 continue;
             }
-            match self.end(&configurations, place) {
+            match self.end(ways, place) {
                 Err(OutOfSteps) => return Searched::Unknown,
                 Ok(next) if next.is_empty() => {
                     return Searched::Illegal { op: self.history.op(place) };
                 }
-                Ok(next) => configurations = next,
+                Ok(next) => ways = next,
             }
             self.open.retain(|open| *open != place);
         }
         Searched::Legal
     }
 
-    /// The configurations in which a move has happened, now that it ends.
-    fn end(
-        &mut self,
-        configurations: &HashSet<Configuration>,
-        place: usize,
-    ) -> Result<HashSet<Configuration>, OutOfSteps> {
-        let mut next = HashSet::new();
-        let mut seen: HashSet<Configuration> = HashSet::new();
-        for configuration in configurations {
-            let mut waiting = vec![configuration.clone()];
-            while let Some(mut configuration) = waiting.pop() {
-                self.take_what_fits(&mut configuration)?;
-                if let Ok(at) = configuration.happened.binary_search(&place) {
-                    configuration.happened.remove(at);
-                    next.insert(configuration);
-                    continue;
-                }
-                if !seen.insert(configuration.clone()) {
-                    continue;
-                }
-                self.expand(&configuration, &mut waiting)?;
+    /// The ways in which a move has happened, now that it ends.
+    fn end(&mut self, ways: Vec<Way>, place: usize) -> Result<Vec<Way>, OutOfSteps> {
+        let moves = &self.history.moves;
+        let need_not_happen = |place: usize| moves[place].answer.is_none();
+        let (mut next, mut seen) = (Ways::default(), Ways::default());
+        // Ways in which less has happened come first, so that they stand for the others.
+        let mut waiting = VecDeque::from(ways);
+        while let Some(mut way) = waiting.pop_front() {
+            self.take_what_fits(&mut way)?;
+            if let Ok(at) = way.happened.binary_search(&place) {
+                way.happened.remove(at);
+                next.insert(&way, &need_not_happen);
+            } else if seen.insert(&way, &need_not_happen) {
+                self.expand(&way, &mut waiting)?;
             }
         }
-        Ok(next)
+        Ok(next.into_ways())
     }
 
     /// Lets every open read and refusal happen whose answer fits the state.
-    fn take_what_fits(&mut self, configuration: &mut Configuration) -> Result<(), OutOfSteps> {
+    fn take_what_fits(&mut self, way: &mut Way) -> Result<(), OutOfSteps> {
         for &place in &self.open {
             let found = &self.history.moves[place];
             let Some(answer) = found.answer else { continue };
-            if found.op.asked.call.is_mutation() && answer.is_success() {
-                continue;
-            }
-            if configuration.happened.binary_search(&place).is_ok() {
+            let asked = &found.op.asked;
+            if (asked.call.is_mutation() && answer.is_success()) || way.has(place) {
                 continue;
             }
             count(self.steps)?;
-            let asked = &found.op.asked;
-            let state = &configuration.state;
-            let step = step(state, asked.subject.as_ref(), &asked.call, &found.named);
+            let step = step(&way.state, asked.subject.as_ref(), &asked.call, &found.named);
             if step.next.is_none() && step.answer.agrees(answer) {
-                configuration.note(place);
+                way.note(place);
             }
         }
         Ok(())
     }
 
     /// Lets one open move happen, each in its turn.
-    fn expand(
-        &mut self,
-        configuration: &Configuration,
-        waiting: &mut Vec<Configuration>,
-    ) -> Result<(), OutOfSteps> {
+    fn expand(&mut self, way: &Way, waiting: &mut VecDeque<Way>) -> Result<(), OutOfSteps> {
         for &place in &self.open {
-            if configuration.happened.binary_search(&place).is_ok() {
+            if way.has(place) {
                 continue;
             }
             count(self.steps)?;
-            let found = &self.history.moves[place];
-            if let Some(state) = happens(found, &configuration.state) {
-                waiting.push(configuration.with(place, state));
+            if let Some(state) = happens(&self.history.moves[place], &way.state) {
+                waiting.push_back(way.with(place, without_the_unseen(state)));
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod directory;
 pub mod export;
 pub mod fences;
+mod hidden;
 pub mod jit;
 pub mod laws;
 pub mod liveness;
@@ -16,6 +17,7 @@ pub mod partition;
 pub mod realtime;
 pub mod replay;
 pub mod verdict;
+mod ways;
 
 #[cfg(test)]
 pub(crate) mod script;

@@ -20,6 +20,9 @@ use super::secret::{Content, Facts, Secret, SecretState, Version};
 /// Versions that a secret may have, without destroyed ones (`contract §9`).
 pub const VERSIONS_MAX: usize = 1000;
 
+/// What ids of things begin with whose ids nobody knows.
+const UNKNOWN: char = '?';
+
 const NOT_FOUND: Expected = Expected::Refused(&[Code::NotFound]);
 const DENIED: Expected = Expected::Refused(&[Code::PermissionDenied]);
 const ABORTED: Expected = Expected::Refused(&[Code::Aborted]);
@@ -57,8 +60,14 @@ impl Named {
     /// Ids that no server gives: nothing that is shown can be equal to them.
     #[must_use]
     pub fn unknown(op: OpId) -> Self {
-        let name = format!("?{op}");
+        let name = format!("{UNKNOWN}{op}");
         Self { secret: name.as_str().into(), version: name.as_str().into() }
+    }
+
+    /// Whether this is an id that no server gives.
+    #[must_use]
+    pub fn is_unknown(version: &VersionId) -> bool {
+        version.as_str().starts_with(UNKNOWN)
     }
 }
 
