@@ -1,6 +1,7 @@
 //! L15: what Raft promises, seen from outside: one leader in a term, one vote in a term, terms
 //! and committed and applied indexes that never go back, `purged ≤ snapshot ≤ applied ≤
-//! committed ≤ last`, and one term for each committed index, from whichever answer or dump.
+//! committed ≤ last`, voters wherever something is applied, and one term for each committed
+//! index, from whichever answer or dump.
 
 use std::collections::BTreeMap;
 
@@ -23,7 +24,8 @@ pub fn check(case: &Case<'_>) -> LawReport {
             .or_else(|| one_leader(&mut leaders, sample))
             .or_else(|| one_vote(&mut votes, sample))
             .or_else(|| in_order(sample))
-            .or_else(|| before.and_then(|before| goes_on(before, sample)));
+            .or_else(|| before.and_then(|before| goes_on(before, sample)))
+            .or_else(|| before.and_then(|before| knows_voters(before, sample)));
     }
     let (violation, terms) = match sentence {
         Some(sentence) => (Some(Violation { ops: Vec::new(), sentence }), 0),
@@ -81,6 +83,17 @@ fn goes_on(before: &RaftSample, after: &RaftSample) -> Option<String> {
     let (what, was, is, _) = *marks.iter().find(|(_, was, is, judged)| *judged && is < was)?;
     let node = after.node;
     Some(format!("the {what} of node {node} went back from {was} to {is}"))
+}
+
+/// The first entry of every log is a membership. Twice in a row, for a process that has only just
+/// begun may tell of its state before its log.
+fn knows_voters(before: &RaftSample, after: &RaftSample) -> Option<String> {
+    let forgot = |sample: &RaftSample| sample.applied > 0 && sample.voters.is_empty();
+    let same = before.incarnation == after.incarnation;
+    (same && forgot(before) && forgot(after)).then(|| {
+        let RaftSample { node, applied, .. } = after;
+        format!("node {node} had applied {applied} entries and knew no voters")
+    })
 }
 
 /// The term of each index that was told as an effect is one, and that of the log.
@@ -174,6 +187,20 @@ mod tests {
             }
         });
         assert_eq!(votes.as_deref(), Some("node 3 voted for 1 and for 3 in term 7"));
+
+        let forgotten = |looks: u64| {
+            violated(|script| {
+                for _ in 0..looks {
+                    script.sample_with(3, |sample| {
+                        (sample.last, sample.committed, sample.applied) = (9, 9, 9);
+                        sample.voters.clear();
+                    });
+                }
+            })
+        };
+        let expected = "node 3 had applied 9 entries and knew no voters";
+        assert_eq!(forgotten(2).as_deref(), Some(expected));
+        assert_eq!(forgotten(1), None, "it may have begun this moment");
     }
 
     #[test]
