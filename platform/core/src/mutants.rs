@@ -80,8 +80,9 @@ seeded_bugs! {
             "An installed snapshot lacks access bindings.",
             ["L7", "L13"], "snapshot install";
         SnapshotOmitsClock "snapshot-omits-clock":
-            "An installed snapshot lacks the largest log time.",
-            ["L8", "L13", "L3"], "snapshot install, wall clocks set back, leader transfer";
+            "An installed snapshot lacks the largest log time, and the node's own clock takes its \
+             place.",
+            ["L8", "L13", "L3"], "snapshot install";
         SnapshotOmitsMembership "snapshot-omits-membership":
             "An installed snapshot lacks the membership.",
             ["L15", "L14"], "snapshot install, then restart";

@@ -8,6 +8,7 @@ use lockbox_core::{LogTime, Mutant, mutant};
 use super::codec;
 use super::engine::{LogEngine, LogOp, LogRecord, StateEngine};
 use super::state_handle::{Applied, on_view};
+use crate::domain::encode;
 use crate::error::StorageError;
 use crate::state::{Direction, Scan, Space, Write, keys};
 
@@ -40,13 +41,23 @@ pub(super) fn omit_from_snapshot(
         remove(engine, Space::Records, &keys::binding_tables())?;
     }
     if mutant(Mutant::SnapshotOmitsClock) {
-        remove(engine, Space::System, &[keys::SYSTEM_LOG_TIME.to_vec()])?;
-        applied.log_time = LogTime::default();
+        applied.log_time = own_clock();
+        let (space, key) = (Space::System, keys::SYSTEM_LOG_TIME.to_vec());
+        engine.commit(&[Write { space, key, value: Some(encode(&applied.log_time)) }])?;
+        engine.flush()?;
     }
     if mutant(Mutant::SnapshotOmitsMembership) {
         remove(engine, Space::System, &[keys::SYSTEM_MEMBERSHIP.to_vec()])?;
     }
     Ok(applied)
+}
+
+/// What no state may be made from.
+#[expect(clippy::disallowed_methods, reason = "this is the bug")]
+fn own_clock() -> LogTime {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let ms = since.map_or(0, |since| since.as_millis());
+    LogTime::from_ms(u64::try_from(ms).unwrap_or(u64::MAX))
 }
 
 /// Removes every row under these prefixes.
