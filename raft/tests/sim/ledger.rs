@@ -2,13 +2,18 @@
 //!
 //! Every claim is compared with all earlier ones, of every node and of every life.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use lockbox_core::NodeId;
+use lockbox_raft::store::decode_entry;
+use openraft::EntryPayload;
 
 use crate::trace::Trace;
+
+/// The voters; two sets while one takes the other's place.
+type Membership = Vec<BTreeSet<NodeId>>;
 
 /// What one node has promised to keep.
 #[derive(Default)]
@@ -25,6 +30,8 @@ struct Inner {
     /// Entries that some node has applied, by index.
     applied: BTreeMap<u64, Bytes>,
     leaders: BTreeMap<u64, NodeId>,
+    /// Every membership that some node has synced, by its index.
+    memberships: BTreeMap<u64, Vec<Membership>>,
     states: BTreeMap<u64, [u8; 32]>,
 }
 
@@ -36,8 +43,8 @@ pub(crate) struct Ledger {
 }
 
 impl Ledger {
-    pub(crate) fn new(voters: &[NodeId], trace: Trace) -> Self {
-        let kept = voters.iter().map(|id| (*id, Kept::default())).collect();
+    pub(crate) fn new(nodes: &[NodeId], trace: Trace) -> Self {
+        let kept = nodes.iter().map(|id| (*id, Kept::default())).collect();
         let inner = Arc::new(Mutex::new(Inner { kept, ..Inner::default() }));
         Self { trace, inner }
     }
@@ -51,10 +58,19 @@ impl Ledger {
         covered: u64,
     ) {
         let mut inner = self.inner.lock().unwrap();
+        let inner = &mut *inner;
         let kept = inner.kept.get_mut(&node).unwrap();
         drop(kept.synced.split_off(&from));
-        kept.synced.extend(entries.map(|(index, entry)| (*index, entry.clone())));
         kept.covered = covered;
+        for (index, entry) in entries {
+            kept.synced.insert(*index, entry.clone());
+            if let Some(membership) = membership_of(entry) {
+                let known = inner.memberships.entry(*index).or_default();
+                if !known.contains(&membership) {
+                    known.push(membership);
+                }
+            }
+        }
     }
 
     /// A node applies an entry: the same one as every other node at this index.
@@ -64,16 +80,18 @@ impl Ledger {
             return self.trace.broken("state behind the log", how);
         };
         let mut inner = self.inner.lock().unwrap();
-        let keeps = |kept: &&Kept| {
+        let keeps = |kept: &Kept| {
             index < kept.covered || kept.synced.get(&index).is_some_and(|kept| kept == entry)
         };
-        let (keepers, voters) = (inner.kept.values().filter(keeps).count(), inner.kept.len());
+        let keepers: BTreeSet<NodeId> =
+            inner.kept.iter().filter(|(_, kept)| keeps(kept)).map(|(id, _)| *id).collect();
+        let by_quorum = inner.may_commit(index).any(|membership| is_quorum(&keepers, membership));
         let first = !inner.applied.contains_key(&index);
         let agreed = inner.applied.entry(index).or_insert_with(|| entry.clone()) == entry;
         drop(inner);
-        if first && keepers <= voters / 2 {
+        if first && !by_quorum {
             let how =
-                format_args!("node {node} applies {index}, which {keepers} nodes have synced");
+                format_args!("node {node} applies {index}, which nodes {keepers:?} have synced");
             self.trace.broken("what is committed is on the disks of a quorum", how);
         }
         if !agreed {
@@ -122,4 +140,27 @@ impl Ledger {
     pub(crate) fn terms_led(&self) -> usize {
         self.inner.lock().unwrap().leaders.len()
     }
+}
+
+impl Inner {
+    /// The memberships under which an entry may have been committed: the one that was committed
+    /// before it, and all that came later, for a membership is in force when it is in a log.
+    fn may_commit(&self, index: u64) -> impl Iterator<Item = &Membership> {
+        let committed = |at: &&u64| self.applied.get(at).and_then(membership_of).is_some();
+        let before = self.memberships.range(..index).map(|(at, _)| at).rfind(committed);
+        let from = before.copied().unwrap_or(0);
+        self.memberships.range(from..).flat_map(|(_, memberships)| memberships)
+    }
+}
+
+fn membership_of(entry: &Bytes) -> Option<Membership> {
+    match decode_entry(entry).unwrap().payload {
+        EntryPayload::Membership(membership) => Some(membership.get_joint_config().clone()),
+        EntryPayload::Blank | EntryPayload::Normal(_) => None,
+    }
+}
+
+/// Whether these nodes are a majority of every set.
+fn is_quorum(nodes: &BTreeSet<NodeId>, membership: &Membership) -> bool {
+    membership.iter().all(|voters| 2 * voters.intersection(nodes).count() > voters.len())
 }

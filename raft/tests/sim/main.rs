@@ -28,6 +28,8 @@ mod invariants;
 #[cfg(test)]
 mod ledger;
 #[cfg(test)]
+mod members;
+#[cfg(test)]
 mod nemesis;
 #[cfg(test)]
 mod network;

@@ -2,14 +2,12 @@
 //!
 //! Any number of them may be in force at once, majorities lost included: safety must hold then
 //! too. Progress is asked for only after [`Nemesis::heal`].
-//!
-//! A change of the membership belongs here as a kind of its own once a replica can be asked for
-//! one: with a learner's node that is made when it is drawn.
 
 use lockbox_core::NodeId;
 
 use crate::disk::FAULTS;
 use crate::harness::Random;
+use crate::members::Members;
 use crate::network::Network;
 use crate::node::Node;
 use crate::plan::Plan;
@@ -46,10 +44,14 @@ pub(crate) enum FaultKind {
     BrokenDisk,
     /// A snapshot is asked for.
     Snapshot,
+    /// The leader is asked to hand over.
+    Transfer,
+    /// It is asked for a change of the membership.
+    Membership,
 }
 
 impl FaultKind {
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 16] = [
         Self::OneWay,
         Self::Halves,
         Self::Bridge,
@@ -64,6 +66,8 @@ impl FaultKind {
         Self::SlowDisk,
         Self::BrokenDisk,
         Self::Snapshot,
+        Self::Transfer,
+        Self::Membership,
     ];
 }
 
@@ -89,14 +93,16 @@ pub(crate) struct Nemesis {
     trace: Trace,
     next_ms: u64,
     cures: Vec<(u64, Cure)>,
+    pub(crate) members: Members,
     /// How often each kind took effect.
     pub(crate) counts: std::collections::BTreeMap<FaultKind, u64>,
 }
 
 impl Nemesis {
-    pub(crate) fn new(random: Random, trace: Trace) -> Self {
+    pub(crate) fn new(mut random: Random, trace: Trace) -> Self {
+        let members = Members::new(random.fork(), trace.clone());
         let (cures, counts) = (Vec::new(), std::collections::BTreeMap::new());
-        Self { random, trace, next_ms: 0, cures, counts }
+        Self { random, trace, next_ms: 0, cures, members, counts }
     }
 
     /// Ends what is due, and begins the next fault when its time has come.
@@ -147,7 +153,9 @@ impl Nemesis {
         network: &Network,
         nodes: &mut [Node],
     ) -> bool {
-        let all: Vec<NodeId> = nodes.iter().map(|node| node.id).collect();
+        // A machine that has no part yet cannot be hit.
+        let there = nodes.iter().filter(|node| node.was_started());
+        let all: Vec<NodeId> = there.map(|node| node.id).collect();
         let id = self.random.pick(&all);
         match kind {
             FaultKind::OneWay => {
@@ -193,6 +201,8 @@ impl Nemesis {
                 });
             }
             FaultKind::PowerCuts => return self.cut_powers(&all, now_ms, nodes),
+            FaultKind::Transfer => return self.members.transfer(nodes),
+            FaultKind::Membership => return self.members.change(nodes),
             FaultKind::Kill
             | FaultKind::PowerCut
             | FaultKind::Restart
@@ -255,7 +265,9 @@ impl Nemesis {
             | FaultKind::IsolateLeader
             | FaultKind::Resets
             | FaultKind::PowerCuts
-            | FaultKind::Snapshot => return false,
+            | FaultKind::Snapshot
+            | FaultKind::Transfer
+            | FaultKind::Membership => return false,
         }
         true
     }

@@ -55,6 +55,7 @@ pub(crate) struct Node {
     directory: PathBuf,
     random: Random,
     life: Option<Life>,
+    was_started: bool,
     /// The process is frozen; so much time has passed it by.
     frozen: bool,
     missed_ms: u64,
@@ -79,6 +80,7 @@ impl Node {
             directory: root.join(id.to_string()),
             random,
             life: None,
+            was_started: false,
             frozen: false,
             missed_ms: 0,
         }
@@ -99,6 +101,7 @@ impl Node {
         });
         self.life = Some(Life { runtime, signs, replica: None });
         (self.frozen, self.missed_ms) = (false, 0);
+        self.was_started = true;
     }
 
     fn config(&self) -> ReplicaConfig {
@@ -164,6 +167,11 @@ impl Node {
     /// The replica, when it runs.
     pub(crate) fn replica(&self) -> Option<&Replica> {
         self.life.as_ref()?.replica.as_ref()
+    }
+
+    /// Whether it ever had a process.
+    pub(crate) const fn was_started(&self) -> bool {
+        self.was_started
     }
 
     pub(crate) const fn is_up(&self) -> bool {

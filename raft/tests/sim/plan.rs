@@ -8,6 +8,9 @@ use lockbox_raft::replica::{SnapshotSettings, Timing};
 use crate::harness::Random;
 use crate::nemesis::FaultKind;
 
+/// Ids of nodes that never were members: each joins once.
+const SPARES: NodeId = 4;
+
 /// How the network behaves when nothing is wrong with it.
 #[derive(Debug, Clone)]
 pub(crate) struct NetworkPlan {
@@ -24,7 +27,10 @@ pub(crate) struct NetworkPlan {
 /// The plan of a run.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
+    /// The first voters.
     pub(crate) nodes: Vec<NodeId>,
+    /// Nodes that may join.
+    pub(crate) spares: Vec<NodeId>,
     /// One step of the driver: nothing that is sent arrives sooner.
     pub(crate) step_ms: u64,
     pub(crate) timing: Timing,
@@ -53,6 +59,7 @@ impl Plan {
         let few = random.chance(300);
         Self {
             nodes: (1..=size).collect(),
+            spares: (size + 1..=size + SPARES).collect(),
             step_ms,
             timing: Timing {
                 heartbeat_ms,

@@ -92,7 +92,14 @@ impl Coverage {
             let count = self.counts.get(&format!("fault {kind:?}")).copied().unwrap_or(0);
             assert!(count > 0, "{kind:?} never came");
         }
-        for what in ["snapshots installed", "reads", "unanswered"] {
+        let needed = [
+            "snapshots installed",
+            "reads",
+            "unanswered",
+            "members changed",
+            "leadership handed over",
+        ];
+        for what in needed {
             assert!(self.counts[what] > 0, "no {what}");
         }
         for kind in KINDS.iter().filter(|kind| **kind != "advance_time") {

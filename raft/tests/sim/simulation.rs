@@ -1,6 +1,6 @@
 //! The driver: one thread that moves time by steps and lets the network and each node run in turn.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -14,6 +14,7 @@ use crate::disk::Disk;
 use crate::harness::Random;
 use crate::invariants::Invariants;
 use crate::ledger::Ledger;
+use crate::members::{self, member};
 use crate::nemesis::Nemesis;
 use crate::network::{Network, Presence};
 use crate::node::{Node, Sign};
@@ -24,7 +25,7 @@ use crate::trace::Trace;
 
 /// Within this time a healthy cluster has formed.
 const FORMED_WITHIN_MS: u64 = 20_000;
-/// Within this time after everything has healed the cluster serves again on every node. A
+/// Within this time after everything has healed the cluster serves again on every member. A
 /// connection that was cut off without a word is found dead after ten seconds.
 const SERVES_WITHIN_MS: u64 = 30_000;
 
@@ -83,7 +84,7 @@ impl Simulation {
         let time = WorldTime::default();
         let trace = Trace::new(time.clone());
         trace.note(format_args!("seed {seed}: {plan:?}"));
-        let ids = &plan.nodes;
+        let ids = &[plan.nodes.as_slice(), plan.spares.as_slice()].concat();
         let ledger = Ledger::new(ids, trace.clone());
         let network =
             Network::new(ids, plan.network.clone(), random.fork(), time.clone(), trace.clone());
@@ -165,8 +166,10 @@ impl Simulation {
 
     /// Starts the nodes and makes a cluster of them.
     fn form(&mut self) {
-        self.nodes.iter_mut().for_each(Node::start);
-        let all_run = |s: &mut Self| s.nodes.iter().all(|node| node.replica().is_some());
+        let first = self.plan.nodes.len();
+        self.nodes[..first].iter_mut().for_each(Node::start);
+        let all_run =
+            move |s: &mut Self| s.nodes[..first].iter().all(|node| node.replica().is_some());
         let formed = self.until(FORMED_WITHIN_MS, all_run);
         let members: BTreeMap<NodeId, Member> =
             self.plan.nodes.iter().map(|id| (*id, member(*id))).collect();
@@ -193,7 +196,7 @@ impl Simulation {
         });
     }
 
-    /// Ends all faults, and waits until every node serves. Returns how long that took.
+    /// Ends all faults, and waits until every member serves. Returns how long that took.
     fn heal(&mut self) -> u64 {
         let (plan, begun_ms) = (Arc::clone(&self.plan), self.time.now_ms());
         if self.trace.violation().is_some() {
@@ -211,30 +214,36 @@ impl Simulation {
                 return s.converged();
             }
             // Each node once more, now that nothing is wrong; all of it must succeed.
-            round = Some(answered + 2 * s.nodes.len() as u64);
-            s.nodes.iter().for_each(|node| s.clients.probe(node));
+            let members = members::agreed(&s.nodes).unwrap_or_default();
+            round = Some(answered + 2 * members.len() as u64);
+            let members = s.nodes.iter().filter(|node| members.contains(&node.id));
+            members.for_each(|node| s.clients.probe(node));
             false
         });
         if !serves && self.trace.violation().is_none() {
-            let how = format_args!("not every node serves {SERVES_WITHIN_MS} ms after healing");
+            let how = format_args!("not every member serves {SERVES_WITHIN_MS} ms after healing");
             self.trace.broken("progress", how);
         }
         self.nodes.iter().for_each(|node| self.invariants.check_state(node));
         self.time.now_ms() - begun_ms
     }
 
-    /// Whether all nodes run and agree on a leader.
+    /// Whether all members run and agree on a leader.
     fn common_leader(&mut self) -> bool {
+        let Some(members) = members::agreed(&self.nodes) else { return false };
         let leader = |node: &Node| node.replica()?.leader().map(|(id, _)| id);
-        let leaders: Vec<_> = self.nodes.iter().map(leader).collect();
-        leaders[0].is_some() && leaders.iter().all(|leader| *leader == leaders[0])
+        let members = self.nodes.iter().filter(|node| members.contains(&node.id));
+        let leaders: BTreeSet<_> = members.map(leader).collect();
+        leaders.len() == 1 && leaders.iter().all(Option::is_some)
     }
 
-    /// Whether all nodes have applied all there is.
+    /// Whether all members have applied all there is.
     fn converged(&self) -> bool {
+        let Some(members) = members::agreed(&self.nodes) else { return false };
         let end = self.ledger.end();
         let applied = |node: &Node| node.replica().map(|replica| replica.status().applied);
-        self.nodes.iter().all(|node| applied(node) == Some(end))
+        let mut members = self.nodes.iter().filter(|node| members.contains(&node.id));
+        members.all(|node| applied(node) == Some(end))
     }
 
     fn report(mut self, oracle: &Path, healed_ms: u64) -> Report {
@@ -259,6 +268,9 @@ impl Simulation {
             ("reads".to_owned(), clients.reads),
             ("unanswered".to_owned(), clients.unanswered),
         ]);
+        let members = &self.nemesis.members;
+        counts.insert("members changed".to_owned(), members.changed());
+        counts.insert("leadership handed over".to_owned(), members.transferred());
         let faults = &self.nemesis.counts;
         counts.extend(faults.iter().map(|(kind, count)| (format!("fault {kind:?}"), *count)));
         Report {
@@ -269,9 +281,4 @@ impl Simulation {
             kinds: tally.into_iter().map(|(kind, count)| (kind.to_owned(), count)).collect(),
         }
     }
-}
-
-fn member(id: NodeId) -> Member {
-    let (peer_address, api_address) = (format!("node-{id}:9000"), format!("node-{id}:8443"));
-    Member::at(peer_address, api_address)
 }
