@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::{Map, Value};
+
 use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
 use crate::history::ids::{FaultId, NodeId};
 
@@ -33,7 +35,7 @@ impl FaultSpan {
     pub(super) fn describe(&self) -> String {
         let mut words = class_name(self.class).to_owned();
         if !self.variant.is_empty() {
-            words.push_str(&format!(" ({})", self.variant));
+            words.push_str(&format!(" ({})", words_of(&self.variant)));
         }
         if !self.target.is_empty() {
             words.push_str(&format!(" of {}", node_list(&self.target)));
@@ -50,6 +52,32 @@ impl FaultSpan {
             words.push_str(&format!(", uncertain: {doubt}"));
         }
         words
+    }
+}
+
+/// What was drawn of a fault, for people: a record of its parts as `grudge bridge, means switch`,
+/// without those that are nothing; any other text as it is.
+pub(super) fn words_of(variant: &str) -> String {
+    let Ok(Value::Object(drawn)) = serde_json::from_str(variant) else {
+        return variant.to_owned();
+    };
+    let mut words = Vec::new();
+    add_words(&drawn, &mut words);
+    words.join(", ")
+}
+
+fn add_words(drawn: &Map<String, Value>, words: &mut Vec<String>) {
+    // The class has a column, or a name, of its own.
+    for (name, value) in drawn.iter().filter(|(name, _)| *name != "class") {
+        let name = name.replace('_', " ");
+        match value {
+            Value::Object(inner) => add_words(inner, words),
+            Value::Null | Value::Bool(false) => {}
+            Value::Bool(true) => words.push(name),
+            Value::Number(number) if number.as_u64() == Some(0) => {}
+            Value::String(text) => words.push(format!("{name} {}", text.replace('_', " "))),
+            Value::Number(_) | Value::Array(_) => words.push(format!("{name} {value}")),
+        }
     }
 }
 
@@ -172,5 +200,19 @@ pub(super) const fn family(class: FaultClass) -> &'static str {
             "cluster"
         }
         FaultClass::KmsDown | FaultClass::KmsPause | FaultClass::KmsDegraded => "kms",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_drawn_is_told_in_words() {
+        let drawn = r#"{"class":"slow_link","links":"out_of_leader","rule":{"blocked":false,
+            "drop_percent":15,"delay_us":0}}"#;
+        assert_eq!(words_of(drawn), "links out of leader, drop percent 15");
+        assert_eq!(words_of(r#"{"class":"rolling_restart"}"#), "");
+        assert_eq!(words_of("one_way_out"), "one_way_out");
     }
 }

@@ -174,6 +174,7 @@ mod tests {
         RaftSample {
             at: Stamp { order: ns, ns },
             node: NodeId(1),
+            store: String::new(),
             incarnation: 1,
             term,
             role,

@@ -2,9 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
+use crate::history::fault::{FaultClass, FaultEvent, FaultOutcome};
 use crate::history::op::Op;
 
+use super::fault_spans::{spans, words_of};
 use super::input::MissingFault;
 use super::outcome::{Came, latency_ns};
 
@@ -72,26 +73,70 @@ pub(super) fn faults(
     let mut classes: BTreeMap<FaultClass, FaultTally> = BTreeMap::new();
     for event in events {
         let tally = classes.entry(event.class).or_default();
-        match (&event.outcome, event.edge) {
-            (FaultOutcome::Installed, Edge::Begin) => tally.installed += 1,
-            (FaultOutcome::Installed, Edge::End) => {}
-            (FaultOutcome::Skipped { why }, _) => {
-                tally.skipped += u64::from(event.edge == Edge::Begin);
-                *tally.reasons.entry(why.clone()).or_default() += 1;
-            }
-            (FaultOutcome::Indeterminate { why }, edge) => {
-                tally.indeterminate += u64::from(edge == Edge::Begin);
-                let when = if edge == Edge::Begin { "beginning" } else { "end" };
-                *tally.reasons.entry(format!("{when} uncertain: {why}")).or_default() += 1;
+        if let FaultOutcome::Skipped { why } = &event.outcome {
+            tally.skipped += 1;
+            *tally.reasons.entry(why.clone()).or_default() += 1;
+        }
+    }
+    // Only their ends tell whether somebody saw them in force.
+    for span in spans(events, u64::MAX) {
+        let tally = classes.entry(span.class).or_default();
+        let doubt = span.doubt.or((!span.ended).then(|| "its end was not recorded".to_owned()));
+        match doubt {
+            None => tally.installed += 1,
+            Some(why) => {
+                tally.indeterminate += 1;
+                *tally.reasons.entry(format!("uncertain: {why}")).or_default() += 1;
             }
         }
-        let tried = !matches!(event.outcome, FaultOutcome::Skipped { .. });
-        if tried && event.edge == Edge::Begin && !event.variant.is_empty() {
-            *tally.variants.entry(event.variant.clone()).or_default() += 1;
+        if !span.variant.is_empty() {
+            *tally.variants.entry(words_of(&span.variant)).or_default() += 1;
         }
     }
     for fault in missing {
         classes.entry(fault.class).or_default().missing = Some(fault.why.clone());
     }
     classes
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::history::fault::Edge;
+    use crate::history::ids::FaultId;
+    use crate::history::op::Stamp;
+
+    use super::*;
+
+    fn event(id: u64, edge: Edge, outcome: FaultOutcome) -> FaultEvent {
+        FaultEvent {
+            id: FaultId(id),
+            at: Stamp { order: id, ns: id },
+            edge,
+            class: FaultClass::Kill,
+            variant: String::new(),
+            target: Vec::new(),
+            outcome,
+            leader: None,
+            majority_reachable: true,
+        }
+    }
+
+    #[test]
+    fn a_fault_that_nobody_saw_in_force_is_not_counted_as_one() {
+        let unseen = FaultOutcome::Indeterminate { why: "it runs".to_owned() };
+        let skipped = FaultOutcome::Skipped { why: "it is taken".to_owned() };
+        let events = [
+            event(1, Edge::Begin, FaultOutcome::Installed),
+            event(1, Edge::End, FaultOutcome::Installed),
+            event(2, Edge::Begin, FaultOutcome::Installed),
+            event(2, Edge::End, unseen),
+            event(3, Edge::Begin, skipped),
+            event(4, Edge::Begin, FaultOutcome::Installed),
+        ];
+        let tally = &faults(&events, &[])[&FaultClass::Kill];
+        assert_eq!((tally.installed, tally.indeterminate, tally.skipped), (1, 2, 1));
+        let reasons: Vec<_> = tally.reasons.keys().map(String::as_str).collect();
+        let expected = ["it is taken", "uncertain: it runs", "uncertain: its end was not recorded"];
+        assert_eq!(reasons, expected);
+    }
 }
