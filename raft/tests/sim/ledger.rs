@@ -144,12 +144,19 @@ impl Ledger {
 
 impl Inner {
     /// The memberships under which an entry may have been committed: the one that was committed
-    /// before it, and all that came later, for a membership is in force when it is in a log.
+    /// before it, and all that came later, for a membership is in force when it is in a log. One
+    /// that another entry has taken the place of is in no log any more.
     fn may_commit(&self, index: u64) -> impl Iterator<Item = &Membership> {
         let committed = |at: &&u64| self.applied.get(at).and_then(membership_of).is_some();
         let before = self.memberships.range(..index).map(|(at, _)| at).rfind(committed);
         let from = before.copied().unwrap_or(0);
-        self.memberships.range(from..).flat_map(|(_, memberships)| memberships)
+        self.memberships.range(from..).flat_map(|(at, memberships)| {
+            let decided = self.applied.get(at).map(membership_of);
+            memberships.iter().filter(move |membership| match &decided {
+                Some(decided) => decided.as_ref() == Some(*membership),
+                None => true,
+            })
+        })
     }
 }
 
@@ -163,4 +170,56 @@ fn membership_of(entry: &Bytes) -> Option<Membership> {
 /// Whether these nodes are a majority of every set.
 fn is_quorum(nodes: &BTreeSet<NodeId>, membership: &Membership) -> bool {
     membership.iter().all(|voters| 2 * voters.intersection(nodes).count() > voters.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use lockbox_raft::store::encode_entry;
+    use lockbox_raft::types::{LogEntry, LogId};
+    use openraft::Membership as Stored;
+
+    use super::*;
+    use crate::members::member;
+    use crate::time::WorldTime;
+
+    fn entry(term: u64, index: u64, voters: &[&[NodeId]]) -> Bytes {
+        let log_id = LogId::new_term_index(term, index);
+        let payload = if voters.is_empty() {
+            EntryPayload::Blank
+        } else {
+            let sets: Vec<BTreeSet<NodeId>> =
+                voters.iter().map(|set| set.iter().copied().collect()).collect();
+            let members: BTreeMap<_, _> =
+                sets.iter().flatten().map(|id| (*id, member(*id))).collect();
+            EntryPayload::Membership(Stored::new(sets, members).unwrap())
+        };
+        encode_entry(&LogEntry { log_id, payload })
+    }
+
+    /// A membership that only a deposed leader had synced commits nothing.
+    #[test]
+    fn a_membership_that_was_replaced_is_no_quorum() {
+        let trace = Trace::new(WorldTime::default());
+        let ledger = Ledger::new(&[1, 2, 3, 4, 5, 6], trace.clone());
+        let joint = entry(1, 0, &[&[1, 2, 3, 4, 5], &[1, 2, 6]]);
+        for node in 1..=6 {
+            ledger.keeps(node, 0, [(&0, &joint)].into_iter(), 0);
+        }
+        ledger.applies(1, 0, Some(&joint));
+        let deposed = entry(1, 1, &[&[1, 2, 6]]);
+        ledger.keeps(1, 1, [(&1, &deposed)].into_iter(), 0);
+        let (blank, next) = (entry(2, 1, &[]), entry(2, 2, &[]));
+        for node in 2..=6 {
+            ledger.keeps(node, 1, [(&1, &blank)].into_iter(), 0);
+        }
+        ledger.applies(2, 1, Some(&blank));
+        assert_eq!(trace.violation(), None);
+        for node in [1, 2] {
+            ledger.keeps(node, 1, [(&1, &blank), (&2, &next)].into_iter(), 0);
+        }
+        ledger.applies(2, 2, Some(&next));
+        assert!(trace.violation().is_some_and(|broken| broken.contains("nodes {1, 2}")));
+    }
 }
