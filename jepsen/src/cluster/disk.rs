@@ -14,6 +14,10 @@ use super::program::run;
 
 /// A probe of this size does not fit into what is free by rounding.
 const PROBE_BYTES: usize = 1 << 20;
+/// Tries to leave no room, each with more slack than the one before …
+const FILLS: u64 = 10;
+/// … and so much more. All of it is less than a probe.
+const SLACK_BYTES: u64 = 64 << 10;
 
 /// A mounted disk. It is unmounted with the enclosure.
 #[derive(Debug, Clone)]
@@ -40,16 +44,20 @@ impl Disk {
     /// # Errors
     /// When there is still room.
     pub fn fill(&self) -> Result<()> {
-        // Whoever writes at the same moment may need more than was just counted.
-        for _ in 0..5 {
+        // Whoever writes at the same moment may need more than was just counted. What is left then
+        // is less than a probe, and the next writes take it.
+        for attempt in 0..FILLS {
             let status = rustix::fs::statvfs(&self.directory)?;
             let used = (status.f_blocks - status.f_bfree) * status.f_frsize;
-            let resized = self.resize(&format!("{used}"));
+            let resized = self.resize(&format!("{}", used + attempt * SLACK_BYTES));
             if resized.is_ok() && self.is_full()? {
                 return Ok(());
             }
         }
-        bail!("{} does not get full", self.directory.display())
+        bail!(
+            "the disk {} does not get full",
+            self.directory.file_name().unwrap_or_default().display()
+        )
     }
 
     /// Gives the room back.

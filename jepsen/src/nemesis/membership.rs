@@ -23,6 +23,8 @@ use crate::random::Random;
 const LISTENING: Duration = Duration::from_secs(30);
 /// How long a change may take, with everything that keeps it from happening.
 const SETTLING: Duration = Duration::from_secs(180);
+/// How many more members there may be than at the start.
+const GROWTH_MAX: usize = 2;
 /// Between two tries.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -50,12 +52,14 @@ impl Membership {
     /// What is to be, or why not.
     fn plan(&mut self, scene: &Scene) -> Result<Wanted, String> {
         let members = scene.cluster.members();
+        let first = usize::from(scene.cluster.spec().nodes);
         let leaves = match self.change {
+            MemberChange::Grow if members.len() >= first + GROWTH_MAX => {
+                return Err("as many members as this machine can bear".to_owned());
+            }
             MemberChange::Grow => None,
             MemberChange::Replace | MemberChange::LoseDisk => self.random.pick(&members).copied(),
-            MemberChange::Shrink if members.len() > usize::from(scene.cluster.spec().nodes) => {
-                self.random.pick(&members).copied()
-            }
+            MemberChange::Shrink if members.len() > first => self.random.pick(&members).copied(),
             MemberChange::Shrink => return Err("no more members than at the start".to_owned()),
         };
         let joins = match self.change {
