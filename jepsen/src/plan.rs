@@ -14,6 +14,7 @@ use crate::cluster::files::Knobs;
 use crate::nemesis::action::Action;
 use crate::nemesis::class::FaultClass;
 use crate::random::Random;
+use crate::workload::Mix;
 use draw::{draw_action, draw_length_ms};
 
 /// Version of the format.
@@ -122,6 +123,16 @@ impl Plan {
             phases: shape.phases,
             windows,
             faults,
+        }
+    }
+
+    /// What is asked meanwhile.
+    #[must_use]
+    pub fn mix(&self) -> Mix {
+        let mix = Mix::draw(&mut Random::of_part(self.seed, "mix"));
+        match self.profile {
+            Profile::Smoke | Profile::SmokeBasic | Profile::Mutants => mix,
+            Profile::Soak => mix.doubled(),
         }
     }
 }

@@ -5,6 +5,7 @@
 //! is caught all the same (laws L6 and L7).
 
 use crate::history::ids::OpId;
+use crate::history::joined::Joined;
 use crate::history::op::Op;
 
 /// A stretch of real time: from the beginning of an operation to when it certainly had happened.
@@ -21,6 +22,21 @@ pub struct Span {
 impl From<&Op> for Span {
     fn from(op: &Op) -> Self {
         Self { op: op.id, from: op.invoked.order, to: op.ended() }
+    }
+}
+
+/// Repeats under one idempotency key have one effect: it may have happened since the first of them
+/// began, and had happened when the first of them was acknowledged.
+impl From<&Joined<'_>> for Span {
+    fn from(joined: &Joined<'_>) -> Self {
+        let acknowledged = joined.ops.iter().filter(|op| op.success().is_some());
+        let acknowledged = acknowledged.min_by_key(|op| op.ended());
+        let first = joined.first();
+        Self {
+            op: acknowledged.map_or(first.id, |op| op.id),
+            from: first.invoked.order,
+            to: acknowledged.map_or(u64::MAX, |op| op.ended()),
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::History;
+use crate::history::call::Call;
 use crate::history::ids::{OpId, SecretId, VersionId};
 use crate::history::log_dump::{CommittedLog, EntryKind, EntryOutcome};
 use crate::history::op::Op;
@@ -98,8 +99,33 @@ pub fn replay(history: &History, resolution: &Resolution, log: Option<&Committed
             }
         }
     }
+    refused_creations(history, &mut replay);
     replay.differences.sort_by_key(|difference| (difference.index, difference.op));
     replay
+}
+
+/// A creation that was refused names no secret: it is compared by itself, for nothing that is there
+/// can be in its way.
+fn refused_creations(history: &History, replay: &mut Replay) {
+    for op in &history.ops {
+        let (Call::CreateSecret(_), Some(reply), None) = (&op.asked.call, op.reply(), op.secret())
+        else {
+            continue;
+        };
+        let (subject, named) = (op.asked.subject.as_ref(), Named::unknown(op.id));
+        let expected = step(&SecretState::Absent, subject, &op.asked.call, &named).answer;
+        replay.compared += 1;
+        if !expected.agrees(&reply.answer) {
+            replay.differences.push(Difference {
+                op: op.id,
+                after: None,
+                secret: named.secret,
+                index: reply.index,
+                expected: expected.to_string(),
+                got: describe(&reply.answer),
+            });
+        }
+    }
 }
 
 /// Applies one item; gives what was expected when the answer is another one.
@@ -182,7 +208,7 @@ fn by_secret<'a>(
                 let item = Item { index: *index, observes: false, order, what };
                 items.entry(secret.clone()).or_default().push(item);
             }
-            // Refused creations name no secret, and what never happened is in no order.
+            // Refused creations are compared elsewhere, and what never happened is in no order.
             _ => {}
         }
     }

@@ -129,6 +129,7 @@ impl Script {
         let mut sample = RaftSample {
             at,
             node: NodeId(node),
+            store: String::new(),
             incarnation: 1,
             term: 1,
             role: RaftRole::Follower,
@@ -280,6 +281,7 @@ pub(crate) fn dump(node: u64, kinds: &[(EntryKind, Option<&str>)]) -> LogDump {
         secret: Some("s".into()),
         version: version.map(Into::into),
         description: None,
+        key: None,
         outcome: EntryOutcome::Done,
         log_time_ns: Some(i64::try_from(index).unwrap() * 1000),
     };

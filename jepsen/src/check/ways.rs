@@ -36,12 +36,21 @@ impl Way {
 /// happen, the one in which less has happened of what need not can go on as the other can, and in
 /// more ways.
 #[derive(Default)]
-pub(super) struct Ways(HashMap<SecretState, Vec<Vec<usize>>>);
+pub(super) struct Ways {
+    /// By their states, in the order in which these came: work is counted, so it must not depend
+    /// on the order of a map.
+    all: Vec<(SecretState, Vec<Vec<usize>>)>,
+    place_of: HashMap<SecretState, usize>,
+}
 
 impl Ways {
     /// Takes a way in, and whatever is worse out. False when there is one as good.
     pub(super) fn insert(&mut self, way: &Way, need_not_happen: &dyn Fn(usize) -> bool) -> bool {
-        let known = self.0.entry(way.state.clone()).or_default();
+        let place = *self.place_of.entry(way.state.clone()).or_insert(self.all.len());
+        if place == self.all.len() {
+            self.all.push((way.state.clone(), Vec::new()));
+        }
+        let (_, known) = &mut self.all[place];
         if known.iter().any(|other| is_as_good(other, &way.happened, need_not_happen)) {
             return false;
         }
@@ -54,7 +63,7 @@ impl Ways {
         let of_state = |(state, all): (SecretState, Vec<Vec<usize>>)| {
             all.into_iter().map(move |happened| Way { state: state.clone(), happened })
         };
-        self.0.into_iter().flat_map(of_state).collect()
+        self.all.into_iter().flat_map(of_state).collect()
     }
 }
 
@@ -90,6 +99,8 @@ mod tests {
         assert!(ways.insert(&way(&[1, 4]), &even));
         let other = Way { state: SecretState::Deleted, happened: vec![1, 2, 4, 6] };
         assert!(ways.insert(&other, &even), "another state is another future");
+        let states: Vec<_> = ways.all.iter().map(|(state, _)| state.clone()).collect();
+        assert_eq!(states, [SecretState::Absent, SecretState::Deleted], "as they came");
         let mut left: Vec<_> = ways.into_ways().into_iter().map(|way| way.happened).collect();
         left.sort_unstable();
         assert_eq!(left, [vec![1, 2, 3, 4], vec![1, 2, 4, 6], vec![1, 4], vec![2, 4]]);

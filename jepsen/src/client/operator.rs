@@ -104,6 +104,12 @@ impl Look {
         Self { state_hash, ..self }
     }
 
+    /// The index whose state was hashed, if one was.
+    #[must_use]
+    pub fn hashed_at(&self) -> Option<u64> {
+        self.state_hash.as_ref().map(|hash| hash.index)
+    }
+
     /// Its role.
     #[must_use]
     pub const fn role(&self) -> RaftRole {
@@ -146,6 +152,7 @@ impl Look {
         RaftSample {
             at,
             node: self.node,
+            store: self.status.store_id.clone(),
             incarnation,
             term: self.status.term,
             role: self.role,

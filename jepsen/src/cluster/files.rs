@@ -16,6 +16,9 @@ use super::addresses::Network;
 use super::part::{API_PORT, KMS_PORT, METRICS_PORT, PEER_PORT, Part};
 use super::program::run;
 
+/// More secrets than an hour's run makes: the quota is not what is tested here.
+const SECRETS_MAX: u32 = 100_000;
+
 /// What is drawn for a whole run: how eagerly the cluster snapshots, purges and elects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
@@ -166,6 +169,7 @@ impl Files {
              [raft]\nheartbeat_ms = {heartbeat_ms}\nelection_min_ms = {election_min_ms}\n\
              election_max_ms = {election_max_ms}\nsnapshot_entries = {snapshot_entries}\n\
              entries_kept = {entries_kept}\n\
+             [limits]\nsecrets_per_cloud = {SECRETS_MAX}\n\
              [log]\nformat = \"json\"\n"
         );
         write(&self.config(part), &text)

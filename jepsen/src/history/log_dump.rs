@@ -9,7 +9,7 @@ use std::io::{self, BufRead};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::ids::{NodeId, SecretId, VersionId};
+use super::ids::{IdempotencyKey, NodeId, SecretId, VersionId};
 
 /// The dump of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,6 +51,9 @@ pub struct LogEntry {
     /// Description of the version that it makes: which operation asked for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
+    /// The `idempotency-key` that it was asked for under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<IdempotencyKey>,
     /// What applying it came to.
     pub outcome: EntryOutcome,
     /// Log time after it, nanoseconds since 1970.

@@ -175,7 +175,11 @@ fn author(
 }
 
 /// Whether an entry is what an operation could have asked for.
-fn could_be(op: &Op, entry: &LogEntry) -> bool {
+#[must_use]
+pub fn could_be(op: &Op, entry: &LogEntry) -> bool {
+    if op.asked.idempotency_key != entry.key {
+        return false;
+    }
     let names_secret = |secret: &SecretId| entry.secret.as_ref() == Some(secret);
     let names_version = |version: &VersionId| entry.version.as_ref() == Some(version);
     match (&op.asked.call, entry.kind) {
@@ -198,7 +202,8 @@ fn could_be(op: &Op, entry: &LogEntry) -> bool {
 }
 
 /// Whether an entry without an author could be this operation's.
-fn may_be_of(op: &Op, entry: &LogEntry) -> bool {
+#[must_use]
+pub fn may_be_of(op: &Op, entry: &LogEntry) -> bool {
     let described = makers::description(&op.asked.call);
     let another = entry.description.is_some() && entry.description.as_deref() != described;
     could_be(op, entry) && !another

@@ -15,6 +15,9 @@ pub struct RaftSample {
     pub at: Stamp,
     /// The node.
     pub node: NodeId,
+    /// Its data directory, as it names it: one id on another directory has another log, and no vote.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub store: String,
     /// How often its process had been started: what a process keeps in memory alone may go back
     /// across a restart.
     pub incarnation: u64,

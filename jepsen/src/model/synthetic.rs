@@ -277,8 +277,10 @@ impl World {
         self.index += 1;
         let (index, term) = (self.index, self.term);
         let log_time_ns = Some(i64::try_from(self.at.ns).unwrap_or(i64::MAX));
+        // Its operations have no keys.
+        let key = None;
         let entry =
-            LogEntry { index, term, kind, secret, version, description, outcome, log_time_ns };
+            LogEntry { index, term, kind, secret, version, description, key, outcome, log_time_ns };
         self.entries.push(entry);
     }
 }

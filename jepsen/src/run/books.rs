@@ -15,7 +15,15 @@ const CANARIES_MAX: usize = 4096;
 
 /// The secrets that are there, as far as answers have told.
 #[derive(Debug, Default)]
-pub struct SecretBook(Mutex<BTreeSet<SecretId>>);
+pub struct SecretBook(Mutex<Secrets>);
+
+#[derive(Debug, Default)]
+struct Secrets {
+    there: BTreeSet<SecretId>,
+    /// Those that somebody wanted to be deleted: a repeat of their creation, which is answered as
+    /// the first one was, does not bring them back.
+    perhaps_gone: BTreeSet<SecretId>,
+}
 
 impl SecretBook {
     /// Learns from an answer. What may be deleted is not counted on.
@@ -32,9 +40,15 @@ impl SecretBook {
             Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unexpected(_) => None,
         };
         match request.call() {
-            Call::CreateSecret(_) => lock(&self.0).extend(created.cloned()),
+            Call::CreateSecret(_) => {
+                let mut secrets = lock(&self.0);
+                let created = created.filter(|id| !secrets.perhaps_gone.contains(*id));
+                secrets.there.extend(created.cloned());
+            }
             Call::DeleteSecret(call) => {
-                lock(&self.0).remove(&call.secret);
+                let mut secrets = lock(&self.0);
+                secrets.there.remove(&call.secret);
+                secrets.perhaps_gone.insert(call.secret.clone());
             }
             Call::AddVersion(_)
             | Call::SetCurrentVersion(_)
@@ -53,7 +67,7 @@ impl SecretBook {
     /// All of them.
     #[must_use]
     pub fn secrets(&self) -> Vec<SecretId> {
-        lock(&self.0).iter().cloned().collect()
+        lock(&self.0).there.iter().cloned().collect()
     }
 }
 
@@ -91,4 +105,48 @@ impl CanaryBook {
 fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing under the lock can be left half done.
     held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::answer::{SecretStatus, SecretView};
+    use crate::history::call::{CreateSecret, OnSecret};
+    use crate::history::ids::NodeId;
+    use crate::history::op::Reply;
+
+    fn answered(request: &Request, book: &SecretBook) {
+        let view = SecretView {
+            id: "s".into(),
+            name: "name".to_owned(),
+            description: String::new(),
+            labels: std::collections::BTreeMap::new(),
+            kms_key: None,
+            status: SecretStatus::Active,
+            deletion_protection: false,
+            created_at_ns: 1,
+            current: None,
+        };
+        let answer = Answer::Secret(view);
+        let reply = Reply { answer, index: 1, term: 1, served_by: NodeId(1) };
+        book.observe(request, &Outcome::Ok(reply));
+    }
+
+    #[test]
+    fn a_repeated_creation_does_not_bring_back_what_was_deleted() {
+        let created = Request::new(Call::CreateSecret(CreateSecret {
+            name: "name".to_owned(),
+            kms_key: None,
+            deletion_protection: false,
+            first: None,
+        }));
+        let on = OnSecret { secret: "s".into(), if_version: None };
+        let deleted = Request::new(Call::DeleteSecret(on));
+        let book = SecretBook::default();
+        answered(&created, &book);
+        assert_eq!(book.secrets(), ["s".into()]);
+        answered(&deleted, &book);
+        answered(&created, &book);
+        assert_eq!(book.secrets(), []);
+    }
 }

@@ -134,6 +134,7 @@ fn line(entry: &wire::LoggedEntry) -> LogEntry {
         secret: named(&entry.secret_id).map(|id| id.as_str().into()),
         version: named(&entry.version_id).map(|id| id.as_str().into()),
         description: None,
+        key: named(&entry.idempotency_key).map(|key| key.as_str().into()),
         outcome: match entry.effect.as_str() {
             "applied" => EntryOutcome::Done,
             "repeated" => EntryOutcome::Repeated,
@@ -181,12 +182,14 @@ mod tests {
             detail: "inactive".to_owned(),
             secret_id: "secret-1".to_owned(),
             effect: "refused".to_owned(),
+            idempotency_key: "key-1".to_owned(),
             log_time_ms: 3,
             ..Default::default()
         };
         let line = line(&entry);
         assert_eq!((line.index, line.term, line.kind), (7, 2, EntryKind::Deactivate));
         assert_eq!((line.secret, line.version), (Some("secret-1".into()), None));
+        assert_eq!(line.key, Some("key-1".into()));
         assert_eq!((line.outcome, line.log_time_ns), (EntryOutcome::Refused, Some(3_000_000)));
     }
 }

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::recorded_faults::recorded_class;
 use crate::check::coverage::Required;
 use crate::check::laws::Law;
-use crate::check::verdict::SearchBounds;
 use crate::history::fault::FaultClass;
 use crate::plan::{Plan, Profile};
 
@@ -63,14 +62,4 @@ struct Sizes {
     ops: u64,
     faults: u64,
     snapshots: u64,
-}
-
-/// Which secrets are searched: all, but of an hour's run a sample.
-#[must_use]
-pub fn search_bounds(plan: &Plan) -> SearchBounds {
-    let every = match plan.profile {
-        Profile::Smoke | Profile::SmokeBasic | Profile::Mutants => 1,
-        Profile::Soak => 10,
-    };
-    SearchBounds { every, ..SearchBounds::default() }
 }

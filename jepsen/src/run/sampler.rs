@@ -2,7 +2,7 @@
 //!
 //! Each node has a task of its own: one that does not answer must not make the others late.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -21,6 +21,8 @@ const EVERY: Duration = Duration::from_millis(200);
 
 /// How long a node may take to hash its whole state.
 const HASH_PATIENCE: Duration = Duration::from_secs(30);
+/// How often all of them are asked until they have hashed the same index.
+const HASH_ROUNDS: usize = 5;
 
 /// The newest look at each node and how often it had been started; none of one that does not
 /// answer.
@@ -78,15 +80,28 @@ impl Sampler {
     pub async fn hash_all(&self, site: &Site, recorder: &Recorder) -> Result<()> {
         let members = (site.members)();
         let newest = self.looks.newest();
-        let at = members.iter().filter_map(|node| newest.get(node)).map(Look::applied).max();
-        for node in site.nodes.iter().filter(|node| members.contains(&node.node)) {
-            let mut client = site.operator_client(node)?.patient(HASH_PATIENCE);
-            let hash = client.state_hash(at.unwrap_or(0)).await;
-            let incarnation = self.looks.incarnation(node.node);
-            if let Some(look) = client.look().await {
-                let look = look.with_state_hash(hash);
-                recorder.sample(|at| look.sample(at, incarnation))?;
+        let mut at = members.iter().filter_map(|node| newest.get(node)).map(Look::applied).max();
+        let mut looks = Vec::new();
+        // The log may move by itself meanwhile: a stamp of the time, or an election.
+        for _ in 0..HASH_ROUNDS {
+            looks.clear();
+            for node in site.nodes.iter().filter(|node| members.contains(&node.node)) {
+                let mut client = site.operator_client(node)?.patient(HASH_PATIENCE);
+                let hash = client.state_hash(at.unwrap_or(0)).await;
+                if let Some(look) = client.look().await {
+                    looks.push((node.node, look.with_state_hash(hash)));
+                }
             }
+            let indexes: BTreeSet<u64> =
+                looks.iter().filter_map(|(_, look)| look.hashed_at()).collect();
+            if indexes.len() <= 1 {
+                break;
+            }
+            at = indexes.last().copied();
+        }
+        for (node, look) in looks {
+            let incarnation = self.looks.incarnation(node);
+            recorder.sample(|at| look.sample(at, incarnation))?;
         }
         Ok(())
     }

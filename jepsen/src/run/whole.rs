@@ -21,19 +21,18 @@ use super::directory::RunDirectory;
 use super::facts::Facts;
 use super::planned_trouble::PlannedTrouble;
 use super::recorded_faults::RecordedFaults;
-use super::requirements::{required, search_bounds};
+use super::requirements::required;
 use super::wall_clock::since_epoch;
 use super::{evidence, keep_data};
 use crate::check::directory::{REQUIRED_FILE, SEARCH_FILE, check_directory};
 use crate::check::export::export_directory;
-use crate::check::verdict::{Judgement, Verdict};
+use crate::check::verdict::{Judgement, SearchBounds, Verdict};
 use crate::cluster::part::Part;
 use crate::cluster::{Cluster, Programs, Spec};
 use crate::history::event::Header;
 use crate::history::recorder::{Recorder, Ticks};
 use crate::moment::now;
 use crate::plan::Plan;
-use crate::random::Random;
 use crate::report;
 use crate::report::input::{Findings, Input, RunFacts};
 use crate::report::of_verdict::Timings;
@@ -53,12 +52,12 @@ const THREADS: usize = 2;
 /// the record.
 pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Result<Judgement> {
     let directory = RunDirectory::at(out);
-    let mix = Mix::draw(&mut Random::of_part(plan.seed, "mix"));
+    let mix = plan.mix();
     RunDirectory::write_json(&directory.plan(), plan)?;
     RunDirectory::write_json(&directory.mix(), &mix)?;
     Facts::gather(programs)?.write(&directory.facts())?;
     RunDirectory::write_json(&out.join(REQUIRED_FILE), &required(plan))?;
-    RunDirectory::write_json(&out.join(SEARCH_FILE), &search_bounds(plan))?;
+    RunDirectory::write_json(&out.join(SEARCH_FILE), &SearchBounds::default())?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(THREADS)
         .enable_all()

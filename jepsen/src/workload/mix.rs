@@ -22,6 +22,10 @@ pub enum Family {
     Canary,
 }
 
+/// See [`Mix::doubled`]. Two of five operations are mutations: at the full rate for an hour that
+/// would be 86,000 keys.
+const KEYED_PERCENT_OF_AN_HOUR: u64 = 5;
+
 /// The mix of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -73,6 +77,24 @@ impl Mix {
             abandoned_permille: random.between(5, 20),
             ops_per_second: 600,
             deadline_ms: random.between(1000, 2000),
+        }
+    }
+
+    /// Twice the groups and the rate: of an hour's run less is left to each worker, because more of
+    /// its time there is no majority, and everybody waits. Keys are fewer, for all operations are of
+    /// one subject, which may have 100,000 of them in a day (`contract §10`).
+    #[must_use]
+    pub const fn doubled(self) -> Self {
+        Self {
+            registers: 2 * self.registers,
+            activations: 2 * self.activations,
+            deletions: 2 * self.deletions,
+            merge_races: 2 * self.merge_races,
+            own_keys: 2 * self.own_keys,
+            canaries: 2 * self.canaries,
+            ops_per_second: 2 * self.ops_per_second,
+            keyed_percent: KEYED_PERCENT_OF_AN_HOUR,
+            ..self
         }
     }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Instant;
 
+use lockbox_jepsen::check::verdict::SearchBounds;
 use lockbox_jepsen::digest;
 use lockbox_jepsen::history::History;
 use lockbox_jepsen::history::fault::{self, Edge, FaultOutcome};
@@ -15,13 +16,11 @@ use lockbox_jepsen::model::synthetic::{self, synthesize};
 use lockbox_jepsen::moment::now;
 use lockbox_jepsen::nemesis::event::{FaultEvent, FaultFile, FaultLog, Outcome};
 use lockbox_jepsen::plan::{Plan, PlannedFault, Profile};
-use lockbox_jepsen::random::Random;
 use lockbox_jepsen::run::directory::RunDirectory;
 use lockbox_jepsen::run::facts::Facts;
 use lockbox_jepsen::run::recorded_faults::recorded_class;
-use lockbox_jepsen::run::requirements::{required, search_bounds};
+use lockbox_jepsen::run::requirements::required;
 use lockbox_jepsen::run::whole;
-use lockbox_jepsen::workload::Mix;
 
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 const SEED: u64 = 5;
@@ -45,14 +44,13 @@ pub(crate) fn matrix(laws: &str) -> String {
 /// The record of a run that a correct cluster could have had.
 pub(crate) fn record(run: &Path) {
     let plan = Plan::draw(SEED, Profile::Smoke);
-    let mix = Mix::draw(&mut Random::of_part(SEED, "mix"));
     fs::create_dir_all(run.join("log")).unwrap();
     fs::create_dir_all(run.join("logs")).unwrap();
     let directory = RunDirectory::at(run);
     RunDirectory::write_json(&directory.plan(), &plan).unwrap();
-    RunDirectory::write_json(&directory.mix(), &mix).unwrap();
+    RunDirectory::write_json(&directory.mix(), &plan.mix()).unwrap();
     RunDirectory::write_json(&run.join("required.json"), &required(&plan)).unwrap();
-    RunDirectory::write_json(&run.join("search.json"), &search_bounds(&plan)).unwrap();
+    RunDirectory::write_json(&run.join("search.json"), &SearchBounds::default()).unwrap();
     let hash = |name: &str| (name.to_owned(), digest::of_bytes(name.as_bytes()));
     let programs: BTreeMap<_, _> = ["lockbox", "kms-sim"].into_iter().map(hash).collect();
     let facts = Facts { commit: COMMIT.to_owned(), left_out: Vec::new(), programs };

@@ -98,9 +98,15 @@ fn indexes_explain(history: &History) -> bool {
     let mut states: BTreeMap<&SecretId, SecretState> = BTreeMap::new();
     let mut answered = true;
     for op in ordered {
-        let (Some(secret), Some(reply)) = (op.secret(), op.reply()) else { continue };
-        let state = states.entry(secret).or_insert(SecretState::Absent);
+        let Some(reply) = op.reply() else { continue };
         let (subject, call) = (op.asked.subject.as_ref(), &op.asked.call);
+        let Some(secret) = op.secret() else {
+            // A creation that did not say what it made.
+            let step = step(&SecretState::Absent, subject, call, &Named::by_answer(op));
+            answered &= step.answer.agrees(&reply.answer);
+            continue;
+        };
+        let state = states.entry(secret).or_insert(SecretState::Absent);
         if let Some(next) = clock_passed(state, call, &reply.answer) {
             *state = next;
         }

@@ -11,6 +11,7 @@ use crate::check::fences::{Fence, Span};
 use crate::history::answer::{Answer, Code};
 use crate::history::call::Call;
 use crate::history::ids::{OpId, SecretId, Subject};
+use crate::history::joined::join_repeats;
 use crate::history::op::Op;
 use crate::model::rights::PAYLOAD_ROLES;
 
@@ -33,20 +34,19 @@ struct OfSubject<'a> {
 #[must_use]
 pub fn check(case: &Case<'_>) -> LawReport {
     let mut subjects: BTreeMap<(&SecretId, &Subject), OfSubject<'_>> = BTreeMap::new();
+    for joined in join_repeats(case.history) {
+        if let Call::ChangeBinding(call) = &joined.first().asked.call
+            && PAYLOAD_ROLES.contains(&call.role.as_str())
+        {
+            let of = subjects.entry((&call.secret, &call.member)).or_default();
+            let role = of.roles.entry(&call.role).or_default();
+            let changes = if call.grant { &mut role.grants } else { &mut role.removals };
+            changes.push(((&joined).into(), joined.success.is_some()));
+        }
+    }
     for op in &case.history.ops {
-        match (&op.asked.call, &op.asked.subject) {
-            (Call::ChangeBinding(call), _)
-                if op.may_have_effect() && PAYLOAD_ROLES.contains(&call.role.as_str()) =>
-            {
-                let of = subjects.entry((&call.secret, &call.member)).or_default();
-                let role = of.roles.entry(&call.role).or_default();
-                let changes = if call.grant { &mut role.grants } else { &mut role.removals };
-                changes.push((op.into(), op.success().is_some()));
-            }
-            (Call::GetPayload(call), Some(subject)) => {
-                subjects.entry((&call.secret, subject)).or_default().reads.push(op);
-            }
-            _ => {}
+        if let (Call::GetPayload(call), Some(subject)) = (&op.asked.call, &op.asked.subject) {
+            subjects.entry((&call.secret, subject)).or_default().reads.push(op);
         }
     }
     let (mut changes, mut reads) = (0, 0);
@@ -71,7 +71,8 @@ fn judge(
         of.roles.iter().map(|(role, of)| (*role, closing(of), granting(of))).collect();
     for read in &of.reads {
         let span = Span::from(*read);
-        match &read.reply()?.answer {
+        let Some(reply) = read.reply() else { continue };
+        match &reply.answer {
             Answer::Payload(_) => {
                 let open = |(_, closing, _): &(&str, Fence, Fence)| {
                     closing.may_have_opened(span) && closing.closed_before(span).is_none()
@@ -205,6 +206,19 @@ mod tests {
         let expected = "get_payload #2 by ann succeeded on secret s, though the removal #1 of its \
                         role had been acknowledged 1.000 ms before it began";
         assert_eq!(sentence, expected);
+    }
+
+    #[test]
+    fn a_read_without_an_answer_hides_no_later_one() {
+        let mut script = Script::new();
+        change(&mut script, true);
+        script.subject = Some("ann");
+        let lost = script.begin(payload(None));
+        script.info(lost);
+        script.subject = None;
+        change(&mut script, false);
+        read(&mut script, true);
+        assert!(matches!(finding(script), Finding::Violated { .. }));
     }
 
     #[test]

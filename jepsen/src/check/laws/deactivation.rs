@@ -11,7 +11,8 @@ use crate::check::fences::{Fence, Span};
 use crate::history::answer::Answer;
 use crate::history::call::Call;
 use crate::history::ids::{OpId, SecretId};
-use crate::history::op::Op;
+use crate::history::joined::{Joined, join_repeats};
+use crate::history::op::Reply;
 
 use super::{Case, Law, LawReport, Violation, ms};
 
@@ -27,9 +28,10 @@ struct OfSecret {
 #[must_use]
 pub fn check(case: &Case<'_>) -> LawReport {
     let mut secrets: BTreeMap<&SecretId, OfSecret> = BTreeMap::new();
-    for op in &case.history.ops {
-        if let Some(secret) = op.asked.call.secret() {
-            sort_in(secrets.entry(secret).or_default(), op);
+    let joined = join_repeats(case.history);
+    for joined in &joined {
+        if let Some(secret) = joined.first().asked.call.secret() {
+            sort_in(secrets.entry(secret).or_default(), joined);
         }
     }
     let (mut fenced, mut reads) = (0, 0);
@@ -60,15 +62,15 @@ pub fn check(case: &Case<'_>) -> LawReport {
     LawReport::new(Law::L6, violation, &counts, "no secret was deactivated or deleted")
 }
 
-fn sort_in(of: &mut OfSecret, op: &Op) {
-    let acknowledged = op.success().is_some();
-    match &op.asked.call {
-        Call::Deactivate(_) if acknowledged => of.deactivations.push(op.into()),
-        Call::DeleteSecret(_) if acknowledged => of.deletions.push(op.into()),
-        Call::Activate(_) if op.may_have_effect() => of.activations.push(op.into()),
+fn sort_in(of: &mut OfSecret, joined: &Joined<'_>) {
+    let acknowledged = joined.success.is_some();
+    match &joined.first().asked.call {
+        Call::Deactivate(_) if acknowledged => of.deactivations.push(joined.into()),
+        Call::DeleteSecret(_) if acknowledged => of.deletions.push(joined.into()),
+        Call::Activate(_) => of.activations.push(joined.into()),
         Call::GetPayload(_) => {
-            if let Some(Answer::Payload(_)) = op.success().map(|reply| &reply.answer) {
-                of.reads.push(op.into());
+            if let Some((_, Reply { answer: Answer::Payload(_), .. })) = joined.success {
+                of.reads.push(joined.into());
             }
         }
         _ => {}
@@ -137,6 +139,29 @@ mod tests {
         let expected = "get_payload #2 returned a payload of secret s, though deactivate #1 had \
                         been acknowledged 1.000 ms before it began";
         assert_eq!(sentence, expected);
+    }
+
+    /// The repeat is acknowledged after the activation, and its effect was before it.
+    #[test]
+    fn a_repeat_closes_when_its_first_one_did() {
+        let reads = |activated: bool| {
+            let mut script = Script::new();
+            script.key = Some("k");
+            let lost = script.begin(Call::Deactivate(on_secret()));
+            script.info(lost);
+            script.key = None;
+            if activated {
+                script.done(Call::Activate(on_secret()), secret(None), 4);
+            }
+            script.key = Some("k");
+            script.done(Call::Deactivate(on_secret()), inactive(None), 3);
+            script.key = None;
+            read(&mut script);
+            finding(script)
+        };
+        assert_eq!(reads(true), Finding::Holds);
+        let Finding::Violated { ops, .. } = reads(false) else { panic!() };
+        assert_eq!(ops, [OpId(1), OpId(2)]);
     }
 
     #[test]

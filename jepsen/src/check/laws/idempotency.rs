@@ -1,17 +1,16 @@
 //! L9: the same idempotency key with the same request has one effect and one answer, across
 //! leaders, restarts and snapshots; with another request it is refused.
 //!
-//! Groups the history by key, and counts effects in the log by the description that a version
-//! carries. Still to come, with clients that retry, is the workload that repeats on other nodes.
+//! Groups the history by key, and counts the effects that the log has under each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
-use crate::history::answer::Answer;
+use crate::history::answer::{Answer, Code};
 use crate::history::ids::{IdempotencyKey, OpId, Subject};
-use crate::history::log_dump::{CommittedLog, EntryOutcome};
-use crate::history::makers;
+use crate::history::log_dump::{CommittedLog, EntryKind, EntryOutcome};
 use crate::history::op::Op;
 
+use super::effects::kind_of;
 use super::{Case, Law, LawReport, Violation};
 
 /// Judges a case.
@@ -44,25 +43,45 @@ fn judge(key: &IdempotencyKey, group: &[&Op]) -> Option<Violation> {
             "two different requests"
         } else if answer(one) != answer(other) {
             "two different answers"
+        } else if index(one) != index(other) {
+            "effects at two indexes"
         } else {
             continue;
         };
         let sentence = format!("key {key} had {what}: #{} and #{} succeeded", one.id, other.id);
         return Some(Violation { ops: vec![one.id, other.id], sentence });
     }
-    None
+    let first = successes.iter().min_by_key(|op| op.ended())?;
+    let forgotten = |op: &&&Op| {
+        // Whether a right that was taken meanwhile or the key comes first, no contract says.
+        let refused = op.reply().is_some_and(|reply| match &reply.answer {
+            Answer::Refused(refusal) => refusal.code != Code::PermissionDenied,
+            _ => false,
+        });
+        refused && op.asked.call == first.asked.call && op.invoked.order > first.ended()
+    };
+    let refused = group.iter().find(forgotten)?;
+    let sentence = format!(
+        "key {key} was forgotten: #{} had succeeded before #{} began, which was refused",
+        first.id, refused.id
+    );
+    Some(Violation { ops: vec![first.id, refused.id], sentence })
 }
 
 fn answer(op: &Op) -> Option<&Answer> {
     op.success().map(|reply| &reply.answer)
 }
 
-/// Indexes of the entries that took effect, by the description of what they made.
-fn effects(log: &CommittedLog) -> BTreeMap<&str, Vec<u64>> {
-    let mut effects: BTreeMap<&str, Vec<u64>> = BTreeMap::new();
+fn index(op: &Op) -> Option<u64> {
+    op.success().map(|reply| reply.index)
+}
+
+/// Indexes of the entries that took effect, by the keys that they were asked for under.
+fn effects(log: &CommittedLog) -> BTreeMap<(&IdempotencyKey, EntryKind), Vec<u64>> {
+    let mut effects: BTreeMap<_, Vec<u64>> = BTreeMap::new();
     for entry in log.entries().filter(|entry| entry.outcome == EntryOutcome::Done) {
-        if let Some(description) = &entry.description {
-            effects.entry(description).or_default().push(entry.index);
+        if let Some(key) = &entry.key {
+            effects.entry((key, entry.kind)).or_default().push(entry.index);
         }
     }
     effects
@@ -71,12 +90,10 @@ fn effects(log: &CommittedLog) -> BTreeMap<&str, Vec<u64>> {
 fn count_effects(
     key: &IdempotencyKey,
     group: &[&Op],
-    effects: &BTreeMap<&str, Vec<u64>>,
+    effects: &BTreeMap<(&IdempotencyKey, EntryKind), Vec<u64>>,
 ) -> Option<Violation> {
-    let descriptions: BTreeSet<&str> =
-        group.iter().filter_map(|op| makers::description(&op.asked.call)).collect();
-    let mut found = descriptions.iter().filter_map(|it| effects.get(it)).flatten();
-    let (first, second) = (found.next()?, found.next()?);
+    let kind = kind_of(&group.first()?.asked.call)?;
+    let [first, second, ..] = effects.get(&(key, kind))?.as_slice() else { return None };
     let ops: Vec<OpId> = group.iter().map(|op| op.id).collect();
     let sentence = format!(
         "key {key} had two effects, at index {first} and at index {second}, for {} requests",
@@ -88,8 +105,7 @@ fn count_effects(
 #[cfg(test)]
 mod tests {
     use crate::check::laws::Finding;
-    use crate::check::script::{Script, add, dump, version};
-    use crate::history::log_dump::EntryKind;
+    use crate::check::script::{Script, add, dump, refused, version};
 
     use super::*;
 
@@ -133,11 +149,30 @@ mod tests {
     }
 
     #[test]
+    fn a_key_that_is_forgotten_is_a_violation() {
+        let mut again = script();
+        again.done(add("op", &[("a", 1)]), added("v1"), 4);
+        let Finding::Violated { sentence, .. } = finding(again) else { panic!() };
+        assert_eq!(sentence, "key k had effects at two indexes: #1 and #2 succeeded");
+
+        let mut forgotten = script();
+        forgotten.done(add("op", &[("a", 1)]), refused(Code::FailedPrecondition), 4);
+        let Finding::Violated { sentence, .. } = finding(forgotten) else { panic!() };
+        let expected = "key k was forgotten: #1 had succeeded before #2 began, which was refused";
+        assert_eq!(sentence, expected);
+
+        // Another request under the same key is refused rightly.
+        let mut other = script();
+        other.done(add("op", &[("b", 1)]), refused(Code::FailedPrecondition), 4);
+        assert_eq!(finding(other), Finding::Holds);
+    }
+
+    #[test]
     fn two_effects_in_the_log_are_a_violation() {
         let history = script().history();
         let mut dump = dump(1, &[(EntryKind::AddVersion, Some("v1")); 3]);
         for entry in &mut dump.entries[1..] {
-            entry.description = Some("op".to_owned());
+            entry.key = Some("k".into());
         }
         let log = CommittedLog::join([dump]).unwrap();
         let found = check(&Case::new(&history, Some(&log))).finding;

@@ -16,10 +16,11 @@ pub fn check(case: &Case<'_>) -> LawReport {
     let samples = &case.history.samples;
     let mut leaders: BTreeMap<u64, NodeId> = BTreeMap::new();
     let mut votes: BTreeMap<(NodeId, u64), NodeId> = BTreeMap::new();
-    let mut last: BTreeMap<NodeId, &RaftSample> = BTreeMap::new();
+    let mut last: BTreeMap<(NodeId, &str), &RaftSample> = BTreeMap::new();
     let mut sentence = None;
     for sample in samples {
-        let before = last.insert(sample.node, sample);
+        // A node whose disk is lost begins anew, until it is refused; what it voted still counts.
+        let before = last.insert((sample.node, &sample.store), sample);
         sentence = sentence
             .or_else(|| one_leader(&mut leaders, sample))
             .or_else(|| one_vote(&mut votes, sample))
@@ -33,7 +34,7 @@ pub fn check(case: &Case<'_>) -> LawReport {
     };
     let counts = [
         ("samples", samples.len() as u64),
-        ("nodes", last.len() as u64),
+        ("nodes and their disks", last.len() as u64),
         ("terms with a leader", leaders.len() as u64),
         ("committed indexes with a term", terms),
     ];
@@ -169,6 +170,11 @@ mod tests {
             script.sample_with(2, |sample| (sample.incarnation, sample.term) = (2, 1));
         });
         assert_eq!(term.as_deref(), Some("the term of node 2 went back from 2 to 1"));
+
+        let another = violated(|script| {
+            script.sample_with(2, |sample| sample.store = "another".to_owned());
+        });
+        assert_eq!(another, None, "it has lost its disk");
 
         let purged = violated(|script| {
             script.sample_with(3, |sample| {

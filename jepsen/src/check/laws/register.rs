@@ -40,8 +40,11 @@ fn violation(case: &Case<'_>, found: &Difference) -> Violation {
 #[cfg(test)]
 mod tests {
     use crate::check::laws::Finding;
-    use crate::check::script::{Script, add, create, entries, get, payload, secret, version};
-    use crate::history::answer::Answer;
+    use crate::check::script::{
+        Script, add, create, entries, get, payload, refused, secret, version,
+    };
+    use crate::history::answer::{Answer, Code};
+    use crate::history::ids::OpId;
 
     use super::*;
 
@@ -79,6 +82,17 @@ mod tests {
              index 3, where the specification has an active secret with current version v2 \
              since add_version #1"
         );
+    }
+
+    #[test]
+    fn a_creation_that_is_refused_without_reason_is_a_violation() {
+        let mut script = script();
+        script.done(create(&[("a", 1)]), refused(Code::NotFound), 3);
+        let history = script.history();
+        let Finding::Violated { ops, .. } = check(&Case::new(&history, None)).finding else {
+            panic!()
+        };
+        assert_eq!(ops, [OpId(2)]);
     }
 
     #[test]

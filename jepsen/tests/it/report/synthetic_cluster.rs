@@ -165,6 +165,7 @@ impl Cluster {
                 samples.push(RaftSample {
                     at: stamp(ns),
                     node,
+                    store: String::new(),
                     incarnation: 1,
                     term,
                     role,
