@@ -42,6 +42,7 @@ pub fn check(case: &Case<'_>) -> LawReport {
         }
     }
     let destructions = destructions(case.log);
+    let changes = changes(case.log);
     let (mut scheduled, mut destroyed, mut timed) = (0, 0, 0);
     let mut violation = None;
     for ((secret, version), mut all) in versions {
@@ -52,7 +53,16 @@ pub fn check(case: &Case<'_>) -> LawReport {
         let at = destructions.get(&(secret, version)).copied();
         timed += u64::from(at.is_some());
         violation = violation.or_else(|| judge(secret, version, &all));
-        violation = violation.or_else(|| too_early(secret, version, &all, at?));
+        let Some(at) = at else { continue };
+        let Some(last) = all.iter().rfind(|seen| seen.index < at.0 && !seen.observes) else {
+            continue;
+        };
+        // Nobody was answered by what the log has between them, so nobody knows the time.
+        let between = last.index + 1..at.0;
+        let mut changed = changes.get(&(secret, version)).into_iter().flatten();
+        if !changed.any(|index| between.contains(index)) {
+            violation = violation.or_else(|| too_early(secret, version, last, at));
+        }
     }
     let counts = [
         ("versions seen scheduled or destroyed", scheduled + destroyed),
@@ -103,15 +113,28 @@ fn destructions(log: Option<&CommittedLog>) -> BTreeMap<(&SecretId, &VersionId),
     destructions
 }
 
+/// Indexes of the entries that scheduled the destruction of each version, or called it off.
+fn changes(log: Option<&CommittedLog>) -> BTreeMap<(&SecretId, &VersionId), Vec<u64>> {
+    let mut changes: BTreeMap<_, Vec<u64>> = BTreeMap::new();
+    for entry in log.into_iter().flat_map(CommittedLog::entries) {
+        let changes_it =
+            matches!(entry.kind, EntryKind::ScheduleDestruction | EntryKind::CancelDestruction)
+                && entry.outcome != EntryOutcome::Refused;
+        if let (true, Some(secret), Some(version)) = (changes_it, &entry.secret, &entry.version) {
+            changes.entry((secret, version)).or_default().push(entry.index);
+        }
+    }
+    changes
+}
+
 /// What the version last showed before it was destroyed has to have been a schedule whose time
 /// had come.
 fn too_early(
     secret: &SecretId,
     version: &VersionId,
-    all: &[Seen],
+    last: &Seen,
     (index, log_time_ns): (u64, i64),
 ) -> Option<Violation> {
-    let last = all.iter().rfind(|seen| seen.index < index && !seen.observes)?;
     let sentence = match last.destroy_at_ns {
         Some(at) if at <= log_time_ns => return None,
         Some(at) => {
@@ -201,6 +224,21 @@ mod tests {
         cancel(&mut script, 2);
         let Finding::Violated { sentence, .. } = finding(script) else { panic!() };
         assert!(sentence.contains("though #1 had left it Active"), "{sentence}");
+    }
+
+    #[test]
+    fn a_schedule_that_nobody_was_told_of_may_have_set_another_time() {
+        let found = |third| {
+            let mut script = Script::new();
+            schedule(&mut script, 1, 3_004_000);
+            let history = script.history();
+            let blank = (EntryKind::Blank, None);
+            let log = log(&[blank, blank, third, (EntryKind::DestroyVersion, Some("v1"))]);
+            check(&Case::new(&history, Some(&log))).finding
+        };
+        assert_eq!(found((EntryKind::ScheduleDestruction, Some("v1"))), Finding::Holds);
+        let another = found((EntryKind::ScheduleDestruction, Some("v2")));
+        assert!(matches!(another, Finding::Violated { .. }), "it was of another version");
     }
 
     #[test]
