@@ -216,6 +216,9 @@ pub struct RaftConfig {
     pub snapshot_entries: u64,
     /// Entries kept in the log behind a snapshot.
     pub entries_kept: u64,
+    /// Entries kept at most for a peer that is being sent a snapshot, so that it needs no second
+    /// one: the log may grow by so many on disk.
+    pub entries_held_max: u64,
 }
 
 impl Default for RaftConfig {
@@ -226,6 +229,7 @@ impl Default for RaftConfig {
             election_max_ms: 800,
             snapshot_entries: 50_000,
             entries_kept: 20_000,
+            entries_held_max: 500_000,
         }
     }
 }

@@ -250,6 +250,7 @@ fn replica_config(config: &Config) -> ReplicaConfig {
         snapshots: replica::SnapshotSettings {
             logs_since_last: raft.snapshot_entries,
             logs_kept: raft.entries_kept,
+            logs_held_max: raft.entries_held_max,
             // Who asks for frequent snapshots has their entries purged as often.
             purge_batch: defaults.snapshots.purge_batch.min(raft.snapshot_entries),
         },

@@ -7,6 +7,7 @@ use std::fmt;
 use bytes::Bytes;
 use lockbox_core::NodeId;
 use openraft::alias::{EntryOf, LogIdOf, SnapshotMetaOf, SnapshotOf, StoredMembershipOf, VoteOf};
+use openraft::metrics::RaftMetrics;
 
 use crate::domain::Outcome;
 
@@ -119,6 +120,8 @@ openraft::declare_raft_types!(
 pub type LogEntry = EntryOf<TypeConfig>;
 /// The id of a log entry: term, leader and index.
 pub type LogId = LogIdOf<TypeConfig>;
+/// What consensus says of itself.
+pub type Metrics = RaftMetrics<TypeConfig>;
 /// A vote.
 pub type Vote = VoteOf<TypeConfig>;
 /// A membership together with the entry that set it.

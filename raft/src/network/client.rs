@@ -17,7 +17,6 @@ use openraft::raft::{
     AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
     TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
 };
-use tokio::sync::Semaphore;
 use tonic::{Response, Status};
 
 use super::VoterClocks;
@@ -27,11 +26,9 @@ use super::convert;
 use super::failure::Call;
 use super::link::{PeerLink, PeerLinks, Target};
 use super::snapshot_send::{self, Transfer};
+use super::snapshot_sends::SnapshotSends;
 use crate::store::{Blocking, SnapshotHandle};
 use crate::types::{Member, Snapshot, TypeConfig, Vote};
-
-/// Snapshots that a leader sends at the same time: the disk and the link are shared with the log.
-const SNAPSHOTS_SENT_AT_ONCE: usize = 1;
 
 type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 
@@ -39,7 +36,7 @@ type RpcResult<T> = Result<T, RPCError<TypeConfig>>;
 pub(crate) struct NetworkContext {
     links: Arc<PeerLinks>,
     clocks: Arc<dyn VoterClocks>,
-    sending: Semaphore,
+    sends: Arc<SnapshotSends>,
     blocking: Blocking,
 }
 
@@ -47,17 +44,18 @@ impl NetworkContext {
     pub(crate) fn new(
         links: Arc<PeerLinks>,
         clocks: Arc<dyn VoterClocks>,
+        sends: Arc<SnapshotSends>,
         blocking: Blocking,
     ) -> Self {
-        Self { links, clocks, sending: Semaphore::new(SNAPSHOTS_SENT_AT_ONCE), blocking }
+        Self { links, clocks, sends, blocking }
     }
 
     pub(super) fn clocks(&self) -> &dyn VoterClocks {
         self.clocks.as_ref()
     }
 
-    pub(super) const fn sending(&self) -> &Semaphore {
-        &self.sending
+    pub(super) const fn sends(&self) -> &Arc<SnapshotSends> {
+        &self.sends
     }
 
     /// Where file work has to run.

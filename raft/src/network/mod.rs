@@ -17,6 +17,7 @@ mod probe;
 mod server;
 mod snapshot_receive;
 mod snapshot_send;
+mod snapshot_sends;
 #[cfg(test)]
 mod tests;
 
@@ -34,6 +35,7 @@ pub(crate) use link::{PeerLink, PeerLinks, Target};
 pub use probe::ProbeError;
 pub(crate) use probe::{Probed, probe};
 pub use server::RaftRpc;
+pub(crate) use snapshot_sends::SnapshotSends;
 
 /// Consensus over our store.
 pub(crate) type Raft = openraft::Raft<crate::types::TypeConfig, crate::store::StateMachine>;

@@ -20,7 +20,7 @@ use super::failure::Call;
 use super::link::PeerLink;
 use crate::error::StorageError;
 use crate::store::{Blocking, SnapshotHandle, encode_snapshot_meta};
-use crate::types::{Snapshot, TypeConfig, Vote};
+use crate::types::{LogId, Snapshot, TypeConfig, Vote};
 
 /// Longest piece of a file in one message.
 pub(super) const CHUNK_BYTES_MAX: usize = 1024 * 1024;
@@ -46,9 +46,10 @@ pub(super) async fn send(
     cancel: impl Future<Output = ReplicationClosed> + Send,
 ) -> SendResult {
     let (call, budget) = (transfer.call, transfer.budget);
+    let sending = context.sends().begin(call.target, last_index(&snapshot));
     let exchange = async {
         // INVARIANT: the semaphore is never closed; without a permit nothing is sent.
-        let _turn = context.sending().acquire().await.map_err(|_| {
+        let _turn = context.sends().turn().await.map_err(|_| {
             StreamingError::Closed(ReplicationClosed::new("no more snapshots are sent"))
         })?;
         exchange(context.blocking(), transfer, snapshot.snapshot).await
@@ -56,10 +57,20 @@ pub(super) async fn send(
     tokio::select! {
         closed = cancel => Err(StreamingError::Closed(closed)),
         result = tokio::time::timeout(budget, exchange) => match result {
-            Ok(result) => result,
+            Ok(result) => {
+                if result.is_ok() {
+                    sending.installed();
+                }
+                result
+            }
             Err(_elapsed) => Err(call.timed_out(budget).into()),
         },
     }
+}
+
+/// The last entry that the state in a snapshot reflects.
+fn last_index(snapshot: &Snapshot) -> u64 {
+    snapshot.meta.last_log_id.as_ref().map_or(0, LogId::index)
 }
 
 async fn exchange(blocking: Blocking, transfer: Transfer, handle: SnapshotHandle) -> SendResult {

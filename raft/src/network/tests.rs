@@ -24,7 +24,7 @@ use super::append_stream::{self, AppendPipeline};
 use super::failure::Call;
 use super::{
     ChannelPurpose, ConnectError, IdentityMismatch, NetworkContext, PROTOCOL_MAX, PeerAuthorizer,
-    PeerConnector, PeerLinks, PlaintextConnector, Target, VoterClocks,
+    PeerConnector, PeerLinks, PlaintextConnector, SnapshotSends, Target, VoterClocks,
 };
 use crate::error::StorageFailure;
 use crate::replica::tests::commands::init_cluster;
@@ -238,7 +238,9 @@ fn pipeline_to(peer: &Down) -> AppendPipeline {
     let target = Target { id: 2, member };
     let link = links.link(&target, ChannelPurpose::Replication).unwrap();
     let call = Call { source: 1, target: 2, action: RPCTypes::AppendEntries };
-    let context = Arc::new(NetworkContext::new(links, Arc::new(NoClocks), Blocking::Pool));
+    let sends = Arc::new(SnapshotSends::new());
+    let context = NetworkContext::new(links, Arc::new(NoClocks), sends, Blocking::Pool);
+    let context = Arc::new(context);
     AppendPipeline { context, link, call, budget: Duration::from_secs(5) }
 }
 

@@ -49,6 +49,9 @@ pub struct SnapshotSettings {
     /// Entries that a snapshot covers and that stay, so that a node that was briefly away needs
     /// no snapshot.
     pub logs_kept: u64,
+    /// Entries that a snapshot covers and that stay at most for a peer that is being sent an older
+    /// snapshot, or has not caught up from there.
+    pub logs_held_max: u64,
     /// Entries purged at once, and not before there are so many: each purge leaves one range
     /// tombstone (`openraft.md §3.1`).
     pub purge_batch: u64,
@@ -56,7 +59,12 @@ pub struct SnapshotSettings {
 
 impl Default for SnapshotSettings {
     fn default() -> Self {
-        Self { logs_since_last: 50_000, logs_kept: 20_000, purge_batch: 4096 }
+        Self {
+            logs_since_last: 50_000,
+            logs_kept: 20_000,
+            logs_held_max: 500_000,
+            purge_batch: 4096,
+        }
     }
 }
 
@@ -161,8 +169,8 @@ impl ReplicaConfig {
             max_payload_entries: PAYLOAD_ENTRIES_MAX,
             max_append_entries: Some(APPEND_ENTRIES_MAX),
             snapshot_policy: SnapshotPolicy::LogsSinceLast(self.snapshots.logs_since_last),
-            max_in_snapshot_log_to_keep: self.snapshots.logs_kept,
-            purge_batch_size: self.snapshots.purge_batch,
+            // Our own task purges, and says why.
+            max_in_snapshot_log_to_keep: u64::MAX,
             install_snapshot_timeout: INSTALL_SNAPSHOT_TIMEOUT_MS,
             api_channel_size: Some(API_CHANNEL_SIZE),
             ..Config::default()
@@ -186,8 +194,7 @@ mod tests {
         assert_eq!(config.enable_pre_vote, Some(true));
         assert_eq!(config.enable_leader_restore, Some(false));
         assert_eq!(config.allow_log_reversion, None);
-        assert_eq!(config.max_in_snapshot_log_to_keep, 20_000);
-        assert_eq!(config.purge_batch_size, 4096);
+        assert_eq!(config.max_in_snapshot_log_to_keep, u64::MAX);
         assert_eq!(config.snapshot_policy, SnapshotPolicy::LogsSinceLast(50_000));
         assert!(config.quorum_loss_probe_interval.unwrap() >= 1600);
     }

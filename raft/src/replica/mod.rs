@@ -17,6 +17,7 @@ mod membership;
 mod observer;
 mod pause;
 mod proposer;
+mod purge;
 mod read_barrier;
 mod read_point;
 mod seeded;
@@ -67,6 +68,7 @@ use crate::types::Member;
 use clock::ClusterClock;
 use pause::Awaiting;
 use proposer::Proposer;
+use purge::Purger;
 use read_barrier::{ReadBarrier, RoundFailure};
 use read_point::ReadPoints;
 
@@ -100,6 +102,7 @@ struct Inner {
     barrier: ReadBarrier,
     read_points: Arc<ReadPoints>,
     links: Arc<PeerLinks>,
+    purger: Arc<Purger>,
     leadership: LeadershipWatch,
     clock: Arc<ClusterClock>,
     identity: Arc<ClusterIdentity>,

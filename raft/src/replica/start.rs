@@ -18,6 +18,7 @@ use super::leadership::LeadershipWatch;
 use super::membership::finish::finish_left_over;
 use super::observer::{self, Observer};
 use super::proposer::Proposer;
+use super::purge::Purger;
 use super::read_barrier::{Confirmer, ReadBarrier};
 use super::read_point::{ReadPoints, TimeEntry};
 use super::timekeeper::{QUIET_MAX, Timekeeper};
@@ -25,7 +26,7 @@ use super::{Inner, Replica};
 use crate::error::StorageError;
 use crate::network::{
     ClusterIdentity, GateParts, NetworkContext, PeerAuthorizer, PeerConnector, PeerGate, PeerLinks,
-    PeerNetwork, Raft, VoterClocks,
+    PeerNetwork, Raft, SnapshotSends, VoterClocks,
 };
 use crate::state::tables;
 use crate::store::{self, Engines, Faults, NodeIdentity, Store};
@@ -63,9 +64,11 @@ pub(super) async fn start(
     let clock = Arc::new(ClusterClock::new(me, Arc::clone(&parts.clock)));
     clock.applied(state.applied().borrow().log_time);
     let links = Arc::new(PeerLinks::new(me, store_id, Arc::clone(&identity), parts.connector));
+    let sends = Arc::new(SnapshotSends::new());
     let network = NetworkContext::new(
         Arc::clone(&links),
         Arc::clone(&clock) as Arc<dyn VoterClocks>,
+        Arc::clone(&sends),
         config.store.blocking,
     );
     let network = PeerNetwork(Arc::new(network));
@@ -139,6 +142,9 @@ pub(super) async fn start(
         observer::flush_regularly(state.clone(), config.store.blocking, stop.clone()),
     );
 
+    let purger = Arc::new(Purger { raft: raft.clone(), sends, settings: config.snapshots });
+    supervise(&tasks, &ended, Arc::clone(&purger).run(stop.clone()));
+
     let replica = Replica(Arc::new(Inner {
         config,
         raft,
@@ -146,6 +152,7 @@ pub(super) async fn start(
         barrier,
         read_points,
         links,
+        purger,
         log_reader,
         changing: tokio::sync::Mutex::new(()),
         hashing: tokio::sync::Mutex::new(()),

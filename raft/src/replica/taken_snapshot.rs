@@ -40,7 +40,8 @@ impl Replica {
         };
         let index = of(seen.snapshot.as_ref());
         if purge {
-            inner.raft.trigger().purge_log(index).await.map_err(|_fatal| self.stopped())?;
+            let upto = inner.purger.allowed(index, &seen);
+            inner.raft.trigger().purge_log(upto).await.map_err(|_fatal| self.stopped())?;
         }
         let purged = of(inner.raft.metrics().borrow_watched().purged.as_ref());
         Ok(SnapshotTaken { index, purged })

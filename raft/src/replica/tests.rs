@@ -7,6 +7,7 @@ mod membership;
 mod membership_load;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod purge;
 mod silent_leader;
 mod time;
 
