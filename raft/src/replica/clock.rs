@@ -47,7 +47,7 @@ pub(crate) struct ClusterClock {
     /// The largest stamp applied. Not the largest given: one that a leader without a quorum gave
     /// by its own clock alone must not outlive its proposal.
     latest_ms: AtomicU64,
-    /// When that stamp was applied, on the monotonic clock.
+    /// When that stamp was applied, or this leader stamped to no effect, on the monotonic clock.
     risen_at_ms: AtomicI64,
     /// The largest (log time − monotonic clock) seen: log time is the monotonic clock plus this,
     /// so it goes on while nothing is applied and never back.
@@ -114,7 +114,15 @@ impl ClusterClock {
         self.known.load(Ordering::Acquire)
     }
 
-    /// How long no later stamp was applied; for ever when none was.
+    /// This leader has stamped just now. Where log time is ahead of the voters' clocks, as after
+    /// they were set back, the stamp was no later than the last one, and the next would be none
+    /// either: without this it would be stamped again at once, and again, until they catch up.
+    pub(crate) fn stamped(&self) {
+        self.risen_at_ms.fetch_max(self.monotonic_ms(), Ordering::AcqRel);
+    }
+
+    /// How long nothing later was applied, and this leader did not stamp; for ever when neither
+    /// ever was.
     pub(crate) fn quiet_for(&self) -> Duration {
         let risen_at_ms = self.risen_at_ms.load(Ordering::Acquire);
         if risen_at_ms == i64::MIN {

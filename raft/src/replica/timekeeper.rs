@@ -75,6 +75,7 @@ impl Timekeeper {
         let deadline = Instant::now() + TRY_TIMEOUT;
         let awaiting = match self.proposer.propose_time(deadline).await {
             Attempt::Applied(applied) => {
+                self.clock.stamped();
                 self.stamped.send_replace(TimeEntry { index: applied.index, term: applied.term });
                 return true;
             }

@@ -136,14 +136,18 @@ async fn a_new_leader_whose_clock_is_slow_does_not_turn_the_time_back() {
     cluster.end().await;
 }
 
-/// A second timekeeper of a node, with little patience; returns what it has stamped.
-fn impatient(replica: &Replica, stop: &CancellationToken) -> watch::Receiver<TimeEntry> {
+/// A second timekeeper of a node, with its own patience; returns what it has stamped.
+fn another(
+    replica: &Replica,
+    quiet_max: Duration,
+    stop: &CancellationToken,
+) -> watch::Receiver<TimeEntry> {
     let (stamped, stamps) = watch::channel(TimeEntry::default());
     let timekeeper = Timekeeper {
         proposer: replica.0.proposer.clone(),
         leadership: replica.watch_leadership(),
         clock: replica.0.clock.clone(),
-        quiet_max: Duration::from_millis(20),
+        quiet_max,
         stamped,
     };
     tokio::task::spawn(timekeeper.run(stop.clone()));
@@ -157,13 +161,50 @@ async fn an_idle_leader_stamps_the_time_again_and_a_follower_never_does() {
     let leader = cluster.settle().await;
     let follower = cluster.other_than(leader);
     let stop = CancellationToken::new();
-    let idle = impatient(cluster.replica(follower), &stop);
-    let mut busy = impatient(cluster.replica(leader), &stop);
+    let brief = Duration::from_millis(20);
+    let idle = another(cluster.replica(follower), brief, &stop);
+    let mut busy = another(cluster.replica(leader), brief, &stop);
     let first = cluster.replica(leader).status().last_log;
     let again = busy.wait_for(|entry| entry.index > first + 3);
     tokio::time::timeout_at(soon(), again).await.unwrap().unwrap();
     assert_eq!(cluster.settle().await, leader, "the test wants one leader throughout");
     assert_eq!(*idle.borrow(), TimeEntry::default());
+    stop.cancel();
+    cluster.end().await;
+}
+
+/// After clocks that were fast have been set right, no stamp is later than the last one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_stamps_change_nothing_does_not_fill_the_log_with_them() {
+    let (mut cluster, random) = initialised(3, unchanged).await;
+    for id in 1..=3 {
+        cluster.nodes[&id].clock.shift(NIGHT_MS);
+    }
+    let (_, before) = read_times(cluster.replica(1)).await;
+    let ahead = before.plus(NIGHT / 2);
+    let until = soon();
+    // Once the leader has heard the voters' clocks.
+    while read_times(cluster.replica(1)).await.1 < ahead {
+        assert!(tokio::time::Instant::now() < until, "log time did not follow the clocks");
+        let named = super::create_secret(&random, "any");
+        super::propose(cluster.replica(1), named).await;
+    }
+    for id in 1..=3 {
+        cluster.nodes[&id].clock.shift(-NIGHT_MS);
+    }
+    let leader = cluster.settle().await;
+    let stop = CancellationToken::new();
+    cluster.pass(NIGHT / 9);
+    let mut stamps = another(cluster.replica(leader), NIGHT / 18, &stop);
+    let replica = cluster.replica(leader);
+    let first = tokio::time::timeout_at(soon(), stamps.wait_for(|entry| entry.index > 0)).await;
+    let first = first.unwrap().unwrap().index;
+    for _ in 0..50 {
+        read_time(replica).await;
+    }
+    let entries = replica.status().last_log - first;
+    // A change of the leader adds a few.
+    assert!(entries < 10, "{entries} entries while nobody wrote");
     stop.cancel();
     cluster.end().await;
 }
