@@ -3,8 +3,9 @@
 //! A snapshot is complete once its directory has its final name. Whoever holds a
 //! [`SnapshotHandle`] keeps the files; a replaced snapshot goes with its last handle.
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -23,6 +24,8 @@ use crate::error::StorageError;
 use crate::types::{LogId, Snapshot, SnapshotMeta};
 
 const HASH_BUFFER_BYTES: usize = 256 << 10;
+/// How RocksDB names its tables.
+const TABLE_SUFFIX: &str = ".sst";
 
 /// A complete snapshot. Its files stay as long as a handle lives.
 #[derive(Debug, Clone)]
@@ -63,6 +66,22 @@ impl SnapshotHandle {
 
     pub(super) fn into_snapshot(self) -> Snapshot {
         Snapshot { meta: self.meta().clone(), snapshot: self }
+    }
+
+    /// Its entry for a table of RocksDB that is the very same file: tables never change, and
+    /// checkpoints share them. Should the disk change one all the same, the old hash is the right
+    /// one, and whoever is sent the file refuses it.
+    fn same_table(&self, path: &Path, name: &str) -> Option<&ManifestFile> {
+        if !name.ends_with(TABLE_SUFFIX) {
+            return None;
+        }
+        let known = self.manifest.files().iter().find(|file| file.name == name)?;
+        // What cannot be looked at is hashed, and that says why.
+        let [ours, theirs] =
+            [self.path().join(name).as_path(), path].map(|path| std::fs::metadata(path).ok());
+        let identity = |file: &Metadata| (file.dev(), file.ino(), file.len());
+        let (ours, theirs) = (identity(&ours?), identity(&theirs?));
+        (ours == theirs && theirs.2 == known.bytes).then_some(known)
     }
 
     fn last(&self) -> Option<&LogId> {
@@ -149,10 +168,20 @@ fn load(path: PathBuf) -> Result<SnapshotHandle, StorageError> {
     Ok(SnapshotHandle::new(OwnedDirectory::wanted(path), manifest))
 }
 
-/// Hashes a checkpoint's files and writes the manifest beside them, durably.
-pub(super) fn seal(directory: &Path, meta: SnapshotMeta) -> Result<Manifest, StorageError> {
+/// Hashes a checkpoint's files and writes the manifest beside them, durably. Of a table that the
+/// snapshot before has as well, the hash is taken from there: what a snapshot costs is in
+/// proportion to what has changed, not to all that there is.
+pub(super) fn seal(
+    directory: &Path,
+    meta: SnapshotMeta,
+    before: Option<&SnapshotHandle>,
+) -> Result<Manifest, StorageError> {
     let files = names(directory)?.into_iter().map(|name| {
-        let (bytes, sha256) = hash_file(&directory.join(&name))?;
+        let path = directory.join(&name);
+        if let Some(known) = before.and_then(|before| before.same_table(&path, &name)) {
+            return Ok(known.clone());
+        }
+        let (bytes, sha256) = hash_file(&path)?;
         Ok(ManifestFile { name, bytes, sha256 })
     });
     let manifest = Manifest::new(meta, files.collect::<Result<_, StorageError>>()?);
@@ -182,4 +211,43 @@ fn hash_file(path: &Path) -> Result<(u64, [u8; 32]), StorageError> {
         }
     };
     hash().map_err(|error| failed("hash the file", path, &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    fn sha256_of<'m>(manifest: &'m Manifest, name: &str) -> &'m [u8; 32] {
+        &manifest.files().iter().find(|file| file.name == name).unwrap().sha256
+    }
+
+    #[test]
+    fn a_table_that_is_shared_is_hashed_once_and_everything_else_each_time() {
+        let place = tempfile::tempdir().unwrap();
+        let [first, second] = ["first", "second"].map(|name| place.path().join(name));
+        fs::create_dir(&first).unwrap();
+        fs::create_dir(&second).unwrap();
+        for (name, text) in [("1.sst", "shared"), ("2.sst", "gone"), ("3.log", "linked")] {
+            fs::write(first.join(name), text).unwrap();
+        }
+        let before = seal(&first, SnapshotMeta::default(), None).unwrap();
+        let before = SnapshotHandle::new(OwnedDirectory::wanted(first.clone()), before);
+        fs::hard_link(first.join("1.sst"), second.join("1.sst")).unwrap();
+        // Another file of the same name and length.
+        fs::write(second.join("2.sst"), "here").unwrap();
+        fs::hard_link(first.join("3.log"), second.join("3.log")).unwrap();
+        let once = *sha256_of(before.manifest(), "1.sst");
+        let log = *sha256_of(before.manifest(), "3.log");
+        // The disk changes what nobody writes.
+        fs::write(first.join("1.sst"), "shorex").unwrap();
+        fs::write(first.join("3.log"), "longer").unwrap();
+        let after = seal(&second, SnapshotMeta::default(), Some(&before)).unwrap();
+        assert_eq!(sha256_of(&after, "1.sst"), &once);
+        assert_ne!(sha256_of(&after, "2.sst"), sha256_of(before.manifest(), "2.sst"));
+        assert_ne!(sha256_of(&after, "3.log"), &log);
+        let anew = Manifest::from_json(&fs::read(second.join(MANIFEST_NAME)).unwrap()).unwrap();
+        assert_eq!(anew, after);
+    }
 }

@@ -200,7 +200,7 @@ impl Prepared {
         match self {
             Self::Current(snapshot) => Ok(snapshot),
             Self::Checkpoint { directory, meta } => {
-                let manifest = seal(directory.path(), meta)?;
+                let manifest = seal(directory.path(), meta, shelf.current().as_ref())?;
                 shelf.publish(SnapshotHandle::new(directory, manifest))
             }
         }
