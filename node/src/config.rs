@@ -229,7 +229,7 @@ impl Default for RaftConfig {
             election_max_ms: 800,
             snapshot_entries: 50_000,
             entries_kept: 20_000,
-            entries_held_max: 500_000,
+            entries_held_max: 200_000,
         }
     }
 }

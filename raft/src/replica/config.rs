@@ -62,7 +62,7 @@ impl Default for SnapshotSettings {
         Self {
             logs_since_last: 50_000,
             logs_kept: 20_000,
-            logs_held_max: 500_000,
+            logs_held_max: 200_000,
             purge_batch: 4096,
         }
     }

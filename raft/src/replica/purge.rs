@@ -6,15 +6,17 @@
 //! holds the log for a peer on its way back; not for one that is down, and not without bounds.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
+use openraft::errors::Fatal;
 use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use super::config::SnapshotSettings;
 use crate::network::{Raft, SnapshotSends};
-use crate::types::{LogId, Metrics};
+use crate::types::{LogId, Metrics, TypeConfig};
 
 /// Between two looks at the log: nothing waits for a purge.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
@@ -26,6 +28,8 @@ pub(super) struct Purger {
     pub(super) raft: Raft,
     pub(super) sends: Arc<SnapshotSends>,
     pub(super) settings: SnapshotSettings,
+    /// Up to where an operator wants the log to be purged, whatever the settings keep.
+    pub(super) asked: AtomicU64,
 }
 
 impl Purger {
@@ -39,7 +43,7 @@ impl Purger {
                 _ = ticks.tick() => {}
             }
             if let Some(upto) = self.due()
-                && self.raft.trigger().purge_log(upto).await.is_err()
+                && self.purge(upto).await.is_err()
             {
                 // Consensus has stopped: nothing to purge any more, but the task ends when told to.
                 return stop.cancelled().await;
@@ -47,22 +51,42 @@ impl Purger {
         }
     }
 
+    /// Purges what a snapshot covers up to here, now or as soon as no peer is held for.
+    ///
+    /// # Errors
+    /// When consensus has stopped.
+    pub(super) async fn ask(&self, upto: u64) -> Result<(), Fatal<TypeConfig>> {
+        self.asked.fetch_max(upto, Ordering::Relaxed);
+        match self.due() {
+            Some(upto) => self.purge(upto).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn purge(&self, upto: u64) -> Result<(), Fatal<TypeConfig>> {
+        self.raft.trigger().purge_log(upto).await
+    }
+
     /// The last entry that should go now.
     fn due(&self) -> Option<u64> {
         let metrics = self.raft.metrics().borrow_watched().clone();
-        let snapshot = index(metrics.snapshot.as_ref());
-        let upto = self.allowed(snapshot.saturating_sub(self.settings.logs_kept), &metrics);
-        let purged = index(metrics.purged.as_ref());
-        (upto > purged && upto - purged >= self.settings.purge_batch).then_some(upto)
+        let (snapshot, purged) = (index(metrics.snapshot.as_ref()), index(metrics.purged.as_ref()));
+        let asked = self.asked.load(Ordering::Relaxed).min(snapshot);
+        let upto =
+            self.allowed(asked.max(snapshot.saturating_sub(self.settings.logs_kept)), &metrics);
+        // What somebody waits for is purged in whatever pieces it can be.
+        let batch = if asked > purged { 1 } else { self.settings.purge_batch };
+        (upto > purged && upto - purged >= batch).then_some(upto)
     }
 
     /// The last entry up to `wanted` that no peer is held for.
-    pub(super) fn allowed(&self, wanted: u64, metrics: &Metrics) -> u64 {
+    fn allowed(&self, wanted: u64, metrics: &Metrics) -> u64 {
         let snapshot = index(metrics.snapshot.as_ref());
         let held = self.sends.lowest(|peer, sent| {
-            // Whoever does not lead sends nothing, and one that is no member any more gets nothing.
-            let matched = index(metrics.replication.as_ref()?.get(&peer)?.as_ref());
+            // It ends by itself, and may have begun since the numbers were told.
             let Some(installed) = sent.installed else { return Some(sent.index) };
+            // Whoever does not lead any more, or is no peer any more, catches up elsewhere.
+            let matched = index(metrics.replication.as_ref()?.get(&peer)?.as_ref());
             let caught_up = matched >= snapshot || installed.elapsed() > CATCH_UP_MAX;
             (!caught_up).then(|| sent.index.max(matched))
         });

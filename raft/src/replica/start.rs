@@ -1,5 +1,6 @@
 //! The way up: identity, log, state, consensus, then the tasks of the replica.
 
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -142,7 +143,12 @@ pub(super) async fn start(
         observer::flush_regularly(state.clone(), config.store.blocking, stop.clone()),
     );
 
-    let purger = Arc::new(Purger { raft: raft.clone(), sends, settings: config.snapshots });
+    let purger = Arc::new(Purger {
+        raft: raft.clone(),
+        sends,
+        settings: config.snapshots,
+        asked: AtomicU64::new(0),
+    });
     supervise(&tasks, &ended, Arc::clone(&purger).run(stop.clone()));
 
     let replica = Replica(Arc::new(Inner {

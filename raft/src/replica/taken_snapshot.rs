@@ -18,7 +18,7 @@ pub struct SnapshotTaken {
 impl Replica {
     /// Takes a snapshot of everything that is applied now, and waits for it. With `purge`, all
     /// entries that it covers are then removed from the log, which goes on in the background and
-    /// waits for peers that are being sent them.
+    /// waits for peers that are being sent a snapshot.
     ///
     /// # Errors
     /// [`ReadError::Deadline`] when it was not made in time; it may be made all the same.
@@ -40,8 +40,7 @@ impl Replica {
         };
         let index = of(seen.snapshot.as_ref());
         if purge {
-            let upto = inner.purger.allowed(index, &seen);
-            inner.raft.trigger().purge_log(upto).await.map_err(|_fatal| self.stopped())?;
+            inner.purger.ask(index).await.map_err(|_fatal| self.stopped())?;
         }
         let purged = of(inner.raft.metrics().borrow_watched().purged.as_ref());
         Ok(SnapshotTaken { index, purged })

@@ -69,7 +69,7 @@ impl Plan {
             snapshots: SnapshotSettings {
                 logs_since_last: random.pick(&[15, 40, 150]),
                 logs_kept: random.pick(&[0, 5, 60]),
-                logs_held_max: 500,
+                logs_held_max: 100,
                 purge_batch: random.pick(&[1, 10]),
             },
             apply_entries_max: random.pick(&[1, 7, 64]),
