@@ -18,7 +18,7 @@ use crate::history::ids::OpId;
 use crate::model::SecretState;
 use crate::model::step::{clock_passed, step};
 
-use super::hidden::without_the_unseen;
+use super::hidden::Looks;
 use super::partition::{Move, SecretHistory};
 use super::ways::{Way, Ways};
 
@@ -101,14 +101,15 @@ struct Search<'h, 'a> {
     allowed: Allowed,
     steps: &'h mut u64,
     open: Vec<usize>,
+    looks: Looks,
 }
 
 /// The steps ran out.
 struct OutOfSteps;
 
 impl<'h, 'a> Search<'h, 'a> {
-    const fn new(history: &'h SecretHistory<'a>, allowed: Allowed, steps: &'h mut u64) -> Self {
-        Self { history, allowed, steps, open: Vec::new() }
+    fn new(history: &'h SecretHistory<'a>, allowed: Allowed, steps: &'h mut u64) -> Self {
+        Self { history, allowed, steps, open: Vec::new(), looks: Looks::of(&history.moves) }
     }
 
     fn run(&mut self) -> Searched {
@@ -183,7 +184,7 @@ impl<'h, 'a> Search<'h, 'a> {
             }
             count(self.steps)?;
             if let Some(state) = happens(&self.history.moves[place], &way.state) {
-                waiting.push_back(way.with(place, without_the_unseen(state)));
+                waiting.push_back(way.with(place, self.looks.forget(state)));
             }
         }
         Ok(())
