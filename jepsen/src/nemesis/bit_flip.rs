@@ -5,7 +5,7 @@
 //! with its bits restored is replaced.
 
 use std::fs::{self, File, OpenOptions};
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -36,9 +36,12 @@ pub(super) struct BitFlip {
 }
 
 /// A changed bit: only what still looks as it was left is changed back.
+///
+/// In the file itself, whatever it is called by then: a snapshot shares its files with the state,
+/// and the name in the snapshot goes with the next one.
 struct Flip {
     path: PathBuf,
-    inode: u64,
+    file: File,
     at: u64,
     damaged: u8,
     mask: u8,
@@ -133,12 +136,11 @@ fn is_for_people(path: &Path) -> bool {
 
 fn flip(path: &Path, random: &mut Random) -> Result<Flip> {
     let file = OpenOptions::new().read(true).write(true).open(path)?;
-    let metadata = file.metadata()?;
-    let (at, mask) = (random.below(metadata.len()), 1 << random.below(8));
+    let (at, mask) = (random.below(file.metadata()?.len()), 1 << random.below(8));
     let damaged = byte(&file, at)? ^ mask;
     file.write_all_at(&[damaged], at)?;
     anyhow::ensure!(byte(&file, at)? == damaged, "a bit of {} did not change", path.display());
-    Ok(Flip { path: path.to_owned(), inode: metadata.ino(), at, damaged, mask })
+    Ok(Flip { path: path.to_owned(), file, at, damaged, mask })
 }
 
 fn byte(file: &File, at: u64) -> Result<u8> {
@@ -148,15 +150,11 @@ fn byte(file: &File, at: u64) -> Result<u8> {
 }
 
 impl Flip {
-    /// Changes the bit back, unless the file has been replaced or written over.
+    /// Changes the bit back, unless the file has been written over.
     fn back(self) -> Result<()> {
-        let Ok(file) = OpenOptions::new().read(true).write(true).open(&self.path) else {
-            return Ok(());
-        };
-        let metadata = file.metadata()?;
-        let same = metadata.ino() == self.inode && metadata.len() > self.at;
-        if same && byte(&file, self.at)? == self.damaged {
-            file.write_all_at(&[self.damaged ^ self.mask], self.at)?;
+        let there = self.file.metadata()?.len() > self.at;
+        if there && byte(&self.file, self.at)? == self.damaged {
+            self.file.write_all_at(&[self.damaged ^ self.mask], self.at)?;
         }
         Ok(())
     }
@@ -191,5 +189,15 @@ mod tests {
         fs::write(&path, &replaced).unwrap();
         second.back().unwrap();
         assert_eq!(fs::read(&path).unwrap(), replaced);
+        fs::remove_file(directory.path().join("old")).unwrap();
+
+        // One that has lost this name and has another one is not.
+        let content = fs::read(&path).unwrap();
+        let third = flip(&path, &mut random).unwrap();
+        let other = directory.path().join("shared");
+        fs::hard_link(&path, &other).unwrap();
+        fs::remove_file(&path).unwrap();
+        third.back().unwrap();
+        assert_eq!(fs::read(&other).unwrap(), content);
     }
 }

@@ -89,8 +89,9 @@ impl Profile {
                 nodes: 5,
                 phases: phases(30, 3_480, 120),
                 window_ms: 30 * SECOND_MS,
+                // More, and most operations of an hour meet a node that is down.
                 active_min: 3,
-                active_max: 7,
+                active_max: 5,
                 everything_percent: 5,
                 disk_mebibytes: 3072,
             },
