@@ -72,7 +72,7 @@ jepsen-smoke:
 	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
 
 # The evidence of this commit in .lockbox/evidence/<commit>: of a smoke run that is made now, or of
-# runs that are there: `make evidence RUNS="dir dir" MATRIX=jepsen/results/matrix.json`.
+# runs that are there: `make evidence RUNS="dir dir" MATRIX=jepsen/results/kill-matrix.json`.
 evidence:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox -p lockbox-kms-sim -p lockbox-jepsen

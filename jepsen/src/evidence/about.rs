@@ -102,7 +102,8 @@ impl About {
     pub fn covers(&self, facts: &Facts) -> Result<()> {
         let (here, there) = (&self.commit, &facts.commit);
         ensure!(here == there, "it is a run of commit {there:?}, and the bundle is of {here}");
-        ensure!(!facts.programs.is_empty(), "it does not say which programs ran");
+        let named: Vec<&str> = facts.programs.keys().map(String::as_str).collect();
+        ensure!(named == PROGRAMS, "it says that {named:?} ran, and a run has {PROGRAMS:?}");
         for (name, hash) in &facts.programs {
             let ours = self.programs.get(name).map_or("none", String::as_str);
             ensure!(ours == hash, "its {name} has SHA-256 {hash}, and that of the bundle {ours}");

@@ -22,6 +22,8 @@ struct Line {
     event: String,
     number: Option<u64>,
     outcome: Option<String>,
+    leader: Option<u64>,
+    majority_reachable: Option<bool>,
 }
 
 /// What one account tells of the faults, by their numbers.
@@ -31,6 +33,8 @@ struct Account {
     /// What came of those that are over or were skipped. What a beginning says is no more than
     /// that it was tried.
     outcomes: BTreeMap<u64, String>,
+    /// Who led when each began, and whether a majority could talk.
+    scenes: BTreeMap<u64, (Option<u64>, Option<bool>)>,
 }
 
 /// Checks the faults of a run; gives how many took effect.
@@ -65,6 +69,14 @@ pub(super) fn check(plan: &Plan, recorded: &[FaultEvent], file: &Path) -> Result
             "fault {number}: {ours} in the history, and {theirs} in nemesis.jsonl"
         );
     }
+    for (number, scene) in &history.scenes {
+        let theirs = file.scenes.get(number);
+        ensure!(
+            theirs == Some(scene),
+            "fault {number}: {scene:?} is its leader and majority in the history, and \
+             {theirs:?} in nemesis.jsonl"
+        );
+    }
     ensure!(history == file, "nemesis.jsonl tells of faults that the plan does not know");
     Ok(history.outcomes.values().filter(|outcome| *outcome == INSTALLED).count())
 }
@@ -82,6 +94,8 @@ fn of_history(recorded: &[FaultEvent]) -> Account {
         if event.edge == Edge::End || outcome == SKIPPED {
             account.outcomes.insert(number, outcome.to_owned());
         } else {
+            let leader = event.leader.map(|node| node.0);
+            account.scenes.insert(number, (leader, Some(event.majority_reachable)));
             account.begun.insert(number);
         }
     }
@@ -94,8 +108,13 @@ fn of_file(path: &Path) -> Result<Account> {
     for (number, line) in (1..).zip(BufReader::new(file).lines()) {
         let place = || format!("nemesis.jsonl: line {number}");
         let line: Line = serde_json::from_str(&line.with_context(place)?).with_context(place)?;
+        let scene = (line.leader, line.majority_reachable);
         let is_new = match line.event.as_str() {
-            "began" => account.begun.insert(line.number.with_context(place)?),
+            "began" => {
+                let fault = line.number.with_context(place)?;
+                account.scenes.insert(fault, scene);
+                account.begun.insert(fault)
+            }
             "ended" => {
                 let fault = line.number.with_context(place)?;
                 let outcome = line.outcome.with_context(place)?;

@@ -58,7 +58,8 @@ fn verify_content(
         anyhow::bail!("{} is no part of a bundle", extra.path);
     }
     if about.matrix {
-        let summary = matrix::check(&bundle.join(MATRIX_FILE)).context(MATRIX_FILE)?;
+        let summary =
+            matrix::check(&bundle.join(MATRIX_FILE), &about.commit).context(MATRIX_FILE)?;
         writeln!(print, "kill matrix: {summary}")?;
     }
     Ok(())

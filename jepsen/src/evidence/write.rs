@@ -78,7 +78,8 @@ fn fill(wanted: &Wanted, bundle: &Path, print: &mut impl Write) -> Result<String
     if let Some(file) = &wanted.matrix {
         let kept = bundle.join(MATRIX_FILE);
         sources::copy(file, &kept)?;
-        let summary = matrix::check(&kept).with_context(|| file.display().to_string())?;
+        let summary = matrix::check(&kept, &wanted.commit);
+        let summary = summary.with_context(|| file.display().to_string())?;
         writeln!(print, "kill matrix: {summary}")?;
     }
     let about = About::gather(&wanted.commit, &wanted.bin, names, wanted.matrix.is_some())?;

@@ -85,6 +85,18 @@ impl Focus {
         Self { name, blows: Some(blows), log_level: None }
     }
 
+    /// All that the first runs of these mutants have, each once: without a mutant none of them may
+    /// show anything.
+    pub(super) fn all<'a>(mutants: impl Iterator<Item = &'a str>) -> Vec<Self> {
+        let mut all = vec![Self::calm(), Self::general()];
+        for focus in mutants.map(Self::of_mutant) {
+            if all.iter().all(|known| known.name != focus.name) {
+                all.push(focus);
+            }
+        }
+        all
+    }
+
     /// What a run of a mutant is to have, by the number of its runs before.
     pub(super) fn of(mutant: &str, runs_before: u64) -> Self {
         let focused = Self::of_mutant(mutant);
@@ -201,6 +213,13 @@ mod tests {
         let dark = Focus::of("ack-before-fsync", 0).plan(1, 0);
         assert!(dark.forgetful && dark.faults.len() >= 3);
         assert!(Focus::of("lost-update", 0).plan(1, 0).faults.is_empty());
+    }
+
+    #[test]
+    fn all_sets_of_faults_are_there_once() {
+        let all = Focus::all(["lost-tail", "lost-update", "reapplied-after-crash"].into_iter());
+        let names: Vec<_> = all.iter().map(Focus::name).collect();
+        assert_eq!(names, ["calm", "general", "all-killed"]);
     }
 
     #[test]

@@ -14,8 +14,9 @@ pub(super) fn write(matrix: &Matrix) -> String {
     let killed = matrix.seeded.iter().filter(|name| matrix.is_killed(name)).count();
     line(format!("{killed} of {} mutants killed. Begun {}.", matrix.seeded.len(), matrix.begun));
     line(format!("Machine: {}. Commit: {}.", matrix.machine, or(&matrix.commit, "not told")));
-    let [lockbox, kms_sim] = &matrix.programs;
-    line(format!("SHA-256 of `lockbox`: `{lockbox}`, of `kms-sim`: `{kms_sim}`."));
+    let [lockbox, kms_sim, suite] = &matrix.programs;
+    line(format!("SHA-256 of `lockbox`: `{lockbox}`, of `kms-sim`: `{kms_sim}`, of the suite:"));
+    line(format!("`{suite}`."));
     line(String::new());
     line("Seconds are of load, up to the first violation; in brackets what all runs of the".into());
     line(
@@ -37,7 +38,8 @@ pub(super) fn write(matrix: &Matrix) -> String {
     line("## Without a mutant\n".into());
     for run in &matrix.control {
         let cry = if run.cried_out { " **A false alarm.**" } else { "" };
-        line(format!("- seed {}, {} faults: {}{cry}", run.seed, run.faults, run.summary));
+        let (focus, seed) = (&run.focus, run.seed);
+        line(format!("- {focus}, seed {seed}, {} faults: {}{cry}", run.faults, run.summary));
     }
     line(String::new());
     line("## Not run yet\n".into());

@@ -16,7 +16,7 @@ use crate::cluster::Programs;
 use crate::run::directory::RunDirectory;
 
 /// Version of the format.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 /// The file, beside `matrix.md`.
 const FILE: &str = "matrix.json";
 /// Where the commit of the programs is told.
@@ -33,8 +33,8 @@ pub(super) struct Matrix {
     pub(super) machine: String,
     /// The commit of the programs, if anybody said.
     pub(super) commit: String,
-    /// SHA-256 of `lockbox` and `kms-sim`.
-    pub(super) programs: [String; 2],
+    /// SHA-256 of `lockbox`, of `kms-sim` and of the suite: other laws have to see anew.
+    pub(super) programs: [String; 3],
     /// The runs without a mutant.
     pub(super) control: Vec<Control>,
     /// The mutants, in the order of the programs' lists.
@@ -47,6 +47,8 @@ pub(super) struct Matrix {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Control {
+    /// The name of its faults.
+    pub(super) focus: String,
     pub(super) seed: u64,
     pub(super) judgement: Judgement,
     pub(super) ops: u64,
@@ -147,13 +149,14 @@ impl Matrix {
         waiting: &[Waiting],
     ) -> Result<Self> {
         let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
+        let suite = std::env::current_exe().context("the path of this program")?;
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             format: FORMAT,
             begun: jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M UTC").to_string(),
             machine: format!("{processors} processors, Linux {}", kernel.trim()),
             commit: std::env::var(COMMIT_VARIABLE).unwrap_or_default(),
-            programs: [sha256(&programs.lockbox)?, sha256(&programs.kms_sim)?],
+            programs: [sha256(&programs.lockbox)?, sha256(&programs.kms_sim)?, sha256(&suite)?],
             control: Vec::new(),
             rows: waiting.iter().map(Row::from).collect(),
             seeded,
@@ -188,10 +191,19 @@ impl Matrix {
             && self.seeded == other.seeded
     }
 
-    /// Whether a law has seen this mutant.
+    /// Whether a law that is expected of it has seen this mutant. Another one may have seen the
+    /// machine.
     pub(super) fn is_killed(&self, name: &str) -> bool {
-        let killed = |row: &&Row| matches!(row.fate, Fate::Killed { .. });
+        let killed = |row: &&Row| match &row.fate {
+            Fate::Killed { sighting, .. } => sighting.is_by_one_of(&row.expected),
+            Fate::Survived { .. } | Fate::Waiting { .. } => false,
+        };
         self.rows.iter().filter(killed).any(|row| row.name == name)
+    }
+
+    /// Whether a run without a mutant had these faults.
+    pub(super) fn has_control(&self, focus: &str) -> bool {
+        self.control.iter().any(|run| run.focus == focus)
     }
 
     /// Takes in what came of a mutant, in the place of what was known of it before.
@@ -249,6 +261,7 @@ pub(super) mod tests {
 
     pub(crate) fn matrix(rows: Vec<Row>) -> Matrix {
         let control = Control {
+            focus: "calm".to_owned(),
             seed: 1,
             judgement: Judgement::Valid,
             ops: 9_000,
@@ -261,7 +274,7 @@ pub(super) mod tests {
             begun: "2026-01-02 03:04 UTC".to_owned(),
             machine: "2 processors, Linux 6.1".to_owned(),
             commit: "abc".to_owned(),
-            programs: ["0a".to_owned(), "0b".to_owned()],
+            programs: ["0a", "0b", "0c"].map(str::to_owned),
             control: vec![control],
             rows,
             seeded: vec!["one".to_owned(), "two".to_owned()],
@@ -283,6 +296,26 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn what_only_an_unexpected_law_has_seen_is_not_killed() {
+        let unexpected = Row { expected: vec!["L5".to_owned()], ..row("one", killed()) };
+        let matrix = matrix(vec![unexpected, row("two", killed())]);
+        assert!(!matrix.is_killed("one") && matrix.is_killed("two"));
+        assert!(!matrix.is_complete());
+    }
+
+    #[test]
+    fn it_is_evidence_of_its_commit_as_it_is_written() {
+        let directory = tempfile::tempdir().unwrap();
+        let matrix = matrix(vec![row("one", killed()), row("two", survived())]);
+        matrix.write(directory.path()).unwrap();
+        let path = directory.path().join(FILE);
+        let says = crate::evidence::matrix::check(&path, "abc").unwrap();
+        assert!(says.starts_with("of this commit: 1 of 2 mutants killed"), "{says}");
+        let other = crate::evidence::matrix::check(&path, "abd").unwrap_err().to_string();
+        assert_eq!(other, "it is of commit \"abc\", and the bundle is of abd");
+    }
+
+    #[test]
     fn it_is_read_back_and_only_used_for_the_same_programs() {
         let directory = tempfile::tempdir().unwrap();
         assert_eq!(Matrix::read(directory.path()).unwrap(), None);
@@ -290,7 +323,7 @@ pub(super) mod tests {
         matrix.write(directory.path()).unwrap();
         let back = Matrix::read(directory.path()).unwrap().unwrap();
         assert_eq!(back, matrix);
-        let programs = ["0a".to_owned(), "0c".to_owned()];
-        assert!(!back.is_of_the_same(&Matrix { programs, ..matrix }));
+        let programs = ["0a", "0b", "0d"].map(str::to_owned);
+        assert!(!back.is_of_the_same(&Matrix { programs, ..matrix }), "the laws have changed");
     }
 }

@@ -1,8 +1,8 @@
 //! The kill matrix: which law sees which seeded bug, after how many seconds, under which faults
 //! (`verification §3.9`).
 //!
-//! Owns the order of it: a control without a bug, then each mutant under growing seeds until a law
-//! is violated or its time is over. Promises that only a law kills a mutant, never a harness that
+//! Owns the order of it: controls without a bug, one for each set of faults, then each mutant under
+//! growing seeds until a law is violated or its time is over. Promises that only a law kills a mutant, never a harness that
 //! failed, and that the matrix on the disk is up to date after each of them. Knows neither how a
 //! run works nor what makes an answer right: each run is a process of its own, and its verdict is
 //! read from its record.
@@ -19,7 +19,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 use crate::cluster::Programs;
 use crate::moment::now;
@@ -28,6 +28,11 @@ use focus::Focus;
 use listing::{Listed, Listing};
 use matrix::{Fate, Matrix, Row};
 use trial::{Ended, Trial};
+
+/// Beside a matrix in which every mutant has its row.
+const WHOLE_FILE: &str = "whole";
+/// What a matrix that is not whole is not taken for.
+const ENDED: &str = "ended before the matrix was whole; the next run goes on from here";
 
 /// Which mutants are tried, and how hard.
 #[derive(Debug, Clone, clap::Args)]
@@ -57,29 +62,34 @@ pub struct Settings {
 /// over the programs as they should be.
 ///
 /// # Errors
-/// What kept it from being filled.
+/// What kept it from being filled, the operator's wish to end among it.
 pub fn run(settings: &Settings) -> Result<bool> {
     let session = Session::begin(settings)?;
     let mut matrix = session.matrix()?;
     let chosen = session.chosen()?;
-    if matrix.control.is_empty() {
-        for (focus, seed) in [(Focus::calm(), settings.seed), (Focus::general(), settings.seed)] {
-            let Some(ended) = session.attempt(None, focus, seed, 0)? else { return Ok(false) };
-            session.say(&format!("control, seed {seed}: {}", ended.summary()))?;
-            matrix.control.push(ended.as_control(seed));
-            session.write(&matrix)?;
+    let seed = settings.seed;
+    for focus in Focus::all(chosen.iter().map(|listed| listed.name.as_str())) {
+        if matrix.has_control(focus.name()) {
+            continue;
         }
+        let Some(ended) = session.attempt(None, focus, seed, 0)? else { bail!(ENDED) };
+        session.say(&format!("control {}, seed {seed}: {}", focus.name(), ended.summary()))?;
+        matrix.control.push(ended.as_control(focus.name(), seed));
+        session.write(&matrix)?;
     }
     for listed in chosen {
         if matrix.is_killed(&listed.name) {
             continue;
         }
-        let Some(row) = session.hunt(listed)? else { return Ok(false) };
+        let Some(row) = session.hunt(listed)? else { bail!(ENDED) };
         session.say(&row.to_string())?;
         matrix.take(row);
         session.write(&matrix)?;
     }
     session.say(&markdown::write(&matrix))?;
+    if settings.only.is_empty() {
+        session.mark_whole()?;
+    }
     Ok(matrix.is_complete())
 }
 
@@ -98,6 +108,12 @@ impl<'a> Session<'a> {
         std::fs::create_dir_all(&settings.out)
             .with_context(|| settings.out.display().to_string())?;
         let out = settings.out.canonicalize()?;
+        match std::fs::remove_file(out.join(WHOLE_FILE)) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(naming(&out));
+            }
+            Ok(()) | Err(_) => {}
+        }
         Ok(Self { settings, programs, listing, out })
     }
 
@@ -112,6 +128,12 @@ impl<'a> Session<'a> {
         matrix.write(&self.out)?;
         let path = self.out.join("matrix.md");
         std::fs::write(&path, markdown::write(matrix)).with_context(|| path.display().to_string())
+    }
+
+    /// Says that every mutant has had its runs.
+    fn mark_whole(&self) -> Result<()> {
+        let path = self.out.join(WHOLE_FILE);
+        std::fs::write(&path, "").with_context(naming(&path))
     }
 
     fn chosen(&self) -> Result<Vec<&Listed>> {

@@ -144,12 +144,13 @@ impl Ended {
     }
 
     /// It as a run of the programs as they should be.
-    pub(super) fn as_control(&self, seed: u64) -> Control {
+    pub(super) fn as_control(&self, focus: &str, seed: u64) -> Control {
         let Verdict { judgement, ops, .. } = self.verdict;
         let faults: std::collections::BTreeSet<_> =
             self.history.faults.iter().map(|event| event.id).collect();
         let faults = faults.len() as u64;
         let cried_out = judgement == Judgement::Invalid;
-        Control { seed, judgement, ops, faults, cried_out, summary: self.summary() }
+        let (focus, summary) = (focus.to_owned(), self.summary());
+        Control { focus, seed, judgement, ops, faults, cried_out, summary }
     }
 }

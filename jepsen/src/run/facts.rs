@@ -38,7 +38,13 @@ impl Facts {
     pub fn gather(programs: &Programs) -> Result<Self> {
         let left_out = examine(Some(programs)).left_out();
         let mut hashes = BTreeMap::new();
-        for (name, path) in [("lockbox", &programs.lockbox), ("kms-sim", &programs.kms_sim)] {
+        let suite = std::env::current_exe().context("the path of this program")?;
+        for (name, path) in [
+            ("lockbox", &programs.lockbox),
+            ("kms-sim", &programs.kms_sim),
+            // What recorded the answers is to be known as well as who gave them.
+            ("lockbox-jepsen", &suite),
+        ] {
             hashes.insert(name.to_owned(), digest::of_file(path)?.1);
         }
         Ok(Self {

@@ -94,7 +94,7 @@ fn a_bundle_is_written_and_verified_and_the_same_each_time() {
         "manifest: ",
         "run smoke-5: seed 5, Smoke: plan redrawn; 3 faults in force",
         "judged anew by 15 laws",
-        "kill matrix: of commit abc: 1 mutants killed, each by a law; none survived; 1 wait",
+        "kill matrix: of this commit: 1 of 1 mutants killed, each by a law expected of it",
         COMMIT,
     ] {
         assert!(printed.contains(part), "{part} is not in {printed}");
@@ -213,11 +213,18 @@ fn what_does_not_follow_is_refused_though_all_hashes_fit() {
     };
     let other = forge(&bundle, &run("nemesis.jsonl.zst"), repacked(other));
     expect(other, "fault 3: begun, installed in the history, and begun, skipped in nemesis.jsonl");
+    let apart = replaced("\"majority_reachable\":true", "\"majority_reachable\":false");
+    let apart = forge(&bundle, &run("nemesis.jsonl.zst"), repacked(apart));
+    expect(apart, "fault 1: (None, Some(true)) is its leader and majority in the history, and");
     let page = forge(&bundle, &run("index.html"), replaced("smoke-5: unknown", "smoke-5: valid"));
     expect(page, "index.html does not follow from the history");
     let table = forge(&bundle, &run("registers.tsv.zst"), repacked(replaced("\tr\t", "\tw\t")));
     expect(table, "registers.tsv.zst does not follow from the history");
-    for (laws, part) in [("[]", "no law has seen it"), (r#"["L99"]"#, "which is no law")] {
+    for (laws, part) in [
+        ("[]", "no law has seen it"),
+        (r#"["L99"]"#, "which is no law"),
+        (r#"["L5"]"#, "none of the expected laws has seen it"),
+    ] {
         let forged = forge(&bundle, "kill-matrix.json", |_| matrix(laws).into_bytes());
         expect(forged, part);
     }
@@ -267,7 +274,10 @@ fn what_is_not_whole_or_of_other_programs_becomes_no_bundle() {
     fs::write(workplace.path("bin").join("lockbox"), "lockbox").unwrap();
     fs::write(workplace.path("matrix.json"), matrix("[]")).unwrap();
     assert!(workplace.refused().contains("one is called killed, and no law has seen it"));
-    fs::write(workplace.path("matrix.json"), matrix(r#"["L1"]"#)).unwrap();
+    let other = matrix(r#"["L10"]"#).replace(COMMIT, "abc");
+    fs::write(workplace.path("matrix.json"), other).unwrap();
+    assert!(workplace.refused().contains("it is of commit \"abc\", and the bundle is of"));
+    fs::write(workplace.path("matrix.json"), matrix(r#"["L10"]"#)).unwrap();
     let short = Wanted { commit: "0123abc".to_owned(), ..workplace.wanted() };
     let error = write(&short, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("is not the full id of a commit"), "{error}");

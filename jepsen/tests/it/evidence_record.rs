@@ -31,13 +31,13 @@ const FAULTS: usize = 3;
 /// One mutant that these laws saw, and one that waits.
 pub(crate) fn matrix(laws: &str) -> String {
     format!(
-        r#"{{"format":1,"begun":"today","machine":"2 processors","commit":"abc","programs":["",""],
-        "control":[{{"seed":1,"judgement":"valid","ops":9,"faults":1,"cried_out":false,
+        r#"{{"format":1,"begun":"today","machine":"2 processors","commit":"{COMMIT}","programs":["","",""],
+        "control":[{{"focus":"calm","seed":1,"judgement":"valid","ops":9,"faults":1,"cried_out":false,
         "summary":"valid"}}],"seeded":["one"],"rows":[{{"name":"one","broken":"Is.",
-        "expected":["L10"],"needs":"kill","fate":"killed","sighting":{{"laws":{laws},
+        "expected":["L10"],"needs":"kill","fate":{{"is":"killed","sighting":{{"laws":{laws},
         "sentence":"lost","after_ms":5,"in_force":[],"before":[]}},"seed":1,"attempts":1,
-        "wall_seconds":3}},{{"name":"two","broken":"Is.","expected":[],"fate":"waiting",
-        "reason":"bills"}}]}}"#
+        "wall_seconds":3}}}},{{"name":"two","broken":"Is.","expected":[],"fate":{{"is":"waiting",
+        "reason":"bills"}}}}]}}"#
     )
 }
 
@@ -52,7 +52,8 @@ pub(crate) fn record(run: &Path) {
     RunDirectory::write_json(&run.join("required.json"), &required(&plan)).unwrap();
     RunDirectory::write_json(&run.join("search.json"), &SearchBounds::default()).unwrap();
     let hash = |name: &str| (name.to_owned(), digest::of_bytes(name.as_bytes()));
-    let programs: BTreeMap<_, _> = ["lockbox", "kms-sim"].into_iter().map(hash).collect();
+    let programs: BTreeMap<_, _> =
+        ["lockbox", "kms-sim", "lockbox-jepsen"].into_iter().map(hash).collect();
     let facts = Facts { commit: COMMIT.to_owned(), left_out: Vec::new(), programs };
     facts.write(&directory.facts()).unwrap();
     fs::write(directory.bill(), "{\"billed\":0}").unwrap();
