@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::history::History;
 use crate::history::fault::{Edge, FaultClass, FaultOutcome};
-use crate::history::ids::FaultId;
+use crate::history::ids::{FaultId, NodeId};
+use crate::history::log_dump::CommittedLog;
 use crate::history::sample::RaftRole;
 
 use super::laws::{Finding, Law, LawReport};
@@ -28,6 +29,11 @@ pub struct Required {
     pub leaderships: u64,
     /// Snapshots that nodes were seen to have, counted by their last index.
     pub snapshots: u64,
+    /// Snapshots that nodes were seen to have installed from another one.
+    pub installs: u64,
+    /// Of a thousand committed entries, how many a dump holds: of the others no law can say whether
+    /// they were asked for.
+    pub dumped_of_thousand: u64,
     /// Laws that have to have been looked at.
     pub laws: BTreeSet<Law>,
 }
@@ -53,7 +59,12 @@ impl CoverageRow {
 
 /// Compares a run with what is required of it.
 #[must_use]
-pub fn cover(history: &History, required: &Required, laws: &[LawReport]) -> Vec<CoverageRow> {
+pub fn cover(
+    history: &History,
+    log: Option<&CommittedLog>,
+    required: &Required,
+    laws: &[LawReport],
+) -> Vec<CoverageRow> {
     let row = |what: String, required, reached| CoverageRow { what, required, reached };
     let decided = history.ops.iter().filter(|op| op.reply().is_some()).count() as u64;
     let mut rows = vec![row("decided operations".into(), required.ops, decided)];
@@ -73,6 +84,10 @@ pub fn cover(history: &History, required: &Required, laws: &[LawReport]) -> Vec<
     }
     rows.push(row("leaderships".into(), required.leaderships, leaderships(history)));
     rows.push(row("snapshots".into(), required.snapshots, snapshots(history)));
+    rows.push(row("installed snapshots".into(), required.installs, installs(history)));
+    let dumped = log.map_or(0, dumped_of_thousand);
+    let what = "of a thousand committed entries, in a dump";
+    rows.push(row(what.into(), required.dumped_of_thousand, dumped));
     for law in &required.laws {
         let report = laws.iter().find(|report| report.law == *law);
         let checked =
@@ -118,10 +133,30 @@ fn snapshots(history: &History) -> u64 {
     seen.len() as u64
 }
 
+/// A node whose log begins behind everything that it had a moment ago, and with its snapshot, got
+/// that from another one. A purge of what it has itself leaves the end of its log.
+fn installs(history: &History) -> u64 {
+    let mut last: BTreeMap<(NodeId, &str), u64> = BTreeMap::new();
+    let mut count = 0;
+    for sample in &history.samples {
+        let before = last.insert((sample.node, &sample.store), sample.last);
+        let is_new = before.is_none_or(|before| sample.purged > before);
+        count += u64::from(is_new && sample.purged > 0 && sample.purged == sample.snapshot);
+    }
+    count
+}
+
+fn dumped_of_thousand(log: &CommittedLog) -> u64 {
+    let held = log.entries().count() as u64;
+    // The first index is 0, and nobody reads it.
+    (held * 1000).checked_div(log.last()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::check::script::{Script, get, refused, secret};
+    use crate::check::script::{Script, dump, get, refused, secret};
     use crate::history::answer::Code;
+    use crate::history::log_dump::{EntryKind, LogDump, LogRange};
 
     use super::*;
 
@@ -144,9 +179,16 @@ mod tests {
             fault_classes: BTreeMap::from([(FaultClass::Kill, 1), (FaultClass::Pause, 1)]),
             leaderships: 2,
             snapshots: 0,
+            installs: 1,
+            dumped_of_thousand: 999,
             laws: BTreeSet::from([Law::L1]),
         };
-        let rows = cover(&history, &required, &[]);
+        let log = dump(1, &[(EntryKind::Blank, None), (EntryKind::Blank, None)]);
+        let log = CommittedLog::join([LogDump {
+            range: LogRange { last: 2, first: 2, ..log.range },
+            entries: log.entries[1..].to_vec(),
+        }]);
+        let rows = cover(&history, Some(&log.unwrap()), &required, &[]);
         let missing: Vec<String> = rows
             .iter()
             .filter(|row| !row.is_reached())
@@ -156,8 +198,30 @@ mod tests {
             "successful get_secret: 1 of 2",
             "faults that took effect: 1 of 2",
             "faults of class Pause: 0 of 1",
+            "installed snapshots: 0 of 1",
+            "of a thousand committed entries, in a dump: 500 of 999",
             "law L1 looked at: 0 of 1",
         ];
         assert_eq!(missing, expected);
+    }
+
+    #[test]
+    fn a_snapshot_of_another_node_is_told_from_one_of_its_own() {
+        let mut script = Script::new();
+        let mut look = |last: u64, snapshot: u64, purged: u64| {
+            script.sample_with(1, |sample| {
+                (sample.last, sample.committed, sample.applied) = (last, last, last);
+                (sample.snapshot, sample.purged) = (snapshot, purged);
+            });
+        };
+        look(10, 0, 0);
+        look(30, 28, 20);
+        // All of its log, as an operator may ask.
+        look(31, 30, 30);
+        // It was away.
+        look(80, 80, 80);
+        look(90, 80, 80);
+        look(300, 299, 299);
+        assert_eq!(installs(&script.history()), 2);
     }
 }

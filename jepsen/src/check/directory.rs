@@ -94,7 +94,7 @@ pub fn check_directory(
     let judged = ticks();
     let search = search_all(&history, bounds);
     let searched = ticks();
-    let verdict = conclude(&history, log.as_ref().err(), &required, laws, search);
+    let verdict = conclude(&history, log.as_ref().map(Option::as_ref), &required, laws, search);
     let path = directory.join(VERDICT_FILE);
     let failed = |source| CheckError::Io { path: path.clone(), source };
     let mut file = File::create(&path).map_err(failed)?;

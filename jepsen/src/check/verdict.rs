@@ -139,7 +139,7 @@ pub fn judge(
 ) -> Verdict {
     let laws = check_laws(history, log.ok().flatten());
     let search = search_all(history, bounds);
-    conclude(history, log.err(), required, laws, search)
+    conclude(history, log, required, laws, search)
 }
 
 /// Judges a history by all laws.
@@ -153,15 +153,15 @@ pub fn check_laws(history: &History, log: Option<&CommittedLog>) -> Vec<LawRepor
 #[must_use]
 pub fn conclude(
     history: &History,
-    disagreement: Option<&Disagreement>,
+    log: Result<Option<&CommittedLog>, &Disagreement>,
     required: &Required,
     laws: Vec<LawReport>,
     search: SearchReport,
 ) -> Verdict {
-    let coverage = cover(history, required, &laws);
+    let coverage = cover(history, log.ok().flatten(), required, &laws);
     let mut reasons = Vec::new();
     let mut reason = |judgement, sentence| reasons.push(Reason { judgement, sentence });
-    if let Some(disagreement) = disagreement {
+    if let Err(disagreement) = log {
         reason(Judgement::Invalid, disagreement.to_string());
     }
     for report in &laws {

@@ -18,6 +18,8 @@ use super::program::run;
 
 /// More secrets than an hour's run makes: the quota is not what is tested here.
 const SECRETS_MAX: u32 = 100_000;
+/// `raft.entries_held_max`: some seconds of load, so that the bound is met at times.
+const ENTRIES_HELD_MAX: u64 = 5_000;
 
 /// What is drawn for a whole run: how eagerly the cluster snapshots, purges and elects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -169,6 +171,7 @@ impl Files {
              [raft]\nheartbeat_ms = {heartbeat_ms}\nelection_min_ms = {election_min_ms}\n\
              election_max_ms = {election_max_ms}\nsnapshot_entries = {snapshot_entries}\n\
              entries_kept = {entries_kept}\n\
+             entries_held_max = {ENTRIES_HELD_MAX}\n\
              [limits]\nsecrets_per_cloud = {SECRETS_MAX}\n\
              [log]\nformat = \"json\"\n"
         );

@@ -9,6 +9,7 @@ use crate::history::answer::Answer;
 use crate::history::call::Call;
 use crate::history::ids::{OpId, SecretId};
 use crate::history::op::Outcome;
+use crate::random::Random;
 
 /// The most canaries of a run. Each is looked for in several forms, so they are not all values.
 const CANARIES_MAX: usize = 4096;
@@ -82,15 +83,37 @@ pub struct Planted {
 
 /// The canaries of a run. They stay in memory and are wiped with it.
 #[derive(Debug, Default)]
-pub struct CanaryBook(Mutex<Vec<Planted>>);
+pub struct CanaryBook(Mutex<Canaries>);
+
+#[derive(Debug)]
+struct Canaries {
+    planted: Vec<Planted>,
+    /// Values that were sent, remembered or not.
+    sent: u64,
+    random: Random,
+}
+
+impl Default for Canaries {
+    fn default() -> Self {
+        Self { planted: Vec::new(), sent: 0, random: Random::new(0) }
+    }
+}
 
 impl CanaryBook {
-    /// Remembers the values of a request that is about to be sent.
+    /// Remembers the values of a request that is about to be sent, or some of them: each value of
+    /// the whole run has the same chance.
     pub fn plant(&self, op: OpId, request: &Request) {
-        let mut planted = lock(&self.0);
+        let mut canaries = lock(&self.0);
         for value in request.values().iter().flatten() {
-            if planted.len() < CANARIES_MAX {
-                planted.push(Planted { op, value: value.clone() });
+            canaries.sent += 1;
+            if canaries.planted.len() < CANARIES_MAX {
+                canaries.planted.push(Planted { op, value: value.clone() });
+                continue;
+            }
+            let sent = canaries.sent;
+            let place = usize::try_from(canaries.random.below(sent)).ok();
+            if let Some(former) = place.and_then(|place| canaries.planted.get_mut(place)) {
+                *former = Planted { op, value: value.clone() };
             }
         }
     }
@@ -98,7 +121,7 @@ impl CanaryBook {
     /// All of them.
     #[must_use]
     pub fn planted(&self) -> Vec<Planted> {
-        lock(&self.0).clone()
+        lock(&self.0).planted.clone()
     }
 }
 
@@ -109,9 +132,12 @@ fn lock<T>(held: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use zeroize::Zeroizing;
+
     use super::*;
+    use crate::client::request::Change;
     use crate::history::answer::{SecretStatus, SecretView};
-    use crate::history::call::{CreateSecret, OnSecret};
+    use crate::history::call::{CreateSecret, OnSecret, ReadSecret};
     use crate::history::ids::NodeId;
     use crate::history::op::Reply;
 
@@ -148,5 +174,29 @@ mod tests {
         answered(&deleted, &book);
         answered(&created, &book);
         assert_eq!(book.secrets(), []);
+    }
+
+    #[test]
+    fn values_of_the_whole_run_are_remembered() {
+        let book = CanaryBook::default();
+        let sent = 4 * CANARIES_MAX as u64;
+        for op in 0..sent {
+            let value = Some(Plaintext::Text(Zeroizing::new(op.to_string())));
+            let change = Change { key: "key".into(), value };
+            let request = Request::with_values(vec![change], |_| {
+                Call::GetSecret(ReadSecret { secret: "s".into() })
+            });
+            book.plant(OpId(op), &request);
+        }
+        let planted = book.planted();
+        assert_eq!(planted.len(), CANARIES_MAX);
+        let quarter = |at: u64| {
+            let range = at * sent / 4..(at + 1) * sent / 4;
+            planted.iter().filter(|planted| range.contains(&planted.op.0)).count()
+        };
+        for at in 0..4 {
+            let count = quarter(at);
+            assert!((900..1150).contains(&count), "{count} of quarter {at}");
+        }
     }
 }

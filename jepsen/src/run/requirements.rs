@@ -13,6 +13,10 @@ use crate::plan::{Plan, Profile};
 const PLANNED_OFTEN: u64 = 3;
 /// Laws whose workloads are still to come: bindings, destruction, bills.
 const NOT_YET: [Law; 3] = [Law::L7, Law::L8, Law::L11];
+/// Changes of the membership in an hour.
+const MEMBERSHIPS_OF_SOAK: u64 = 30;
+/// Committed entries that a dump holds. What was purged before anybody read it is a blind spot.
+const DUMPED_OF_THOUSAND: u64 = 995;
 /// Successes of each call in a minute of load. A node that never answered one of them was not
 /// tested by it.
 const SUCCESSES_PER_MINUTE: [(&str, u64); 9] = [
@@ -39,10 +43,10 @@ pub fn required(plan: &Plan) -> Required {
     let often: BTreeSet<FaultClass> =
         planned.into_iter().filter(|(_, count)| *count >= PLANNED_OFTEN).map(|(c, _)| c).collect();
     let sizes = match plan.profile {
-        Profile::Smoke => Sizes { ops: 50_000, faults: 15, snapshots: 10 },
-        Profile::SmokeBasic => Sizes { ops: 50_000, faults: 10, snapshots: 10 },
-        Profile::Soak => Sizes { ops: 1_000_000, faults: 250, snapshots: 100 },
-        Profile::Mutants => Sizes { ops: 2_000, faults: 3, snapshots: 1 },
+        Profile::Smoke => Sizes { ops: 50_000, faults: 15, snapshots: 10, installs: 1 },
+        Profile::SmokeBasic => Sizes { ops: 50_000, faults: 10, snapshots: 10, installs: 0 },
+        Profile::Soak => Sizes { ops: 1_000_000, faults: 250, snapshots: 100, installs: 100 },
+        Profile::Mutants => Sizes { ops: 2_000, faults: 3, snapshots: 1, installs: 0 },
     };
     Required {
         ops: sizes.ops,
@@ -51,10 +55,20 @@ pub fn required(plan: &Plan) -> Required {
             .map(|(call, count)| ((*call).to_owned(), count * minutes))
             .collect(),
         faults: sizes.faults,
-        fault_classes: often.into_iter().map(|class| (class, 1)).collect(),
+        fault_classes: often.into_iter().map(|class| (class, times(plan, class))).collect(),
         leaderships: 2,
         snapshots: sizes.snapshots,
+        installs: sizes.installs,
+        dumped_of_thousand: DUMPED_OF_THOUSAND,
         laws,
+    }
+}
+
+/// How often a class that is planned often has to have taken effect.
+const fn times(plan: &Plan, class: FaultClass) -> u64 {
+    match (plan.profile, class) {
+        (Profile::Soak, FaultClass::Membership) => MEMBERSHIPS_OF_SOAK,
+        _ => 1,
     }
 }
 
@@ -62,4 +76,5 @@ struct Sizes {
     ops: u64,
     faults: u64,
     snapshots: u64,
+    installs: u64,
 }

@@ -130,10 +130,16 @@ fn invented(
         }
     }
     let ours: BTreeSet<_> = case.history.ops.iter().filter_map(Op::secret).collect();
+    // Nobody else makes secrets once the run has begun, so one that no answer names is its own.
+    let begun = claimed.first().copied().unwrap_or(u64::MAX);
+    let made_since = |entry: &LogEntry| {
+        entry.kind == EntryKind::CreateSecret && entry.index > begun && entry.secret.is_some()
+    };
     let mut violation = None;
     for entry in log.entries() {
         // Before the run there were other callers; of a secret of the run there were not.
-        let of_run = entry.secret.as_ref().is_some_and(|secret| ours.contains(secret));
+        let named = entry.secret.as_ref().is_some_and(|secret| ours.contains(secret));
+        let of_run = named || made_since(entry);
         if entry.outcome != EntryOutcome::Done || !is_effect(entry.kind) || !of_run {
             continue;
         }
@@ -211,7 +217,7 @@ fn is_of(entry: &LogEntry, op: &Op) -> bool {
 #[cfg(test)]
 mod tests {
     use crate::check::laws::Finding;
-    use crate::check::script::{Script, add, get, log, secret, set_current, version};
+    use crate::check::script::{Script, add, dump, get, log, secret, set_current, version};
 
     use super::*;
 
@@ -247,6 +253,19 @@ mod tests {
         let expected = "add_version #0 was acknowledged at index 2, where the log has nothing, \
                         for it ends at 1";
         assert_eq!(sentence(script, &[(EntryKind::Blank, None)]).as_deref(), Some(expected));
+    }
+
+    #[test]
+    fn a_creation_that_was_done_twice_is_a_violation() {
+        let mut script = Script::new();
+        script.done(add("op", &[("a", 1)]), added(), 1);
+        let history = script.history();
+        let mut log = dump(1, &[ADD, (EntryKind::CreateSecret, None)]);
+        log.entries[1].secret = Some("nobody-names-it".into());
+        let log = CommittedLog::join([log]).unwrap();
+        let found = check(&Case::new(&history, Some(&log))).finding;
+        let Finding::Violated { sentence, .. } = found else { panic!("{found:?}") };
+        assert!(sentence.contains("an effect at index 2, CreateSecret"), "{sentence}");
     }
 
     #[test]
