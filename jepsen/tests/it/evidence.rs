@@ -278,7 +278,7 @@ fn what_is_not_whole_or_of_other_programs_becomes_no_bundle() {
     fs::write(workplace.path("matrix.json"), other).unwrap();
     assert!(workplace.refused().contains("it is of commit \"abc\", and the bundle is of"));
     fs::write(workplace.path("matrix.json"), matrix(r#"["L10"]"#)).unwrap();
-    let short = Wanted { commit: "0123abc".to_owned(), ..workplace.wanted() };
+    let short = Wanted { commit: "0123abc".to_owned(), matrix: None, ..workplace.wanted() };
     let error = write(&short, &mut Vec::new()).unwrap_err().to_string();
     assert!(error.contains("is not the full id of a commit"), "{error}");
     let nemesis = workplace.path(RUN).join("nemesis.jsonl");
