@@ -93,7 +93,8 @@ impl Profile {
                 active_min: 3,
                 active_max: 5,
                 everything_percent: 5,
-                disk_mebibytes: 3072,
+                // The state of an hour, and four times that for the image of what is durable.
+                disk_mebibytes: 6144,
             },
             Self::Mutants => Shape {
                 nodes: 3,

@@ -81,7 +81,7 @@ pub struct ReplicaStatus {
     pub committed: u64,
     /// Last entry applied to its state.
     pub applied: u64,
-    /// Last entry in its newest snapshot.
+    /// Last entry in its newest snapshot; beyond `applied` while one is being installed.
     pub snapshot: u64,
     /// Last entry removed from its log.
     pub purged: u64,
@@ -129,8 +129,6 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
     // committed, and in the log.
     let committed = index(metrics.local_committed.as_ref()).max(beside.applied);
     let last_log = metrics.last_log_index.unwrap_or(0).max(committed);
-    // One that is being installed counts once the state is it.
-    let snapshot = index(metrics.snapshot.as_ref()).min(beside.applied);
     let leader = metrics.current_leader;
     ReplicaStatus {
         node_id: metrics.id,
@@ -141,8 +139,8 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
         last_log,
         committed,
         applied: beside.applied,
-        snapshot,
-        purged: index(metrics.purged.as_ref()).min(snapshot),
+        snapshot: index(metrics.snapshot.as_ref()),
+        purged: index(metrics.purged.as_ref()),
         members: members.collect(),
         membership: MembershipToken::of(&metrics.membership_config),
         joint: membership.get_joint_config().len() > 1,
