@@ -33,6 +33,8 @@ mod readiness;
 #[cfg(test)]
 mod response_headers;
 #[cfg(test)]
+mod secret_access;
+#[cfg(test)]
 mod secrets;
 #[cfg(test)]
 mod surface;

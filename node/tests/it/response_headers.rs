@@ -49,13 +49,18 @@ async fn every_answer_says_who_gave_it_and_an_index_or_that_nothing_was_proposed
         assert!(metadata.get("x-request-id").is_some(), "answer {position}");
     }
 
-    let unserved =
-        wire::ListSecretOperationsRequest { secret_id: secret.id.clone(), ..Default::default() };
+    let unserved = wire::CancelVersionDestructionRequest {
+        secret_id: secret.id.clone(),
+        version_id: "version".into(),
+    };
     let login = CreateIamTokenRequest::default();
     let undecided = [
         (Code::InvalidArgument, answered(secrets.get(node.request(get(&far_too_long))).await)),
         (Code::Unauthenticated, answered(secrets.get(Request::new(get(&secret.id))).await)),
-        (Code::Unimplemented, answered(secrets.list_operations(node.request(unserved)).await)),
+        (
+            Code::Unimplemented,
+            answered(secrets.cancel_version_destruction(node.request(unserved)).await),
+        ),
         (Code::InvalidArgument, answered(node.tokens().create(Request::new(login)).await)),
     ];
     for (position, (expected, (code, metadata))) in undecided.iter().enumerate() {

@@ -9,7 +9,7 @@ use lockbox_core::{
 use minicbor::Decode;
 
 pub use self::pages::{
-    PAGE_RECORD_BYTES_MAX, Page, authorized_keys_page, folders_page, secrets_page,
+    PAGE_RECORD_BYTES_MAX, Page, authorized_keys_page, folders_page, operations_page, secrets_page,
     service_accounts_page, versions_page,
 };
 use super::{Direction, Scan, Space, StateRead, keys};

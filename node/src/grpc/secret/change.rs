@@ -139,7 +139,7 @@ pub(super) async fn set_status(
 }
 
 /// An early answer on rights, so that who has none costs no log entry; and the path for the audit.
-async fn look_up(
+pub(super) async fn look_up(
     call: &mut Call<'_>,
     caller: &Caller,
     id: &SecretId,

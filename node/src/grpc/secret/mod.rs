@@ -1,5 +1,6 @@
 //! `SecretService`: each method reads top to bottom as the straight line of `design §3`.
 
+mod access;
 mod add_version;
 mod change;
 mod create;
@@ -12,7 +13,7 @@ use std::sync::Arc;
 use lockbox_core::SecretId;
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::status::ApiError;
-use lockbox_proto::yandex::cloud::access;
+use lockbox_proto::yandex::cloud::access as wire_access;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::domain::operation::SecretSnapshot;
@@ -202,30 +203,66 @@ impl SecretService for SecretGrpc {
 
     async fn list_operations(
         &self,
-        _: Request<wire::ListSecretOperationsRequest>,
+        request: Request<wire::ListSecretOperationsRequest>,
     ) -> Answer<wire::ListSecretOperationsResponse> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = &request.get_ref().secret_id;
+            let details = read::event("ListSecretOperations", "secret_id", id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = read::list_operations(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn list_access_bindings(
         &self,
-        _: Request<access::ListAccessBindingsRequest>,
-    ) -> Answer<access::ListAccessBindingsResponse> {
-        Err(unserved())
+        request: Request<wire_access::ListAccessBindingsRequest>,
+    ) -> Answer<wire_access::ListAccessBindingsResponse> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = &request.get_ref().resource_id;
+            let details = read::event("ListSecretAccessBindings", "resource_id", id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = access::list(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn set_access_bindings(
         &self,
-        _: Request<access::SetAccessBindingsRequest>,
+        request: Request<wire_access::SetAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = access::changed(&request.get_ref().resource_id);
+            let details = AuditDetails::SetSecretAccessBindings(details);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = access::set(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn update_access_bindings(
         &self,
-        _: Request<access::UpdateAccessBindingsRequest>,
+        request: Request<wire_access::UpdateAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = access::changed(&request.get_ref().resource_id);
+            let details = AuditDetails::UpdateSecretAccessBindings(details);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = access::update(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 }
 

@@ -1,8 +1,8 @@
-//! Metadata reads: `Get`, `List`, `ListVersions` (`contract §2.11`).
+//! Metadata reads: `Get`, `List`, `ListVersions`, `ListOperations` (`contract §2.11`).
 
 use std::collections::BTreeMap;
 
-use lockbox_core::{FolderId, Permission, ResourceKind};
+use lockbox_core::{FolderId, Permission, ResourceKind, ResourcePath, ResourceRef, SecretId};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
@@ -10,18 +10,36 @@ use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
-use lockbox_raft::state::tables;
+use lockbox_raft::domain::secret::SecretRecord;
+use lockbox_raft::state::{StateRead, tables};
 
 use super::{parse_secret_id, with_current};
+use crate::authn::Caller;
 use crate::call::Call;
 use crate::page::{self, List};
-use crate::refused::within;
+use crate::refused::{Refused, within};
 use crate::{convert, describe};
 
 /// The audit details of a metadata read: which method, and the one id that it names.
 pub(super) fn event(event_name: &'static str, field: &'static str, id: &str) -> AuditDetails {
     let ids = BTreeMap::from([(field, describe::named_id(id))]);
     AuditDetails::Request(RequestDetails { source: EventSource::Lockbox, event_name, ids })
+}
+
+/// A secret with its path, for who may do this with it.
+pub(super) fn secret_for(
+    view: &dyn StateRead,
+    caller: &Caller,
+    id: &SecretId,
+    permission: Permission,
+) -> Result<(SecretRecord, ResourcePath), Refused> {
+    let secret = tables::secret(view, id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
+    let path = tables::secret_path(view, &secret)?;
+    within(path, |path| {
+        require(view, &caller.subject, permission, path)?;
+        Ok(secret)
+    })
 }
 
 pub(super) async fn get(
@@ -100,4 +118,29 @@ pub(super) async fn list_versions(
     call.path = Some(path);
     let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
     Ok(wire::ListVersionsResponse { versions, next_page_token })
+}
+
+pub(super) async fn list_operations(
+    call: &mut Call<'_>,
+    request: &wire::ListSecretOperationsRequest,
+) -> Result<wire::ListSecretOperationsResponse, ApiError> {
+    let caller = call.admit_metadata_read(request)?;
+    let id = parse_secret_id(&request.secret_id)?;
+    let list = List { kind: "operations on a secret", of: id.as_str() };
+    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
+    let size = page::size(request.page_size);
+    let ((operations, next), path) = call
+        .read_metadata(&caller, |view| {
+            let (secret, path) = secret_for(view, &caller, &id, Permission::SecretsGet)?;
+            let of = ResourceRef::new(ResourceKind::Secret, secret.id.as_str());
+            let (operations, next) = tables::operations_page(view, &of, before, size)?;
+            let filled = page::fill(operations, next, |operation| {
+                Ok::<_, Refused>((operation.index, convert::operation(&operation)))
+            })?;
+            Ok((filled, path))
+        })
+        .await?;
+    call.path = Some(path);
+    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
+    Ok(wire::ListSecretOperationsResponse { operations, next_page_token })
 }

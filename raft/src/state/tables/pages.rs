@@ -1,10 +1,13 @@
 //! Lists of a view, a page at a time.
 
-use lockbox_core::{AuthorizedKeyId, FolderId, SecretId, ServiceAccountId, VersionId};
+use lockbox_core::{
+    AuthorizedKeyId, FolderId, OperationId, ResourceRef, SecretId, ServiceAccountId, VersionId,
+};
 use minicbor::Decode;
 
 use super::decode;
 use crate::domain::identity::{AuthorizedKeyRecord, FolderRecord, ServiceAccountRecord};
+use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::VersionRecord;
 use crate::error::StorageError;
@@ -123,6 +126,26 @@ pub fn authorized_keys_page(
         limit: limit.saturating_add(1),
     };
     page(view, &scan, limit, |id: &AuthorizedKeyId| keys::authorized_key(id))
+}
+
+/// One page of the operations on a resource, newest first, before the index `before`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn operations_page(
+    view: &dyn StateRead,
+    resource: &ResourceRef,
+    before: u64,
+    limit: usize,
+) -> Page<OperationRecord> {
+    let scan = Scan {
+        space: Space::Records,
+        from: keys::operations_of(resource),
+        to: keys::operation_of(resource, before),
+        direction: Direction::Descending,
+        limit: limit.saturating_add(1),
+    };
+    page(view, &scan, limit, |id: &OperationId| keys::operation(id))
 }
 
 /// Follows an index: each row's value is an id, and `key` says where its record is.
