@@ -10,7 +10,7 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
 use super::Replica;
-use super::membership::{ChangeError, ChangeRefusal, LAG_MAX, leads, not_leader};
+use super::membership::{ChangeError, ChangeRefusal, LAG_MAX, leads, not_leader, turn};
 use crate::network::probe;
 
 impl Replica {
@@ -26,7 +26,7 @@ impl Replica {
         deadline: Instant,
     ) -> Result<NodeId, ChangeError> {
         // A change of the membership under way needs this leader until its end.
-        let _turn = self.0.changing.try_lock().map_err(|_held| ChangeError::Busy)?;
+        let _turn = turn(self, deadline).await?;
         leads(self)?;
         if to == Some(self.0.config.node_id) {
             return Ok(self.0.config.node_id);

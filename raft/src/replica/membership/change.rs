@@ -4,6 +4,7 @@
 //! membership looked at: so the register of node ids that a change is judged by is complete.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use futures::future::join_all;
 use lockbox_core::NodeId;
@@ -27,6 +28,23 @@ use crate::types::{Member, TypeConfig};
 type Members = ChangeMembers<NodeId, Member>;
 type SubmitError = RaftError<TypeConfig, ClientWriteError<TypeConfig>>;
 
+/// How long a change waits for the one before it: a leader that has just begun finishes what the
+/// last one left, and an operator who asks meanwhile need not be told.
+const TURN_WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Waits a moment for the turn to change the membership or the leadership.
+///
+/// # Errors
+/// [`ChangeError::Busy`] when another change goes on for longer.
+pub(in crate::replica) async fn turn(
+    replica: &Replica,
+    deadline: Instant,
+) -> Result<MutexGuard<'_, ()>, ChangeError> {
+    let until = deadline.min(Instant::now() + TURN_WAIT_MAX);
+    let turn = tokio::time::timeout_at(until, replica.0.changing.lock());
+    turn.await.map_err(|_elapsed| ChangeError::Busy)
+}
+
 /// A change under way. Holds the turn: there is one at a time.
 pub(super) struct Change<'r> {
     replica: &'r Replica,
@@ -43,7 +61,7 @@ impl<'r> Change<'r> {
         expected: Option<MembershipToken>,
         deadline: Instant,
     ) -> Result<Self, ChangeError> {
-        let turn = replica.0.changing.try_lock().map_err(|_held| ChangeError::Busy)?;
+        let turn = turn(replica, deadline).await?;
         leads(replica)?;
         replica.read(deadline, |_, _| ()).await.map_err(|error| unread(replica, &error))?;
         leads(replica)?;

@@ -22,7 +22,7 @@ pub use error::{ChangeError, ChangeRefusal};
 pub use token::MembershipToken;
 
 use self::change::Change;
-pub(super) use self::change::{leads, not_leader};
+pub(super) use self::change::{leads, not_leader, turn};
 use self::rules::Voters;
 use super::Replica;
 use crate::types::{Member, StoredMembership, TypeConfig};

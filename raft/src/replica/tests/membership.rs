@@ -101,13 +101,15 @@ async fn a_change_is_tied_to_the_membership_that_was_seen_and_is_alone() {
     let second = replica.promote_member(4, None, soon()).await.unwrap_err();
     assert_eq!(second, ChangeError::Busy);
     assert_eq!(replica.transfer_leader(None, soon()).await, Err(ChangeError::Busy));
-    drop(turn);
 
     let follower = cluster.other_than(leader);
     let elsewhere = cluster.replica(follower).promote_member(4, None, soon()).await.unwrap_err();
     let ChangeError::NotLeader(Some((hint, _))) = elsewhere else { panic!("{elsewhere}") };
     assert_eq!(hint, leader);
-    replica.promote_member(4, Some(added.token), soon()).await.unwrap();
+    // One that is about to end is waited for.
+    let promoted = replica.promote_member(4, Some(added.token), soon());
+    let (promoted, ()) = tokio::join!(promoted, async move { drop(turn) });
+    promoted.unwrap();
     cluster.end().await;
 }
 
