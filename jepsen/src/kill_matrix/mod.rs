@@ -2,10 +2,10 @@
 //! (`verification §3.9`).
 //!
 //! Owns the order of it: controls without a bug, one for each set of faults, then each mutant under
-//! growing seeds until a law is violated or its time is over. Promises that only a law kills a mutant, never a harness that
-//! failed, and that the matrix on the disk is up to date after each of them. Knows neither how a
-//! run works nor what makes an answer right: each run is a process of its own, and its verdict is
-//! read from its record.
+//! growing seeds until a law is violated or its time is over. Promises that only a law that is
+//! expected of it kills a mutant, never a harness that failed, and that the matrix on the disk is
+//! up to date after each of them. Knows neither how a run works nor what makes an answer right:
+//! each run is a process of its own, and its verdict is read from its record.
 
 mod disguise;
 mod focus;
