@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockbox_core::{ExitCode, FolderId, NodeId};
 use openraft::async_runtime::watch::WatchReceiver;
@@ -106,9 +107,13 @@ async fn a_change_is_tied_to_the_membership_that_was_seen_and_is_alone() {
     let elsewhere = cluster.replica(follower).promote_member(4, None, soon()).await.unwrap_err();
     let ChangeError::NotLeader(Some((hint, _))) = elsewhere else { panic!("{elsewhere}") };
     assert_eq!(hint, leader);
-    // One that is about to end is waited for.
+    // One that is about to end is waited for. ORDER: released before it is asked for again.
+    let ends = async move {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        drop(turn);
+    };
     let promoted = replica.promote_member(4, Some(added.token), soon());
-    let (promoted, ()) = tokio::join!(promoted, async move { drop(turn) });
+    let ((), promoted) = tokio::join!(ends, promoted);
     promoted.unwrap();
     cluster.end().await;
 }
