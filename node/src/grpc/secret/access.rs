@@ -18,7 +18,7 @@ use crate::{bindings, convert, describe, idempotency};
 
 /// The details of a change of bindings that has only an id so far.
 pub(super) fn changed(id: &str) -> AccessBindingsDetails {
-    AccessBindingsDetails { resource_id: describe::named_id(id), ..Default::default() }
+    AccessBindingsDetails { secret_id: describe::named_id(id), ..Default::default() }
 }
 
 fn parse_resource_id(text: &str) -> Result<SecretId, ApiError> {
