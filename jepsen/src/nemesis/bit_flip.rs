@@ -93,7 +93,8 @@ impl Fault for BitFlip {
         let Some(node) = self.node.take() else { return Ok(()) };
         let part = Part::Node(node);
         scene.cluster.server(part)?.kill()?;
-        for flip in self.flips.drain(..) {
+        // Two of them may have hit one byte: the last one first.
+        for flip in self.flips.drain(..).rev() {
             flip.back()?;
         }
         scene.cluster.launch(part)?;
