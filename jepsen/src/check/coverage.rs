@@ -133,17 +133,15 @@ fn snapshots(history: &History) -> u64 {
     seen.len() as u64
 }
 
-/// A node whose log begins behind everything that it had a moment ago, and with its snapshot, got
-/// that from another one. A purge of what it has itself leaves the end of its log.
+/// Each data directory begins with a first state, and each snapshot that takes its place is the
+/// next one.
 fn installs(history: &History) -> u64 {
-    let mut last: BTreeMap<(NodeId, &str), u64> = BTreeMap::new();
-    let mut count = 0;
+    let mut reached: BTreeMap<(NodeId, &str), u64> = BTreeMap::new();
     for sample in &history.samples {
-        let before = last.insert((sample.node, &sample.store), sample.last);
-        let is_new = before.is_none_or(|before| sample.purged > before);
-        count += u64::from(is_new && sample.purged > 0 && sample.purged == sample.snapshot);
+        let reached = reached.entry((sample.node, &sample.store)).or_default();
+        *reached = sample.generation.max(*reached);
     }
-    count
+    reached.values().map(|generation| generation.saturating_sub(1)).sum()
 }
 
 fn dumped_of_thousand(log: &CommittedLog) -> u64 {
@@ -206,22 +204,25 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_of_another_node_is_told_from_one_of_its_own() {
+    fn installs_are_counted_by_data_directory_and_snapshots_of_its_own_are_none() {
         let mut script = Script::new();
-        let mut look = |last: u64, snapshot: u64, purged: u64| {
-            script.sample_with(1, |sample| {
-                (sample.last, sample.committed, sample.applied) = (last, last, last);
-                (sample.snapshot, sample.purged) = (snapshot, purged);
+        let mut look = |node: u64, store: &str, generation: u64, purged: u64| {
+            script.sample_with(node, |sample| {
+                (sample.store, sample.generation) = (store.to_owned(), generation);
+                (sample.last, sample.snapshot, sample.purged) = (purged, purged, purged);
             });
         };
-        look(10, 0, 0);
-        look(30, 28, 20);
+        look(1, "a", 1, 0);
         // All of its log, as an operator may ask.
-        look(31, 30, 30);
-        // It was away.
-        look(80, 80, 80);
-        look(90, 80, 80);
-        look(300, 299, 299);
-        assert_eq!(installs(&script.history()), 2);
+        look(1, "a", 1, 300);
+        // It was away, twice.
+        look(1, "a", 2, 800);
+        look(1, "a", 3, 900);
+        look(2, "b", 1, 900);
+        // Nobody saw it before its first snapshot.
+        look(3, "c", 2, 900);
+        // Another disk begins anew.
+        look(1, "d", 1, 0);
+        assert_eq!(installs(&script.history()), 3);
     }
 }

@@ -4,7 +4,8 @@
 //! two things can matter later: its entries while it is current, for the next version may be made
 //! on them, and that a list would show it. Ways that differ in anything else have the same future.
 //! A burst of lost operations has thousands of such ways and few futures. Not where an answer is a
-//! page of a longer list: there the place of an unseen version matters.
+//! page of a longer list, or the secret may be full: there the place of an unseen version matters,
+//! or how many there are.
 //!
 //! Likewise of a version that answers do name: its values matter while it is current, and later
 //! only if a payload of it was answered, or a call goes back to it or builds on it. And in which
@@ -15,12 +16,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use super::partition::Move;
-use crate::history::answer::{Answer, PayloadEntry, VersionStatus};
+use crate::history::answer::{Answer, Code, PayloadEntry, VersionStatus};
 use crate::history::call::Call;
 use crate::history::ids::{ValueHash, VersionId};
 use crate::model::SecretState;
 use crate::model::secret::{Content, Version};
-use crate::model::step::Named;
+use crate::model::step::{Named, VERSIONS_MAX};
 
 /// A value that nobody asks for.
 const FORGOTTEN: ValueHash = ValueHash([0; 16]);
@@ -32,8 +33,9 @@ pub(super) struct Looks {
     values: BTreeSet<VersionId>,
     /// Whether there is a list of versions.
     lists: bool,
-    /// Whether one of them is a page of a longer one.
-    pages: bool,
+    /// Whether the place or the number of versions that nobody saw matters: a list is a page of a
+    /// longer one, or the secret may have as many versions as it can.
+    unseen: bool,
 }
 
 impl Looks {
@@ -45,12 +47,12 @@ impl Looks {
                 Some(Answer::Payload(view)) => drop(looks.values.insert(view.version.clone())),
                 Some(Answer::Versions(list)) => {
                     looks.lists = true;
-                    looks.pages |= !list.complete;
+                    looks.unseen |= !list.complete;
                 }
-                Some(
-                    Answer::Secret(_) | Answer::Version(_) | Answer::Done | Answer::Refused(_),
-                )
-                | None => {}
+                Some(Answer::Refused(refusal)) => {
+                    looks.unseen |= refusal.code == Code::ResourceExhausted;
+                }
+                Some(Answer::Secret(_) | Answer::Version(_) | Answer::Done) | None => {}
             }
             let named = match &found.op.asked.call {
                 Call::SetCurrentVersion(call) => Some(&call.version),
@@ -60,12 +62,14 @@ impl Looks {
             };
             looks.values.extend(named.cloned());
         }
+        let adds = |found: &&Move<'_>| matches!(found.op.asked.call, Call::AddVersion(_));
+        looks.unseen |= moves.iter().filter(adds).count() >= VERSIONS_MAX;
         looks
     }
 
     /// The state that stands for all that differ from this one only in what none of them tells.
     pub(super) fn forget(&self, state: SecretState) -> SecretState {
-        if self.pages {
+        if self.unseen {
             return state;
         }
         let mut secret = match without_the_unseen(state) {
@@ -206,7 +210,7 @@ mod tests {
         let somebody = Looks { values: ["v2".into()].into(), ..Looks::default() };
         let [one, other] = states(&somebody, last.clone());
         assert_ne!(one, other);
-        let pages = Looks { pages: true, lists: true, ..Looks::default() };
+        let pages = Looks { unseen: true, lists: true, ..Looks::default() };
         let [one, other] = states(&pages, last);
         assert_ne!(one, other);
     }

@@ -130,6 +130,7 @@ impl Script {
             at,
             node: NodeId(node),
             store: String::new(),
+            generation: 1,
             incarnation: 1,
             term: 1,
             role: RaftRole::Follower,

@@ -153,6 +153,7 @@ impl Look {
             at,
             node: self.node,
             store: self.status.store_id.clone(),
+            generation: self.status.state_generation,
             incarnation,
             term: self.status.term,
             role: self.role,

@@ -18,6 +18,9 @@ pub struct RaftSample {
     /// Its data directory, as it names it: one id on another directory has another log, and no vote.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub store: String,
+    /// Which state of that directory it serves: 1 at first, one more with each installed snapshot.
+    #[serde(default)]
+    pub generation: u64,
     /// How often its process had been started: what a process keeps in memory alone may go back
     /// across a restart.
     pub incarnation: u64,

@@ -175,6 +175,7 @@ mod tests {
             at: Stamp { order: ns, ns },
             node: NodeId(1),
             store: String::new(),
+            generation: 1,
             incarnation: 1,
             term,
             role,

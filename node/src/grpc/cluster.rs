@@ -182,6 +182,7 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
         membership_token: status.membership.to_string(),
         joint: status.joint,
         store_id: status.store_id.to_string(),
+        state_generation: status.state_generation,
     })
 }
 

@@ -298,6 +298,7 @@ impl Replica {
     pub fn status(&self) -> ReplicaStatus {
         let beside = status::Beside {
             store_id: self.0.gate.store_id(),
+            state_generation: self.0.state.generation_number(),
             cluster_id: self.0.identity.to_wire(),
             applied: self.0.state.applied().borrow().at.index,
             clock_skew_ms: self.0.clock.skew_ms(),

@@ -93,6 +93,8 @@ pub struct ReplicaStatus {
     pub joint: bool,
     /// The data directory of this node.
     pub store_id: StoreId,
+    /// Which state of that directory it serves: 1 at first, one more with each installed snapshot.
+    pub state_generation: u64,
     /// Largest skew between this node's wall clock and a voter's, while it leads; milliseconds.
     pub clock_skew_ms: u64,
     /// Rounds of the read barrier since the start.
@@ -104,6 +106,7 @@ pub struct ReplicaStatus {
 /// What the caller adds to consensus' own numbers.
 pub(super) struct Beside {
     pub(super) store_id: StoreId,
+    pub(super) state_generation: u64,
     pub(super) cluster_id: String,
     pub(super) applied: u64,
     pub(super) clock_skew_ms: u64,
@@ -145,6 +148,7 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
         membership: MembershipToken::of(&metrics.membership_config),
         joint: membership.get_joint_config().len() > 1,
         store_id: beside.store_id,
+        state_generation: beside.state_generation,
         clock_skew_ms: beside.clock_skew_ms,
         read_rounds: beside.rounds_and_reads.0,
         reads_confirmed: beside.rounds_and_reads.1,

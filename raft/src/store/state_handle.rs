@@ -137,6 +137,12 @@ impl StateHandle {
         self.read(|view| membership_of(view))?
     }
 
+    /// Which generation of the state this is: one more with each installed snapshot.
+    #[must_use]
+    pub fn generation_number(&self) -> u64 {
+        self.shared.generation.load().number
+    }
+
     pub(super) fn generation(&self) -> Arc<Generation> {
         self.shared.generation.load_full()
     }

@@ -26,15 +26,18 @@ pub fn check(case: &Case<'_>) -> LawReport {
         if sample.term == 0 && sample.applied > 0 {
             continue;
         }
-        // Consensus speaks of the log that will be, and the state of the one that was.
-        if is_installing(sample) {
-            continue;
-        }
         // A node whose disk is lost begins anew, until it is refused; what it voted still counts.
-        let before = last.insert((sample.node, &sample.store), sample);
         sentence = sentence
             .or_else(|| one_leader(&mut leaders, sample))
-            .or_else(|| one_vote(&mut votes, sample))
+            .or_else(|| one_vote(&mut votes, sample));
+        let disk = (sample.node, sample.store.as_str());
+        if is_installing(sample) {
+            let before = last.get(&disk);
+            sentence = sentence.or_else(|| before.and_then(|before| keeps_term(before, sample)));
+            continue;
+        }
+        let before = last.insert(disk, sample);
+        sentence = sentence
             .or_else(|| in_order(sample))
             .or_else(|| before.and_then(|before| goes_on(before, sample)))
             .or_else(|| before.and_then(|before| knows_voters(before, sample)));
@@ -68,10 +71,18 @@ fn one_vote(votes: &mut BTreeMap<(NodeId, u64), NodeId>, sample: &RaftSample) ->
     (known != vote).then(|| format!("node {node} voted for {known} and for {vote} in term {term}"))
 }
 
-/// Whether a snapshot is taking the place of the node's log and state. Should the process end in
-/// the middle, the next one goes on from before.
-const fn is_installing(sample: &RaftSample) -> bool {
-    sample.snapshot > sample.applied && sample.last == sample.snapshot
+/// Whether a snapshot is taking the place of the node's log and state: consensus speaks of the log
+/// that will be, and the state of the one that was. Should the process end in the middle, the next
+/// one goes on from before. Who leads or asks for votes installs nothing.
+fn is_installing(sample: &RaftSample) -> bool {
+    let follows = matches!(sample.role, RaftRole::Follower | RaftRole::Learner);
+    follows && sample.snapshot > sample.applied && sample.last == sample.snapshot
+}
+
+fn keeps_term(before: &RaftSample, after: &RaftSample) -> Option<String> {
+    let RaftSample { node, term: is, .. } = *after;
+    let was = before.term;
+    (is < was).then(|| format!("the term of node {node} went back from {was} to {is}"))
 }
 
 fn in_order(sample: &RaftSample) -> Option<String> {
@@ -219,10 +230,10 @@ mod tests {
         });
         assert_eq!(fresh, None, "it has not read its vote yet");
 
-        let installing = |last: u64| {
+        let installing = |last: u64, role: RaftRole, term: u64| {
             violated(|script| {
                 script.sample_with(2, |sample| {
-                    (sample.term, sample.committed, sample.applied) = (2, 9, 9);
+                    (sample.role, sample.term, sample.applied) = (role, term, 9);
                     (sample.last, sample.snapshot, sample.purged) = (last, 20, 20);
                     sample.committed = last;
                 });
@@ -234,9 +245,14 @@ mod tests {
                 });
             })
         };
-        assert_eq!(installing(20), None);
-        let expected = "on node 2 index 20 was snapshot when only 9 was applied";
-        assert_eq!(installing(21).as_deref(), Some(expected));
+        assert_eq!(installing(20, RaftRole::Follower, 2), None);
+        let expected = Some("on node 2 index 20 was snapshot when only 9 was applied");
+        assert_eq!(installing(21, RaftRole::Follower, 2).as_deref(), expected);
+        assert_eq!(installing(20, RaftRole::Candidate, 2).as_deref(), expected);
+        let expected = Some("nodes 1 and 2 were both leader of term 2");
+        assert_eq!(installing(20, RaftRole::Leader, 2).as_deref(), expected);
+        let expected = Some("the term of node 2 went back from 2 to 1");
+        assert_eq!(installing(20, RaftRole::Follower, 1).as_deref(), expected);
 
         let forgotten = |looks: u64| {
             violated(|script| {

@@ -166,6 +166,7 @@ impl Cluster {
                     at: stamp(ns),
                     node,
                     store: String::new(),
+                    generation: 1,
                     incarnation: 1,
                     term,
                     role,
