@@ -58,6 +58,16 @@ impl Behind {
         }
     }
 
+    /// Waits until the leader has purged as much, with nothing else being written.
+    async fn purged_upto(&self, index: u64) {
+        let until = soon();
+        while self.purged() < index {
+            let purged = self.purged();
+            assert!(Instant::now() < until, "{purged} of {index} entries are purged");
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// The snapshot that the leader is sending to the one that is back.
     async fn sent(&self) -> u64 {
         let until = soon();
@@ -105,6 +115,35 @@ async fn a_slow_snapshot_is_followed_by_the_log_and_not_by_another_snapshot() {
     let stored = names(behind.cluster.replica(dead), soon()).await.unwrap();
     assert_eq!(stored.len() as u64, behind.written);
     assert_eq!(behind.generation(), generation + 1, "it was sent more than one snapshot");
+    let told = behind.cluster.replica(dead).status().state_generation;
+    assert_eq!(told, behind.generation(), "what a status says of it");
+    behind.cluster.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_an_operator_purges_goes_once_the_held_peer_is_back() {
+    fn by_hand(config: &mut ReplicaConfig) {
+        // Nothing goes that nobody asks for.
+        config.snapshots.logs_kept = 1_000_000;
+    }
+    let (mut cluster, random) = initialised(3, by_hand).await;
+    let leader = cluster.settle().await;
+    let dead = cluster.other_than(leader);
+    cluster.kill(dead).await;
+    let mut behind = Behind { cluster, random, leader, dead, written: 0 };
+    behind.write_until(|behind| behind.written == 20).await;
+    let replica = behind.cluster.replica(leader).clone();
+    let first = replica.take_snapshot(true, soon()).await.unwrap();
+    behind.purged_upto(first.index).await;
+
+    let turn = replica.0.purger.sends.turn().await.unwrap();
+    behind.cluster.restart(dead).await;
+    let sent = behind.sent().await;
+    behind.write_until(|behind| behind.written == 40).await;
+    let taken = replica.take_snapshot(true, soon()).await.unwrap();
+    assert!(behind.purged() <= sent && sent < taken.index);
+    drop(turn);
+    behind.purged_upto(taken.index).await;
     behind.cluster.end().await;
 }
 
