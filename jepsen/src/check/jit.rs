@@ -20,6 +20,7 @@ use crate::model::step::{clock_passed, step};
 
 use super::hidden::Looks;
 use super::partition::{Move, SecretHistory};
+use super::target::Target;
 use super::ways::{Way, Ways};
 
 /// Steps of the specification that a search may take on one secret.
@@ -143,6 +144,7 @@ impl<'h, 'a> Search<'h, 'a> {
     fn end(&mut self, ways: Vec<Way>, place: usize) -> Result<Vec<Way>, OutOfSteps> {
         let moves = &self.history.moves;
         let need_not_happen = |place: usize| moves[place].answer.is_none();
+        let target = Target::of(&moves[place]);
         let (mut next, mut seen) = (Ways::default(), Ways::default());
         // Ways in which less has happened come first, so that they stand for the others.
         let mut waiting = VecDeque::from(ways);
@@ -151,11 +153,20 @@ impl<'h, 'a> Search<'h, 'a> {
             if let Ok(at) = way.happened.binary_search(&place) {
                 way.happened.remove(at);
                 next.insert(&way, &need_not_happen);
+            } else if target.as_ref().is_some_and(|target| self.is_dead_end(&way, target)) {
+                continue;
             } else if seen.insert(&way, &need_not_happen) {
                 self.expand(&way, &mut waiting)?;
             }
         }
         Ok(next.into_ways())
+    }
+
+    /// Whether nothing that is open leads from this way to what an answer shows.
+    fn is_dead_end(&self, way: &Way, target: &Target<'_>) -> bool {
+        let open = self.open.iter().filter(|place| !way.has(**place));
+        let open: Vec<_> = open.map(|place| &self.history.moves[*place]).collect();
+        !target.may_come(&way.state, &open)
     }
 
     /// Lets every open read and refusal happen whose answer fits the state.

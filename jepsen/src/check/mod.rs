@@ -16,6 +16,7 @@ pub mod liveness;
 pub mod partition;
 pub mod realtime;
 pub mod replay;
+mod target;
 pub mod verdict;
 mod ways;
 
