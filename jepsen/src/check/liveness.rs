@@ -93,11 +93,11 @@ fn note_final(liveness: &mut Liveness, op: &Op) {
 fn connected(history: &History) -> Vec<(u64, u64)> {
     let mut stretches = Vec::new();
     let mut from = Some(0);
-    for fault in &history.faults {
-        match (from, fault.majority_reachable) {
-            (None, true) => from = Some(fault.at.ns),
+    for (at, reachable) in history.majority() {
+        match (from, reachable) {
+            (None, true) => from = Some(at.ns),
             (Some(began), false) => {
-                stretches.push((began, fault.at.ns));
+                stretches.push((began, at.ns));
                 from = None;
             }
             (Some(_), true) | (None, false) => {}

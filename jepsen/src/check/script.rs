@@ -9,7 +9,9 @@ use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, EntryChange, FirstVersion, GetPayload, OnSecret,
     OnVersion, ReadSecret,
 };
-use crate::history::event::{Complete, Event, FORMAT_VERSION, Header, Invoke, Phase, PhaseEvent};
+use crate::history::event::{
+    Complete, Event, FORMAT_VERSION, Header, Invoke, MajorityEvent, Phase, PhaseEvent,
+};
 use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
 use crate::history::ids::{FaultId, NodeId, OpId, ProcessId, ValueHash};
 use crate::history::ledger::{Ledger, LedgerLine};
@@ -115,6 +117,10 @@ impl Script {
                 majority_reachable,
             })
         });
+    }
+
+    pub(crate) fn majority(&mut self, reachable: bool) {
+        self.push(|at| Event::Majority(MajorityEvent { at, reachable }));
     }
 
     pub(crate) fn sample(&mut self, node: u64, term: u64, role: RaftRole, applied: u64) {

@@ -35,6 +35,8 @@ pub enum Event {
     Complete(Complete),
     /// A fault begins or ends.
     Fault(FaultEvent),
+    /// A majority of voters is reachable again, or is not any more.
+    Majority(MajorityEvent),
     /// A look at a node.
     Sample(RaftSample),
     /// A phase begins; it lasts until the next one.
@@ -69,6 +71,17 @@ pub struct Complete {
     pub at: Stamp,
     /// What came of it.
     pub outcome: Outcome,
+}
+
+/// What the nemesis sees of the voters, told when it changes: a fault may take many seconds until
+/// it is in force, and nodes are down meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MajorityEvent {
+    /// When.
+    pub at: Stamp,
+    /// Whether a majority is up and reaches each other.
+    pub reachable: bool,
 }
 
 /// The beginning of a phase.
@@ -115,6 +128,7 @@ impl Event {
             Self::Invoke(event) => event.at,
             Self::Complete(event) => event.at,
             Self::Fault(event) => event.at,
+            Self::Majority(event) => event.at,
             Self::Sample(event) => event.at,
             Self::Phase(event) => event.at,
             Self::Ledger(event) => event.at,

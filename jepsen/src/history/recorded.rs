@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use thiserror::Error;
 
-use super::event::{Complete, Event, FORMAT_VERSION, HarnessFailure, Header, Invoke, PhaseEvent};
+use super::event::{
+    Complete, Event, FORMAT_VERSION, HarnessFailure, Header, Invoke, MajorityEvent, PhaseEvent,
+};
 use super::fault::FaultEvent;
 use super::ids::{OpId, ProcessId};
 use super::ledger::{CanaryScan, LedgerLine};
@@ -20,6 +22,8 @@ pub struct History {
     pub ops: Vec<Op>,
     /// Beginnings and ends of faults.
     pub faults: Vec<FaultEvent>,
+    /// Changes of whether a majority is reachable; see [`Self::majority`].
+    pub majorities: Vec<MajorityEvent>,
     /// Looks at nodes.
     pub samples: Vec<RaftSample>,
     /// Beginnings of phases.
@@ -109,6 +113,7 @@ impl HistoryBuilder {
             header,
             ops: Vec::new(),
             faults: Vec::new(),
+            majorities: Vec::new(),
             samples: Vec::new(),
             phases: Vec::new(),
             ledger: Vec::new(),
@@ -146,6 +151,7 @@ impl HistoryBuilder {
                 op.completed = Some((event.at, event.outcome));
             }
             Event::Fault(event) => self.history.faults.push(event),
+            Event::Majority(event) => self.history.majorities.push(event),
             Event::Sample(sample) => self.history.samples.push(sample),
             Event::Phase(event) => self.history.phases.push(event),
             Event::Ledger(line) => self.history.ledger.push(line),
@@ -208,6 +214,7 @@ impl History {
             }
         }
         events.extend(self.faults.iter().cloned().map(Event::Fault));
+        events.extend(self.majorities.iter().copied().map(Event::Majority));
         events.extend(self.samples.iter().cloned().map(Event::Sample));
         events.extend(self.phases.iter().cloned().map(Event::Phase));
         events.extend(self.ledger.iter().cloned().map(Event::Ledger));
@@ -221,6 +228,17 @@ impl History {
     #[must_use]
     pub fn op(&self, id: OpId) -> &Op {
         &self.ops[usize::try_from(id.0).unwrap_or(usize::MAX)]
+    }
+
+    /// Whether a majority was reachable, as it was told with each fault and between them, in the
+    /// order of time.
+    #[must_use]
+    pub fn majority(&self) -> Vec<(Stamp, bool)> {
+        let by_faults = self.faults.iter().map(|event| (event.at, event.majority_reachable));
+        let between = self.majorities.iter().map(|event| (event.at, event.reachable));
+        let mut told: Vec<_> = by_faults.chain(between).collect();
+        told.sort_by_key(|(at, _)| at.order);
+        told
     }
 
     /// When a phase began, if it did.

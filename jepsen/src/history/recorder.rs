@@ -12,7 +12,8 @@ use std::thread::JoinHandle;
 use thiserror::Error;
 
 use super::event::{
-    Complete, Event, FORMAT_VERSION, HarnessFailure, Header, Invoke, Phase, PhaseEvent,
+    Complete, Event, FORMAT_VERSION, HarnessFailure, Header, Invoke, MajorityEvent, Phase,
+    PhaseEvent,
 };
 use super::fault::FaultEvent;
 use super::ids::OpId;
@@ -107,6 +108,14 @@ impl Recorder {
     /// [`RecordError::Stopped`].
     pub fn fault(&self, event: impl FnOnce(Stamp) -> FaultEvent) -> Result<(), RecordError> {
         self.write(self.lock(), |at| Event::Fault(event(at)))
+    }
+
+    /// Records that a majority is reachable again, or is not any more.
+    ///
+    /// # Errors
+    /// [`RecordError::Stopped`].
+    pub fn majority(&self, reachable: bool) -> Result<(), RecordError> {
+        self.write(self.lock(), |at| Event::Majority(MajorityEvent { at, reachable }))
     }
 
     /// Records a look at a node.

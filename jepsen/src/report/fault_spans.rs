@@ -6,6 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
 use crate::history::ids::{FaultId, NodeId};
+use crate::history::op::Stamp;
 
 use super::quantity::{Duration, Moment};
 
@@ -124,14 +125,14 @@ pub(super) fn spans(events: &[FaultEvent], end_ns: u64) -> Vec<FaultSpan> {
 }
 
 /// The spans in which no majority of voters was reachable.
-pub(super) fn without_majority(events: &[FaultEvent], end_ns: u64) -> Vec<(u64, u64)> {
+pub(super) fn without_majority(told: &[(Stamp, bool)], end_ns: u64) -> Vec<(u64, u64)> {
     let mut spans = Vec::new();
     let mut since = None;
-    for event in events {
-        match (since, event.majority_reachable) {
-            (None, false) => since = Some(event.at.ns),
+    for (at, reachable) in told {
+        match (since, reachable) {
+            (None, false) => since = Some(at.ns),
             (Some(from), true) => {
-                spans.push((from, event.at.ns));
+                spans.push((from, at.ns));
                 since = None;
             }
             (None, true) | (Some(_), false) => {}

@@ -59,7 +59,7 @@ pub struct File {
 pub fn render(input: &Input<'_>) -> Vec<File> {
     let end_ns = input.end_ns();
     let spans = fault_spans::spans(&input.history.faults, end_ns);
-    let no_majority = fault_spans::without_majority(&input.history.faults, end_ns);
+    let no_majority = fault_spans::without_majority(&input.history.majority(), end_ns);
     let strip = Strip::of(input, &spans, &no_majority);
     let mut windows = Vec::new();
     for violation in &input.findings.violations {

@@ -111,6 +111,10 @@ impl RecordedFaults {
             leader: event.leader.map(|id| NodeId(id.into())),
             majority_reachable,
         });
+        self.keep(written);
+    }
+
+    fn keep(&self, written: Result<(), RecordError>) {
         if let Err(error) = written {
             lock(&self.failure).get_or_insert(error);
         }
@@ -154,6 +158,7 @@ impl FaultLog for RecordedFaults {
     fn majority(&self, at: Instant, reachable: bool) {
         self.file.majority(at, reachable);
         self.majority.store(reachable, Ordering::Relaxed);
+        self.keep(self.recorder.majority(reachable));
     }
 
     fn observed(&self, at: Instant, views: &[NodeView]) {

@@ -131,6 +131,25 @@ mod tests {
         assert!(sentence.starts_with("no leader was seen for 150"), "{sentence}");
     }
 
+    /// A power loss takes its nodes down long before it can be told that it is in force.
+    #[test]
+    fn nothing_is_owed_while_a_fault_takes_the_majority_down() {
+        let down = |told: bool| {
+            move |script: &mut Script| {
+                if told {
+                    script.majority(false);
+                }
+                script.wait_ms(1500);
+                script.fault(2, Edge::Begin, false);
+                script.fault(2, Edge::End, false);
+                script.majority(true);
+                recovers(script);
+            }
+        };
+        assert_eq!(finding(down(true), ends_well), Finding::Holds);
+        assert!(matches!(finding(down(false), ends_well), Finding::Violated { .. }));
+    }
+
     #[test]
     fn operations_that_fail_after_healing_are_a_violation() {
         let failing = |script: &mut Script| {

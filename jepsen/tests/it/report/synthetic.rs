@@ -74,6 +74,7 @@ impl Run {
         let history = History {
             header,
             ops,
+            majorities: Vec::new(),
             faults: cluster.faults,
             samples,
             phases: phases.to_vec(),
