@@ -13,7 +13,7 @@ use wire::payload_entry_change::Value;
 use wire::payload_service_client::PayloadServiceClient;
 use wire::secret_service_client::SecretServiceClient;
 
-use super::administrator::Token;
+use super::callers::Callers;
 use super::classify;
 use super::connection::Dialer;
 use super::request::{Plaintext, Request};
@@ -34,7 +34,7 @@ const PAGE_SIZE: i64 = 1000;
 #[derive(Debug)]
 pub struct LockboxClient {
     dialer: Dialer,
-    token: Token,
+    callers: Callers,
     folder: String,
     deadline: Duration,
     channel: Option<Channel>,
@@ -43,8 +43,8 @@ pub struct LockboxClient {
 impl LockboxClient {
     /// A client that has not connected yet. A call may take `deadline`, connecting apart.
     #[must_use]
-    pub const fn new(dialer: Dialer, token: Token, folder: String, deadline: Duration) -> Self {
-        Self { dialer, token, folder, deadline, channel: None }
+    pub const fn new(dialer: Dialer, callers: Callers, folder: String, deadline: Duration) -> Self {
+        Self { dialer, callers, folder, deadline, channel: None }
     }
 
     /// Asks once.
@@ -171,7 +171,7 @@ impl LockboxClient {
         let mut dressed = tonic::Request::new(message);
         dressed.set_timeout(self.deadline);
         let metadata = dressed.metadata_mut();
-        metadata.insert("authorization", self.token.bearer());
+        metadata.insert("authorization", self.callers.bearer(request.subject.as_ref()));
         let condition = request.call().if_version().map(|version| (IF_VERSION, version.as_str()));
         let key = request.idempotency_key.as_ref().map(|key| (IDEMPOTENCY_KEY, key.as_str()));
         for (name, value) in condition.into_iter().chain(key) {

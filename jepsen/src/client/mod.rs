@@ -4,7 +4,8 @@
 //! reconnection that the caller does not see, so one attempt is one operation of the history;
 //! values leave as they are and come back as hashes. Knows nothing of laws, workloads or faults.
 
-pub mod administrator;
+pub mod account_key;
+pub mod callers;
 pub mod classify;
 pub mod connection;
 pub mod lockbox;

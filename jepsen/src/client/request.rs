@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::history::call::{Call, EntryChange};
-use crate::history::ids::{EntryKey, IdempotencyKey, ValueHash};
+use crate::history::ids::{EntryKey, IdempotencyKey, Subject, ValueHash};
 
 /// A value of an entry. Never printed; wiped when it goes.
 #[derive(Clone, PartialEq, Eq)]
@@ -79,13 +79,15 @@ pub struct Request {
     values: Vec<Option<Plaintext>>,
     /// Sent as `idempotency-key` (`contract §10`).
     pub idempotency_key: Option<IdempotencyKey>,
+    /// Who asks; nobody is the run's administrator.
+    pub subject: Option<Subject>,
 }
 
 impl Request {
     /// A call that carries no values.
     #[must_use]
     pub const fn new(call: Call) -> Self {
-        Self { call, values: Vec::new(), idempotency_key: None }
+        Self { call, values: Vec::new(), idempotency_key: None, subject: None }
     }
 
     /// A call that carries these changes; it is made of their hashes.
@@ -97,7 +99,13 @@ impl Request {
         });
         let call = call(hashed.collect());
         let values = changes.into_iter().map(|change| change.value).collect();
-        Self { call, values, idempotency_key: None }
+        Self { call, values, idempotency_key: None, subject: None }
+    }
+
+    /// The same, asked by this one.
+    #[must_use]
+    pub fn by(self, subject: Option<Subject>) -> Self {
+        Self { subject, ..self }
     }
 
     /// What the history shows.

@@ -132,6 +132,7 @@ impl Focus {
             | "ids-reused"
             | "lost-update"
             | "deactivate-in-cache"
+            | "bindings-cached"
             | "map-order"
             | "plaintext-at-rest" => Self::calm(),
             "plaintext-in-log" => {

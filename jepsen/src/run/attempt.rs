@@ -10,7 +10,7 @@ use anyhow::Result;
 use super::books::{CanaryBook, SecretBook};
 use super::pace::Pace;
 use super::site::Site;
-use crate::client::administrator::Token;
+use crate::client::callers::Callers;
 use crate::client::lockbox::LockboxClient;
 use crate::client::request::Request;
 use crate::history::ids::{NodeId, ProcessId};
@@ -27,7 +27,7 @@ pub struct Shared {
     /// How fast.
     pub pace: Arc<Pace>,
     /// What calls carry.
-    pub token: Token,
+    pub callers: Callers,
     /// Secrets that answers have told of.
     pub secrets: SecretBook,
     /// Values that must not be found anywhere.
@@ -69,7 +69,7 @@ impl Shared {
         let op = self.recorder.invoke(Invocation {
             process: asker.process,
             node: asker.node,
-            subject: None,
+            subject: request.subject.clone(),
             idempotency_key: request.idempotency_key.clone(),
             call: request.call().clone(),
         })?;

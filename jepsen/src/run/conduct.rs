@@ -3,6 +3,7 @@
 //! Load runs from the first phase until everything has been mended and the cluster has recovered.
 //! Whatever fails on the way, what was broken is mended and what was recorded is kept.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -20,11 +21,13 @@ use super::finale;
 use super::load::{Load, workers_of};
 use super::log_follower::LogFollower;
 use super::pace::{HarnessShare, Pace};
+use super::readers::create_readers;
 use super::recovery::{converged, recovered};
 use super::sampler::Sampler;
 use super::setup::{Login, create_own_key};
 use super::site::Site;
 use super::trouble::Trouble;
+use crate::client::callers::Callers;
 use crate::history::event::Phase;
 use crate::history::recorder::Recorder;
 use crate::workload::Mix;
@@ -128,13 +131,19 @@ impl Run {
             0 => None,
             _ => Some(create_own_key(&self.site, &token).await?),
         };
+        let readers = match self.score.mix.rights {
+            0 => BTreeMap::new(),
+            _ => create_readers(&self.site, &token).await?,
+        };
+        let subjects: Vec<_> = readers.keys().cloned().collect();
+        let callers = Callers::new(token).with_readers(readers);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));
         let shared = Arc::new(Shared {
             site: self.site.clone(),
             recorder: Arc::clone(&self.recorder),
             pace: Arc::clone(&self.pace),
-            token,
+            callers,
             secrets: SecretBook::default(),
             canaries: CanaryBook::default(),
             concurrency: u64::try_from(workers_of(&self.score.mix)).unwrap_or(u64::MAX),
@@ -143,7 +152,7 @@ impl Run {
             mended: AtomicBool::new(false),
         });
         let (mix, seed) = (&self.score.mix, self.score.seed);
-        let load = Load::start(&shared, mix, seed, own_key.as_ref());
+        let load = Load::start(&shared, mix, seed, own_key.as_ref(), &subjects);
         let loaded = self.under_load(load, trouble, &shared, &sampler).await;
         let played = match &loaded {
             Ok(()) if !self.interrupt.is_cancelled() => self.finish(&shared, &sampler).await,

@@ -69,7 +69,7 @@ pub async fn play(shared: &Arc<Shared>, seed: u64, stop: &CancellationToken) -> 
     let mut material = Material::of_group(seed, GROUP);
     let mut tasks = JoinSet::new();
     for (number, (node, seat)) in seats.into_iter().enumerate() {
-        let client = shared.site.client(number, node, &shared.token, DEADLINE)?;
+        let client = shared.site.client(number, node, &shared.callers, DEADLINE)?;
         let process = PROCESS_FIRST + u64::try_from(number).unwrap_or(0);
         let asker = FinalAsker {
             shared: Arc::clone(shared),

@@ -18,6 +18,7 @@ pub mod load;
 pub mod log_follower;
 pub mod pace;
 pub mod planned_trouble;
+pub mod readers;
 pub mod recorded_faults;
 pub mod recovery;
 pub mod requirements;

@@ -12,7 +12,7 @@ use zeroize::Zeroizing;
 
 use super::site::Site;
 use super::wall_clock::since_epoch;
-use crate::client::administrator::{Administrator, Token};
+use crate::client::account_key::{AccountKey, Token};
 use crate::history::ids::KmsKeyId;
 
 /// Where a ready token is found; an argument would show in the list of processes.
@@ -28,7 +28,7 @@ pub struct Login {
     /// What calls carry.
     pub token: Token,
     /// None when the token was given ready: then it is not ours to renew.
-    administrator: Option<Administrator>,
+    administrator: Option<AccountKey>,
 }
 
 impl Login {
@@ -40,7 +40,7 @@ impl Login {
         if let Ok(token) = std::env::var(TOKEN_VARIABLE).map(Zeroizing::new) {
             return Ok(Self { token: Token::new(&token)?, administrator: None });
         }
-        let administrator = Administrator::from_file(&site.admin_key)?;
+        let administrator = AccountKey::from_file(&site.admin_key)?;
         let token = log_in(&administrator, site).await?;
         Ok(Self { token: Token::new(&token)?, administrator: Some(administrator) })
     }
@@ -69,7 +69,7 @@ impl Login {
     }
 }
 
-async fn log_in(administrator: &Administrator, site: &Site) -> Result<Zeroizing<String>> {
+async fn log_in(administrator: &AccountKey, site: &Site) -> Result<Zeroizing<String>> {
     administrator.log_in(&site.login_dialers()?, since_epoch().as_secs()).await
 }
 

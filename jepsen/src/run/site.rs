@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use crate::client::administrator::Token;
+use crate::client::callers::Callers;
 use crate::client::connection::{Address, Dialer, Tls};
 use crate::client::lockbox::LockboxClient;
 use crate::client::operator::OperatorClient;
@@ -78,12 +78,12 @@ impl Site {
         &self,
         number: usize,
         node: NodeId,
-        token: &Token,
+        callers: &Callers,
         deadline: Duration,
     ) -> Result<LockboxClient> {
         let local = (self.client_address)(number);
         let dialer = Dialer::new(&self.site_of(node)?.api, local, &self.tls(), deadline)?;
-        Ok(LockboxClient::new(dialer, token.clone(), self.folder.clone(), deadline))
+        Ok(LockboxClient::new(dialer, callers.clone(), self.folder.clone(), deadline))
     }
 
     /// A client that only reaches for tokens, for each node.

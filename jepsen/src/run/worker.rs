@@ -152,8 +152,8 @@ impl Worker {
         match self.clients.entry(node) {
             Entry::Occupied(client) => Ok(client.into_mut()),
             Entry::Vacant(place) => {
-                let Shared { site, token, deadline, .. } = self.shared.as_ref();
-                Ok(place.insert(site.client(self.number, node, token, *deadline)?))
+                let Shared { site, callers, deadline, .. } = self.shared.as_ref();
+                Ok(place.insert(site.client(self.number, node, callers, *deadline)?))
             }
         }
     }

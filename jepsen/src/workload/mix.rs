@@ -20,6 +20,8 @@ pub enum Family {
     OwnKey,
     /// [`super::canary`].
     Canary,
+    /// [`super::rights`].
+    Rights,
 }
 
 /// See [`Mix::doubled`]. Two of five operations are mutations: at the full rate for an hour that
@@ -42,6 +44,9 @@ pub struct Mix {
     pub own_keys: usize,
     /// Likewise.
     pub canaries: usize,
+    /// Likewise.
+    #[serde(default)]
+    pub rights: usize,
     /// Workers of each group that ask one node alone, each another one.
     pub pinned: usize,
     /// Workers of the run that ask any node about any group.
@@ -70,6 +75,7 @@ impl Mix {
             merge_races: usize::try_from(random.between(1, 2)).unwrap_or(1),
             own_keys: 1,
             canaries: 1,
+            rights: 1,
             pinned: 3,
             roaming: 2,
             ops_per_secret: 300,
@@ -92,6 +98,7 @@ impl Mix {
             merge_races: 2 * self.merge_races,
             own_keys: 2 * self.own_keys,
             canaries: 2 * self.canaries,
+            rights: 2 * self.rights,
             ops_per_second: 2 * self.ops_per_second,
             keyed_percent: KEYED_PERCENT_OF_AN_HOUR,
             ..self
@@ -108,6 +115,7 @@ impl Mix {
             (self.deletions, Family::Deletion),
             (self.own_keys, Family::OwnKey),
             (self.canaries, Family::Canary),
+            (self.rights, Family::Rights),
         ];
         counts.iter().flat_map(|(count, family)| std::iter::repeat_n(*family, *count)).collect()
     }

@@ -14,13 +14,14 @@ pub mod mix;
 pub mod own_key;
 pub mod register;
 pub mod repeats;
+pub mod rights;
 pub mod subject;
 pub mod weighted;
 
 pub use mix::{Family, Mix};
 
 use crate::client::request::Request;
-use crate::history::ids::KmsKeyId;
+use crate::history::ids::{KmsKeyId, Subject as Reader};
 use crate::history::op::Outcome;
 
 /// The most workers that ask about one secret at a time (`verification §3.6.3`).
@@ -36,7 +37,8 @@ pub trait Generator: Send {
 }
 
 /// The generator of one key group. `group` is its number in the run, and `own_key` the KMS key
-/// for secrets that have one.
+/// for secrets that have one;
+/// `readers` are the accounts whose rights may come and go.
 #[must_use]
 pub fn generator(
     family: Family,
@@ -44,6 +46,7 @@ pub fn generator(
     seed: u64,
     mix: &Mix,
     own_key: Option<&KmsKeyId>,
+    readers: &[Reader],
 ) -> Box<dyn Generator> {
     let material = material::Material::of_group(seed, group);
     let subject = subject::Subject::new(material, *mix);
@@ -53,6 +56,7 @@ pub fn generator(
         Family::Deletion => Box::new(deletion::Deletion::new(subject)),
         Family::MergeRace => Box::new(merge_race::MergeRace::new(subject)),
         Family::OwnKey => Box::new(own_key::OwnKey::new(subject, own_key.cloned())),
+        Family::Rights => Box::new(rights::Rights::new(subject, readers.to_vec())),
         Family::Canary => Box::new(canary::Canary::new(subject)),
     }
 }

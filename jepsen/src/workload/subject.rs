@@ -6,10 +6,10 @@ use super::mix::Mix;
 use super::repeats::Repeats;
 use crate::client::request::{Change, Request};
 use crate::history::call::{
-    AddVersion, Call, CreateSecret, FirstVersion, GetPayload, OnSecret, OnVersion, ReadSecret,
-    UpdateSecret,
+    AddVersion, Call, ChangeBinding, CreateSecret, FirstVersion, GetPayload, OnSecret, OnVersion,
+    ReadSecret, UpdateSecret,
 };
-use crate::history::ids::{IdempotencyKey, KmsKeyId, VersionId};
+use crate::history::ids::{IdempotencyKey, KmsKeyId, Subject as Reader, VersionId};
 use crate::history::op::Outcome;
 
 /// Keys of the entries that most families write.
@@ -152,6 +152,13 @@ impl Subject {
     ) -> Request {
         let secret = known.secret.clone();
         let call = Call::SetCurrentVersion(OnVersion { secret, version, if_version });
+        self.perhaps_keyed(Request::new(call))
+    }
+
+    /// A role on the secret that a member gets, or loses.
+    pub fn bind(&mut self, known: &Known, role: &str, member: Reader, grant: bool) -> Request {
+        let (secret, role) = (known.secret.clone(), role.to_owned());
+        let call = Call::ChangeBinding(ChangeBinding { secret, role, member, grant });
         self.perhaps_keyed(Request::new(call))
     }
 

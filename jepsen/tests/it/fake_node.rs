@@ -7,7 +7,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockbox_jepsen::client::administrator::Token;
+use lockbox_jepsen::client::account_key::Token;
+use lockbox_jepsen::client::callers::Callers;
 use lockbox_jepsen::client::connection::{Address, Dialer, Tls};
 use lockbox_jepsen::client::lockbox::LockboxClient;
 use lockbox_proto::yandex::cloud::access;
@@ -139,7 +140,8 @@ impl FakeNode {
         let address = Address { authority: at.to_string(), server_name };
         let dialer = Dialer::new(&address, None, &Tls::trusting(self.ca.as_bytes()), DEADLINE);
         let token = Token::new("a-token").unwrap();
-        LockboxClient::new(dialer.unwrap(), token, "folder-1".to_owned(), DEADLINE)
+        let callers = Callers::new(token);
+        LockboxClient::new(dialer.unwrap(), callers, "folder-1".to_owned(), DEADLINE)
     }
 
     pub(crate) fn will_say(&self, says: Says) {

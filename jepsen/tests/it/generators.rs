@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockbox_jepsen::client::request::{Plaintext, Request};
 use lockbox_jepsen::history::call::Call;
-use lockbox_jepsen::history::ids::{KmsKeyId, SecretId};
+use lockbox_jepsen::history::ids::{KmsKeyId, SecretId, Subject};
 use lockbox_jepsen::history::op::Outcome;
 use lockbox_jepsen::random::Random;
 use lockbox_jepsen::workload::{Family, Mix, SEATS_MAX, generator};
 
 use crate::fake_secrets::FakeSecrets;
 
-const FAMILIES: [Family; 6] = [
+const FAMILIES: [Family; 7] = [
     Family::Register,
     Family::Activation,
     Family::Deletion,
     Family::MergeRace,
     Family::OwnKey,
     Family::Canary,
+    Family::Rights,
 ];
 
 fn mix(seed: u64) -> Mix {
@@ -28,7 +29,8 @@ fn mix(seed: u64) -> Mix {
 /// the questions.
 fn run(family: Family, seed: u64, turns: usize) -> Vec<(usize, Request, Outcome)> {
     let key = KmsKeyId::from("key-1");
-    let mut generator = generator(family, 3, seed, &mix(seed), Some(&key));
+    let readers = ["ann", "bob"].map(Subject::from);
+    let mut generator = generator(family, 3, seed, &mix(seed), Some(&key), &readers);
     let mut service = FakeSecrets::default();
     let mut open: VecDeque<(usize, Request)> = VecDeque::new();
     let mut asked = Vec::new();
@@ -145,6 +147,15 @@ fn each_family_asks_what_it_is_for() {
     assert_eq!(names(Family::Register), BTreeSet::from(register));
     assert!(names(Family::Activation).is_superset(&BTreeSet::from(["activate", "deactivate"])));
     assert!(names(Family::Deletion).is_superset(&BTreeSet::from(["delete_secret"])));
+    let asked = run(Family::Rights, 6, 4000);
+    let reads = asked.iter().filter(|(_, request, _)| request.subject.is_some());
+    assert!(reads.clone().all(|(_, request, _)| !request.call().is_mutation()));
+    assert!(reads.count() > 1000, "readers read");
+    let changes = asked.iter().filter_map(|(_, request, _)| match request.call() {
+        Call::ChangeBinding(call) => Some(call.grant),
+        _ => None,
+    });
+    assert_eq!(changes.collect::<BTreeSet<_>>(), BTreeSet::from([false, true]));
     for (_, request, _) in run(Family::OwnKey, 6, 500) {
         if let Call::CreateSecret(call) = request.call() {
             assert_eq!(call.kms_key, Some(KmsKeyId::from("key-1")));

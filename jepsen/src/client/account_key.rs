@@ -1,4 +1,4 @@
-//! The run's administrator: who it is, and the token that its calls carry.
+//! Who a run is: the key of an account, and the token that its calls carry.
 
 use std::fmt;
 use std::path::Path;
@@ -26,7 +26,7 @@ const PEM_BEGINS: &str = "-----BEGIN";
 /// How long one node may take to give a token.
 const LOGIN_PATIENCE: Duration = Duration::from_secs(5);
 
-/// The token that all calls of a run carry; it can be replaced while they go on. Never printed.
+/// The token that an account's calls carry; it can be replaced while they go on. Never printed.
 #[derive(Clone)]
 pub struct Token(Arc<RwLock<MetadataValue<Ascii>>>);
 
@@ -71,17 +71,17 @@ impl fmt::Debug for Token {
     }
 }
 
-/// The administrator's authorized key (`contract §0.2`).
+/// An authorized key of an account (`contract §0.2`).
 #[derive(Clone)]
-pub struct Administrator {
+pub struct AccountKey {
     key_id: String,
     account_id: String,
     signing: EncodingKey,
 }
 
-impl fmt::Debug for Administrator {
+impl fmt::Debug for AccountKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Administrator").field("key_id", &self.key_id).finish_non_exhaustive()
+        f.debug_struct("AccountKey").field("key_id", &self.key_id).finish_non_exhaustive()
     }
 }
 
@@ -101,7 +101,7 @@ struct Claims<'a> {
     exp: u64,
 }
 
-impl Administrator {
+impl AccountKey {
     /// Reads the key file.
     ///
     /// # Errors
@@ -112,10 +112,19 @@ impl Administrator {
         // A parser's message could repeat what it has read.
         let file: KeyFile = serde_json::from_str(&text)
             .map_err(|_| anyhow!("{} is no authorized key", path.display()))?;
-        let begins = file.private_key.find(PEM_BEGINS).unwrap_or(0);
-        let signing = EncodingKey::from_rsa_pem(&file.private_key.as_bytes()[begins..])
-            .map_err(|_| anyhow!("{} holds no RSA key", path.display()))?;
-        Ok(Self { key_id: file.id, account_id: file.service_account_id, signing })
+        Self::new(file.id, file.service_account_id, &file.private_key)
+            .with_context(|| format!("cannot use {}", path.display()))
+    }
+
+    /// A key of this id, of that account.
+    ///
+    /// # Errors
+    /// When it is no RSA key.
+    pub fn new(key_id: String, account_id: String, private_key: &str) -> Result<Self> {
+        let begins = private_key.find(PEM_BEGINS).unwrap_or(0);
+        let signing = EncodingKey::from_rsa_pem(&private_key.as_bytes()[begins..])
+            .map_err(|_| anyhow!("the private key is no RSA key"))?;
+        Ok(Self { key_id, account_id, signing })
     }
 
     /// Gets a token from the first node that gives one. `now_s` is the time in seconds since 1970.
@@ -132,7 +141,7 @@ impl Administrator {
                 Err(_elapsed) => last = anyhow!("no answer to the login in time"),
             }
         }
-        Err(last.context("cannot log in as the administrator"))
+        Err(last.context(format!("cannot log in as {}", self.account_id)))
     }
 
     fn sign(&self, now_s: u64) -> Result<Zeroizing<String>> {
