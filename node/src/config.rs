@@ -142,6 +142,9 @@ pub struct LimitsConfig {
     pub secrets_per_cloud: u32,
     /// Versions of one secret that are not destroyed.
     pub versions_per_secret: u32,
+    /// The shortest time between the request to destroy a version and its destruction, in seconds
+    /// (`contract §13` no. 2).
+    pub destruction_pending_min_seconds: u64,
     /// Sum of the values of one version, in bytes.
     pub value_bytes: usize,
     /// Sum of the keys of one version, in bytes.
@@ -158,6 +161,7 @@ impl Default for LimitsConfig {
         Self {
             secrets_per_cloud: 10_000,
             versions_per_secret: 1000,
+            destruction_pending_min_seconds: 0,
             value_bytes: payload.value_bytes_max,
             key_bytes: payload.key_bytes_max,
             entries: payload.entries_max,
@@ -167,6 +171,12 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// The shortest time between the request to destroy a version and its destruction.
+    #[must_use]
+    pub const fn destruction_pending_min(&self) -> Duration {
+        Duration::from_secs(self.destruction_pending_min_seconds)
+    }
+
     /// The limits on one version's entries.
     #[must_use]
     pub const fn payload(&self) -> PayloadLimits {

@@ -189,7 +189,7 @@ pub fn operation(record: &OperationRecord) -> Operation {
         modified_at: at,
         done: true,
         metadata: metadata(&record.metadata),
-        result: Some(operation::Result::Response(response(&record.result))),
+        result: Some(operation::Result::Response(response(record))),
     }
 }
 
@@ -222,9 +222,36 @@ fn metadata(metadata: &OperationMetadata) -> Option<Any> {
             let (secret_id, version_id) = (text(secret_id), version_id.to_string());
             pack(&wire::SetCurrentVersionMetadata { secret_id, version_id })
         }
+        OperationMetadata::ScheduleVersionDestruction { secret_id, version_id, destroy_at } => {
+            pack(&wire::ScheduleVersionDestructionMetadata {
+                secret_id: text(secret_id),
+                version_id: version_id.to_string(),
+                destroy_at: Some(timestamp(*destroy_at)),
+            })
+        }
+        OperationMetadata::CancelVersionDestruction { secret_id, version_id } => {
+            let (secret_id, version_id) = (text(secret_id), version_id.to_string());
+            pack(&wire::CancelVersionDestructionMetadata { secret_id, version_id })
+        }
         OperationMetadata::CreateServiceAccount { service_account_id } => {
             let service_account_id = service_account_id.to_string();
             pack(&iam::CreateServiceAccountMetadata { service_account_id })
+        }
+        OperationMetadata::UpdateServiceAccount { service_account_id } => {
+            let service_account_id = service_account_id.to_string();
+            pack(&iam::UpdateServiceAccountMetadata { service_account_id })
+        }
+        OperationMetadata::DeleteServiceAccount { service_account_id } => {
+            let service_account_id = service_account_id.to_string();
+            pack(&iam::DeleteServiceAccountMetadata { service_account_id })
+        }
+        OperationMetadata::SuspendServiceAccount { service_account_id } => {
+            let service_account_id = service_account_id.to_string();
+            pack(&iam::SuspendServiceAccountMetadata { service_account_id })
+        }
+        OperationMetadata::ReactivateServiceAccount { service_account_id } => {
+            let service_account_id = service_account_id.to_string();
+            pack(&iam::ReactivateServiceAccountMetadata { service_account_id })
         }
         OperationMetadata::SetAccessBindings { resource } => {
             pack(&access::SetAccessBindingsMetadata { resource_id: resource.id.clone() })
@@ -238,12 +265,23 @@ fn metadata(metadata: &OperationMetadata) -> Option<Any> {
         // Records of the cluster's own doing: no public method answers with them.
         OperationMetadata::CreateAuthorizedKey { .. }
         | OperationMetadata::InitCluster
+        | OperationMetadata::DestroyVersion { .. }
+        | OperationMetadata::RevokeToken { .. }
         | OperationMetadata::ChangeKeyring { .. } => return None,
     })
 }
 
-fn response(result: &OperationResult) -> Any {
-    match result {
+fn response(record: &OperationRecord) -> Any {
+    match &record.metadata {
+        OperationMetadata::SuspendServiceAccount { .. } => {
+            return pack(&iam::SuspendServiceAccountResponse {});
+        }
+        OperationMetadata::ReactivateServiceAccount { .. } => {
+            return pack(&iam::ReactivateServiceAccountResponse {});
+        }
+        _ => {}
+    }
+    match &record.result {
         OperationResult::Empty => {
             Any { type_url: format!("{TYPE_PREFIX}google.protobuf.Empty"), value: Vec::new() }
         }

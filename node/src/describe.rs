@@ -32,7 +32,9 @@ pub const fn version_status(status: VersionStatus) -> &'static str {
     }
 }
 
-fn version_details(version: &VersionRecord) -> VersionDetails {
+/// A version.
+#[must_use]
+pub fn version(version: &VersionRecord) -> VersionDetails {
     VersionDetails {
         secret_version_status: Some(version_status(version.status)),
         secret_version_payload_entry_keys: version.entry_keys.clone(),
@@ -54,7 +56,7 @@ pub fn secret(snapshot: &SecretSnapshot) -> SecretDetails {
         kms_key_id: record.kms_key_id.as_ref().map(ToString::to_string).unwrap_or_default(),
         deletion_protection: Some(record.deletion_protection),
         status: Some(secret_status(record.status)),
-        version: current.map(version_details).unwrap_or_default(),
+        version: current.map(self::version).unwrap_or_default(),
         description: record.description.clone(),
         labels: record.labels.clone(),
         created_at: Some(record.created_at.into()),
@@ -101,7 +103,7 @@ pub fn added_version<'a>(
         new_secret_version_id: version.id.to_string(),
         old_secret_version_id: previous_version_id.to_owned(),
         payload_entry_deltas: changed_keys.filter_map(delta).collect(),
-        secret: SecretDetails { version: version_details(version), ..secret },
+        secret: SecretDetails { version: self::version(version), ..secret },
     }
 }
 
@@ -115,7 +117,7 @@ pub fn moved_pointer(
     SetCurrentVersionDetails {
         secret: SecretDetails {
             secret_id: secret_id.to_owned(),
-            version: version_details(version),
+            version: self::version(version),
             ..SecretDetails::default()
         },
         new_current_version_id: version.id.to_string(),

@@ -93,9 +93,9 @@ pub fn rejected(rejection: &Rejection, at: DecidedAt) -> ApiError {
 fn state_precondition(precondition: &StatePrecondition) -> Precondition {
     let (kind, subject) = match precondition {
         StatePrecondition::SecretInactive => ("SECRET_STATUS", String::new()),
-        StatePrecondition::VersionNotActive(id) | StatePrecondition::VersionNotScheduled(id) => {
-            ("VERSION_STATUS", id.to_string())
-        }
+        StatePrecondition::VersionNotActive(id)
+        | StatePrecondition::VersionNotScheduled(id)
+        | StatePrecondition::VersionDestroyed(id) => ("VERSION_STATUS", id.to_string()),
         StatePrecondition::NoCurrentVersion => ("CURRENT_VERSION", String::new()),
         StatePrecondition::DeletionProtected => ("DELETION_PROTECTION", String::new()),
         StatePrecondition::AmbiguousName => ("SECRET_NAME", String::new()),

@@ -4,16 +4,20 @@
 
 use std::sync::Arc;
 
-use lockbox_core::{AuthorizedKeyId, LogTime, Sensitive, ServiceAccountId, Subject, TokenId};
+use lockbox_core::{
+    AuthorizedKeyId, LogTime, Permission, ResourceKind, Sensitive, ServiceAccountId, Subject,
+    TokenId,
+};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::IamTokenDetails;
+use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::jwt;
 use lockbox_platform::status::ApiError;
 use lockbox_platform::token::{TokenClaims, TokenSigner};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
-use lockbox_raft::apply::{Refusal, identify};
+use lockbox_raft::apply::{Refusal, account_path, identify, require_over_keys};
 use lockbox_raft::domain::Rejection;
-use lockbox_raft::domain::command::TokenRef;
+use lockbox_raft::domain::command::{Command, RevokeToken, TokenRef};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, ClusterRecord};
 use lockbox_raft::domain::keyring::KeyPurpose;
 use lockbox_raft::domain::outcome::Precondition;
@@ -24,8 +28,8 @@ use wire::iam_token_service_server::IamTokenService;
 
 use crate::app::App;
 use crate::call::{Call, detached, validate};
-use crate::convert;
-use crate::unserved::unserved;
+use crate::refused::within;
+use crate::{convert, describe};
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -60,16 +64,35 @@ impl IamTokenService for IamTokenGrpc {
 
     async fn create_for_service_account(
         &self,
-        _: Request<wire::CreateIamTokenForServiceAccountRequest>,
+        request: Request<wire::CreateIamTokenForServiceAccountRequest>,
     ) -> Result<Response<wire::CreateIamTokenResponse>, Status> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = AuditDetails::CreateIamToken(IamTokenDetails {
+                service_account_id: describe::named_id(&request.get_ref().service_account_id),
+                ..IamTokenDetails::default()
+            });
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = impersonate(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn revoke(
         &self,
-        _: Request<wire::RevokeIamTokenRequest>,
+        request: Request<wire::RevokeIamTokenRequest>,
     ) -> Result<Response<wire::RevokeIamTokenResponse>, Status> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            // Never the token itself, which the request is all about.
+            let mut call = Call::begin(&app, &request, revocation(""))?;
+            let result = revoke(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 }
 
@@ -90,8 +113,10 @@ async fn create(
         }
         None => return Err(ApiError::invalid("identity", "exactly one is required")),
     };
-    let ring = call.app.keyring.ring();
-    let ring = ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
+    let sealed = call.app.keyring.ring().err();
+    if let Some(sealed) = sealed {
+        return Err(ApiError::unavailable(sealed.to_string()));
+    }
     let named = jwt::parse_unverified(text).map_err(|_| refused())?;
     let key_id = AuthorizedKeyId::parse(&named.kid).map_err(|_| refused())?;
     // What was tried, also when it is refused: whoever tries many is seen in the audit.
@@ -120,11 +145,6 @@ async fn create(
     jwt::verify(text, key_pem, &call.app.audiences, wall_ms).map_err(|_| refused())?;
     call.log_in(subject.clone(), found.account_name);
 
-    let (signing_id, seed) = ring
-        .active(KeyPurpose::SignTokens)
-        .ok_or_else(|| ApiError::internal("the keyring has no signing key"))?;
-    let signer = TokenSigner::from_seed(signing_id, &Sensitive::new(*seed.expose()))
-        .map_err(|error| ApiError::internal(error.to_string()))?;
     let claims = TokenClaims {
         token_id: token.token_id,
         subject,
@@ -133,13 +153,91 @@ async fn create(
         expires_at: token.expires_at,
         cluster_id: found.cluster.id,
     };
+    issue(call, details, &claims)
+}
+
+/// Signs a token and tells of it, in the audit by its id.
+fn issue(
+    call: &mut Call<'_>,
+    mut details: IamTokenDetails,
+    claims: &TokenClaims,
+) -> Result<wire::CreateIamTokenResponse, ApiError> {
+    let ring = call.app.keyring.ring();
+    let ring = ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
+    let (signing_id, seed) = ring
+        .active(KeyPurpose::SignTokens)
+        .ok_or_else(|| ApiError::internal("the keyring has no signing key"))?;
+    let signer = TokenSigner::from_seed(signing_id, &Sensitive::new(*seed.expose()))
+        .map_err(|error| ApiError::internal(error.to_string()))?;
     details.iam_token_id = claims.token_id.to_string();
     call.details = AuditDetails::CreateIamToken(details);
-    let signed = signer.sign(&claims).map_err(|error| ApiError::internal(error.to_string()))?;
+    let signed = signer.sign(claims).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok(wire::CreateIamTokenResponse {
         iam_token: signed.expose().clone(),
-        expires_at: Some(convert::timestamp(token.expires_at)),
+        expires_at: Some(convert::timestamp(claims.expires_at)),
     })
+}
+
+/// A token of another account, for who may do all that it may: the same rule as for making a key
+/// of it. The token has no key that it could die with; it dies with its account.
+async fn impersonate(
+    call: &mut Call<'_>,
+    request: &wire::CreateIamTokenForServiceAccountRequest,
+) -> Result<wire::CreateIamTokenResponse, ApiError> {
+    let caller = call.admit(request)?;
+    let account_id = ServiceAccountId::parse(&request.service_account_id)
+        .map_err(|error| ApiError::invalid("service_account_id", error.to_string()))?;
+    let subject = Subject::service_account(&account_id);
+    let (cluster, path) = call
+        .read(&caller, |view| {
+            let kind = ResourceKind::ServiceAccount;
+            let account = tables::service_account(view, &account_id)?
+                .ok_or_else(|| Rejection::not_found(kind, account_id.as_str()))?;
+            let cluster = tables::cluster(view)?.ok_or(Precondition::NotInitialised)?;
+            let permission = Permission::ServiceAccountsCreateToken;
+            let ((), path) = within(account_path(view, &account)?, |path| {
+                require_over_keys(view, &caller.subject, permission, &account_id, path)
+            })?;
+            Ok((cluster, path))
+        })
+        .await?;
+    call.path = Some(path);
+    // Known, for the read went through the barrier.
+    let issued_at = call.app.replica.log_time();
+    let issued_at = issued_at.ok_or_else(|| ApiError::unavailable("the time is not known yet"))?;
+    let claims = TokenClaims {
+        token_id: TokenId::generate(call.app.random.as_ref()),
+        subject,
+        credential_id: None,
+        issued_at,
+        expires_at: issued_at.plus(call.app.config.identity.token_lifetime()),
+        cluster_id: cluster.id,
+    };
+    let service_account_id = account_id.to_string();
+    issue(call, IamTokenDetails { service_account_id, ..IamTokenDetails::default() }, &claims)
+}
+
+/// The audit details of a revocation.
+fn revocation(token_id: &str) -> AuditDetails {
+    describe::request_event(EventSource::Iam, "RevokeIamToken", "iam_token_id", token_id)
+}
+
+async fn revoke(
+    call: &mut Call<'_>,
+    request: &wire::RevokeIamTokenRequest,
+) -> Result<wire::RevokeIamTokenResponse, ApiError> {
+    let caller = call.admit(request)?;
+    let named = call.app.authenticator.verify(&request.iam_token);
+    let named = named.map_err(|_| ApiError::invalid("iam_token", "is no token of this cluster"))?;
+    call.details = revocation(named.token.token_id.as_str());
+    let subject_id = named.subject.id.clone();
+    let command = Command::RevokeToken(RevokeToken {
+        token_id: named.token.token_id,
+        subject: named.subject,
+        expires_at: named.token.expires_at,
+    });
+    call.propose(&caller, None, command).await?;
+    Ok(wire::RevokeIamTokenResponse { subject_id })
 }
 
 /// What the state has about a login.

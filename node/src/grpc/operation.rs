@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use lockbox_core::{FolderId, OperationId, Permission, ResourceKind, SecretId, ServiceAccountId};
+use lockbox_core::{
+    FolderId, OperationId, Permission, ResourceKind, SecretId, ServiceAccountId, Subject,
+};
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationService;
 use lockbox_proto::yandex::cloud::operation::{
@@ -82,7 +84,10 @@ async fn find(
         .map_err(|error| ApiError::invalid("operation_id", error.to_string()))?;
     let record = call
         .read(&caller, |view| {
-            let record = tables::operation(view, &id)?.ok_or_else(not_found)?;
+            let record = tables::operation(view, &id)?;
+            // What the cluster did by itself is nobody's operation.
+            let by_a_caller = |record: &OperationRecord| record.created_by != Subject::internal();
+            let record = record.filter(by_a_caller).ok_or_else(not_found)?;
             may_read(view, &caller, &record)?;
             Ok(record)
         })

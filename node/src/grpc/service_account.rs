@@ -1,5 +1,7 @@
 //! `ServiceAccountService`: who can log in by a key (`contract §1.11`).
 
+mod changes;
+
 use std::sync::Arc;
 
 use lockbox_core::{FolderId, Permission, ResourceKind, ServiceAccountId};
@@ -41,6 +43,10 @@ impl ServiceAccountGrpc {
 
 type Answer<T> = Result<Response<T>, Status>;
 
+fn event(event_name: &'static str, id: &str) -> AuditDetails {
+    describe::request_event(EventSource::Iam, event_name, "service_account_id", id)
+}
+
 #[tonic::async_trait]
 impl ServiceAccountService for ServiceAccountGrpc {
     async fn get(
@@ -50,9 +56,7 @@ impl ServiceAccountService for ServiceAccountGrpc {
         let app = Arc::clone(&self.app);
         let calls = app.calls.clone();
         detached(&calls, async move {
-            let (source, field) = (EventSource::Iam, "service_account_id");
-            let id = &request.get_ref().service_account_id;
-            let details = describe::request_event(source, "GetServiceAccount", field, id);
+            let details = event("GetServiceAccount", &request.get_ref().service_account_id);
             let mut call = Call::begin(&app, &request, details)?;
             let result = get(&mut call, request.get_ref()).await;
             call.finish(result).await
@@ -95,12 +99,34 @@ impl ServiceAccountService for ServiceAccountGrpc {
         .await
     }
 
-    async fn update(&self, _: Request<wire::UpdateServiceAccountRequest>) -> Answer<Operation> {
-        Err(unserved())
+    async fn update(
+        &self,
+        request: Request<wire::UpdateServiceAccountRequest>,
+    ) -> Answer<Operation> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = event("UpdateServiceAccount", &request.get_ref().service_account_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = changes::update(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
-    async fn delete(&self, _: Request<wire::DeleteServiceAccountRequest>) -> Answer<Operation> {
-        Err(unserved())
+    async fn delete(
+        &self,
+        request: Request<wire::DeleteServiceAccountRequest>,
+    ) -> Answer<Operation> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = event("DeleteServiceAccount", &request.get_ref().service_account_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = changes::delete(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn list_access_bindings(
@@ -131,15 +157,34 @@ impl ServiceAccountService for ServiceAccountGrpc {
         Err(unserved())
     }
 
-    async fn suspend(&self, _: Request<wire::SuspendServiceAccountRequest>) -> Answer<Operation> {
-        Err(unserved())
+    async fn suspend(
+        &self,
+        request: Request<wire::SuspendServiceAccountRequest>,
+    ) -> Answer<Operation> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = event("SuspendServiceAccount", &request.get_ref().service_account_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = changes::suspend(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn reactivate(
         &self,
-        _: Request<wire::ReactivateServiceAccountRequest>,
+        request: Request<wire::ReactivateServiceAccountRequest>,
     ) -> Answer<Operation> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = event("ReactivateServiceAccount", &request.get_ref().service_account_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = changes::reactivate(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 }
 

@@ -17,11 +17,11 @@ use crate::fixture::{Node, bearing};
 use crate::messages::{binding, metadata};
 
 impl Node {
-    fn keys(&self) -> KeyServiceClient<Channel> {
+    pub(crate) fn keys(&self) -> KeyServiceClient<Channel> {
         KeyServiceClient::new(self.channel.clone())
     }
 
-    fn accounts(&self) -> ServiceAccountServiceClient<Channel> {
+    pub(crate) fn accounts(&self) -> ServiceAccountServiceClient<Channel> {
         ServiceAccountServiceClient::new(self.channel.clone())
     }
 

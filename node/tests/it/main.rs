@@ -3,6 +3,8 @@
 
 // `cfg(test)` is how clippy knows that helpers may unwrap, too.
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod cli;
@@ -10,6 +12,8 @@ mod cli;
 mod client;
 #[cfg(test)]
 mod consistency;
+#[cfg(test)]
+mod destruction;
 #[cfg(test)]
 mod downtime;
 #[cfg(test)]
@@ -38,6 +42,8 @@ mod secret_access;
 mod secrets;
 #[cfg(test)]
 mod surface;
+#[cfg(test)]
+mod tokens;
 #[cfg(test)]
 #[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]

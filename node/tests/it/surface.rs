@@ -274,7 +274,12 @@ async fn accounts_keys_and_folders_answer_to_rest() {
     let (status, deleted) = call("DELETE", uri, serde_json::Value::Null).await;
     assert_eq!((status, deleted["done"].as_bool()), (200, Some(true)));
     let uri = format!("/iam/v1/serviceAccounts/{account}:suspend");
-    let (status, refused) = call("POST", uri, json!({})).await;
+    let (status, suspended) = call("POST", uri, json!({})).await;
+    assert_eq!(status, 200, "{suspended}");
+    let expected = format!("{prefix}iam.v1.SuspendServiceAccountResponse");
+    assert_eq!(type_of(&suspended["response"]), expected);
+    let uri = format!("/iam/v1/serviceAccounts/{account}/operations");
+    let (status, refused) = call("GET", uri, serde_json::Value::Null).await;
     assert_eq!((status, refused["code"].as_i64()), (501, Some(12)));
     assert!(refused["details"][0]["requestId"].is_string(), "{refused}");
     node.stop().await;

@@ -114,6 +114,15 @@ seeded_bugs! {
         MapOrder "map-order":
             "The state machine stores a version's entry keys in the order of a hash map.",
             ["L13", "L3"], "versions with several entries";
+        DestroyByWallClock "destroy-by-wall-clock":
+            "Versions are destroyed by the leader's wall clock.",
+            ["L8"], "clock steps";
+        CancelKeepsTimer "cancel-keeps-timer":
+            "A cancelled destruction happens all the same.",
+            ["L8"], "";
+        DestroyedComesBack "destroyed-comes-back":
+            "An installed snapshot brings destroyed versions back as active ones.",
+            ["L8", "L13"], "snapshot install";
         PlaintextInLog "plaintext-in-log":
             "A debug line of the log holds the payload.",
             ["L12"], "LOCKBOX_LOG=debug";

@@ -1,7 +1,7 @@
 //! The cluster's beginning, service accounts and authorized keys (`design §7`).
 
 use lockbox_core::{
-    AuthorizedKeyId, Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject,
+    AuthorizedKeyId, FolderId, Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject,
 };
 
 use super::{Application, Effect, Refusal, access, bindings, require_absent};
@@ -93,7 +93,7 @@ pub(super) fn create_service_account(
     })
 }
 
-fn resource(id: &ServiceAccountId) -> ResourceRef {
+pub(super) fn resource(id: &ServiceAccountId) -> ResourceRef {
     ResourceRef::new(ResourceKind::ServiceAccount, id.as_str())
 }
 
@@ -101,14 +101,12 @@ fn store_service_account(
     application: &mut Application<'_, '_>,
     create: &CreateServiceAccount,
 ) -> Result<ServiceAccountRecord, Refusal> {
-    let kind = ResourceKind::ServiceAccount;
     let key = keys::service_account(&create.id);
-    require_absent(application.state, Space::Records, &key, kind)?;
-    let folder = tables::folder(application.state, &create.folder_id)?
-        .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str()))?;
-    // Names of service accounts are unique within a cloud (`contract §1.11`).
-    let by_name = keys::service_account_by_name(&folder.cloud_id, &create.name);
-    require_absent(application.state, Space::Records, &by_name, kind)?;
+    // Bindings outlive an account, so its id never comes back.
+    for taken in [&key, &keys::deleted_service_account(&create.id)] {
+        require_absent(application.state, Space::Records, taken, ResourceKind::ServiceAccount)?;
+    }
+    let by_name = require_free_name(application.state, &create.folder_id, &create.name)?;
     let account = ServiceAccountRecord {
         id: create.id.clone(),
         folder_id: create.folder_id.clone(),
@@ -125,6 +123,20 @@ fn store_service_account(
     let place = keys::service_account_in_folder(&account.folder_id, account.sequence);
     application.put(Space::Records, place, &account.id);
     Ok(account)
+}
+
+/// Where the name of an account is stored, if no other one of the cloud has it
+/// (`contract §1.11`).
+pub(super) fn require_free_name(
+    state: &dyn StateRead,
+    folder_id: &FolderId,
+    name: &str,
+) -> Result<Vec<u8>, Refusal> {
+    let folder = tables::folder(state, folder_id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder_id.as_str()))?;
+    let by_name = keys::service_account_by_name(&folder.cloud_id, name);
+    require_absent(state, Space::Records, &by_name, ResourceKind::ServiceAccount)?;
+    Ok(by_name)
 }
 
 pub(super) fn create_authorized_key(

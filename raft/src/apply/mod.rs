@@ -5,13 +5,18 @@
 //! Whatever a handler checked on its view is decided again here (`design §3`).
 
 mod access;
+mod accounts;
 mod bindings;
+mod destruction;
 mod identity;
 mod members;
 mod retention;
 mod secret;
 mod seeded;
+mod tokens;
 mod version;
+
+use std::time::Duration;
 
 use lockbox_core::{LogTime, Mutant, OperationId, ResourceRef, Subject, mutant};
 
@@ -23,6 +28,7 @@ use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
 
 pub use access::{authenticate, authorize, identify, require, require_over_keys};
+pub use destruction::destructions_due;
 pub use identity::{account_of, account_path};
 pub use members::register_members;
 pub use retention::{recall, recall_or_room};
@@ -185,6 +191,24 @@ fn dispatch(
         Command::DeleteAuthorizedKey { key_id } => {
             identity::delete_authorized_key(application, envelope, key_id)
         }
+        Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms } => {
+            let pending = Duration::from_millis(*pending_ms);
+            destruction::schedule(application, envelope, (secret_id, version_id), pending)
+        }
+        Command::CancelVersionDestruction { secret_id, version_id } => {
+            destruction::cancel(application, envelope, secret_id, version_id)
+        }
+        Command::UpdateServiceAccount { service_account_id, changes } => {
+            accounts::update(application, envelope, service_account_id, changes)
+        }
+        Command::DeleteServiceAccount { service_account_id } => {
+            accounts::delete(application, envelope, service_account_id)
+        }
+        Command::SetServiceAccountStatus { service_account_id, status } => {
+            accounts::set_status(application, envelope, service_account_id, *status)
+        }
+        Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)),
+        Command::DestroyVersion(due) => destruction::destroy(application, envelope, due),
     };
     effect.map(Some)
 }

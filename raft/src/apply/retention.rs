@@ -17,13 +17,16 @@ use crate::domain::command::{Envelope, IdempotencyClaim};
 use crate::domain::idempotency::{
     IDEMPOTENCY_RECORDS_MAX, IDEMPOTENCY_RETENTION, IdempotencyRecord, OPERATION_RETENTION,
 };
-use crate::domain::operation::OperationRecord;
+use crate::domain::operation::{OperationMetadata, OperationRecord};
 use crate::domain::outcome::Rejection;
 use crate::error::StorageError;
 use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
 
 /// Expiries that one entry may carry out: bounds the work of an entry after a long silence.
 const EXPIRIES_PER_ENTRY_MAX: usize = 64;
+/// The place among an entry's expiries of the record that [`forget_at`] is about; those of its
+/// operation come before.
+const RECORD_ORDINAL: u64 = 1 << 32;
 /// How long what is due may wait for the next look at the queue: one scan for many entries.
 const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
 
@@ -107,8 +110,12 @@ pub(super) fn remember(
     let key = keys::operation(&operation.id);
     let place = keys::operation_of(&operation.resource, application.index);
     application.put(Space::Records, key.clone(), operation);
-    application.put(Space::Records, place.clone(), &operation.id);
-    let keys = vec![key.into(), place.into()];
+    let mut keys = vec![key.into()];
+    // What the cluster does by itself is nobody's operation: kept for the repeats alone.
+    if !matches!(operation.metadata, OperationMetadata::DestroyVersion { .. }) {
+        application.put(Space::Records, place.clone(), &operation.id);
+        keys.push(place.into());
+    }
     let mut expiries = vec![(now.plus(OPERATION_RETENTION), Expiry { keys, counted_for: None })];
     if let Some(expiry) = remember_key(application, envelope, operation)? {
         expiries.push(expiry);
@@ -117,6 +124,13 @@ pub(super) fn remember(
         application.put(Space::Records, keys::expiry(at, application.index, ordinal), &expiry);
     }
     Ok(())
+}
+
+/// Deletes a record at that time. Once in an entry.
+pub(super) fn forget_at(application: &mut Application<'_, '_>, at: LogTime, key: Vec<u8>) {
+    let expiry = Expiry { keys: vec![key.into()], counted_for: None };
+    let place = keys::expiry(at, application.index, RECORD_ORDINAL);
+    application.put(Space::Records, place, &expiry);
 }
 
 fn remember_key(

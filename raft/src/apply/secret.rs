@@ -4,7 +4,7 @@ use lockbox_core::{
     FolderId, Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, access, version};
+use super::{Application, Effect, Refusal, access, destruction, version};
 use crate::domain::codec;
 use crate::domain::command::{CreateSecret, Envelope, SecretChanges};
 use crate::domain::identity::CloudRecord;
@@ -300,6 +300,9 @@ fn delete_versions(
     for (key, value) in application.state.scan(&scan)? {
         let version = codec::decode(&value)
             .map_err(|e| StorageError::corrupt("delete a secret's versions", e.to_string()))?;
+        if let Some(version) = tables::version(application.state, id, &version)? {
+            destruction::unqueue(application, &version);
+        }
         application.state.delete(Space::Records, key);
         application.state.delete(Space::Records, keys::version(id, &version));
         application.state.delete(Space::Payloads, keys::payload(id, &version));

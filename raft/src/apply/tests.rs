@@ -3,6 +3,7 @@
 mod access;
 mod advance_time;
 mod bound;
+mod destruction;
 mod expiry;
 mod limits;
 mod members;
@@ -11,6 +12,7 @@ mod mutants;
 mod pages;
 mod repeats;
 mod secrets;
+mod tokens;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -235,8 +237,10 @@ impl World {
         // A refusal may move the log time and expire records, and nothing else.
         let mut before = self.state.clone();
         let outcome = self.apply(envelope);
-        let key = (Space::System, keys::SYSTEM_LOG_TIME.to_vec());
-        before.0.insert(key.clone(), self.state.0[&key].clone());
+        for mark in [keys::SYSTEM_LOG_TIME, keys::SYSTEM_EXPIRY_NEXT] {
+            let key = (Space::System, mark.to_vec());
+            before.0.insert(key.clone(), self.state.0[&key].clone());
+        }
         assert_eq!(before, self.state, "a refused command left a trace");
         match outcome {
             Outcome::Rejected(rejection) => rejection,

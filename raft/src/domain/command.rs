@@ -13,10 +13,10 @@ use lockbox_core::{
 use minicbor::{Decode, Encode};
 
 use super::binding::{AccessBinding, BindingDelta};
-use super::identity::{ClusterRecord, KeyAlgorithm};
+use super::identity::{ClusterRecord, KeyAlgorithm, ServiceAccountStatus};
 use super::keyring::KeyringKeyRecord;
 use super::secret::{PasswordSpec, SecretStatus};
-use super::version::SealedPayload;
+use super::version::{Destruction, SealedPayload};
 
 /// A command with everything that `apply` needs to decide it.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
@@ -222,6 +222,40 @@ pub struct CreateServiceAccount {
     pub expires_at: Option<LogTime>,
 }
 
+/// `ServiceAccountService.Update`: present fields are in the request's mask.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct ServiceAccountChanges {
+    /// New name, unique within the cloud.
+    #[n(0)]
+    pub name: Option<String>,
+    /// New description.
+    #[n(1)]
+    pub description: Option<String>,
+    /// New labels, replacing all.
+    #[n(2)]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Whether the mask names the end of its life.
+    #[n(3)]
+    pub changes_expiry: bool,
+    /// The new end when it does; absent removes it.
+    #[n(4)]
+    pub expires_at: Option<LogTime>,
+}
+
+/// `IamTokenService.Revoke`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RevokeToken {
+    /// The token.
+    #[n(0)]
+    pub token_id: TokenId,
+    /// Whom it speaks for.
+    #[n(1)]
+    pub subject: Subject,
+    /// When it would have died anyway.
+    #[n(2)]
+    pub expires_at: LogTime,
+}
+
 /// `KeyService.Create`; the private key stayed on the node that generated it.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CreateAuthorizedKey {
@@ -353,10 +387,66 @@ pub enum Command {
         #[n(0)]
         key_id: AuthorizedKeyId,
     },
+    /// Schedules the destruction of a version, from the entry's time on.
+    #[n(12)]
+    ScheduleVersionDestruction {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// The version.
+        #[n(1)]
+        version_id: VersionId,
+        /// How long it can be called off, in milliseconds.
+        #[n(2)]
+        pending_ms: u64,
+    },
+    /// Calls the destruction of a version off.
+    #[n(13)]
+    CancelVersionDestruction {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// The version.
+        #[n(1)]
+        version_id: VersionId,
+    },
+    /// Makes a token worthless.
+    #[n(14)]
+    RevokeToken(#[n(0)] RevokeToken),
+    /// Changes a service account's attributes.
+    #[n(15)]
+    UpdateServiceAccount {
+        /// The account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+        /// What changes.
+        #[n(1)]
+        changes: ServiceAccountChanges,
+    },
+    /// Deletes a service account with its keys.
+    #[n(16)]
+    DeleteServiceAccount {
+        /// The account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+    },
+    /// Suspends or reactivates a service account.
+    #[n(17)]
+    SetServiceAccountStatus {
+        /// The account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+        /// Its new status.
+        #[n(1)]
+        status: ServiceAccountStatus,
+    },
     /// Stamps the time and does nothing else; only the system proposes it. Numbers from here on
     /// are for what the system does by itself.
     #[n(64)]
     AdvanceTime,
+    /// Destroys a version that is still scheduled for this time; only the system proposes it.
+    #[n(65)]
+    DestroyVersion(#[n(0)] Box<Destruction>),
 }
 
 impl Command {
@@ -376,7 +466,14 @@ impl Command {
             Self::SetAccessBindings { .. } => "set_access_bindings",
             Self::UpdateAccessBindings { .. } => "update_access_bindings",
             Self::DeleteAuthorizedKey { .. } => "delete_authorized_key",
+            Self::ScheduleVersionDestruction { .. } => "schedule_version_destruction",
+            Self::CancelVersionDestruction { .. } => "cancel_version_destruction",
+            Self::UpdateServiceAccount { .. } => "update_service_account",
+            Self::DeleteServiceAccount { .. } => "delete_service_account",
+            Self::SetServiceAccountStatus { .. } => "set_service_account_status",
+            Self::RevokeToken(_) => "revoke_token",
             Self::AdvanceTime => "advance_time",
+            Self::DestroyVersion(_) => "destroy_version",
         }
     }
 }

@@ -4,7 +4,7 @@ use std::fmt;
 
 use lockbox_core::{
     AuthorizedKeyId, LogTime, OperationId, RequestId, ResourceRef, SecretId, ServiceAccountId,
-    Subject, VersionId,
+    Subject, TokenId, VersionId,
 };
 use minicbor::{Decode, Encode};
 
@@ -124,6 +124,74 @@ pub enum OperationMetadata {
         /// The key that is gone.
         #[n(0)]
         key_id: AuthorizedKeyId,
+    },
+    /// `SecretService.ScheduleVersionDestruction`.
+    #[n(14)]
+    ScheduleVersionDestruction {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// The version.
+        #[n(1)]
+        version_id: VersionId,
+        /// When it will be destroyed, on the log's clock.
+        #[n(2)]
+        destroy_at: LogTime,
+    },
+    /// `SecretService.CancelVersionDestruction`.
+    #[n(15)]
+    CancelVersionDestruction {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// The version.
+        #[n(1)]
+        version_id: VersionId,
+    },
+    /// The destruction that was scheduled; the cluster's own doing.
+    #[n(16)]
+    DestroyVersion {
+        /// The secret.
+        #[n(0)]
+        secret_id: SecretId,
+        /// The version that is no more.
+        #[n(1)]
+        version_id: VersionId,
+    },
+    /// `ServiceAccountService.Update`.
+    #[n(18)]
+    UpdateServiceAccount {
+        /// The account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+    },
+    /// `ServiceAccountService.Delete`.
+    #[n(19)]
+    DeleteServiceAccount {
+        /// The account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+    },
+    /// `ServiceAccountService.Suspend`.
+    #[n(20)]
+    SuspendServiceAccount {
+        /// The account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+    },
+    /// `ServiceAccountService.Reactivate`.
+    #[n(21)]
+    ReactivateServiceAccount {
+        /// The account.
+        #[n(0)]
+        service_account_id: ServiceAccountId,
+    },
+    /// `IamTokenService.Revoke`; answers without an operation on the wire.
+    #[n(17)]
+    RevokeToken {
+        /// The token.
+        #[n(0)]
+        token_id: TokenId,
     },
 }
 

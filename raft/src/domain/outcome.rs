@@ -58,6 +58,10 @@ pub enum Precondition {
     #[n(8)]
     #[error("version {0} is not scheduled for destruction")]
     VersionNotScheduled(#[n(0)] VersionId),
+    /// The version is destroyed.
+    #[n(9)]
+    #[error("version {0} is destroyed")]
+    VersionDestroyed(#[n(0)] VersionId),
 }
 
 /// Why the state refuses a command or a read. Carries ids and limits, never a value.

@@ -54,6 +54,20 @@ pub struct VersionRecord {
     pub sequence: u64,
 }
 
+/// A destruction that is scheduled: one row of the destruction queue.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Destruction {
+    /// The secret.
+    #[n(0)]
+    pub secret_id: SecretId,
+    /// The version that is to be destroyed.
+    #[n(1)]
+    pub version_id: VersionId,
+    /// From when on, on the log's clock.
+    #[n(2)]
+    pub destroy_at: LogTime,
+}
+
 /// How the data key of one version is wrapped.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub enum WrappedDataKey {

@@ -156,6 +156,11 @@ impl ClusterClock {
         LogTime::from_ms(u64::try_from(now_ms).unwrap_or(0))
     }
 
+    /// This node's wall clock, which nothing may be judged by ([`Mutant::DestroyByWallClock`]).
+    pub(crate) fn own_wall(&self) -> LogTime {
+        LogTime::from_ms(self.clock.wall_ms())
+    }
+
     /// The largest skew that was seen between this node and a voter, in the last round of replies.
     pub(crate) fn skew_ms(&self) -> u64 {
         self.skew_ms.load(Ordering::Relaxed)

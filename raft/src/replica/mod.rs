@@ -20,6 +20,7 @@ mod proposer;
 mod purge;
 mod read_barrier;
 mod read_point;
+mod reaper;
 mod seeded;
 mod service;
 mod shutdown;

@@ -152,6 +152,11 @@ impl Proposer {
     /// Puts the time into the log, as leader or not at all. Takes no place among the proposals:
     /// reads wait for it, however many clients write.
     pub(super) async fn propose_time(&self, deadline: Instant) -> Attempt {
+        self.propose_own(Command::AdvanceTime, deadline).await
+    }
+
+    /// Puts a command of the cluster's own into the log, as leader or not at all.
+    pub(super) async fn propose_own(&self, command: Command, deadline: Instant) -> Attempt {
         let random = self.random.as_ref();
         let mut envelope = Envelope {
             request_id: RequestId::generate(random),
@@ -161,7 +166,7 @@ impl Proposer {
             idempotency: None,
             if_version: None,
             proposed_at: LogTime::default(),
-            command: Command::AdvanceTime,
+            command,
         };
         self.propose_here(&mut envelope, deadline).await
     }

@@ -22,6 +22,7 @@ use super::proposer::Proposer;
 use super::purge::Purger;
 use super::read_barrier::{Confirmer, ReadBarrier};
 use super::read_point::{ReadPoints, TimeEntry};
+use super::reaper::Reaper;
 use super::timekeeper::{QUIET_MAX, Timekeeper};
 use super::{Inner, Replica};
 use crate::error::StorageError;
@@ -137,6 +138,14 @@ pub(super) async fn start(
         stamped,
     };
     supervise(&tasks, &ended, timekeeper.run(stop.clone()));
+    let reaper = Reaper {
+        proposer: Arc::clone(&proposer),
+        leadership: leadership.clone(),
+        clock: Arc::clone(&clock),
+        state: state.clone(),
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, reaper.run(stop.clone()));
     supervise(
         &tasks,
         &ended,

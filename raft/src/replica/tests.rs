@@ -8,6 +8,7 @@ mod membership_load;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod purge;
+mod reaper;
 mod silent_leader;
 mod time;
 

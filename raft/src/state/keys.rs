@@ -55,6 +55,8 @@ const IDEMPOTENCY_COUNT: u8 = b'I';
 const REVOKED_TOKEN: u8 = b't';
 const EXPIRY: u8 = b'x';
 const MEMBER: u8 = b'm';
+const DESTRUCTION: u8 = b'q';
+const DELETED_SERVICE_ACCOUNT: u8 = b'D';
 
 /// Builds one key.
 struct Key(Vec<u8>);
@@ -176,6 +178,12 @@ pub fn secret_by_name(folder: &FolderId, name: &str, sequence: u64) -> Vec<u8> {
     Key::new(SECRET_BY_NAME).text(folder.as_str()).text(name).number(sequence).done()
 }
 
+/// Every version.
+#[must_use]
+pub fn versions() -> Vec<u8> {
+    vec![VERSION]
+}
+
 /// A version.
 #[must_use]
 pub fn version(secret: &SecretId, version: &VersionId) -> Vec<u8> {
@@ -223,6 +231,12 @@ pub fn holding(subject: &Subject, on: &ResourceRef) -> Vec<u8> {
 #[must_use]
 pub fn service_account(id: &ServiceAccountId) -> Vec<u8> {
     Key::new(SERVICE_ACCOUNT).text(id.as_str()).done()
+}
+
+/// The mark of an account that was; the value is when it was deleted. Kept for good.
+#[must_use]
+pub fn deleted_service_account(id: &ServiceAccountId) -> Vec<u8> {
+    Key::new(DELETED_SERVICE_ACCOUNT).text(id.as_str()).done()
 }
 
 /// The service accounts of a folder, by creation; the value is the account's id.
@@ -351,6 +365,25 @@ pub fn expiry(at: LogTime, index: u64, ordinal: u64) -> Vec<u8> {
 #[must_use]
 pub fn expiry_due(now: LogTime) -> Vec<u8> {
     Key::new(EXPIRY).number(now.as_ms()).done()
+}
+
+/// One place in the destruction queue.
+#[must_use]
+pub fn destruction(at: LogTime, secret: &SecretId, version: &VersionId) -> Vec<u8> {
+    let key = Key::new(DESTRUCTION).number(at.as_ms());
+    key.text(secret.as_str()).text(version.as_str()).done()
+}
+
+/// The end of the part of the destruction queue that is due at `now`.
+#[must_use]
+pub fn destruction_due(now: LogTime) -> Vec<u8> {
+    Key::new(DESTRUCTION).number(now.as_ms().saturating_add(1)).done()
+}
+
+/// The whole destruction queue.
+#[must_use]
+pub fn destructions() -> Vec<u8> {
+    vec![DESTRUCTION]
 }
 
 /// The whole expiry queue. What stands before [`SYSTEM_EXPIRY_BEGIN`] is deleted.

@@ -8,7 +8,8 @@ use lockbox_core::{LogTime, Mutant, mutant};
 use super::codec;
 use super::engine::{LogEngine, LogOp, LogRecord, StateEngine};
 use super::state_handle::{Applied, on_view};
-use crate::domain::encode;
+use crate::domain::version::{VersionRecord, VersionStatus};
+use crate::domain::{decode, encode};
 use crate::error::StorageError;
 use crate::state::{Direction, Scan, Space, Write, keys};
 
@@ -49,7 +50,32 @@ pub(super) fn omit_from_snapshot(
     if mutant(Mutant::SnapshotOmitsMembership) {
         remove(engine, Space::System, &[keys::SYSTEM_MEMBERSHIP.to_vec()])?;
     }
+    if mutant(Mutant::DestroyedComesBack) {
+        revive_destroyed(engine)?;
+    }
     Ok(applied)
+}
+
+/// Makes every destroyed version an active one again ([`Mutant::DestroyedComesBack`]).
+fn revive_destroyed(engine: &dyn StateEngine) -> Result<(), StorageError> {
+    let prefix = keys::versions();
+    let scan = Scan {
+        space: Space::Records,
+        to: keys::prefix_end(&prefix),
+        from: prefix,
+        direction: Direction::Ascending,
+        limit: usize::MAX,
+    };
+    for (key, row) in on_view(engine, |state| state.scan(&scan))?? {
+        let mut version: VersionRecord =
+            decode(&row).map_err(|e| StorageError::corrupt("revive a version", e.to_string()))?;
+        if version.status == VersionStatus::Destroyed {
+            version.status = VersionStatus::Active;
+            let value = Some(encode(&version));
+            engine.commit(&[Write { space: Space::Records, key, value }])?;
+        }
+    }
+    engine.flush()
 }
 
 /// What no state may be made from.

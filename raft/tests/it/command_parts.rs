@@ -18,7 +18,7 @@ use lockbox_raft::domain::{AccessBinding, Command, TokenRef};
 use crate::harness::Random;
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 13] = [
+pub(crate) const KINDS: [&str; 20] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -31,7 +31,14 @@ pub(crate) const KINDS: [&str; 13] = [
     "set_access_bindings",
     "update_access_bindings",
     "delete_authorized_key",
+    "schedule_version_destruction",
+    "cancel_version_destruction",
+    "update_service_account",
+    "delete_service_account",
+    "set_service_account_status",
+    "revoke_token",
     "advance_time",
+    "destroy_version",
 ];
 
 /// Does not compile while a kind of command is missing here, and with it in [`KINDS`] and in
@@ -50,7 +57,14 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::SetAccessBindings { .. }
         | Command::UpdateAccessBindings { .. }
         | Command::DeleteAuthorizedKey { .. }
-        | Command::AdvanceTime => {}
+        | Command::ScheduleVersionDestruction { .. }
+        | Command::CancelVersionDestruction { .. }
+        | Command::UpdateServiceAccount { .. }
+        | Command::DeleteServiceAccount { .. }
+        | Command::SetServiceAccountStatus { .. }
+        | Command::RevokeToken(_)
+        | Command::AdvanceTime
+        | Command::DestroyVersion(_) => {}
     }
 }
 

@@ -1,13 +1,16 @@
 //! What the generator of commands knows to exist.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use lockbox_core::VersionId;
 use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::PasswordSpec;
+use lockbox_raft::domain::version::Destruction;
 
 /// Accounts that are remembered; commands act for these.
 const ACCOUNTS_MAX: usize = 50;
+/// Scheduled destructions that are remembered.
+const SCHEDULED_MAX: usize = 100;
 
 #[derive(Default)]
 pub(crate) struct KnownSecret {
@@ -22,6 +25,8 @@ pub(crate) struct World {
     pub(crate) secrets: BTreeMap<String, KnownSecret>,
     /// Service accounts behind the administrator, oldest first, each with its newest key.
     pub(crate) accounts: Vec<(String, Option<String>)>,
+    /// Destructions that were scheduled, oldest first; some were called off since.
+    pub(crate) scheduled: VecDeque<Destruction>,
 }
 
 impl World {
@@ -58,12 +63,29 @@ impl World {
                     *key = Some(key_id.as_str().to_owned());
                 }
             }
+            OperationMetadata::DeleteServiceAccount { service_account_id } => {
+                self.accounts.retain(|(id, _)| id != service_account_id.as_str());
+            }
             OperationMetadata::DeleteAuthorizedKey { key_id } => {
                 for (_, key) in &mut self.accounts {
                     key.take_if(|key| key == key_id.as_str());
                 }
             }
+            OperationMetadata::ScheduleVersionDestruction { secret_id, version_id, destroy_at } => {
+                let (secret_id, version_id) = (secret_id.clone(), version_id.clone());
+                let destroy_at = *destroy_at;
+                self.scheduled.push_back(Destruction { secret_id, version_id, destroy_at });
+                if self.scheduled.len() > SCHEDULED_MAX {
+                    self.scheduled.pop_front();
+                }
+            }
             OperationMetadata::UpdateSecret { .. }
+            | OperationMetadata::CancelVersionDestruction { .. }
+            | OperationMetadata::DestroyVersion { .. }
+            | OperationMetadata::UpdateServiceAccount { .. }
+            | OperationMetadata::SuspendServiceAccount { .. }
+            | OperationMetadata::ReactivateServiceAccount { .. }
+            | OperationMetadata::RevokeToken { .. }
             | OperationMetadata::ActivateSecret { .. }
             | OperationMetadata::DeactivateSecret { .. }
             | OperationMetadata::SetAccessBindings { .. }

@@ -7,10 +7,15 @@
 use std::collections::VecDeque;
 
 use lockbox_core::{
-    AuthorizedKeyId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef, Subject, VersionId,
+    AuthorizedKeyId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef, ServiceAccountId,
+    Subject, TokenId, VersionId,
 };
-use lockbox_raft::domain::command::{AddVersion, CreateSecret, MergeBase, SecretChanges};
+use lockbox_raft::domain::command::{
+    AddVersion, CreateSecret, MergeBase, RevokeToken, SecretChanges, ServiceAccountChanges,
+};
+use lockbox_raft::domain::identity::ServiceAccountStatus;
 use lockbox_raft::domain::secret::SecretStatus;
+use lockbox_raft::domain::version::Destruction;
 use lockbox_raft::domain::{
     BindingDelta, Command, DeltaAction, Envelope, IdempotencyClaim, Outcome,
 };
@@ -128,7 +133,7 @@ impl Generator {
         let mut envelope = self.envelope(command);
         // The system itself begins the cluster and stamps the time, and nobody else may.
         let by_the_system = match envelope.command {
-            Command::AdvanceTime => !one_in(&mut self.random, 4),
+            Command::AdvanceTime | Command::DestroyVersion(_) => !one_in(&mut self.random, 4),
             _ => self.number == 1,
         };
         if !by_the_system {
@@ -191,6 +196,8 @@ impl Generator {
         let id = match command {
             Command::SetCurrentVersion { secret_id, .. }
             | Command::UpdateSecret { secret_id, .. }
+            | Command::ScheduleVersionDestruction { secret_id, .. }
+            | Command::CancelVersionDestruction { secret_id, .. }
             | Command::DeleteSecret { secret_id }
             | Command::SetSecretStatus { secret_id, .. } => secret_id.as_str(),
             Command::AddVersion(add) => add.secret_id.as_str(),
@@ -219,6 +226,31 @@ impl Generator {
         }
     }
 
+    /// One of the last schedules, or of a version that has none.
+    fn cancel_destruction(&mut self, secret: &str) -> Command {
+        let newest = self.world.scheduled.back().filter(|_| !one_in(&mut self.random, 3));
+        let (secret_id, version_id) = match newest {
+            Some(due) => (due.secret_id.clone(), due.version_id.clone()),
+            None => (secret_id(secret), self.some_version(secret)),
+        };
+        Command::CancelVersionDestruction { secret_id, version_id }
+    }
+
+    /// What was scheduled longest ago, too early too; or what nobody scheduled.
+    fn destroy_version(&mut self, secret: &str) -> Command {
+        let oldest = if one_in(&mut self.random, 10) {
+            self.world.scheduled.back().cloned()
+        } else {
+            self.world.scheduled.pop_front()
+        };
+        let due = oldest.unwrap_or_else(|| Destruction {
+            secret_id: secret_id(secret),
+            version_id: self.some_version(secret),
+            destroy_at: LogTime::from_ms(self.now),
+        });
+        Command::DestroyVersion(Box::new(due))
+    }
+
     fn command(&mut self) -> Command {
         let secret = self.some_secret();
         let id = secret_id(&secret);
@@ -228,11 +260,18 @@ impl Generator {
             0..2 => self.create_secret(),
             2..14 => Command::DeleteSecret { secret_id: id },
             14..46 => self.add_version(&secret),
-            46..58 => {
+            46..54 => {
                 let version_id = self.some_version(&secret);
                 Command::SetCurrentVersion { secret_id: id, version_id }
             }
-            58..70 => Command::UpdateSecret { secret_id: id, changes: self.changes() },
+            54..58 => {
+                let version_id = self.some_version(&secret);
+                let pending_ms = 1 + self.random.below(5_000);
+                Command::ScheduleVersionDestruction { secret_id: id, version_id, pending_ms }
+            }
+            58 => self.cancel_destruction(&secret),
+            59..62 => self.destroy_version(&secret),
+            62..70 => Command::UpdateSecret { secret_id: id, changes: self.changes() },
             70..75 => Command::DeleteSecret { secret_id: id },
             75..83 => {
                 // Most stay active, or no version would be added.
@@ -240,7 +279,8 @@ impl Generator {
                 let status = if off { SecretStatus::Inactive } else { SecretStatus::Active };
                 Command::SetSecretStatus { secret_id: id, status }
             }
-            83..87 => self.create_service_account(),
+            83..86 => self.create_service_account(),
+            86 => self.change_service_account(),
             87..91 => self.create_authorized_key(),
             91..95 => {
                 let resource = self.some_resource(&secret);
@@ -258,8 +298,48 @@ impl Generator {
                 Command::InitCluster(Box::new(init_cluster(&mut self.random)))
             }
             98 => self.delete_authorized_key(),
+            _ if one_in(&mut self.random, 2) => self.revoke_token(),
             _ => Command::AdvanceTime,
         }
+    }
+
+    /// Changes, suspends or deletes an account that somebody has, or that nobody has.
+    fn change_service_account(&mut self) -> Command {
+        let random = &mut self.random;
+        let known = self.world.accounts.iter().map(|(id, _)| id.as_str());
+        let known: Vec<&str> = known.chain(["no-such-account"]).collect();
+        let service_account_id = ServiceAccountId::parse(pick::<&str>(random, &known)).unwrap();
+        match random.below(6) {
+            0 => Command::DeleteServiceAccount { service_account_id },
+            1 => {
+                let status = ServiceAccountStatus::Suspended;
+                Command::SetServiceAccountStatus { service_account_id, status }
+            }
+            2 => {
+                let status = ServiceAccountStatus::Active;
+                Command::SetServiceAccountStatus { service_account_id, status }
+            }
+            _ => {
+                let changes = ServiceAccountChanges {
+                    name: one_in(random, 2).then(|| format!("renamed-{}", random.below(9))),
+                    description: one_in(random, 2).then(|| text(random)),
+                    labels: one_in(random, 3).then(|| labels(random)),
+                    changes_expiry: one_in(random, 4),
+                    expires_at: None,
+                };
+                Command::UpdateServiceAccount { service_account_id, changes }
+            }
+        }
+    }
+
+    /// Some of them have died already.
+    fn revoke_token(&mut self) -> Command {
+        let life = self.random.below(60_000);
+        Command::RevokeToken(RevokeToken {
+            token_id: TokenId::parse(&format!("token-{}", self.number)).unwrap(),
+            subject: account(ADMIN),
+            expires_at: LogTime::from_ms((self.now + life).saturating_sub(10_000)),
+        })
     }
 
     /// Deletes a key that somebody has, or one that nobody has.

@@ -4,6 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockbox_core::Mutant;
+use lockbox_raft::domain::decode;
+use lockbox_raft::domain::version::{VersionRecord, VersionStatus};
 use lockbox_raft::state::{Direction, Scan, Space, StateRead, keys, tables};
 use lockbox_raft::store::{Engines, MemoryEngines, RocksEngines, Store};
 use lockbox_raft::types::LogEntry;
@@ -198,6 +200,28 @@ async fn snapshot_omits_clock() {
     let stored = installed.follower.state.read(|view| tables::log_time(view)).unwrap().unwrap();
     assert_eq!(stored, of(&installed.follower));
     trial.end(stored != of(&installed.leader));
+}
+
+#[tokio::test]
+async fn destroyed_comes_back() {
+    let trial = Trial::of(Mutant::DestroyedComesBack);
+    let installed = installed().await;
+    let destroyed = |store: &Store| {
+        let prefix = keys::versions();
+        let scan = Scan {
+            space: Space::Records,
+            to: keys::prefix_end(&prefix),
+            from: prefix,
+            direction: Direction::Ascending,
+            limit: usize::MAX,
+        };
+        let rows = store.state.read(|view| view.scan(&scan)).unwrap().unwrap();
+        let versions = rows.iter().map(|(_, row)| decode::<VersionRecord>(row).unwrap());
+        versions.filter(|version| version.status == VersionStatus::Destroyed).count()
+    };
+    let (there, here) = (destroyed(&installed.leader), destroyed(&installed.follower));
+    assert!(there > 0 && (here == 0 || here == there));
+    trial.end(here == 0);
 }
 
 #[tokio::test]

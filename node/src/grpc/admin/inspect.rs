@@ -161,8 +161,13 @@ fn names(command: &Command) -> (String, String, String) {
             (create.id.to_string(), version.unwrap_or_default(), none())
         }
         Command::AddVersion(add) => (add.secret_id.to_string(), add.version.id.to_string(), none()),
-        Command::SetCurrentVersion { secret_id, version_id } => {
+        Command::SetCurrentVersion { secret_id, version_id }
+        | Command::ScheduleVersionDestruction { secret_id, version_id, .. }
+        | Command::CancelVersionDestruction { secret_id, version_id } => {
             (secret_id.to_string(), version_id.to_string(), none())
+        }
+        Command::DestroyVersion(due) => {
+            (due.secret_id.to_string(), due.version_id.to_string(), none())
         }
         Command::UpdateSecret { secret_id, .. } | Command::DeleteSecret { secret_id } => {
             (secret_id.to_string(), none(), none())
@@ -176,6 +181,12 @@ fn names(command: &Command) -> (String, String, String) {
         }
         Command::CreateServiceAccount(create) => (none(), none(), create.id.to_string()),
         Command::CreateAuthorizedKey(create) => (none(), none(), create.id.to_string()),
+        Command::UpdateServiceAccount { service_account_id, .. }
+        | Command::DeleteServiceAccount { service_account_id }
+        | Command::SetServiceAccountStatus { service_account_id, .. } => {
+            (none(), none(), service_account_id.to_string())
+        }
+        Command::RevokeToken(revoke) => (none(), none(), revoke.token_id.to_string()),
         Command::DeleteAuthorizedKey { key_id } => (none(), none(), key_id.to_string()),
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
     }

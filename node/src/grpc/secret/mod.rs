@@ -4,6 +4,7 @@ mod access;
 mod add_version;
 mod change;
 mod create;
+mod destruction;
 mod read;
 
 pub(super) use create::cloud_of;
@@ -30,7 +31,6 @@ use crate::describe;
 use crate::errors::wrong_entries;
 use crate::merge::EntryChange;
 use crate::payload::EntryValue;
-use crate::unserved::unserved;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -189,16 +189,36 @@ impl SecretService for SecretGrpc {
 
     async fn schedule_version_destruction(
         &self,
-        _: Request<wire::ScheduleVersionDestructionRequest>,
+        request: Request<wire::ScheduleVersionDestructionRequest>,
     ) -> Answer<Operation> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let details = destruction::event(&message.secret_id, &message.version_id);
+            let details = AuditDetails::ScheduleVersionDestruction(details);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = destruction::schedule(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn cancel_version_destruction(
         &self,
-        _: Request<wire::CancelVersionDestructionRequest>,
+        request: Request<wire::CancelVersionDestructionRequest>,
     ) -> Answer<Operation> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let details = destruction::event(&message.secret_id, &message.version_id);
+            let details = AuditDetails::CancelVersionDestruction(details);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = destruction::cancel(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn list_operations(

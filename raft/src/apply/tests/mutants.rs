@@ -3,6 +3,8 @@
 use lockbox_core::Mutant;
 
 use super::*;
+use crate::apply::destructions_due;
+use crate::domain::version::Destruction;
 use crate::trial::Trial;
 
 #[test]
@@ -74,4 +76,44 @@ fn reapplied_after_crash() {
     world.index -= 1;
     world.apply(&add);
     trial.end(world.state != before);
+}
+
+/// A secret's only version, scheduled, as the reaper proposes it.
+fn scheduled() -> (World, Destruction) {
+    let mut world = World::new();
+    world.create("s", Some("v1"));
+    let (secret_id, version_id) = (secret_id("s"), version_id("v1"));
+    world.run(Command::ScheduleVersionDestruction {
+        secret_id: secret_id.clone(),
+        version_id: version_id.clone(),
+        pending_ms: 7_000,
+    });
+    let destroy_at = world.now.plus(Duration::from_secs(7));
+    (world, Destruction { secret_id, version_id, destroy_at })
+}
+
+fn is_destroyed(world: &mut World, due: Destruction) -> bool {
+    let mut envelope = world.envelope(Command::DestroyVersion(Box::new(due)));
+    (envelope.subject, envelope.token) = (Subject::internal(), None);
+    matches!(world.apply(&envelope), Outcome::Done(_))
+}
+
+#[test]
+fn cancel_keeps_timer() {
+    let trial = Trial::of(Mutant::CancelKeepsTimer);
+    let (mut world, due) = scheduled();
+    world.run(Command::CancelVersionDestruction {
+        secret_id: due.secret_id.clone(),
+        version_id: due.version_id.clone(),
+    });
+    world.now = due.destroy_at;
+    let still_due = !destructions_due(&world.state, world.now, 10).unwrap().is_empty();
+    trial.end(is_destroyed(&mut world, due) && still_due);
+}
+
+#[test]
+fn destroy_by_wall_clock() {
+    let trial = Trial::of(Mutant::DestroyByWallClock);
+    let (mut world, due) = scheduled();
+    trial.end(is_destroyed(&mut world, due));
 }

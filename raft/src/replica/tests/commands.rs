@@ -1,18 +1,20 @@
 //! Commands for the tests: a cluster with one folder, and secrets in it.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use lockbox_core::{
     AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, OrganizationId, RequestId, SecretId,
-    ServiceAccountId, Subject, TokenId,
+    ServiceAccountId, Subject, TokenId, VersionId,
 };
 
 use super::harness::{TestRandom, cluster_id};
 use crate::domain::command::{
     Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope, InitCluster,
-    TokenRef,
+    NewVersion, TokenRef,
 };
 use crate::domain::identity::{ClusterRecord, KeyAlgorithm};
+use crate::domain::version::{SealedPayload, WrappedDataKey};
 
 pub(crate) fn folder_id() -> FolderId {
     FolderId::parse("b1gfolder").unwrap()
@@ -99,4 +101,44 @@ pub(crate) fn create_secret_in(random: &TestRandom, name: &str, folder_id: Folde
     };
     let admin = Subject::service_account(&admin_id());
     envelope(random, admin, Command::CreateSecret(Box::new(create)))
+}
+
+/// A secret with one version, by the administrator; its id and that of the version.
+pub(crate) fn create_secret_with_version(random: &TestRandom) -> (Envelope, SecretId, VersionId) {
+    let mut envelope = create_secret(random, "with a version");
+    let version_id = VersionId::generate(random);
+    let Command::CreateSecret(create) = &mut envelope.command else { panic!("not a creation") };
+    create.version = Some(NewVersion {
+        id: version_id.clone(),
+        description: String::new(),
+        entry_keys: vec!["key".to_owned()],
+        password_spec: None,
+        payload: SealedPayload {
+            format: 1,
+            commitment: [1; 32],
+            nonce: [2; 12],
+            ciphertext: vec![3; 32],
+            wrapped_key: WrappedDataKey::Keyring {
+                keyring_key_id: 1,
+                salt: [4; 32],
+                ciphertext: vec![5; 48],
+            },
+        },
+    });
+    let secret_id = create.id.clone();
+    (envelope, secret_id, version_id)
+}
+
+/// The destruction of a version, by the administrator.
+pub(crate) fn schedule_destruction(
+    random: &TestRandom,
+    (secret_id, version_id): (&SecretId, &VersionId),
+    pending: Duration,
+) -> Envelope {
+    let command = Command::ScheduleVersionDestruction {
+        secret_id: secret_id.clone(),
+        version_id: version_id.clone(),
+        pending_ms: u64::try_from(pending.as_millis()).unwrap(),
+    };
+    envelope(random, Subject::service_account(&admin_id()), command)
 }

@@ -1,0 +1,188 @@
+//! Scheduled destruction (`contract §2.3`).
+
+use super::*;
+use crate::apply::destructions_due;
+use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
+
+const PENDING_MS: u64 = 7_000;
+
+fn schedule(secret: &str, version: &str) -> Command {
+    Command::ScheduleVersionDestruction {
+        secret_id: secret_id(secret),
+        version_id: version_id(version),
+        pending_ms: PENDING_MS,
+    }
+}
+
+fn cancel(secret: &str, version: &str) -> Command {
+    Command::CancelVersionDestruction {
+        secret_id: secret_id(secret),
+        version_id: version_id(version),
+    }
+}
+
+/// A secret with two versions, of which the second is current.
+fn world() -> World {
+    let mut world = World::new();
+    world.create("s", Some("v1"));
+    world.run(add_version("s", "v2", MergeBase::Named(version_id("v1"))));
+    world
+}
+
+impl World {
+    fn later(&mut self, ms: u64) {
+        self.now = self.now.plus(Duration::from_millis(ms));
+    }
+
+    fn version(&self, version: &str) -> VersionRecord {
+        tables::version(&self.state, &secret_id("s"), &version_id(version)).unwrap().unwrap()
+    }
+
+    fn has_payload(&self, version: &str) -> bool {
+        tables::payload(&self.state, &secret_id("s"), &version_id(version)).unwrap().is_some()
+    }
+
+    fn due(&self) -> Vec<Destruction> {
+        destructions_due(&self.state, self.now, 10).unwrap()
+    }
+
+    fn reaper(&mut self, due: Destruction) -> Envelope {
+        let mut envelope = self.envelope(Command::DestroyVersion(Box::new(due)));
+        (envelope.subject, envelope.token) = (Subject::internal(), None);
+        envelope
+    }
+
+    /// What the reaper proposes once everything scheduled is due.
+    fn later_reaper(&mut self) -> Envelope {
+        self.later(PENDING_MS);
+        let [due] = <[_; 1]>::try_from(self.due()).unwrap();
+        self.reaper(due)
+    }
+}
+
+#[test]
+fn a_version_is_destroyed_when_its_time_has_come_and_not_before() {
+    let mut world = world();
+    let operation = world.run(schedule("s", "v2"));
+    let destroy_at = world.now.plus(Duration::from_millis(PENDING_MS));
+    let OperationMetadata::ScheduleVersionDestruction { destroy_at: told, .. } = operation.metadata
+    else {
+        panic!("{operation:?}")
+    };
+    let version = world.version("v2");
+    assert_eq!((told, version.destroy_at), (destroy_at, Some(destroy_at)));
+    assert_eq!(version.status, VersionStatus::ScheduledForDestruction);
+    assert_eq!(world.current("s"), Some(version_id("v2")), "the pointer stays");
+
+    world.later(PENDING_MS - 1);
+    assert_eq!(world.due(), []);
+    let due = Destruction { secret_id: secret_id("s"), version_id: version_id("v2"), destroy_at };
+    let early = world.reaper(due.clone());
+    let not_yet = Precondition::VersionNotScheduled(version_id("v2")).into();
+    assert_eq!(world.refused(&early), not_yet);
+    assert!(world.has_payload("v2"), "Cancel still brings it back");
+    world.later(1);
+    assert_eq!(world.due(), std::slice::from_ref(&due));
+    let on_time = world.reaper(due.clone());
+    world.done(&on_time);
+
+    let version = world.version("v2");
+    assert_eq!((version.status, version.destroy_at), (VersionStatus::Destroyed, None));
+    assert_eq!(version.entry_keys, ["password"], "metadata stay");
+    assert!(!world.has_payload("v2") && world.has_payload("v1"));
+    assert_eq!(world.current("s"), Some(version_id("v2")), "the pointer stays");
+    assert_eq!(world.due(), []);
+    let again = world.reaper(due);
+    assert_eq!(world.refused(&again), not_yet);
+    let destroyed: Rejection = Precondition::VersionDestroyed(version_id("v2")).into();
+    assert_eq!(world.refuse(schedule("s", "v2")), destroyed);
+    assert_eq!(world.refuse(cancel("s", "v2")), destroyed);
+}
+
+#[test]
+fn a_destruction_that_was_called_off_or_put_off_does_not_happen_at_its_first_time() {
+    let mut world = world();
+    world.run(schedule("s", "v1"));
+    world.later(PENDING_MS);
+    let first = world.due().remove(0);
+    world.run(cancel("s", "v1"));
+    assert_eq!(world.due(), []);
+    let first = world.reaper(first);
+    let not_scheduled: Rejection = Precondition::VersionNotScheduled(version_id("v1")).into();
+    assert_eq!(world.refused(&first), not_scheduled, "it was proposed before");
+    let version = world.version("v1");
+    assert_eq!((version.status, version.destroy_at), (VersionStatus::Active, None));
+    assert_eq!(world.refuse(cancel("s", "v1")), not_scheduled);
+
+    world.run(schedule("s", "v1"));
+    world.later(PENDING_MS);
+    let first = world.due().remove(0);
+    world.run(schedule("s", "v1"));
+    assert_eq!(world.due(), [], "the new schedule took the place of the old one");
+    let first = world.reaper(first);
+    assert_eq!(world.refused(&first), not_scheduled);
+    assert!(world.has_payload("v1"));
+}
+
+#[test]
+fn a_destroyed_version_makes_room_for_another_one() {
+    let mut world = world();
+    world.run(add_version("s", "v3", MergeBase::Named(version_id("v1"))));
+    let fourth = add_version("s", "v4", MergeBase::Named(version_id("v1")));
+    world.run(schedule("s", "v2"));
+    // It counts as long as it can come back (`contract §2.3`).
+    assert!(matches!(world.refuse(fourth.clone()), Rejection::QuotaExceeded { .. }));
+    let due = world.later_reaper();
+    world.done(&due);
+    world.run(fourth);
+    assert_eq!(world.secret("s").live_versions, 3);
+}
+
+#[test]
+fn a_secret_without_an_active_current_version_takes_an_entry_list_without_a_base() {
+    let mut world = world();
+    world.run(schedule("s", "v2"));
+    // As Terraform replaces a version (`contract §2.4`).
+    world.run(add_version("s", "v3", MergeBase::Default(None)));
+    assert_eq!(world.current("s"), Some(version_id("v3")));
+    let scheduled =
+        Command::SetCurrentVersion { secret_id: secret_id("s"), version_id: version_id("v2") };
+    let not_active: Rejection = Precondition::VersionNotActive(version_id("v2")).into();
+    assert_eq!(world.refuse(scheduled), not_active);
+}
+
+#[test]
+fn only_the_cluster_itself_destroys_and_a_deleted_secret_leaves_no_schedule() {
+    let mut world = world();
+    world.run(schedule("s", "v1"));
+    let due = world.later_reaper();
+    let mut by_hand = due.clone();
+    (by_hand.subject, by_hand.token) = (account("admin"), Some(token(Some("admin-key"))));
+    assert_eq!(world.refused(&by_hand), Rejection::PermissionDenied);
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    assert_eq!(world.due(), []);
+    assert!(matches!(world.refused(&due), Rejection::NotFound { .. }));
+}
+
+#[test]
+fn the_destruction_is_no_operation_of_the_secret() {
+    let mut world = world();
+    world.run(schedule("s", "v1"));
+    let listed = |world: &World| {
+        let prefix = keys::operations_of(&ResourceRef::new(ResourceKind::Secret, "s"));
+        let scan = Scan {
+            space: Space::Records,
+            to: keys::prefix_end(&prefix),
+            from: prefix,
+            direction: Direction::Ascending,
+            limit: usize::MAX,
+        };
+        world.state.scan(&scan).unwrap().len()
+    };
+    let before = listed(&world);
+    let due = world.later_reaper();
+    let operation = world.done(&due);
+    assert_eq!(listed(&world), before);
+    // A copy of the proposal has no second effect, and is told so.
+    assert_eq!(world.done(&due), operation);
+}
