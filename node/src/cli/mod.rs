@@ -23,6 +23,7 @@ mod output;
 mod payload;
 mod payload_items;
 mod peer;
+mod period;
 mod secret;
 mod serve;
 mod session;

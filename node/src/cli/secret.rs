@@ -5,13 +5,16 @@
 
 mod add_version;
 mod create;
+mod destruction;
 mod labels;
+mod lifecycle;
 mod list;
 mod mutation;
 mod payload_flag;
 mod read;
 mod set_current_version;
 pub(crate) mod target;
+mod update;
 
 use clap::{Args, Subcommand};
 
@@ -37,10 +40,22 @@ enum SecretCommand {
     Get(read::Get),
     /// Lists the secrets of the folder.
     List(read::List),
+    /// Changes a secret's name, description, labels or protection.
+    Update(update::Update),
+    /// Deletes a secret with all its versions, for good.
+    Delete(lifecycle::Whole),
+    /// Makes a secret's payloads readable again.
+    Activate(lifecycle::Whole),
+    /// Makes a secret's payloads unreadable until it is activated.
+    Deactivate(lifecycle::Whole),
     /// Adds a version and makes it current.
     AddVersion(add_version::AddVersion),
     /// Makes an existing version current.
     SetCurrentVersion(set_current_version::SetCurrentVersion),
+    /// Makes a version unreadable now and destroys it later.
+    ScheduleVersionDestruction(destruction::ScheduleVersionDestruction),
+    /// Makes a version that was to be destroyed readable again.
+    CancelVersionDestruction(destruction::CancelVersionDestruction),
     /// Lists the versions of a secret, newest first.
     #[command(alias = "list-version")]
     ListVersions(read::ListVersions),
@@ -56,6 +71,12 @@ pub(crate) fn run(arguments: SecretArgs, environment: &Environment) -> Result<()
         SecretCommand::AddVersion(command) => command.run(&context),
         SecretCommand::SetCurrentVersion(command) => command.run(&context),
         SecretCommand::ListVersions(command) => command.run(&context),
+        SecretCommand::Update(command) => command.run(&context),
+        SecretCommand::Delete(command) => command.delete(&context),
+        SecretCommand::Activate(command) => command.activate(&context),
+        SecretCommand::Deactivate(command) => command.deactivate(&context),
+        SecretCommand::ScheduleVersionDestruction(command) => command.run(&context),
+        SecretCommand::CancelVersionDestruction(command) => command.run(&context),
     };
     output::write(text?.as_bytes())
 }

@@ -159,6 +159,55 @@ async fn a_secrets_life_on_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_secret_is_changed_switched_off_and_taken_apart_on_the_command_line() {
+    let served = Served::start().await;
+    let items = "[{key: k, text_value: v}]";
+    let created = ["secret", "create", "--name", "db", "--payload", items];
+    let secret_id = field(&served.text(&created, "").await, "id").to_owned();
+    let change = ["secret", "update", "db", "--new-name", "cache", "--labels", "env=test"];
+    let changed = served.text(&change, "").await;
+    assert!(changed.contains("\nname: cache\nlabels:\n  env: test\n"), "{changed}");
+
+    let off = served.text(&["secret", "deactivate", "cache"], "").await;
+    assert_eq!(field(&off, "status"), "INACTIVE");
+    let closed = served.failure(&["payload", "get", "cache"], 1).await;
+    assert!(closed.contains("FAILED_PRECONDITION"), "{closed}");
+    let on = served.text(&["secret", "activate", "--name", "cache"], "").await;
+    assert_eq!(field(&on, "status"), "ACTIVE");
+
+    let version = on.split("current_version:\n  id: ").nth(1).unwrap().lines().next().unwrap();
+    let of_version = |command, more: &[&'static str]| {
+        let line = ["secret", command, "cache", "--version-id", version];
+        line.into_iter().map(str::to_owned).chain(more.iter().map(|m| (*m).to_owned())).collect()
+    };
+    let run = async |line: Vec<String>| {
+        let line: Vec<&str> = line.iter().map(String::as_str).collect();
+        served.text(&line, "").await
+    };
+    let later = ["--pending-period", "168h"];
+    let scheduled = run(of_version("schedule-version-destruction", &later)).await;
+    assert_eq!(field(&scheduled, "status"), "SCHEDULED_FOR_DESTRUCTION");
+    assert!(!field(&scheduled, "destroy_at").is_empty());
+    let kept = run(of_version("cancel-version-destruction", &[])).await;
+    assert_eq!(field(&kept, "status"), "ACTIVE");
+    let wrong = ["secret", "schedule-version-destruction", "cache", "--version-id", version];
+    let wrong = [&wrong[..], &["--pending-period", "0s"]].concat();
+    assert!(served.failure(&wrong, 1).await.contains("pending_period"));
+
+    let protect = ["secret", "update", "cache", "--deletion-protection"];
+    assert_eq!(field(&served.text(&protect, "").await, "deletion_protection"), "true");
+    let refused = served.failure(&["secret", "delete", "cache"], 1).await;
+    assert!(refused.contains("FAILED_PRECONDITION"), "{refused}");
+    let open = ["secret", "update", "cache", "--no-deletion-protection"];
+    served.text(&open, "").await;
+    let deleted = served.text(&["secret", "delete", "--id", &secret_id], "").await;
+    assert_eq!(field(&deleted, "id"), secret_id);
+    let gone = served.failure(&["secret", "get", &secret_id], 1).await;
+    assert!(gone.contains("NOT_FOUND"), "{gone}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_command_is_done_once() {
     let served = Served::start().await;
     let create = ["secret", "create", "--name", "x", "--idempotency-key", "once"];
