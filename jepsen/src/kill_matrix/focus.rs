@@ -41,6 +41,9 @@ const KILLED_ALL: Blow = (Action::Kill { who: Victims::All }, (200, 1_000));
 const DARK: Blow =
     (Action::PowerLoss { who: Victims::All, survives: Survives::OnlySynced }, (200, 1_000));
 const TRANSFERS: Blow = (Action::TransferStorm { every_ms: 1_500 }, (8_000, 12_000));
+/// Past every destruction that is scheduled.
+const FAST_LEADER: Blow =
+    (Action::ClockStep { who: Victims::Leader, offset_s: 3_600 }, (5_000, 8_000));
 const STARVED: Blow = (Action::SnapshotStorm { starve: true }, (4_000, 6_000));
 
 /// Each connection between nodes falls behind the others by itself, so a read can overtake the
@@ -118,9 +121,11 @@ impl Focus {
             // All at once, or the one that is late gets a snapshot, which heals what is wrong.
             "lost-tail" | "reapplied-after-crash" => Self::on("all-killed", &[KILLED_ALL]),
             "apply-not-atomic" => Self::on("killed", &[KILLED_ONE]),
-            "snapshot-omits-operations" | "snapshot-omits-bindings" | "snapshot-omits-clock" => {
-                Self::on("snapshots", &[STARVED])
-            }
+            "snapshot-omits-operations"
+            | "snapshot-omits-bindings"
+            | "snapshot-omits-clock"
+            | "destroyed-comes-back" => Self::on("snapshots", &[STARVED]),
+            "destroy-by-wall-clock" => Self::on("fast-leader", &[FAST_LEADER]),
             "snapshot-omits-membership" => {
                 Self::on("snapshots-and-restarts", &[STARVED, KILLED_ONE])
             }
@@ -133,6 +138,7 @@ impl Focus {
             | "lost-update"
             | "deactivate-in-cache"
             | "bindings-cached"
+            | "cancel-keeps-timer"
             | "map-order"
             | "plaintext-at-rest" => Self::calm(),
             "plaintext-in-log" => {

@@ -11,19 +11,21 @@ use crate::plan::{Plan, Profile};
 /// A class that is planned so often has to have taken effect once: any single fault may be skipped,
 /// for another one has its node.
 const PLANNED_OFTEN: u64 = 3;
-/// Laws whose workloads are still to come: destruction, bills.
-const NOT_YET: [Law; 2] = [Law::L8, Law::L11];
+/// The law whose workload is still to come: bills.
+const NOT_YET: [Law; 1] = [Law::L11];
 /// Changes of the membership in an hour.
 const MEMBERSHIPS_OF_SOAK: u64 = 30;
 /// Committed entries that a dump holds. What was purged before anybody read it is a blind spot.
 const DUMPED_OF_THOUSAND: u64 = 995;
 /// Successes of each call in a minute of load. A node that never answered one of them was not
 /// tested by it.
-const SUCCESSES_PER_MINUTE: [(&str, u64); 10] = [
+const SUCCESSES_PER_MINUTE: [(&str, u64); 12] = [
     ("create_secret", 5),
     ("add_version", 200),
     ("set_current_version", 20),
     ("change_binding", 10),
+    ("schedule_destruction", 4),
+    ("cancel_destruction", 2),
     ("activate", 2),
     ("deactivate", 2),
     ("update_secret", 4),

@@ -22,6 +22,8 @@ pub enum Family {
     Canary,
     /// [`super::rights`].
     Rights,
+    /// [`super::destruction`].
+    Destruction,
 }
 
 /// See [`Mix::doubled`]. Two of five operations are mutations: at the full rate for an hour that
@@ -47,6 +49,9 @@ pub struct Mix {
     /// Likewise.
     #[serde(default)]
     pub rights: usize,
+    /// Likewise.
+    #[serde(default)]
+    pub destructions: usize,
     /// Workers of each group that ask one node alone, each another one.
     pub pinned: usize,
     /// Workers of the run that ask any node about any group.
@@ -76,6 +81,7 @@ impl Mix {
             own_keys: 1,
             canaries: 1,
             rights: 1,
+            destructions: 1,
             pinned: 3,
             roaming: 2,
             ops_per_secret: 300,
@@ -99,6 +105,7 @@ impl Mix {
             own_keys: 2 * self.own_keys,
             canaries: 2 * self.canaries,
             rights: 2 * self.rights,
+            destructions: 2 * self.destructions,
             ops_per_second: 2 * self.ops_per_second,
             keyed_percent: KEYED_PERCENT_OF_AN_HOUR,
             ..self
@@ -116,6 +123,7 @@ impl Mix {
             (self.own_keys, Family::OwnKey),
             (self.canaries, Family::Canary),
             (self.rights, Family::Rights),
+            (self.destructions, Family::Destruction),
         ];
         counts.iter().flat_map(|(count, family)| std::iter::repeat_n(*family, *count)).collect()
     }

@@ -7,6 +7,7 @@
 pub mod activation;
 pub mod canary;
 pub mod deletion;
+pub mod destruction;
 pub mod life;
 pub mod material;
 pub mod merge_race;
@@ -58,5 +59,6 @@ pub fn generator(
         Family::OwnKey => Box::new(own_key::OwnKey::new(subject, own_key.cloned())),
         Family::Rights => Box::new(rights::Rights::new(subject, readers.to_vec())),
         Family::Canary => Box::new(canary::Canary::new(subject)),
+        Family::Destruction => Box::new(destruction::Destruction::new(subject)),
     }
 }

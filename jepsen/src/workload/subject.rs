@@ -7,7 +7,7 @@ use super::repeats::Repeats;
 use crate::client::request::{Change, Request};
 use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, FirstVersion, GetPayload, OnSecret, OnVersion,
-    ReadSecret, UpdateSecret,
+    ReadSecret, ScheduleDestruction, UpdateSecret,
 };
 use crate::history::ids::{IdempotencyKey, KmsKeyId, Subject as Reader, VersionId};
 use crate::history::op::Outcome;
@@ -152,6 +152,21 @@ impl Subject {
     ) -> Request {
         let secret = known.secret.clone();
         let call = Call::SetCurrentVersion(OnVersion { secret, version, if_version });
+        self.perhaps_keyed(Request::new(call))
+    }
+
+    /// The destruction of a version, later.
+    pub fn schedule(&mut self, known: &Known, version: VersionId, pending_ms: u64) -> Request {
+        let secret = known.secret.clone();
+        let pending_ms = Some(pending_ms);
+        let call = ScheduleDestruction { secret, version, pending_ms, if_version: None };
+        self.perhaps_keyed(Request::new(Call::ScheduleDestruction(call)))
+    }
+
+    /// No destruction of a version after all.
+    pub fn cancel(&mut self, known: &Known, version: VersionId) -> Request {
+        let secret = known.secret.clone();
+        let call = Call::CancelDestruction(OnVersion { secret, version, if_version: None });
         self.perhaps_keyed(Request::new(call))
     }
 

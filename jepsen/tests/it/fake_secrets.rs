@@ -103,7 +103,16 @@ impl FakeSecrets {
                 None => refused(Code::FailedPrecondition),
             },
             Call::ChangeBinding(_) => Answer::Done,
-            Call::CreateSecret(_) | Call::ScheduleDestruction(_) | Call::CancelDestruction(_) => {
+            Call::ScheduleDestruction(call) => Answer::Version(VersionView {
+                id: call.version.clone(),
+                status: VersionStatus::Scheduled,
+                destroy_at_ns: Some(1),
+                ..self.version()
+            }),
+            Call::CancelDestruction(call) => {
+                Answer::Version(VersionView { id: call.version.clone(), ..self.version() })
+            }
+            Call::CreateSecret(_) => {
                 panic!("no generator asks this")
             }
         };

@@ -11,7 +11,7 @@ use lockbox_jepsen::workload::{Family, Mix, SEATS_MAX, generator};
 
 use crate::fake_secrets::FakeSecrets;
 
-const FAMILIES: [Family; 7] = [
+const FAMILIES: [Family; 8] = [
     Family::Register,
     Family::Activation,
     Family::Deletion,
@@ -19,6 +19,7 @@ const FAMILIES: [Family; 7] = [
     Family::OwnKey,
     Family::Canary,
     Family::Rights,
+    Family::Destruction,
 ];
 
 fn mix(seed: u64) -> Mix {
@@ -146,6 +147,8 @@ fn each_family_asks_what_it_is_for() {
     ];
     assert_eq!(names(Family::Register), BTreeSet::from(register));
     assert!(names(Family::Activation).is_superset(&BTreeSet::from(["activate", "deactivate"])));
+    let destruction = ["schedule_destruction", "cancel_destruction"];
+    assert!(names(Family::Destruction).is_superset(&BTreeSet::from(destruction)));
     assert!(names(Family::Deletion).is_superset(&BTreeSet::from(["delete_secret"])));
     let asked = run(Family::Rights, 6, 4000);
     let reads = asked.iter().filter(|(_, request, _)| request.subject.is_some());
