@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use lockbox_core::ResourceKind;
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome, Precondition};
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use lockbox_raft::domain::command::{Command, Envelope};
@@ -177,6 +178,9 @@ fn names(command: &Command) -> (String, String, String) {
         }
         Command::SetAccessBindings { resource, .. }
         | Command::UpdateAccessBindings { resource, .. } => {
+            if resource.kind == ResourceKind::Secret {
+                return (resource.id.clone(), none(), none());
+            }
             (none(), none(), format!("{} {}", resource.kind.audit_name(), resource.id))
         }
         Command::CreateServiceAccount(create) => (none(), none(), create.id.to_string()),
@@ -189,5 +193,26 @@ fn names(command: &Command) -> (String, String, String) {
         Command::RevokeToken(revoke) => (none(), none(), revoke.token_id.to_string()),
         Command::DeleteAuthorizedKey { key_id } => (none(), none(), key_id.to_string()),
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbox_core::ResourceRef;
+
+    use super::*;
+
+    #[test]
+    fn bindings_name_the_secret_that_they_are_on() {
+        let set = |kind, id| {
+            let resource = ResourceRef::new(kind, id);
+            names(&Command::SetAccessBindings { resource, bindings: Vec::new() })
+        };
+        assert_eq!(
+            set(ResourceKind::Secret, "e6q1"),
+            ("e6q1".into(), String::new(), String::new())
+        );
+        let (secret, _, detail) = set(ResourceKind::Folder, "b1g1");
+        assert_eq!((secret.as_str(), detail.ends_with("b1g1")), ("", true));
     }
 }
