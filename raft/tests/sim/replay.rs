@@ -146,8 +146,9 @@ impl Oracle<'_> {
     /// Nothing is in the log that nobody has sent.
     fn check_origin(&self, index: u64, envelope: &Envelope) {
         let command = encode(&envelope.command);
-        let by_itself =
-            envelope.command == Command::AdvanceTime && envelope.subject == Subject::internal();
+        // The leader itself stamps the time, and destroys what was scheduled for it.
+        let by_itself = envelope.subject == Subject::internal()
+            && matches!(envelope.command, Command::AdvanceTime | Command::DestroyVersion(_));
         if !by_itself && !self.sent.contains(&(envelope.request_id, command.as_slice())) {
             let how = format_args!("nobody sent {envelope:?}, which is at {index}");
             self.trace.broken("no effect is invented", how);
@@ -156,6 +157,12 @@ impl Oracle<'_> {
 
     /// A request takes effect once, however often it is in the log.
     fn check_effect(&mut self, index: u64, envelope: &Envelope, outcome: &Outcome) {
+        if let (Command::DestroyVersion(due), Outcome::Done(_)) = (&envelope.command, outcome)
+            && envelope.proposed_at < due.destroy_at
+        {
+            let how = format_args!("{due:?} at {index}, stamped {:?}", envelope.proposed_at);
+            self.trace.broken("nothing is destroyed before its time", how);
+        }
         let Outcome::Done(operation) = outcome else { return };
         if operation.index != index {
             return;
