@@ -89,8 +89,11 @@ fn pending_ms(period: Option<&prost_types::Duration>, min: Duration) -> Result<u
     let wrong = |what: String| ApiError::invalid("pending_period", what);
     let pending = match period {
         None => PENDING_DEFAULT,
-        Some(period) => Duration::try_from(*period)
-            .map_err(|_| wrong("must be a duration that is not negative".to_owned()))?,
+        // By hand: the conversion of prost negates what it was sent, and -2^63 has no opposite.
+        Some(period) => match (u64::try_from(period.seconds), u32::try_from(period.nanos)) {
+            (Ok(seconds), Ok(nanos @ 0..=999_999_999)) => Duration::new(seconds, nanos),
+            _ => return Err(wrong("must be a duration that is not negative".to_owned())),
+        },
     };
     if pending.is_zero() {
         return Err(wrong("must be positive".to_owned()));
