@@ -156,7 +156,7 @@ impl ClusterClock {
         LogTime::from_ms(u64::try_from(now_ms).unwrap_or(0))
     }
 
-    /// This node's wall clock, which nothing may be judged by ([`Mutant::DestroyByWallClock`]).
+    /// This node's wall clock, which nothing may be judged by (`Mutant::DestroyByWallClock`).
     pub(crate) fn own_wall(&self) -> LogTime {
         LogTime::from_ms(self.clock.wall_ms())
     }
