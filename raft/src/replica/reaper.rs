@@ -73,7 +73,7 @@ impl Reaper {
 
     /// Destroys what is due; true when there may be more of it.
     pub(super) async fn destroy_due(&self) -> bool {
-        let now = self.log_now();
+        let now = self.next_stamp();
         let read = self.state.read(|view| destructions_due(view, now, DUE_MAX));
         let due = match read.and_then(std::convert::identity) {
             Ok(due) => due,
@@ -106,10 +106,13 @@ impl Reaper {
         is_destroyed
     }
 
-    fn log_now(&self) -> LogTime {
+    /// What a proposal would be stamped with: before that has reached a schedule, proposing it
+    /// would be refused, and again, for as long as log time is ahead of the voters' clocks.
+    fn next_stamp(&self) -> LogTime {
         if mutant(Mutant::DestroyByWallClock) {
             return self.clock.own_wall();
         }
-        self.clock.log_now_at(self.state.applied().borrow().log_time)
+        self.clock.applied(self.state.applied().borrow().log_time);
+        self.clock.stamp()
     }
 }
