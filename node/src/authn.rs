@@ -79,6 +79,7 @@ impl Authenticator {
                 token_id: claims.token_id.clone(),
                 credential_id: claims.credential_id.clone(),
                 expires_at: claims.expires_at,
+                maker: claims.maker.clone(),
             },
             masked_token: mask(token),
         })

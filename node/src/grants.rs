@@ -188,6 +188,7 @@ mod tests {
                 token_id: TokenId::parse("t").unwrap(),
                 credential_id: None,
                 expires_at: LogTime::from_ms(1),
+                maker: None,
             },
             masked_token: String::new(),
         }

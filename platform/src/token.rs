@@ -15,6 +15,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use lockbox_core::{
     AuthorizedKeyId, ClusterId, LogTime, Randomness, Sensitive, SensitiveString, Subject, TokenId,
+    TokenMaker,
 };
 use lru::LruCache;
 use minicbor::{Decode, Encode};
@@ -86,6 +87,8 @@ pub struct TokenClaims {
     pub expires_at: LogTime,
     /// The cluster that issued it.
     pub cluster_id: ClusterId,
+    /// Another account that had it made.
+    pub maker: Option<TokenMaker>,
 }
 
 /// The payload as it travels. Fields are only ever added.
@@ -105,6 +108,8 @@ struct Payload {
     expires_at: LogTime,
     #[n(6)]
     cluster_id: ClusterId,
+    #[n(7)]
+    maker: Option<TokenMaker>,
 }
 
 /// Makes a new signing key's seed.
@@ -166,6 +171,7 @@ impl TokenSigner {
             issued_at: claims.issued_at,
             expires_at: claims.expires_at,
             cluster_id: claims.cluster_id.clone(),
+            maker: claims.maker.clone(),
         };
         let encoded = minicbor::to_vec(&payload).map_err(|_infallible| TokenError::Malformed)?;
         let signed = format!("{PREFIX}.{}", URL_SAFE_NO_PAD.encode(encoded));
@@ -234,6 +240,7 @@ impl TokenVerifier {
             issued_at: payload.issued_at,
             expires_at: payload.expires_at,
             cluster_id: payload.cluster_id,
+            maker: payload.maker,
         };
         Ok(VerifiedToken { claims, signing_key_id: payload.signing_key_id })
     }

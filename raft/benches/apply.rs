@@ -62,6 +62,7 @@ fn encoded(number: u64, command: Command) -> Vec<u8> {
         token_id: TokenId::parse("token").expect(WELL_FORMED),
         credential_id: Some(admin_key_id()),
         expires_at: LogTime::from_ms(u64::MAX),
+        maker: None,
     };
     let by_the_system = matches!(command, Command::InitCluster(_));
     let admin = Subject::service_account(&admin_id());

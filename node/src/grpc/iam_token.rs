@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use lockbox_core::{
     AuthorizedKeyId, LogTime, Permission, ResourceKind, Sensitive, ServiceAccountId, Subject,
-    TokenId,
+    TokenId, TokenMaker,
 };
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::IamTokenDetails;
@@ -131,7 +131,8 @@ async fn create(
     // The token's life begins behind the barrier: before it, this node may not know the time.
     let found = call.look(|view, now| {
         let expires_at = now.plus(lifetime);
-        let token = TokenRef { token_id, credential_id: Some(key_id), expires_at };
+        let credential_id = Some(key_id);
+        let token = TokenRef { token_id, credential_id, expires_at, maker: None };
         Ok((credential(view, &subject, &token, now)?, token, now))
     });
     // Whether the key or the account exists must not show.
@@ -152,6 +153,7 @@ async fn create(
         issued_at,
         expires_at: token.expires_at,
         cluster_id: found.cluster.id,
+        maker: None,
     };
     issue(call, details, &claims)
 }
@@ -179,7 +181,9 @@ fn issue(
 }
 
 /// A token of another account, for who may do all that it may: the same rule as for making a key
-/// of it. The token has no key that it could die with; it dies with its account.
+/// of it. It dies with the key, the token and the account that asked for it, and lives no longer
+/// than that token: a stolen one cannot be renewed by way of another. For the same reason it makes
+/// no further ones.
 async fn impersonate(
     call: &mut Call<'_>,
     request: &wire::CreateIamTokenForServiceAccountRequest,
@@ -194,6 +198,9 @@ async fn impersonate(
             let account = tables::service_account(view, &account_id)?
                 .ok_or_else(|| Rejection::not_found(kind, account_id.as_str()))?;
             let cluster = tables::cluster(view)?.ok_or(Precondition::NotInitialised)?;
+            if caller.token.maker.is_some() {
+                return Err(Rejection::PermissionDenied.into());
+            }
             let permission = Permission::ServiceAccountsCreateToken;
             let ((), path) = within(account_path(view, &account)?, |path| {
                 require_over_keys(view, &caller.subject, permission, &account_id, path)
@@ -208,10 +215,11 @@ async fn impersonate(
     let claims = TokenClaims {
         token_id: TokenId::generate(call.app.random.as_ref()),
         subject,
-        credential_id: None,
+        credential_id: caller.token.credential_id.clone(),
         issued_at,
-        expires_at: issued_at.plus(call.app.config.identity.token_lifetime()),
+        expires_at: caller.token.expires_at,
         cluster_id: cluster.id,
+        maker: Some(TokenMaker { subject: caller.subject, token_id: caller.token.token_id }),
     };
     let service_account_id = account_id.to_string();
     issue(call, IamTokenDetails { service_account_id, ..IamTokenDetails::default() }, &claims)

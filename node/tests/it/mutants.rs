@@ -37,6 +37,7 @@ impl Node {
                 token_id: TokenId::parse("aitelsewhere").unwrap(),
                 credential_id: None,
                 expires_at: LogTime::from_ms(u64::MAX),
+                maker: None,
             }),
             operation_id: OperationId::generate(random),
             idempotency: None,

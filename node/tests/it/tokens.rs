@@ -79,10 +79,57 @@ async fn a_token_of_another_account_is_for_who_may_make_its_keys() {
     let as_robot = impersonate(&node, &token, &robot.id).await.unwrap();
     let request = wire::GetPayloadRequest { secret_id: secret.id.clone(), ..Default::default() };
     node.payloads().get(bearing(&as_robot, request)).await.unwrap();
+    let further = impersonate(&node, &as_robot, &robot.id).await.unwrap_err();
+    assert_eq!(further.code(), Code::PermissionDenied, "it makes no further ones");
     let missing = impersonate(&node, &token, "ajenobody").await.unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
     assert_eq!(revoke(&node, &as_robot, &as_robot).await.unwrap(), robot.id);
     let dead = impersonate(&node, &as_robot, &robot.id).await.unwrap_err();
     assert_eq!(dead.code(), Code::Unauthenticated);
+    node.stop().await;
+}
+
+/// Whoever holds a stolen token must not keep a way in by what it makes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_token_that_was_made_for_another_account_dies_with_all_that_made_it() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let account = node.create_account("robot").await;
+    node.bind(binding("lockbox.payloadViewer", "serviceAccount", &account.id)).await;
+    let read = async |token: &str| {
+        let request =
+            wire::GetPayloadRequest { secret_id: secret.id.clone(), ..Default::default() };
+        let read = node.payloads().get(bearing(token, request)).await;
+        read.map(drop).map_err(|status| status.code())
+    };
+
+    // Also when it was made for the same account.
+    let key = node.create_key(&account.id).await;
+    let own = node.token_of(&account.id, &key).await;
+    let by_revoked = impersonate(&node, &own, &account.id).await.unwrap();
+    read(&by_revoked).await.unwrap();
+    revoke(&node, node.token(), &own).await.unwrap();
+    assert_eq!(read(&by_revoked).await, Err(Code::Unauthenticated), "its maker's token");
+
+    let again = node.token_of(&account.id, &key).await;
+    let by_key = impersonate(&node, &again, &account.id).await.unwrap();
+    read(&by_key).await.unwrap();
+    node.delete_key(&key).await;
+    assert_eq!(read(&by_key).await, Err(Code::Unauthenticated), "its maker's key");
+
+    let maker = node.create_account("maker").await;
+    for role in ["lockbox.payloadViewer", "iam.serviceAccounts.tokenCreator"] {
+        node.bind(binding(role, "serviceAccount", &maker.id)).await;
+    }
+    let key = node.create_key(&maker.id).await;
+    let token = node.token_of(&maker.id, &key).await;
+    let by_maker = impersonate(&node, &token, &account.id).await.unwrap();
+    read(&by_maker).await.unwrap();
+    let suspend = iam::SuspendServiceAccountRequest {
+        service_account_id: maker.id.clone(),
+        ..Default::default()
+    };
+    node.accounts().suspend(node.request(suspend)).await.unwrap();
+    assert_eq!(read(&by_maker).await, Err(Code::Unauthenticated), "its maker");
     node.stop().await;
 }

@@ -25,4 +25,4 @@ pub use mutants::{Mutant, mutant};
 pub use resource::{ResourceKind, ResourcePath, ResourceRef};
 pub use role::{Permission, Role};
 pub use sensitive::{Sensitive, SensitiveBytes, SensitiveString};
-pub use subject::{Subject, SubjectKind, SystemSubject};
+pub use subject::{Subject, SubjectKind, SystemSubject, TokenMaker};

@@ -72,6 +72,18 @@ pub struct Subject {
     pub id: String,
 }
 
+/// Who had a token made for another account, and by which token of its own: the new one dies with
+/// that one, and with its maker.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct TokenMaker {
+    /// The maker.
+    #[n(0)]
+    pub subject: Subject,
+    /// The maker's token.
+    #[n(1)]
+    pub token_id: crate::TokenId,
+}
+
 impl Subject {
     /// The service account with this id.
     #[must_use]

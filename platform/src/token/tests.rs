@@ -13,6 +13,7 @@ fn claims(cluster_id: &ClusterId) -> TokenClaims {
         issued_at: LogTime::from_ms(1_000),
         expires_at: LogTime::from_ms(2_000),
         cluster_id: cluster_id.clone(),
+        maker: None,
     }
 }
 

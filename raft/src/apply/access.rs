@@ -34,9 +34,19 @@ pub fn identify(
     if token.expires_at <= now || tables::token_revoked(view, &token.token_id)? {
         return Err(Rejection::Unauthenticated.into());
     }
+    let holder = match &token.maker {
+        None => subject,
+        Some(maker) => {
+            if tables::token_revoked(view, &maker.token_id)? {
+                return Err(Rejection::Unauthenticated.into());
+            }
+            active_account(view, &maker.subject, now)?;
+            &maker.subject
+        }
+    };
     if let Some(credential) = &token.credential_id {
         let key = tables::authorized_key(view, credential)?;
-        let owned = key.is_some_and(|key| key.service_account_id.as_str() == subject.id);
+        let owned = key.is_some_and(|key| key.service_account_id.as_str() == holder.id);
         if !owned {
             return Err(Rejection::Unauthenticated.into());
         }

@@ -97,6 +97,7 @@ fn token(credential: Option<&str>) -> TokenRef {
         token_id: id(TokenId::parse, "token"),
         credential_id: credential.map(|c| id(AuthorizedKeyId::parse, c)),
         expires_at: LogTime::from_ms(u64::MAX),
+        maker: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 
 use lockbox_core::{
     AuthorizedKeyId, CloudId, FolderId, KmsKeyId, LogTime, OperationId, OrganizationId, RequestId,
-    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
 };
 use minicbor::{Decode, Encode};
 
@@ -59,12 +59,16 @@ pub struct TokenRef {
     /// Names the token in the revocation list.
     #[n(0)]
     pub token_id: TokenId,
-    /// The authorized key that it was issued for; a token dies with it (`design §7`).
+    /// The authorized key that it was issued for, of its maker if it has one; a token dies with it
+    /// (`design §7`).
     #[n(1)]
     pub credential_id: Option<AuthorizedKeyId>,
     /// The end of its life, on the log's clock.
     #[n(2)]
     pub expires_at: LogTime,
+    /// Another account that had it made.
+    #[n(3)]
+    pub maker: Option<TokenMaker>,
 }
 
 /// A caller's `idempotency-key` and what authenticates the request that it came with.

@@ -95,7 +95,8 @@ pub(crate) fn account(text: &str) -> Subject {
 
 pub(crate) fn token(credential: Option<&str>, expires_at: LogTime) -> TokenRef {
     let credential_id = credential.map(|text| AuthorizedKeyId::parse(text).unwrap());
-    TokenRef { token_id: TokenId::parse("token").unwrap(), credential_id, expires_at }
+    let token_id = TokenId::parse("token").unwrap();
+    TokenRef { token_id, credential_id, expires_at, maker: None }
 }
 
 /// True in one of `n` cases.

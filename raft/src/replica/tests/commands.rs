@@ -30,6 +30,7 @@ fn envelope(random: &TestRandom, subject: Subject, command: Command) -> Envelope
         token_id: TokenId::parse("aittoken").unwrap(),
         credential_id: None,
         expires_at: LogTime::from_ms(u64::MAX),
+        maker: None,
     });
     Envelope {
         request_id: RequestId::generate(random),
