@@ -83,27 +83,33 @@ impl Reaper {
             }
         };
         let is_full = due.len() == DUE_MAX;
+        let mut destroyed = false;
         for destruction in due {
-            if !self.destroy(destruction).await {
-                return false;
+            match self.destroy(destruction).await {
+                Some(done) => destroyed |= done,
+                None => return false,
             }
         }
-        is_full
+        is_full && destroyed
     }
 
-    /// Proposes one destruction; false when it did not come to it: the next look decides anew.
-    async fn destroy(&self, destruction: Destruction) -> bool {
+    /// Proposes one destruction; whether it happened, or nothing when it was not decided: the next
+    /// look decides anew. One that is refused, for it was called off meanwhile, does not hold up the
+    /// others.
+    async fn destroy(&self, destruction: Destruction) -> Option<bool> {
         let (secret, version) = (destruction.secret_id.clone(), destruction.version_id.clone());
         let command = Command::DestroyVersion(Box::new(destruction));
         let deadline = Instant::now() + TRY_TIMEOUT;
         let Attempt::Applied(applied) = self.proposer.propose_own(command, deadline).await else {
-            return false;
+            return None;
         };
+        let index = applied.index;
         let is_destroyed = matches!(applied.outcome, Outcome::Done(_));
-        if is_destroyed {
-            tracing::info!(%secret, %version, index = applied.index, "destroyed a version");
+        match applied.outcome {
+            Outcome::Done(_) => tracing::info!(%secret, %version, index, "destroyed a version"),
+            outcome => tracing::warn!(%secret, %version, index, ?outcome, "did not destroy it"),
         }
-        is_destroyed
+        Some(is_destroyed)
     }
 
     /// What a proposal would be stamped with: before that has reached a schedule, proposing it
