@@ -69,9 +69,13 @@ impl Call<'_> {
                 self.reach_min_index().await?;
                 let replica = &self.app.replica;
                 // While log time is unknown nobody's token can be judged on the local view.
-                let Some(now) = replica.log_time() else { return self.read(caller, read).await };
+                let Some(known) = replica.log_time() else {
+                    return self.read(caller, read).await;
+                };
                 self.stale = true;
-                let reading = replica.read_stale(|view, _| judge(view, caller, now, read));
+                // By the view's own time: an earlier one may lie before what it has forgotten.
+                let reading =
+                    replica.read_stale(|view, now| judge(view, caller, now.unwrap_or(known), read));
                 let reading = reading.map_err(|error| ApiError::internal(error.to_string()))?;
                 let value = self.settle(reading)?;
                 self.authorized = true;
