@@ -102,6 +102,7 @@ fn state_precondition(precondition: &StatePrecondition) -> Precondition {
         StatePrecondition::AlreadyInitialised | StatePrecondition::NotInitialised => {
             ("CLUSTER", String::new())
         }
+        StatePrecondition::OwnAccount => ("OWN_ACCOUNT", String::new()),
         StatePrecondition::KeyringStage => ("KEYRING", String::new()),
     };
     Precondition { kind, subject, description: precondition.to_string() }

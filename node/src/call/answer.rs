@@ -92,10 +92,11 @@ impl Call<'_> {
     fn authentication(&self) -> Authentication {
         match (&self.caller, &self.certificate_name, &self.account) {
             (Some(caller), _, _) => {
+                let maker = caller.token.maker.as_ref();
                 let token = TokenInfo {
                     masked_iam_token: caller.masked_token.clone(),
                     iam_token_id: Some(caller.token.token_id.to_string()),
-                    impersonator_id: None,
+                    impersonator_id: maker.map(|maker| maker.subject.id.clone()),
                 };
                 Authentication::of(&caller.subject, self.subject_name.clone(), Some(token))
             }

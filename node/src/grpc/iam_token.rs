@@ -15,7 +15,7 @@ use lockbox_platform::jwt;
 use lockbox_platform::status::ApiError;
 use lockbox_platform::token::{TokenClaims, TokenSigner};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
-use lockbox_raft::apply::{Refusal, account_path, identify, require_over_keys};
+use lockbox_raft::apply::{Refusal, account_path, identify, require_over_keys, require_own_token};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, RevokeToken, TokenRef};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, ClusterRecord};
@@ -180,10 +180,9 @@ fn issue(
     })
 }
 
-/// A token of another account, for who may do all that it may: the same rule as for making a key
-/// of it. It dies with the key, the token and the account that asked for it, and lives no longer
-/// than that token: a stolen one cannot be renewed by way of another. For the same reason it makes
-/// no further ones.
+/// A token of another account, for who may do on folders and above all that it may: the same rule as
+/// for making a key of it. It dies with the key, the token and the account that asked for it, lives
+/// no longer than that token, and makes neither keys nor further tokens.
 async fn impersonate(
     call: &mut Call<'_>,
     request: &wire::CreateIamTokenForServiceAccountRequest,
@@ -198,9 +197,7 @@ async fn impersonate(
             let account = tables::service_account(view, &account_id)?
                 .ok_or_else(|| Rejection::not_found(kind, account_id.as_str()))?;
             let cluster = tables::cluster(view)?.ok_or(Precondition::NotInitialised)?;
-            if caller.token.maker.is_some() {
-                return Err(Rejection::PermissionDenied.into());
-            }
+            require_own_token(Some(&caller.token))?;
             let permission = Permission::ServiceAccountsCreateToken;
             let ((), path) = within(account_path(view, &account)?, |path| {
                 require_over_keys(view, &caller.subject, permission, &account_id, path)

@@ -19,7 +19,9 @@ use lockbox_platform::authorized_key::{
 use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::{account_of, account_path, require, require_over_keys};
+use lockbox_raft::apply::{
+    account_of, account_path, require, require_over_keys, require_own_token,
+};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, KeyAlgorithm};
@@ -175,7 +177,10 @@ fn account_for(
     let ((), path) = within(path, |path| match wanted {
         Wanted::Look if *subject == Subject::service_account(id) => Ok(()),
         Wanted::Look => require(view, subject, Permission::ServiceAccountsGet, path),
-        Wanted::Change(permission) => require_over_keys(view, subject, permission, id, path),
+        Wanted::Change(permission) => {
+            require_own_token(Some(&caller.token))?;
+            require_over_keys(view, subject, permission, id, path)
+        }
     })?;
     Ok(path)
 }

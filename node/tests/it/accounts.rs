@@ -142,3 +142,23 @@ async fn an_account_is_locked_out_only_by_who_may_all_that_it_may() {
     assert_eq!(missing.code(), Code::NotFound);
     node.stop().await;
 }
+
+/// Nothing brings back the only administrator.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_ends_its_own_account() {
+    let node = Node::start().await;
+    let own = node.made.admin_id.as_str();
+    let mut accounts = node.accounts();
+    let refused = accounts.suspend(node.request(suspend(own))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let refused = accounts.delete(node.request(delete(own))).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let mut ends = update(own, &["expires_at"]);
+    ends.expires_at = Some(Timestamp { seconds: 1_000, nanos: 0 });
+    let refused = accounts.update(node.request(ends)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let mut renamed = update(own, &["description"]);
+    renamed.description = "still here".into();
+    accounts.update(node.request(renamed)).await.unwrap();
+    node.stop().await;
+}

@@ -81,6 +81,14 @@ async fn a_token_of_another_account_is_for_who_may_make_its_keys() {
     node.payloads().get(bearing(&as_robot, request)).await.unwrap();
     let further = impersonate(&node, &as_robot, &robot.id).await.unwrap_err();
     assert_eq!(further.code(), Code::PermissionDenied, "it makes no further ones");
+    let key = iam::CreateKeyRequest { service_account_id: robot.id.clone(), ..Default::default() };
+    let key = node.keys().create(bearing(&as_robot, key)).await.unwrap_err();
+    assert_eq!(key.code(), Code::PermissionDenied, "nor a key, which would outlive it");
+    let audit = node.audit();
+    let read = audit.lines().find(|line| line.contains("GetPayload")).unwrap();
+    let read: serde_json::Value = serde_json::from_str(read).unwrap();
+    let info = &read["authentication"]["token_info"];
+    assert_eq!(info["impersonator_id"], maker.id.as_str(), "{read}");
     let missing = impersonate(&node, &token, "ajenobody").await.unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
     assert_eq!(revoke(&node, &as_robot, &as_robot).await.unwrap(), robot.id);

@@ -122,7 +122,8 @@ pub struct TokenInfo {
     /// Its id.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub iam_token_id: Option<String>,
-    /// The subject on whose behalf a node calls, when the caller is a node.
+    /// Who had the token made, when that was another account; the subject on whose behalf a node
+    /// calls, when the caller is a node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonator_id: Option<String>,
 }

@@ -165,6 +165,18 @@ pub fn require_over_keys(
     Ok(())
 }
 
+/// Demands that no other account had the token made. Such a token must leave nothing behind that
+/// outlives it: no key, no further token, no account that is changed.
+///
+/// # Errors
+/// [`Rejection::PermissionDenied`].
+pub fn require_own_token(token: Option<&TokenRef>) -> Result<(), Refusal> {
+    match token.and_then(|token| token.maker.as_ref()) {
+        Some(_) => Err(Rejection::PermissionDenied.into()),
+        None => Ok(()),
+    }
+}
+
 /// Whether these roles give all that another does. Ownership is more than its permissions: it
 /// alone may be passed on by its holder (`contract §4.2`).
 fn covered(role: Role, by: &[Role]) -> bool {

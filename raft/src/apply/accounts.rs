@@ -2,7 +2,7 @@
 //!
 //! Each of it can lock an account out, so it takes what making a key of the account takes.
 
-use lockbox_core::{Permission, ResourceKind, ServiceAccountId};
+use lockbox_core::{Permission, ResourceKind, ServiceAccountId, Subject};
 
 use super::identity::{account_path, require_free_name, resource};
 use super::{Application, Effect, Refusal, access};
@@ -10,7 +10,7 @@ use crate::domain::codec;
 use crate::domain::command::{Envelope, ServiceAccountChanges};
 use crate::domain::identity::{ServiceAccountRecord, ServiceAccountStatus};
 use crate::domain::operation::{OperationMetadata, OperationResult};
-use crate::domain::outcome::Rejection;
+use crate::domain::outcome::{Precondition, Rejection};
 use crate::error::StorageError;
 use crate::state::{Direction, Scan, Space, StateRead, keys, tables};
 
@@ -35,6 +35,7 @@ pub(super) fn update(
         account.labels.clone_from(labels);
     }
     if changes.changes_expiry {
+        require_another(envelope, id)?;
         account.expires_at = changes.expires_at;
     }
     let metadata = OperationMetadata::UpdateServiceAccount { service_account_id: id.clone() };
@@ -49,6 +50,9 @@ pub(super) fn set_status(
     status: ServiceAccountStatus,
 ) -> Result<Effect, Refusal> {
     let mut account = load_for(application, envelope, id)?;
+    if status == ServiceAccountStatus::Suspended {
+        require_another(envelope, id)?;
+    }
     account.status = status;
     let service_account_id = id.clone();
     let (description, metadata) = match status {
@@ -72,6 +76,7 @@ pub(super) fn delete(
     id: &ServiceAccountId,
 ) -> Result<Effect, Refusal> {
     let account = load_for(application, envelope, id)?;
+    require_another(envelope, id)?;
     delete_keys(application, id)?;
     for key in [
         keys::service_account(id),
@@ -89,6 +94,14 @@ pub(super) fn delete(
         metadata: OperationMetadata::DeleteServiceAccount { service_account_id: id.clone() },
         result: OperationResult::Empty,
     })
+}
+
+/// Nobody ends its own account: the only administrator would lock everybody out.
+fn require_another(envelope: &Envelope, id: &ServiceAccountId) -> Result<(), Refusal> {
+    if envelope.subject == Subject::service_account(id) {
+        return Err(Precondition::OwnAccount.into());
+    }
+    Ok(())
 }
 
 fn delete_keys(
@@ -129,6 +142,7 @@ fn require_over_account(
     envelope: &Envelope,
     account: &ServiceAccountRecord,
 ) -> Result<(), Refusal> {
+    access::require_own_token(envelope.token.as_ref())?;
     let path = account_path(state, account)?;
     let (subject, permission) = (&envelope.subject, Permission::ServiceAccountsAdminister);
     access::require(state, subject, permission, &path)?;

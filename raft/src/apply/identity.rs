@@ -150,6 +150,7 @@ pub(super) fn create_authorized_key(
     let path = account_path(application.state, &account)?;
     // A key is as good as a token of the account: managing accounts is not enough to make one. An
     // account may make keys for itself (`contract §1.11`: empty means the caller itself).
+    access::require_own_token(envelope.token.as_ref())?;
     let permission = Permission::ServiceAccountsCreateToken;
     let subject = &envelope.subject;
     access::require_over_keys(application.state, subject, permission, account_id, &path)?;
@@ -173,6 +174,7 @@ pub(super) fn delete_authorized_key(
         .ok_or_else(|| Rejection::KeyNotFound(key_id.to_string()))?;
     let account = account_of(application.state, &record)?;
     let path = account_path(application.state, &account)?;
+    access::require_own_token(envelope.token.as_ref())?;
     let permission = Permission::ServiceAccountsAdminister;
     let subject = &envelope.subject;
     access::require_over_keys(application.state, subject, permission, &account.id, &path)?;

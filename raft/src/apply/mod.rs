@@ -27,7 +27,9 @@ use crate::domain::outcome::{Outcome, Rejection};
 use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
 
-pub use access::{authenticate, authorize, identify, require, require_over_keys};
+pub use access::{
+    authenticate, authorize, identify, require, require_over_keys, require_own_token,
+};
 pub use destruction::destructions_due;
 pub use identity::{account_of, account_path};
 pub use members::register_members;
@@ -207,7 +209,7 @@ fn dispatch(
         Command::SetServiceAccountStatus { service_account_id, status } => {
             accounts::set_status(application, envelope, service_account_id, *status)
         }
-        Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)),
+        Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)?),
         Command::DestroyVersion(due) => destruction::destroy(application, envelope, due),
     };
     effect.map(Some)

@@ -62,6 +62,10 @@ pub enum Precondition {
     #[n(9)]
     #[error("version {0} is destroyed")]
     VersionDestroyed(#[n(0)] VersionId),
+    /// The caller would end its own account.
+    #[n(10)]
+    #[error("an account cannot end or suspend itself")]
+    OwnAccount,
 }
 
 /// Why the state refuses a command or a read. Carries ids and limits, never a value.

@@ -7,7 +7,7 @@ use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
-use lockbox_raft::apply::{account_path, require, require_over_keys};
+use lockbox_raft::apply::{account_path, require, require_over_keys, require_own_token};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, ServiceAccountChanges};
 use lockbox_raft::domain::identity::ServiceAccountStatus;
@@ -89,6 +89,7 @@ async fn change<M: Validate + Message>(
                 .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
             let permission = Permission::ServiceAccountsAdminister;
             within(account_path(view, &account)?, |path| {
+                require_own_token(Some(&caller.token))?;
                 require(view, &caller.subject, permission, path)?;
                 require_over_keys(view, &caller.subject, permission, &id, path)
             })
