@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::{Asker, Shared};
 use crate::client::lockbox::LockboxClient;
 use crate::client::request::{Change, Request};
-use crate::history::answer::{Answer, SecretStatus};
+use crate::history::answer::{Answer, SecretStatus, SecretView, VersionStatus};
 use crate::history::call::{
     AddVersion, Call, CreateSecret, FirstVersion, GetPayload, OnSecret, ReadSecret,
 };
@@ -94,6 +94,12 @@ pub async fn play(shared: &Arc<Shared>, seed: u64, stop: &CancellationToken) -> 
     Ok(whole)
 }
 
+/// Whether the payload of a secret that is active can be read: not while its current version waits
+/// for its destruction, nor after it.
+fn has_payload(view: &SecretView) -> bool {
+    view.current.as_ref().is_some_and(|version| version.status == VersionStatus::Active)
+}
+
 struct FinalAsker {
     shared: Arc<Shared>,
     client: LockboxClient,
@@ -170,7 +176,7 @@ impl FinalAsker {
             let call = Call::Activate(OnSecret { secret: secret.clone(), if_version: None });
             self.ask(&Request::new(call)).await?;
         }
-        if view.current.is_some() {
+        if has_payload(&view) {
             let call = Call::GetPayload(GetPayload { secret, version: None });
             self.ask(&Request::new(call)).await?;
         }
@@ -187,5 +193,26 @@ impl FinalAsker {
             self.process += 1 << 20;
         }
         Ok(outcome)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::script;
+    use crate::history::answer::VersionView;
+
+    #[test]
+    fn the_payload_of_a_version_on_its_way_out_is_not_asked_for() {
+        let shown = |status: Option<VersionStatus>| {
+            let current = status
+                .map(|status| VersionView { status, ..script::version("v1", "first", &["a"]) });
+            let Answer::Secret(view) = script::secret(current) else { unreachable!() };
+            has_payload(&view)
+        };
+        assert!(shown(Some(VersionStatus::Active)));
+        assert!(!shown(Some(VersionStatus::Scheduled)));
+        assert!(!shown(Some(VersionStatus::Destroyed)));
+        assert!(!shown(None));
     }
 }
