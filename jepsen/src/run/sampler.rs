@@ -19,10 +19,10 @@ use crate::history::recorder::Recorder;
 /// Between two looks at a node (`verification §3.5`, L15).
 const EVERY: Duration = Duration::from_millis(200);
 
-/// How long a node may take to hash its whole state.
-const HASH_PATIENCE: Duration = Duration::from_secs(30);
+/// How long a node may take to hash its whole state, all others doing the same.
+const HASH_PATIENCE: Duration = Duration::from_secs(120);
 /// How often all of them are asked until they have hashed the same index.
-const HASH_ROUNDS: usize = 5;
+const HASH_ROUNDS: usize = 20;
 
 /// The newest look at each node and how often it had been started; none of one that does not
 /// answer.
@@ -75,6 +75,10 @@ impl Sampler {
 
     /// Looks at all members once more, and at the hashes of their state at one index.
     ///
+    /// The log may move by itself meanwhile: a stamp of the time, an election, a destruction whose
+    /// time has come. So all are asked at the same moment, for each hashes the state as it is then,
+    /// and asked again until that was the same one.
+    ///
     /// # Errors
     /// When a client cannot be made, or something cannot be recorded.
     pub async fn hash_all(&self, site: &Site, recorder: &Recorder) -> Result<()> {
@@ -82,19 +86,16 @@ impl Sampler {
         let newest = self.looks.newest();
         let mut at = members.iter().filter_map(|node| newest.get(node)).map(Look::applied).max();
         let mut looks = Vec::new();
-        // The log may move by itself meanwhile: a stamp of the time, or an election.
         for _ in 0..HASH_ROUNDS {
-            looks.clear();
-            for node in site.nodes.iter().filter(|node| members.contains(&node.node)) {
-                let mut client = site.operator_client(node)?.patient(HASH_PATIENCE);
-                let hash = client.state_hash(at.unwrap_or(0)).await;
-                if let Some(look) = client.look().await {
-                    looks.push((node.node, look.with_state_hash(hash)));
-                }
-            }
+            let nodes = site.nodes.iter().filter(|node| members.contains(&node.node));
+            let clients: Result<Vec<_>> = nodes.map(|node| site.operator_client(node)).collect();
+            let asked = clients?.into_iter().map(|client| hashed(client, at.unwrap_or(0)));
+            let asked: JoinSet<_> = asked.collect();
+            looks = asked.join_all().await.into_iter().flatten().collect();
             let indexes: BTreeSet<u64> =
                 looks.iter().filter_map(|(_, look)| look.hashed_at()).collect();
-            if indexes.len() <= 1 {
+            let all = looks.iter().all(|(_, look)| look.hashed_at().is_some());
+            if all && indexes.len() <= 1 {
                 break;
             }
             at = indexes.last().copied();
@@ -123,6 +124,14 @@ impl Sampler {
         }
         Ok(())
     }
+}
+
+/// The hashes of a node's state once this index is applied, and a look at the node after that.
+async fn hashed(client: OperatorClient, at: u64) -> Option<(NodeId, Look)> {
+    let mut client = client.patient(HASH_PATIENCE);
+    let hash = client.state_hash(at).await;
+    let look = client.look().await?;
+    Some((client.node(), look.with_state_hash(hash)))
 }
 
 struct Eye {
