@@ -7,6 +7,7 @@
 
 mod call;
 mod error;
+mod openapi;
 mod path;
 mod query;
 mod transcode;
@@ -14,8 +15,9 @@ mod transcode;
 use std::sync::Arc;
 
 use axum::body::Body;
+use bytes::Bytes;
 use futures::FutureExt;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lockbox_core::{Randomness, RequestId};
 use lockbox_proto::routes::REST_ROUTES;
@@ -48,6 +50,8 @@ pub struct RestGateway {
     pool: &'static DescriptorPool,
     grpc: HttpService,
     random: Arc<dyn Randomness>,
+    /// The OpenAPI document, as JSON.
+    openapi: Bytes,
 }
 
 impl RestGateway {
@@ -65,9 +69,10 @@ impl RestGateway {
             let service = grpc_path.trim_start_matches('/').split('/').next();
             service.is_some_and(|service| mounted.contains(&service))
         };
-        let routes = REST_ROUTES.iter().filter(|route| is_mounted(route.grpc_path));
-        let routes = RouteTable::new(routes, pool)?;
-        Ok(Self { routes, pool, grpc, random })
+        let routes = || REST_ROUTES.iter().filter(|route| is_mounted(route.grpc_path));
+        let openapi = Bytes::from(openapi::document(routes(), pool).to_string());
+        let routes = RouteTable::new(routes(), pool)?;
+        Ok(Self { routes, pool, grpc, random, openapi })
     }
 
     /// Both as one: gRPC by its content type, REST for everything else.
@@ -104,8 +109,19 @@ impl RestGateway {
         }
     }
 
+    /// The definitions are public, as they are by reflection: no token, no record.
+    fn describe(&self) -> Response<Body> {
+        let mut response = Response::new(Body::from(self.openapi.clone()));
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
+        response
+    }
+
     async fn transcode(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let (parts, body) = request.into_parts();
+        if parts.method == Method::GET && parts.uri.path() == openapi::PATH {
+            return Ok(self.describe());
+        }
         let matched = self.routes.find(&parts.method, parts.uri.path()).ok_or_else(not_found)?;
         let Matched { route, variables } = matched;
         let body = read_body(body).await?;
@@ -132,7 +148,7 @@ fn name_request(headers: &mut HeaderMap, random: &dyn Randomness) -> String {
     id
 }
 
-async fn read_body(body: Body) -> Result<bytes::Bytes, ApiError> {
+async fn read_body(body: Body) -> Result<Bytes, ApiError> {
     let collected = Limited::new(body, BODY_BYTES_MAX).collect();
     let collected =
         tokio::time::timeout(DEADLINE_DEFAULT, collected).await.map_err(|_elapsed| {

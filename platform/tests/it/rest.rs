@@ -163,3 +163,42 @@ async fn a_long_body_is_refused() {
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.json["message"], "body: is longer than 1048576 bytes");
 }
+
+/// Who generates a client from it must get what the gateway does.
+#[tokio::test]
+async fn the_openapi_document_is_made_of_the_served_definitions() {
+    let answer = get("/openapi.json").await;
+    assert_eq!(answer.status, StatusCode::OK);
+    assert_eq!(answer.headers["content-type"], "application/json");
+    let document = answer.json;
+    assert_eq!(document["openapi"], "3.1.0");
+    // Every reference leads somewhere.
+    let mut references = Vec::new();
+    collect_references(&document, &mut references);
+    assert!(!references.is_empty());
+    for reference in references {
+        let pointer = reference.strip_prefix('#').expect("a reference within the document");
+        assert!(document.pointer(pointer).is_some(), "{reference}");
+    }
+    let endpoint = &document["paths"]["/endpoints/{api_endpoint_id}"]["get"];
+    assert_eq!(endpoint["parameters"][0]["name"], "api_endpoint_id");
+    assert_eq!(endpoint["parameters"][0]["required"], true);
+    let list = &document["paths"]["/endpoints"]["get"]["parameters"];
+    let names: Vec<_> = list.as_array().expect("a list").iter().map(|p| &p["name"]).collect();
+    assert_eq!(names, ["pageSize", "pageToken"]);
+    // Methods of services that are not mounted are not promised.
+    assert!(document["paths"].get("/iam/v1/keys").is_none(), "a service that is not served");
+    let post = ask(Method::POST, "/openapi.json", &[], "").await;
+    assert_eq!(post.status, StatusCode::NOT_FOUND);
+}
+
+fn collect_references<'a>(value: &'a Value, into: &mut Vec<&'a str>) {
+    match value {
+        Value::Object(object) => {
+            into.extend(object.get("$ref").and_then(Value::as_str));
+            object.values().for_each(|value| collect_references(value, into));
+        }
+        Value::Array(values) => values.iter().for_each(|value| collect_references(value, into)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
