@@ -2,63 +2,88 @@
 //!
 //! The table is data; [`crate::access`] evaluates it. A role not listed here does not exist.
 
-/// One thing that a caller may be allowed to do. Names follow `contract §4.3`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Permission {
+macro_rules! permissions {
+    ($( $(#[$doc:meta])* $variant:ident = $name:literal, )*) => {
+        /// One thing that a caller may be allowed to do. Names follow `contract §4.3`.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Permission { $( $(#[$doc])* $variant, )* }
+
+        impl Permission {
+            /// Every permission.
+            pub const ALL: &'static [Self] = &[ $( Self::$variant, )* ];
+
+            /// The name that people ask for it by.
+            #[must_use]
+            pub const fn as_str(self) -> &'static str {
+                match self { $( Self::$variant => $name, )* }
+            }
+        }
+    };
+}
+
+permissions! {
     /// Read a secret's metadata, versions and operations.
-    SecretsGet,
+    SecretsGet = "secrets.get",
     /// List a folder's secrets.
-    SecretsList,
+    SecretsList = "secrets.list",
     /// List the bindings of a secret.
-    SecretsListAccessBindings,
+    SecretsListAccessBindings = "secrets.listAccessBindings",
     /// Create a secret in a folder.
-    SecretsCreate,
+    SecretsCreate = "secrets.create",
     /// Change, activate or deactivate a secret.
-    SecretsUpdate,
+    SecretsUpdate = "secrets.update",
     /// Delete a secret.
-    SecretsDelete,
+    SecretsDelete = "secrets.delete",
     /// Add a version.
-    VersionsAdd,
+    VersionsAdd = "versions.add",
     /// Move the current pointer.
-    VersionsSetCurrent,
+    VersionsSetCurrent = "versions.setCurrent",
     /// Schedule a version's destruction or cancel it.
-    VersionsDestroy,
+    VersionsDestroy = "versions.destroy",
     /// Read a payload.
-    PayloadGet,
+    PayloadGet = "payload.get",
     /// Change the bindings of a secret.
-    SecretsSetAccessBindings,
+    SecretsSetAccessBindings = "secrets.setAccessBindings",
     /// Read a KMS key, its versions and operations.
-    KmsKeysGet,
+    KmsKeysGet = "kms.keys.get",
     /// List a folder's KMS keys.
-    KmsKeysList,
+    KmsKeysList = "kms.keys.list",
     /// List the bindings of a KMS key.
-    KmsKeysListAccessBindings,
+    KmsKeysListAccessBindings = "kms.keys.listAccessBindings",
     /// Attach a KMS key to a resource.
-    KmsKeysUse,
+    KmsKeysUse = "kms.keys.use",
     /// Encrypt, generate data keys, be the target of re-encryption.
-    KmsKeysEncrypt,
+    KmsKeysEncrypt = "kms.keys.encrypt",
     /// Decrypt, be the source of re-encryption.
-    KmsKeysDecrypt,
+    KmsKeysDecrypt = "kms.keys.decrypt",
     /// Create a KMS key in a folder.
-    KmsKeysCreate,
+    KmsKeysCreate = "kms.keys.create",
     /// Change a KMS key's attributes and rotate it.
-    KmsKeysUpdate,
+    KmsKeysUpdate = "kms.keys.update",
     /// Activate or deactivate a KMS key (`contract §13` no. 38: kms.admin only).
-    KmsKeysSetStatus,
+    KmsKeysSetStatus = "kms.keys.setStatus",
     /// Change the primary version, destroy versions, delete a KMS key.
-    KmsKeysAdminister,
+    KmsKeysAdminister = "kms.keys.administer",
     /// Change the bindings of a KMS key.
-    KmsKeysSetAccessBindings,
+    KmsKeysSetAccessBindings = "kms.keys.setAccessBindings",
     /// Read service accounts and their authorized keys.
-    ServiceAccountsGet,
+    ServiceAccountsGet = "serviceAccounts.get",
     /// Create, change, suspend and delete service accounts and their keys.
-    ServiceAccountsAdminister,
+    ServiceAccountsAdminister = "serviceAccounts.administer",
     /// Make an IAM token for a service account.
-    ServiceAccountsCreateToken,
+    ServiceAccountsCreateToken = "serviceAccounts.createToken",
     /// Read a folder's or cloud's metadata and bindings.
-    ResourceManagerGet,
-    /// Create folders, change the bindings of a folder or cloud.
-    ResourceManagerAdminister,
+    ResourceManagerGet = "resourceManager.get",
+    /// Create clouds and folders; change the bindings of a cloud, folder or service account.
+    ResourceManagerAdminister = "resourceManager.administer",
+}
+
+impl Permission {
+    /// Reads a name.
+    #[must_use]
+    pub fn parse(name: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|permission| permission.as_str() == name)
+    }
 }
 
 use Permission as P;
@@ -195,6 +220,14 @@ impl Role {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn names_of_permissions_are_unique_and_round_trip() {
+        for permission in Permission::ALL {
+            assert_eq!(Permission::parse(permission.as_str()), Some(*permission));
+        }
+        assert_eq!(Permission::parse("secrets.steal"), None);
+    }
 
     #[test]
     fn role_ids_are_unique_and_round_trip() {

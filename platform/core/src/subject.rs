@@ -106,21 +106,29 @@ impl fmt::Display for Subject {
 
 /// The system sets that have a meaning here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SystemSubject {
+pub enum SystemSubject<'a> {
     /// Anybody with a valid token, of any organization.
     AllAuthenticatedUsers,
     /// For Lockbox and KMS the same: a call without a token is refused before roles matter.
     AllUsers,
+    /// Everybody of the organization with this id. An installation has one organization, and only
+    /// that one can be bound: so it is everybody with a valid token again.
+    OrganizationUsers(&'a str),
 }
 
-impl SystemSubject {
+impl<'a> SystemSubject<'a> {
     /// Reads `subject.id` of a binding of kind `system`.
     #[must_use]
-    pub fn parse(id: &str) -> Option<Self> {
+    pub fn parse(id: &'a str) -> Option<Self> {
         match id {
             "allAuthenticatedUsers" => Some(Self::AllAuthenticatedUsers),
             "allUsers" => Some(Self::AllUsers),
-            _ => None,
+            _ => {
+                let organization =
+                    id.strip_prefix("group:organization:")?.strip_suffix(":users")?;
+                let is_id = crate::OrganizationId::parse(organization).is_ok();
+                is_id.then_some(Self::OrganizationUsers(organization))
+            }
         }
     }
 }
@@ -135,5 +143,21 @@ mod tests {
             assert_eq!(SubjectKind::parse(kind.as_str()), Some(kind));
         }
         assert_eq!(SubjectKind::parse("serviceaccount"), None);
+    }
+
+    #[test]
+    fn system_sets_are_all_users_or_those_of_one_organization() {
+        let users = SystemSubject::parse("group:organization:bpf1:users");
+        assert_eq!(users, Some(SystemSubject::OrganizationUsers("bpf1")));
+        for wrong in [
+            "",
+            "internal",
+            "allusers",
+            "group:organization::users",
+            "group:organization:a/b:users",
+            "group:federation:bpf1:users",
+        ] {
+            assert_eq!(SystemSubject::parse(wrong), None, "{wrong}");
+        }
     }
 }
