@@ -9,7 +9,8 @@ use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::{Operation, operation};
 use lockbox_proto::yandex::cloud::resourcemanager::v1 as resourcemanager;
 use lockbox_raft::domain::identity::{
-    AuthorizedKeyRecord, FolderRecord, KeyAlgorithm, ServiceAccountRecord, ServiceAccountStatus,
+    AuthorizedKeyRecord, CloudRecord, FolderRecord, KeyAlgorithm, ServiceAccountRecord,
+    ServiceAccountStatus,
 };
 use lockbox_raft::domain::operation::{
     OperationMetadata, OperationRecord, OperationResult, SecretSnapshot,
@@ -172,8 +173,22 @@ pub fn folder(record: &FolderRecord) -> resourcemanager::Folder {
         cloud_id: record.cloud_id.to_string(),
         created_at: Some(timestamp(record.created_at)),
         name: record.name.clone(),
+        description: record.description.clone(),
+        labels: record.labels.clone(),
         status: resourcemanager::folder::Status::Active.into(),
-        ..resourcemanager::Folder::default()
+    }
+}
+
+/// A cloud.
+#[must_use]
+pub fn cloud(record: &CloudRecord) -> resourcemanager::Cloud {
+    resourcemanager::Cloud {
+        id: record.id.to_string(),
+        created_at: Some(timestamp(record.created_at)),
+        name: record.name.clone(),
+        description: record.description.clone(),
+        organization_id: record.organization_id.to_string(),
+        labels: record.labels.clone(),
     }
 }
 
@@ -262,6 +277,21 @@ fn metadata(metadata: &OperationMetadata) -> Option<Any> {
         OperationMetadata::DeleteAuthorizedKey { key_id } => {
             pack(&iam::DeleteKeyMetadata { key_id: key_id.to_string() })
         }
+        OperationMetadata::UpdateAuthorizedKey { key_id } => {
+            pack(&iam::UpdateKeyMetadata { key_id: key_id.to_string() })
+        }
+        OperationMetadata::CreateFolder { folder_id } => {
+            pack(&resourcemanager::CreateFolderMetadata { folder_id: folder_id.to_string() })
+        }
+        OperationMetadata::UpdateFolder { folder_id } => {
+            pack(&resourcemanager::UpdateFolderMetadata { folder_id: folder_id.to_string() })
+        }
+        OperationMetadata::CreateCloud { cloud_id } => {
+            pack(&resourcemanager::CreateCloudMetadata { cloud_id: cloud_id.to_string() })
+        }
+        OperationMetadata::UpdateCloud { cloud_id } => {
+            pack(&resourcemanager::UpdateCloudMetadata { cloud_id: cloud_id.to_string() })
+        }
         // Records of the cluster's own doing: no public method answers with them.
         OperationMetadata::CreateAuthorizedKey { .. }
         | OperationMetadata::InitCluster
@@ -290,6 +320,8 @@ fn response(record: &OperationRecord) -> Any {
         OperationResult::ServiceAccount(record) => pack(&service_account(record)),
         OperationResult::AuthorizedKey(record) => pack(&authorized_key(record)),
         OperationResult::Bindings(effective) => pack(&bindings::result_to_wire(effective)),
+        OperationResult::Folder(record) => pack(&folder(record)),
+        OperationResult::Cloud(record) => pack(&cloud(record)),
     }
 }
 

@@ -18,6 +18,7 @@ use lockbox_proto::yandex::cloud::iam::v1::service_account_service_server as acc
 use lockbox_proto::yandex::cloud::lockbox::v1::payload_service_server::PayloadServiceServer;
 use lockbox_proto::yandex::cloud::lockbox::v1::secret_service_server::SecretServiceServer;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
+use lockbox_proto::yandex::cloud::resourcemanager::v1::cloud_service_server::CloudServiceServer;
 use lockbox_proto::yandex::cloud::resourcemanager::v1::folder_service_server::FolderServiceServer;
 use lockbox_raft::network::{CONNECTION_WINDOW_BYTES, STREAM_WINDOW_BYTES};
 use lockbox_raft::replica::PeerServices;
@@ -25,6 +26,7 @@ use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
 use crate::grpc::admin::AdminGrpc;
+use crate::grpc::cloud::CloudGrpc;
 use crate::grpc::cluster::ClusterGrpc;
 use crate::grpc::endpoint::EndpointGrpc;
 use crate::grpc::folder::FolderGrpc;
@@ -40,7 +42,7 @@ use crate::grpc::service_account::ServiceAccountGrpc;
 use crate::unserved;
 
 /// The services of the public listener: those that REST requests reach and health knows.
-pub const PUBLIC_SERVICES: [&str; 8] = [
+pub const PUBLIC_SERVICES: [&str; 9] = [
     "yandex.cloud.endpoint.ApiEndpointService",
     "yandex.cloud.iam.v1.IamTokenService",
     "yandex.cloud.iam.v1.KeyService",
@@ -48,6 +50,7 @@ pub const PUBLIC_SERVICES: [&str; 8] = [
     "yandex.cloud.lockbox.v1.PayloadService",
     "yandex.cloud.lockbox.v1.SecretService",
     "yandex.cloud.operation.OperationService",
+    "yandex.cloud.resourcemanager.v1.CloudService",
     "yandex.cloud.resourcemanager.v1.FolderService",
 ];
 
@@ -67,6 +70,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
         .with(OperationServiceServer::new(OperationGrpc::new(Arc::clone(app))))
         .with(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
         .with(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
+        .with(CloudServiceServer::new(CloudGrpc::new(Arc::clone(app))))
         .with(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))))
         .with(HealthServer::new(HealthGrpc::new(app.readiness.clone(), &PUBLIC_SERVICES)));
     let services = reflection::add_to(services).into_service();

@@ -25,7 +25,7 @@ use crate::call::{Call, detached};
 const MESSAGE: &str = "this method is not served yet";
 
 /// The events of methods whose own name says too little, as `contract §6.1` would name them.
-const EVENTS: [(&str, &str); 44] = [
+const EVENTS: [(&str, &str); 53] = [
     ("/yandex.cloud.iam.v1.IamTokenService/Create", "CreateIamToken"),
     ("/yandex.cloud.iam.v1.KeyService/Create", "CreateKey"),
     ("/yandex.cloud.iam.v1.KeyService/Delete", "DeleteKey"),
@@ -61,13 +61,22 @@ const EVENTS: [(&str, &str); 44] = [
     ("/yandex.cloud.iam.v1.KeyService/ListOperations", "ListKeyOperations"),
     ("/yandex.cloud.iam.v1.KeyService/Update", "UpdateKey"),
     ("/yandex.cloud.iam.v1.ServiceAccountService/Delete", "DeleteServiceAccount"),
-    ("/yandex.cloud.iam.v1.ServiceAccountService/ListAccessBindings", "ListAccountAccessBindings"),
-    ("/yandex.cloud.iam.v1.ServiceAccountService/ListOperations", "ListAccountOperations"),
+    (
+        "/yandex.cloud.iam.v1.ServiceAccountService/ListAccessBindings",
+        "ListServiceAccountAccessBindings",
+    ),
+    ("/yandex.cloud.iam.v1.ServiceAccountService/ListOperations", "ListServiceAccountOperations"),
     ("/yandex.cloud.iam.v1.ServiceAccountService/Reactivate", "ReactivateServiceAccount"),
-    ("/yandex.cloud.iam.v1.ServiceAccountService/SetAccessBindings", "SetAccountAccessBindings"),
+    (
+        "/yandex.cloud.iam.v1.ServiceAccountService/SetAccessBindings",
+        "SetServiceAccountAccessBindings",
+    ),
     ("/yandex.cloud.iam.v1.ServiceAccountService/Suspend", "SuspendServiceAccount"),
     ("/yandex.cloud.iam.v1.ServiceAccountService/Update", "UpdateServiceAccount"),
-    ("/yandex.cloud.iam.v1.ServiceAccountService/UpdateAccessBindings", "UpdateAccountBindings"),
+    (
+        "/yandex.cloud.iam.v1.ServiceAccountService/UpdateAccessBindings",
+        "UpdateServiceAccountAccessBindings",
+    ),
     ("/yandex.cloud.lockbox.v1.SecretService/ListAccessBindings", "ListSecretAccessBindings"),
     ("/yandex.cloud.lockbox.v1.SecretService/ListOperations", "ListSecretOperations"),
     ("/yandex.cloud.lockbox.v1.SecretService/SetAccessBindings", "SetSecretAccessBindings"),
@@ -76,6 +85,18 @@ const EVENTS: [(&str, &str); 44] = [
     ("/yandex.cloud.resourcemanager.v1.FolderService/Delete", "DeleteFolder"),
     ("/yandex.cloud.resourcemanager.v1.FolderService/ListOperations", "ListFolderOperations"),
     ("/yandex.cloud.resourcemanager.v1.FolderService/Update", "UpdateFolder"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/Create", "CreateCloud"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/Delete", "DeleteCloud"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/Get", "GetCloud"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/List", "ListClouds"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/ListAccessBindings", "ListCloudAccessBindings"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/ListOperations", "ListCloudOperations"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/SetAccessBindings", "SetCloudAccessBindings"),
+    ("/yandex.cloud.resourcemanager.v1.CloudService/Update", "UpdateCloud"),
+    (
+        "/yandex.cloud.resourcemanager.v1.CloudService/UpdateAccessBindings",
+        "UpdateCloudAccessBindings",
+    ),
 ];
 
 /// The answer of a method that a later release serves; [`recorded`] completes it.

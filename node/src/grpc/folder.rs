@@ -1,20 +1,21 @@
 //! `FolderService`: folders, and who may do what in them (`contract §2.12`, `§4`).
 //!
-//! The one folder of a young cluster is made by `cluster init`; making more is not served yet.
+//! The first folder is made by `cluster init`. None is deleted: with it would go all that is in it,
+//! and that is a decision which no single call should be able to make.
+
+mod changes;
 
 use std::sync::Arc;
 
 use lockbox_core::{CloudId, FolderId, Permission, ResourceKind, ResourcePath, ResourceRef};
 use lockbox_platform::audit::AuditDetails;
-use lockbox_platform::audit::details::AccessBindingsDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::access;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_proto::yandex::cloud::resourcemanager::v1 as wire;
-use lockbox_raft::apply::require;
+use lockbox_raft::apply::{cloud_path, require};
 use lockbox_raft::domain::Rejection;
-use lockbox_raft::domain::command::Command;
 use lockbox_raft::domain::identity::FolderRecord;
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, tables};
@@ -24,10 +25,11 @@ use wire::folder_service_server::FolderService;
 use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
+use crate::grpc::{access_bindings, operations_of};
 use crate::page::{self, List};
 use crate::refused::{Refused, within};
 use crate::unserved::unserved;
-use crate::{bindings, convert, describe, idempotency, name_filter};
+use crate::{convert, describe, name_filter};
 
 /// Folders read at a time while a cloud's are looked for.
 const FOLDERS_READ: usize = 1_000;
@@ -50,11 +52,6 @@ type Answer<T> = Result<Response<T>, Status>;
 
 fn event(event_name: &'static str, field: &'static str, id: &str) -> AuditDetails {
     describe::request_event(EventSource::ResourceManager, event_name, field, id)
-}
-
-/// The details of a change of bindings that has only an id so far.
-fn changed(id: &str) -> AccessBindingsDetails {
-    AccessBindingsDetails { resource_id: describe::named_id(id), ..Default::default() }
 }
 
 #[tonic::async_trait]
@@ -86,12 +83,28 @@ impl FolderService for FolderGrpc {
         .await
     }
 
-    async fn create(&self, _: Request<wire::CreateFolderRequest>) -> Answer<Operation> {
-        Err(unserved())
+    async fn create(&self, request: Request<wire::CreateFolderRequest>) -> Answer<Operation> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = event("CreateFolder", "cloud_id", &request.get_ref().cloud_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = changes::create(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
-    async fn update(&self, _: Request<wire::UpdateFolderRequest>) -> Answer<Operation> {
-        Err(unserved())
+    async fn update(&self, request: Request<wire::UpdateFolderRequest>) -> Answer<Operation> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = event("UpdateFolder", "folder_id", &request.get_ref().folder_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = changes::update(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn delete(&self, _: Request<wire::DeleteFolderRequest>) -> Answer<Operation> {
@@ -100,57 +113,38 @@ impl FolderService for FolderGrpc {
 
     async fn list_operations(
         &self,
-        _: Request<wire::ListFolderOperationsRequest>,
+        request: Request<wire::ListFolderOperationsRequest>,
     ) -> Answer<wire::ListFolderOperationsResponse> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let details = event("ListFolderOperations", "folder_id", &request.get_ref().folder_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = list_operations(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn list_access_bindings(
         &self,
         request: Request<access::ListAccessBindingsRequest>,
     ) -> Answer<access::ListAccessBindingsResponse> {
-        let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
-        detached(&calls, async move {
-            let id = &request.get_ref().resource_id;
-            let details = event("ListFolderAccessBindings", "resource_id", id);
-            let mut call = Call::begin(&app, &request, details)?;
-            let result = list_bindings(&mut call, request.get_ref()).await;
-            call.finish(result).await
-        })
-        .await
+        access_bindings::list(&self.app, request, &access_bindings::FOLDER).await
     }
 
     async fn set_access_bindings(
         &self,
         request: Request<access::SetAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
-        detached(&calls, async move {
-            let details = changed(&request.get_ref().resource_id);
-            let details = AuditDetails::SetFolderAccessBindings(details);
-            let mut call = Call::begin(&app, &request, details)?;
-            let result = set_bindings(&mut call, request.into_inner()).await;
-            call.finish(result).await
-        })
-        .await
+        access_bindings::set(&self.app, request, &access_bindings::FOLDER).await
     }
 
     async fn update_access_bindings(
         &self,
         request: Request<access::UpdateAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
-        detached(&calls, async move {
-            let details = changed(&request.get_ref().resource_id);
-            let details = AuditDetails::UpdateFolderAccessBindings(details);
-            let mut call = Call::begin(&app, &request, details)?;
-            let result = update_bindings(&mut call, request.into_inner()).await;
-            call.finish(result).await
-        })
-        .await
+        access_bindings::update(&self.app, request, &access_bindings::FOLDER).await
     }
 }
 
@@ -206,10 +200,7 @@ async fn list(
         .read(&caller, |view| {
             let cloud = tables::cloud(view, &cloud_id)?
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Cloud, cloud_id.as_str()))?;
-            let path = ResourcePath::new(vec![
-                ResourceRef::new(ResourceKind::Organization, cloud.organization_id.as_str()),
-                ResourceRef::new(ResourceKind::Cloud, cloud.id.as_str()),
-            ]);
+            let path = cloud_path(&cloud);
             require(view, &caller.subject, Permission::ResourceManagerGet, &path)?;
             Ok((folders_behind(view, after.clone(), size + 1, wanted)?, path))
         })
@@ -244,75 +235,23 @@ fn folders_behind(
     }
 }
 
-async fn list_bindings(
+async fn list_operations(
     call: &mut Call<'_>,
-    request: &access::ListAccessBindingsRequest,
-) -> Result<access::ListAccessBindingsResponse, ApiError> {
+    request: &wire::ListFolderOperationsRequest,
+) -> Result<wire::ListFolderOperationsResponse, ApiError> {
     let caller = call.admit(request)?;
-    let id = parse_folder_id("resource_id", &request.resource_id)?;
-    let list = List { kind: "bindings of a folder", of: id.as_str() };
-    let after = list.place(&request.page_token)?;
+    let id = parse_folder_id("folder_id", &request.folder_id)?;
+    let list = List { kind: "operations on a folder", of: id.as_str() };
+    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
     let size = page::size(request.page_size);
-    let (set, path) = call
+    let ((operations, next), path) = call
         .read(&caller, |view| {
             let (_, path) = folder_for(view, &caller, &id, Permission::ResourceManagerGet)?;
-            Ok((tables::bindings(view, &resource(&id))?, path))
+            let of = ResourceRef::new(ResourceKind::Folder, id.as_str());
+            Ok((operations_of::page(view, &of, before, size)?, path))
         })
         .await?;
     call.path = Some(path);
-    let (access_bindings, next) = bindings::page(&set, after, size);
     let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
-    Ok(access::ListAccessBindingsResponse { access_bindings, next_page_token })
-}
-
-fn resource(id: &FolderId) -> ResourceRef {
-    ResourceRef::new(ResourceKind::Folder, id.as_str())
-}
-
-async fn set_bindings(
-    call: &mut Call<'_>,
-    request: access::SetAccessBindingsRequest,
-) -> Result<Operation, ApiError> {
-    let caller = call.admit(&request)?;
-    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
-    let id = parse_folder_id("resource_id", &request.resource_id)?;
-    let new = bindings::set_from_wire(request.access_bindings)?;
-    call.details = AuditDetails::SetFolderAccessBindings(AccessBindingsDetails {
-        access_bindings: new.iter().map(bindings::to_audit).collect(),
-        ..changed(id.as_str())
-    });
-    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
-        return Ok(convert::operation(&operation));
-    }
-    look_up(call, &caller, &id).await?;
-    let command = Command::SetAccessBindings { resource: resource(&id), bindings: new };
-    Ok(convert::operation(&call.propose(&caller, claim, command).await?))
-}
-
-async fn update_bindings(
-    call: &mut Call<'_>,
-    request: access::UpdateAccessBindingsRequest,
-) -> Result<Operation, ApiError> {
-    let caller = call.admit(&request)?;
-    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
-    let id = parse_folder_id("resource_id", &request.resource_id)?;
-    let deltas = bindings::deltas_from_wire(request.access_binding_deltas)?;
-    call.details = AuditDetails::UpdateFolderAccessBindings(AccessBindingsDetails {
-        access_binding_deltas: deltas.iter().map(bindings::delta_to_audit).collect(),
-        ..changed(id.as_str())
-    });
-    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
-        return Ok(convert::operation(&operation));
-    }
-    look_up(call, &caller, &id).await?;
-    let command = Command::UpdateAccessBindings { resource: resource(&id), deltas };
-    Ok(convert::operation(&call.propose(&caller, claim, command).await?))
-}
-
-/// An early answer on rights: only an administrative role grants (`contract §4.2`).
-async fn look_up(call: &mut Call<'_>, caller: &Caller, id: &FolderId) -> Result<(), ApiError> {
-    let permission = Permission::ResourceManagerAdminister;
-    let found = call.prepare(caller, |view| folder_for(view, caller, id, permission)).await?;
-    call.path = Some(found.1);
-    Ok(())
+    Ok(wire::ListFolderOperationsResponse { operations, next_page_token })
 }

@@ -4,6 +4,8 @@
 //! logged. For that reason it ignores an `idempotency-key` (`contract §10`): a repeat could not
 //! answer the same, so it makes another key, and the caller deletes what it does not use.
 
+mod changes;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,10 +36,10 @@ use wire::key_service_server::KeyService;
 use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
+use crate::grpc::operations_of;
 use crate::page::{self, List};
 use crate::refused::{Refused, within};
-use crate::unserved::unserved;
-use crate::{convert, describe, idempotency};
+use crate::{convert, describe};
 
 /// Pairs that are made at one time: each takes a core for tenths of a second.
 const PAIRS_AT_ONCE: usize = 2;
@@ -112,8 +114,18 @@ impl KeyService for KeyGrpc {
         .await
     }
 
-    async fn update(&self, _: Request<wire::UpdateKeyRequest>) -> Answer<Operation> {
-        Err(unserved())
+    async fn update(&self, request: Request<wire::UpdateKeyRequest>) -> Answer<Operation> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let message = request.get_ref();
+            let source = EventSource::Iam;
+            let details = describe::request_event(source, "UpdateKey", "key_id", &message.key_id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = changes::update(&mut call, request.into_inner()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn delete(&self, request: Request<wire::DeleteKeyRequest>) -> Answer<Operation> {
@@ -124,7 +136,7 @@ impl KeyService for KeyGrpc {
             let source = EventSource::Iam;
             let details = describe::request_event(source, "DeleteKey", "key_id", &message.key_id);
             let mut call = Call::begin(&app, &request, details)?;
-            let result = delete(&mut call, message).await;
+            let result = changes::delete(&mut call, message).await;
             call.finish(result).await
         })
         .await
@@ -132,9 +144,18 @@ impl KeyService for KeyGrpc {
 
     async fn list_operations(
         &self,
-        _: Request<wire::ListKeyOperationsRequest>,
+        request: Request<wire::ListKeyOperationsRequest>,
     ) -> Answer<wire::ListKeyOperationsResponse> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let (source, id) = (EventSource::Iam, &request.get_ref().key_id);
+            let details = describe::request_event(source, "ListKeyOperations", "key_id", id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = list_operations(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 }
 
@@ -230,6 +251,26 @@ async fn list(
     Ok(wire::ListKeysResponse { keys, next_page_token })
 }
 
+async fn list_operations(
+    call: &mut Call<'_>,
+    request: &wire::ListKeyOperationsRequest,
+) -> Result<wire::ListKeyOperationsResponse, ApiError> {
+    let caller = call.admit(request)?;
+    let id = parse_key_id(&request.key_id)?;
+    let list = List { kind: "operations on a key", of: id.as_str() };
+    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
+    let size = page::size(request.page_size);
+    let ((operations, next), path) = call
+        .read(&caller, |view| {
+            let (_, path) = key_for(view, &caller, &id, Wanted::Look)?;
+            Ok((operations_of::key_page(view, &id, before, size)?, path))
+        })
+        .await?;
+    call.path = Some(path);
+    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
+    Ok(wire::ListKeyOperationsResponse { operations, next_page_token })
+}
+
 async fn create(
     call: &mut Call<'_>,
     making: Arc<Semaphore>,
@@ -289,23 +330,4 @@ async fn make_pair(
     });
     let made = made.await.map_err(|_panicked| ApiError::internal("no key pair was made"))?;
     made.map_err(|error| ApiError::internal(error.to_string()))
-}
-
-async fn delete(
-    call: &mut Call<'_>,
-    request: &wire::DeleteKeyRequest,
-) -> Result<Operation, ApiError> {
-    let caller = call.admit(request)?;
-    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, request)?;
-    let key_id = parse_key_id(&request.key_id)?;
-    // A repeat of a deletion finds no key: only its operation.
-    if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
-        return Ok(convert::operation(&operation));
-    }
-    let wanted = Wanted::Change(Permission::ServiceAccountsAdminister);
-    let found = call.prepare(&caller, |view| key_for(view, &caller, &key_id, wanted)).await?;
-    call.path = Some(found.1);
-    let command = Command::DeleteAuthorizedKey { key_id };
-    let operation = call.propose(&caller, claim, command).await?;
-    Ok(convert::operation(&operation))
 }

@@ -1,7 +1,10 @@
 //! The services: one file for each, decoding requests and encoding answers.
 
+mod access_bindings;
 pub mod admin;
+pub mod cloud;
 pub mod cluster;
+mod container_changes;
 pub mod endpoint;
 pub mod folder;
 pub mod health;
@@ -9,6 +12,7 @@ pub mod iam_token;
 pub mod introspection;
 pub mod key;
 pub mod operation;
+mod operations_of;
 pub mod payload;
 pub mod reflection;
 pub mod secret;

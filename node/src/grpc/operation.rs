@@ -3,15 +3,13 @@
 
 use std::sync::Arc;
 
-use lockbox_core::{
-    FolderId, OperationId, Permission, ResourceKind, SecretId, ServiceAccountId, Subject,
-};
+use lockbox_core::{OperationId, Permission, ResourceKind, Subject};
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationService;
 use lockbox_proto::yandex::cloud::operation::{
     CancelOperationRequest, GetOperationRequest, Operation,
 };
-use lockbox_raft::apply::{Refusal, account_path, require};
+use lockbox_raft::apply::{Refusal, bound_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::state::{StateRead, tables};
@@ -103,29 +101,18 @@ fn may_read(
     if record.created_by == caller.subject {
         return Ok(());
     }
-    let denied = || Refusal::from(Rejection::PermissionDenied);
-    match record.resource.kind {
-        ResourceKind::Secret => {
-            let id = SecretId::parse(&record.resource.id).map_err(|_| denied())?;
-            // Of a deleted secret nobody else may read: there is no path left to judge by.
-            let secret = tables::secret(view, &id)?.ok_or_else(denied)?;
-            let path = tables::secret_path(view, &secret)?;
-            require(view, &caller.subject, Permission::SecretsGet, &path)
+    let permission = match record.resource.kind {
+        ResourceKind::Secret => Permission::SecretsGet,
+        ResourceKind::ServiceAccount => Permission::ServiceAccountsGet,
+        ResourceKind::Cloud | ResourceKind::Folder => Permission::ResourceManagerGet,
+        ResourceKind::Organization | ResourceKind::KmsKey | ResourceKind::SecretVersion => {
+            return Err(Rejection::PermissionDenied.into());
         }
-        ResourceKind::ServiceAccount => {
-            let id = ServiceAccountId::parse(&record.resource.id).map_err(|_| denied())?;
-            let account = tables::service_account(view, &id)?.ok_or_else(denied)?;
-            let path = account_path(view, &account)?;
-            require(view, &caller.subject, Permission::ServiceAccountsGet, &path)
-        }
-        ResourceKind::Folder => {
-            let id = FolderId::parse(&record.resource.id).map_err(|_| denied())?;
-            let path = tables::folder_path(view, &id)?.ok_or_else(denied)?;
-            require(view, &caller.subject, Permission::ResourceManagerGet, &path)
-        }
-        ResourceKind::Organization
-        | ResourceKind::Cloud
-        | ResourceKind::KmsKey
-        | ResourceKind::SecretVersion => Err(denied()),
+    };
+    match bound_path(view, &record.resource) {
+        Ok(path) => require(view, &caller.subject, permission, &path),
+        Err(Refusal::Storage(error)) => Err(Refusal::Storage(error)),
+        // Of what was deleted nobody else may read: there is no path left to judge by.
+        Err(Refusal::Rejected(_)) => Err(Rejection::PermissionDenied.into()),
     }
 }

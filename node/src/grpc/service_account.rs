@@ -4,7 +4,9 @@ mod changes;
 
 use std::sync::Arc;
 
-use lockbox_core::{FolderId, Permission, ResourceKind, ServiceAccountId};
+use lockbox_core::{
+    FolderId, Permission, ResourceKind, ResourcePath, ResourceRef, ServiceAccountId,
+};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::ServiceAccountDetails;
 use lockbox_platform::audit::record::EventSource;
@@ -17,14 +19,16 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateServiceAccount};
 use lockbox_raft::domain::identity::ServiceAccountRecord;
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
-use lockbox_raft::state::tables;
+use lockbox_raft::state::{StateRead, tables};
 use tonic::{Request, Response, Status};
 use wire::service_account_service_server::ServiceAccountService;
 
 use crate::app::App;
+use crate::authn::Caller;
 use crate::call::{Call, detached};
+use crate::grpc::{access_bindings, operations_of};
 use crate::page::{self, List};
-use crate::unserved::unserved;
+use crate::refused::{Refused, within};
 use crate::{convert, describe, idempotency, name_filter};
 
 /// The service over the node's parts.
@@ -131,30 +135,39 @@ impl ServiceAccountService for ServiceAccountGrpc {
 
     async fn list_access_bindings(
         &self,
-        _: Request<access::ListAccessBindingsRequest>,
+        request: Request<access::ListAccessBindingsRequest>,
     ) -> Answer<access::ListAccessBindingsResponse> {
-        Err(unserved())
+        access_bindings::list(&self.app, request, &access_bindings::SERVICE_ACCOUNT).await
     }
 
     async fn set_access_bindings(
         &self,
-        _: Request<access::SetAccessBindingsRequest>,
+        request: Request<access::SetAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        Err(unserved())
+        access_bindings::set(&self.app, request, &access_bindings::SERVICE_ACCOUNT).await
     }
 
     async fn update_access_bindings(
         &self,
-        _: Request<access::UpdateAccessBindingsRequest>,
+        request: Request<access::UpdateAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        Err(unserved())
+        access_bindings::update(&self.app, request, &access_bindings::SERVICE_ACCOUNT).await
     }
 
     async fn list_operations(
         &self,
-        _: Request<wire::ListServiceAccountOperationsRequest>,
+        request: Request<wire::ListServiceAccountOperationsRequest>,
     ) -> Answer<wire::ListServiceAccountOperationsResponse> {
-        Err(unserved())
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let id = &request.get_ref().service_account_id;
+            let details = event("ListServiceAccountOperations", id);
+            let mut call = Call::begin(&app, &request, details)?;
+            let result = list_operations(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
     }
 
     async fn suspend(
@@ -192,24 +205,55 @@ fn parse_folder_id(text: &str) -> Result<FolderId, ApiError> {
     FolderId::parse(text).map_err(|error| ApiError::invalid("folder_id", error.to_string()))
 }
 
+fn parse_account_id(text: &str) -> Result<ServiceAccountId, ApiError> {
+    ServiceAccountId::parse(text)
+        .map_err(|error| ApiError::invalid("service_account_id", error.to_string()))
+}
+
+/// An account with its path, for who may see it.
+fn account_for(
+    view: &dyn StateRead,
+    caller: &Caller,
+    id: &ServiceAccountId,
+) -> Result<(ServiceAccountRecord, ResourcePath), Refused> {
+    let account = tables::service_account(view, id)?
+        .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
+    within(account_path(view, &account)?, |path| {
+        require(view, &caller.subject, Permission::ServiceAccountsGet, path)?;
+        Ok(account)
+    })
+}
+
 async fn get(
     call: &mut Call<'_>,
     request: &wire::GetServiceAccountRequest,
 ) -> Result<wire::ServiceAccount, ApiError> {
     let caller = call.admit(request)?;
-    let id = ServiceAccountId::parse(&request.service_account_id)
-        .map_err(|error| ApiError::invalid("service_account_id", error.to_string()))?;
-    let (account, path) = call
+    let id = parse_account_id(&request.service_account_id)?;
+    let (account, path) = call.read(&caller, |view| account_for(view, &caller, &id)).await?;
+    call.path = Some(path);
+    Ok(convert::service_account(&account))
+}
+
+async fn list_operations(
+    call: &mut Call<'_>,
+    request: &wire::ListServiceAccountOperationsRequest,
+) -> Result<wire::ListServiceAccountOperationsResponse, ApiError> {
+    let caller = call.admit(request)?;
+    let id = parse_account_id(&request.service_account_id)?;
+    let list = List { kind: "operations on a service account", of: id.as_str() };
+    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
+    let size = page::size(request.page_size);
+    let ((operations, next), path) = call
         .read(&caller, |view| {
-            let account = tables::service_account(view, &id)?
-                .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
-            let path = account_path(view, &account)?;
-            require(view, &caller.subject, Permission::ServiceAccountsGet, &path)?;
-            Ok((account, path))
+            let (_, path) = account_for(view, &caller, &id)?;
+            let of = ResourceRef::new(ResourceKind::ServiceAccount, id.as_str());
+            Ok((operations_of::page(view, &of, before, size)?, path))
         })
         .await?;
     call.path = Some(path);
-    Ok(convert::service_account(&account))
+    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
+    Ok(wire::ListServiceAccountOperationsResponse { operations, next_page_token })
 }
 
 async fn list(

@@ -25,7 +25,7 @@ impl Node {
         ServiceAccountServiceClient::new(self.channel.clone())
     }
 
-    fn folders(&self) -> FolderServiceClient<Channel> {
+    pub(crate) fn folders(&self) -> FolderServiceClient<Channel> {
         FolderServiceClient::new(self.channel.clone())
     }
 

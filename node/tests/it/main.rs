@@ -3,6 +3,8 @@
 
 // `cfg(test)` is how clippy knows that helpers may unwrap, too.
 #[cfg(test)]
+mod account_access;
+#[cfg(test)]
 mod accounts;
 #[cfg(test)]
 mod audit;
@@ -12,6 +14,8 @@ mod cli;
 mod client;
 #[cfg(test)]
 mod consistency;
+#[cfg(test)]
+mod containers;
 #[cfg(test)]
 mod destruction;
 #[cfg(test)]
@@ -36,6 +40,8 @@ mod peers;
 mod readiness;
 #[cfg(test)]
 mod response_headers;
+#[cfg(test)]
+mod roles;
 #[cfg(test)]
 mod secret_access;
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! `docs/response-headers.md`: who answered, and what an answer allows to conclude, is said by
 //! every answer, whatever became of the call.
 
-use lockbox_proto::yandex::cloud::iam::v1::{CreateIamTokenRequest, ListKeyOperationsRequest};
+use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use lockbox_proto::yandex::cloud::resourcemanager::v1::DeleteFolderRequest;
 use tonic::metadata::MetadataMap;
 use tonic::{Code, Request, Response, Status};
 
@@ -49,12 +50,12 @@ async fn every_answer_says_who_gave_it_and_an_index_or_that_nothing_was_proposed
         assert!(metadata.get("x-request-id").is_some(), "answer {position}");
     }
 
-    let unserved = ListKeyOperationsRequest { key_id: "key".into(), ..Default::default() };
+    let unserved = DeleteFolderRequest { folder_id: "b1gone".into(), ..Default::default() };
     let login = CreateIamTokenRequest::default();
     let undecided = [
         (Code::InvalidArgument, answered(secrets.get(node.request(get(&far_too_long))).await)),
         (Code::Unauthenticated, answered(secrets.get(Request::new(get(&secret.id))).await)),
-        (Code::Unimplemented, answered(node.keys().list_operations(node.request(unserved)).await)),
+        (Code::Unimplemented, answered(node.folders().delete(node.request(unserved)).await)),
         (Code::InvalidArgument, answered(node.tokens().create(Request::new(login)).await)),
     ];
     for (position, (expected, (code, metadata))) in undecided.iter().enumerate() {

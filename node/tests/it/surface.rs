@@ -279,7 +279,10 @@ async fn accounts_keys_and_folders_answer_to_rest() {
     let expected = format!("{prefix}iam.v1.SuspendServiceAccountResponse");
     assert_eq!(type_of(&suspended["response"]), expected);
     let uri = format!("/iam/v1/serviceAccounts/{account}/operations");
-    let (status, refused) = call("GET", uri, serde_json::Value::Null).await;
+    let (status, done) = call("GET", uri, serde_json::Value::Null).await;
+    assert_eq!((status, &done["operations"][0]), (200, &suspended));
+    let uri = format!("/resource-manager/v1/folders/{folder}");
+    let (status, refused) = call("DELETE", uri, serde_json::Value::Null).await;
     assert_eq!((status, refused["code"].as_i64()), (501, Some(12)));
     assert!(refused["details"][0]["requestId"].is_string(), "{refused}");
     node.stop().await;

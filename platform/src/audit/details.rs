@@ -58,8 +58,12 @@ pub enum AuditDetails {
     GenerateDataKey(CryptoDetails),
     SetSymmetricKeyAccessBindings(AccessBindingsDetails),
     UpdateSymmetricKeyAccessBindings(AccessBindingsDetails),
+    SetCloudAccessBindings(AccessBindingsDetails),
+    UpdateCloudAccessBindings(AccessBindingsDetails),
     SetFolderAccessBindings(AccessBindingsDetails),
     UpdateFolderAccessBindings(AccessBindingsDetails),
+    SetServiceAccountAccessBindings(AccessBindingsDetails),
+    UpdateServiceAccountAccessBindings(AccessBindingsDetails),
     CreateIamToken(IamTokenDetails),
     CreateServiceAccount(ServiceAccountDetails),
     CreateKey(AuthorizedKeyDetails),
@@ -93,8 +97,12 @@ impl AuditDetails {
             Self::GenerateDataKey(_) => "GenerateDataKey",
             Self::SetSymmetricKeyAccessBindings(_) => "SetSymmetricKeyAccessBindings",
             Self::UpdateSymmetricKeyAccessBindings(_) => "UpdateSymmetricKeyAccessBindings",
+            Self::SetCloudAccessBindings(_) => "SetCloudAccessBindings",
+            Self::UpdateCloudAccessBindings(_) => "UpdateCloudAccessBindings",
             Self::SetFolderAccessBindings(_) => "SetFolderAccessBindings",
             Self::UpdateFolderAccessBindings(_) => "UpdateFolderAccessBindings",
+            Self::SetServiceAccountAccessBindings(_) => "SetServiceAccountAccessBindings",
+            Self::UpdateServiceAccountAccessBindings(_) => "UpdateServiceAccountAccessBindings",
             Self::CreateIamToken(_) => "CreateIamToken",
             Self::CreateServiceAccount(_) => "CreateServiceAccount",
             Self::CreateKey(_) => "CreateKey",
@@ -128,12 +136,15 @@ impl AuditDetails {
             | Self::GenerateDataKey(_)
             | Self::SetSymmetricKeyAccessBindings(_)
             | Self::UpdateSymmetricKeyAccessBindings(_) => EventSource::Kms,
-            Self::SetFolderAccessBindings(_) | Self::UpdateFolderAccessBindings(_) => {
-                EventSource::ResourceManager
-            }
-            Self::CreateIamToken(_) | Self::CreateServiceAccount(_) | Self::CreateKey(_) => {
-                EventSource::Iam
-            }
+            Self::SetCloudAccessBindings(_)
+            | Self::UpdateCloudAccessBindings(_)
+            | Self::SetFolderAccessBindings(_)
+            | Self::UpdateFolderAccessBindings(_) => EventSource::ResourceManager,
+            Self::SetServiceAccountAccessBindings(_)
+            | Self::UpdateServiceAccountAccessBindings(_)
+            | Self::CreateIamToken(_)
+            | Self::CreateServiceAccount(_)
+            | Self::CreateKey(_) => EventSource::Iam,
             Self::Request(request) => request.source,
         }
     }

@@ -1,11 +1,13 @@
 //! Who may: the checks that views and `apply` share, so that both give the same answer.
 
 use lockbox_core::{
-    AccessQuery, CloudId, Decision, FolderId, LogTime, Permission, ResourceKind, ResourcePath,
-    ResourceRef, Role, ServiceAccountId, Subject, SubjectKind, access, is_allowed,
+    AccessQuery, Decision, LogTime, Permission, ResourceKind, ResourcePath, ResourceRef, Role,
+    ServiceAccountId, Subject, SubjectKind, access, is_allowed,
 };
 
 use super::Refusal;
+use super::paths::path_of;
+use crate::domain::binding::AccessBinding;
 use crate::domain::command::TokenRef;
 use crate::domain::identity::{ServiceAccountRecord, ServiceAccountStatus};
 use crate::domain::outcome::Rejection;
@@ -112,6 +114,26 @@ pub fn authorize(
     })
 }
 
+/// Every binding along a path that counts for a subject, outermost first, with where it is bound.
+///
+/// # Errors
+/// [`StorageError`] when the bindings cannot be read.
+pub fn bindings_along(
+    view: &dyn StateRead,
+    subject: &Subject,
+    path: &ResourcePath,
+) -> Result<Vec<(ResourceRef, AccessBinding)>, StorageError> {
+    let mut along = Vec::new();
+    for resource in path.resources() {
+        let set = tables::bindings(view, resource)?;
+        let own = set.bindings().iter().filter(|binding| {
+            binding.is_unconditional() && access::covers(&binding.subject, subject)
+        });
+        along.extend(own.map(|binding| (resource.clone(), binding.clone())));
+    }
+    Ok(along)
+}
+
 /// Demands one permission on a path in this view.
 ///
 /// # Errors
@@ -155,8 +177,9 @@ pub fn require_over_keys(
         return Err(Rejection::PermissionDenied.into());
     }
     for holding in held {
-        let Some(container) = container_path(view, &holding.on)? else { continue };
-        let own = roles_along(view, subject, &container)?;
+        let Some(container) = path_of(view, &holding.on)? else { continue };
+        let own = bindings_along(view, subject, &container)?;
+        let own: Vec<_> = own.iter().filter_map(|(_, b)| Role::parse(&b.role_id)).collect();
         let bound = holding.bindings.iter().filter(|binding| binding.is_unconditional());
         if !bound.filter_map(|b| Role::parse(&b.role_id)).all(|role| covered(role, &own)) {
             return Err(Rejection::PermissionDenied.into());
@@ -177,54 +200,36 @@ pub fn require_own_token(token: Option<&TokenRef>) -> Result<(), Refusal> {
     }
 }
 
+/// Demands the right to change the bindings of the resource that `path` ends with: only an
+/// administrative role has it (`contract §4.2`).
+///
+/// # Errors
+/// [`Rejection::PermissionDenied`], or a storage error.
+pub fn require_grantor(
+    view: &dyn StateRead,
+    subject: &Subject,
+    token: Option<&TokenRef>,
+    path: &ResourcePath,
+) -> Result<(), Refusal> {
+    let kind = path.resources().last().map(|resource| resource.kind);
+    let permission = match kind {
+        Some(ResourceKind::Secret) => Permission::SecretsSetAccessBindings,
+        Some(ResourceKind::Cloud | ResourceKind::Folder) => Permission::ResourceManagerAdminister,
+        Some(ResourceKind::ServiceAccount) => {
+            // Who may speak for an account outlives the token as a key would.
+            require_own_token(token)?;
+            Permission::ResourceManagerAdminister
+        }
+        Some(ResourceKind::Organization | ResourceKind::KmsKey | ResourceKind::SecretVersion)
+        | None => return Err(Rejection::PermissionDenied.into()),
+    };
+    require(view, subject, permission, path)
+}
+
 /// Whether these roles give all that another does. Ownership is more than its permissions: it
 /// alone may be passed on by its holder (`contract §4.2`).
 fn covered(role: Role, by: &[Role]) -> bool {
     let owner = role == Role::CloudsOwner;
     (!owner || by.contains(&role))
         && role.permissions().all(|permission| by.iter().any(|own| own.grants(permission)))
-}
-
-/// The roles that a subject has on a path, inherited ones included.
-fn roles_along(
-    view: &dyn StateRead,
-    subject: &Subject,
-    path: &ResourcePath,
-) -> Result<Vec<Role>, StorageError> {
-    let mut roles = Vec::new();
-    for resource in path.resources() {
-        let set = tables::bindings(view, resource)?;
-        let own = set.bindings().iter().filter(|binding| {
-            binding.is_unconditional() && access::covers(&binding.subject, subject)
-        });
-        roles.extend(own.filter_map(|binding| Role::parse(&binding.role_id)));
-    }
-    Ok(roles)
-}
-
-/// The path of a container; nothing when it is no more.
-fn container_path(
-    view: &dyn StateRead,
-    on: &ResourceRef,
-) -> Result<Option<ResourcePath>, StorageError> {
-    match on.kind {
-        ResourceKind::Organization => Ok(Some(ResourcePath::new(vec![on.clone()]))),
-        ResourceKind::Cloud => {
-            let Ok(id) = CloudId::parse(&on.id) else { return Ok(None) };
-            Ok(tables::cloud(view, &id)?.map(|cloud| {
-                let organization = cloud.organization_id.as_str();
-                let root = ResourceRef::new(ResourceKind::Organization, organization);
-                ResourcePath::new(vec![root, on.clone()])
-            }))
-        }
-        ResourceKind::Folder => match FolderId::parse(&on.id) {
-            Ok(id) => tables::folder_path(view, &id),
-            Err(_) => Ok(None),
-        },
-        // Only containers are indexed.
-        ResourceKind::Secret
-        | ResourceKind::KmsKey
-        | ResourceKind::ServiceAccount
-        | ResourceKind::SecretVersion => Ok(None),
-    }
 }

@@ -1,13 +1,11 @@
-//! Access bindings of folders and secrets (`contract §2.12`).
+//! Access bindings of clouds, folders, secrets and service accounts (`contract §2.12`).
 
 use std::collections::BTreeSet;
 
-use lockbox_core::{
-    FolderId, Permission, ResourceKind, ResourcePath, ResourceRef, Role, SecretId, SubjectKind,
-    SystemSubject,
-};
+use lockbox_core::{ResourceKind, ResourceRef, Role, SubjectKind, SystemSubject};
 
-use super::{Application, Effect, Refusal, access, secret};
+use super::paths::bound_path;
+use super::{Application, Effect, Refusal, access};
 use crate::domain::binding::{AccessBinding, BindingDelta, BindingSet};
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
@@ -113,34 +111,8 @@ fn require_admin(
     envelope: &Envelope,
     resource: &ResourceRef,
 ) -> Result<(), Refusal> {
-    let (path, permission) = path_of(state, resource)?;
-    access::require(state, &envelope.subject, permission, &path)
-}
-
-fn path_of(
-    state: &dyn StateRead,
-    resource: &ResourceRef,
-) -> Result<(ResourcePath, Permission), Refusal> {
-    let not_found = || Rejection::not_found(resource.kind, &resource.id);
-    match resource.kind {
-        ResourceKind::Secret => {
-            let id = SecretId::parse(&resource.id).map_err(|_| not_found())?;
-            let record = tables::secret(state, &id)?.ok_or_else(not_found)?;
-            let path = tables::secret_path(state, &record)?;
-            debug_assert_eq!(path.resources().last(), Some(&secret::resource(&id)));
-            Ok((path, Permission::SecretsSetAccessBindings))
-        }
-        ResourceKind::Folder => {
-            let id = FolderId::parse(&resource.id).map_err(|_| not_found())?;
-            let path = tables::folder_path(state, &id)?.ok_or_else(not_found)?;
-            Ok((path, Permission::ResourceManagerAdminister))
-        }
-        ResourceKind::Organization
-        | ResourceKind::Cloud
-        | ResourceKind::KmsKey
-        | ResourceKind::ServiceAccount
-        | ResourceKind::SecretVersion => Err(not_found().into()),
-    }
+    let path = bound_path(state, resource)?;
+    access::require_grantor(state, &envelope.subject, envelope.token.as_ref(), &path)
 }
 
 /// Refuses unknown roles and subjects; only owners grant ownership (`contract §4.2`).
@@ -161,7 +133,7 @@ fn check<'b>(
             return Err(invalid("role_id", "is not a known role"));
         };
         let subject = &binding.subject;
-        if subject.kind == SubjectKind::System && SystemSubject::parse(&subject.id).is_none() {
+        if subject.kind == SubjectKind::System && !is_known_set(state, &subject.id)? {
             return Err(invalid("subject.id", "is not a known system subject"));
         }
         if role == Role::CloudsOwner && !owns(state, envelope, resource)? {
@@ -171,12 +143,24 @@ fn check<'b>(
     Ok(())
 }
 
+/// Whether a system set means somebody here: of organizations only our own does.
+fn is_known_set(state: &dyn StateRead, id: &str) -> Result<bool, StorageError> {
+    Ok(match SystemSubject::parse(id) {
+        None => false,
+        Some(SystemSubject::AllUsers | SystemSubject::AllAuthenticatedUsers) => true,
+        Some(SystemSubject::OrganizationUsers(organization)) => {
+            let cluster = tables::cluster(state)?;
+            cluster.is_some_and(|cluster| cluster.organization_id.as_str() == organization)
+        }
+    })
+}
+
 fn owns(
     state: &dyn StateRead,
     envelope: &Envelope,
     resource: &ResourceRef,
 ) -> Result<bool, Refusal> {
-    let (path, _) = path_of(state, resource)?;
+    let path = bound_path(state, resource)?;
     for ancestor in path.resources() {
         let set = tables::bindings(state, ancestor)?;
         let owner = |b: &AccessBinding| {

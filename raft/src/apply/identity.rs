@@ -1,5 +1,7 @@
 //! The cluster's beginning, service accounts and authorized keys (`design §7`).
 
+use std::collections::BTreeMap;
+
 use lockbox_core::{
     AuthorizedKeyId, FolderId, Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject,
 };
@@ -33,15 +35,23 @@ pub(super) fn init_cluster(
         name: "default".to_owned(),
         created_at: now,
         secrets: 0,
+        description: String::new(),
+        labels: BTreeMap::new(),
     };
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
+    let cloud_name = keys::cloud_by_name(&cloud.organization_id, &cloud.name);
+    application.put(Space::Records, cloud_name, &cloud.id);
     let folder = FolderRecord {
         id: init.folder_id.clone(),
         cloud_id: init.cloud_id.clone(),
         name: init.folder_name.clone(),
         created_at: now,
+        description: String::new(),
+        labels: BTreeMap::new(),
     };
     application.put(Space::Records, keys::folder(&folder.id), &folder);
+    let folder_name = keys::folder_by_name(&folder.cloud_id, &folder.name);
+    application.put(Space::Records, folder_name, &folder.id);
     let first = FirstResources {
         cloud_id: init.cloud_id.clone(),
         folder_id: init.folder_id.clone(),
@@ -165,11 +175,46 @@ pub(super) fn create_authorized_key(
     })
 }
 
+pub(super) fn update_authorized_key(
+    application: &mut Application<'_, '_>,
+    envelope: &Envelope,
+    key_id: &AuthorizedKeyId,
+    description: &str,
+) -> Result<Effect, Refusal> {
+    let mut record = key_to_change(application, envelope, key_id)?;
+    description.clone_into(&mut record.description);
+    application.put(Space::Records, keys::authorized_key(key_id), &record);
+    Ok(Effect {
+        description: "Update authorized key".to_owned(),
+        resource: resource(&record.service_account_id),
+        metadata: OperationMetadata::UpdateAuthorizedKey { key_id: key_id.clone() },
+        result: OperationResult::AuthorizedKey(Box::new(record)),
+    })
+}
+
 pub(super) fn delete_authorized_key(
     application: &mut Application<'_, '_>,
     envelope: &Envelope,
     key_id: &AuthorizedKeyId,
 ) -> Result<Effect, Refusal> {
+    let record = key_to_change(application, envelope, key_id)?;
+    application.state.delete(Space::Records, keys::authorized_key(&record.id));
+    let place = keys::authorized_key_of(&record.service_account_id, record.sequence);
+    application.state.delete(Space::Records, place);
+    Ok(Effect {
+        description: "Delete authorized key".to_owned(),
+        resource: resource(&record.service_account_id),
+        metadata: OperationMetadata::DeleteAuthorizedKey { key_id: record.id },
+        result: OperationResult::Empty,
+    })
+}
+
+/// A key, for who may change or delete it: what takes making one, but another permission.
+fn key_to_change(
+    application: &Application<'_, '_>,
+    envelope: &Envelope,
+    key_id: &AuthorizedKeyId,
+) -> Result<AuthorizedKeyRecord, Refusal> {
     let record = tables::authorized_key(application.state, key_id)?
         .ok_or_else(|| Rejection::KeyNotFound(key_id.to_string()))?;
     let account = account_of(application.state, &record)?;
@@ -178,15 +223,7 @@ pub(super) fn delete_authorized_key(
     let permission = Permission::ServiceAccountsAdminister;
     let subject = &envelope.subject;
     access::require_over_keys(application.state, subject, permission, &account.id, &path)?;
-    application.state.delete(Space::Records, keys::authorized_key(&record.id));
-    let place = keys::authorized_key_of(&account.id, record.sequence);
-    application.state.delete(Space::Records, place);
-    Ok(Effect {
-        description: "Delete authorized key".to_owned(),
-        resource: resource(&account.id),
-        metadata: OperationMetadata::DeleteAuthorizedKey { key_id: record.id },
-        result: OperationResult::Empty,
-    })
+    Ok(record)
 }
 
 /// The account of an authorized key.

@@ -7,9 +7,11 @@
 mod access;
 mod accounts;
 mod bindings;
+mod containers;
 mod destruction;
 mod identity;
 mod members;
+mod paths;
 mod retention;
 mod secret;
 mod seeded;
@@ -28,11 +30,13 @@ use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
 
 pub use access::{
-    authenticate, authorize, identify, require, require_over_keys, require_own_token,
+    authenticate, authorize, bindings_along, identify, require, require_grantor, require_over_keys,
+    require_own_token,
 };
 pub use destruction::destructions_due;
 pub use identity::{account_of, account_path};
 pub use members::register_members;
+pub use paths::{bound_path, cloud_path, find_resource};
 pub use retention::{recall, recall_or_room};
 pub use secret::{CreationLimits, expect_current, room_for_secret, secret_id_taken};
 pub use version::{default_base, room_for_version};
@@ -192,6 +196,17 @@ fn dispatch(
         }
         Command::DeleteAuthorizedKey { key_id } => {
             identity::delete_authorized_key(application, envelope, key_id)
+        }
+        Command::UpdateAuthorizedKey { key_id, description } => {
+            identity::update_authorized_key(application, envelope, key_id, description)
+        }
+        Command::CreateCloud(create) => containers::create_cloud(application, envelope, create),
+        Command::UpdateCloud { cloud_id, changes } => {
+            containers::update_cloud(application, envelope, cloud_id, changes)
+        }
+        Command::CreateFolder(create) => containers::create_folder(application, envelope, create),
+        Command::UpdateFolder { folder_id, changes } => {
+            containers::update_folder(application, envelope, folder_id, changes)
         }
         Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms } => {
             let pending = Duration::from_millis(*pending_ms);

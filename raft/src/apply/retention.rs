@@ -17,7 +17,7 @@ use crate::domain::command::{Envelope, IdempotencyClaim};
 use crate::domain::idempotency::{
     IDEMPOTENCY_RECORDS_MAX, IDEMPOTENCY_RETENTION, IdempotencyRecord, OPERATION_RETENTION,
 };
-use crate::domain::operation::{OperationMetadata, OperationRecord};
+use crate::domain::operation::OperationRecord;
 use crate::domain::outcome::Rejection;
 use crate::error::StorageError;
 use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
@@ -111,10 +111,14 @@ pub(super) fn remember(
     let place = keys::operation_of(&operation.resource, application.index);
     application.put(Space::Records, key.clone(), operation);
     let mut keys = vec![key.into()];
-    // What the cluster does by itself is nobody's operation: kept for the repeats alone.
-    if !matches!(operation.metadata, OperationMetadata::DestroyVersion { .. }) {
-        application.put(Space::Records, place.clone(), &operation.id);
-        keys.push(place.into());
+    // What is no operation on the wire is in no list: kept for the repeats alone.
+    if operation.metadata.is_listed() {
+        let of_key = operation.metadata.key_id();
+        let of_key = of_key.map(|key| keys::operation_of_key(key, application.index));
+        for place in [Some(place), of_key].into_iter().flatten() {
+            application.put(Space::Records, place.clone(), &operation.id);
+            keys.push(place.into());
+        }
     }
     let mut expiries = vec![(now.plus(OPERATION_RETENTION), Expiry { keys, counted_for: None })];
     if let Some(expiry) = remember_key(application, envelope, operation)? {

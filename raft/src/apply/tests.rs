@@ -10,6 +10,7 @@ mod members;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod pages;
+mod policies;
 mod repeats;
 mod secrets;
 mod tokens;

@@ -59,6 +59,14 @@ pub struct CloudRecord {
     /// Secrets in all its folders: what the quota of `contract §9` counts.
     #[n(4)]
     pub secrets: u32,
+    /// Free text.
+    #[n(5)]
+    #[cbor(default)]
+    pub description: String,
+    /// Labels, ordered by key.
+    #[n(6)]
+    #[cbor(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// A folder.
@@ -76,6 +84,14 @@ pub struct FolderRecord {
     /// When it was created.
     #[n(3)]
     pub created_at: LogTime,
+    /// Free text.
+    #[n(4)]
+    #[cbor(default)]
+    pub description: String,
+    /// Labels, ordered by key.
+    #[n(5)]
+    #[cbor(default)]
+    pub labels: BTreeMap<String, String>,
 }
 
 /// `ServiceAccount.Status` of the contract, as far as it is stored.

@@ -3,13 +3,13 @@
 use std::fmt;
 
 use lockbox_core::{
-    AuthorizedKeyId, LogTime, OperationId, RequestId, ResourceRef, SecretId, ServiceAccountId,
-    Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceRef, SecretId,
+    ServiceAccountId, Subject, TokenId, VersionId,
 };
 use minicbor::{Decode, Encode};
 
 use super::binding::BindingDelta;
-use super::identity::{AuthorizedKeyRecord, ServiceAccountRecord};
+use super::identity::{AuthorizedKeyRecord, CloudRecord, FolderRecord, ServiceAccountRecord};
 use super::secret::SecretRecord;
 use super::version::VersionRecord;
 
@@ -186,6 +186,41 @@ pub enum OperationMetadata {
         #[n(0)]
         service_account_id: ServiceAccountId,
     },
+    /// `KeyService.Update`.
+    #[n(22)]
+    UpdateAuthorizedKey {
+        /// The key.
+        #[n(0)]
+        key_id: AuthorizedKeyId,
+    },
+    /// `FolderService.Create`.
+    #[n(23)]
+    CreateFolder {
+        /// The new folder.
+        #[n(0)]
+        folder_id: FolderId,
+    },
+    /// `FolderService.Update`.
+    #[n(24)]
+    UpdateFolder {
+        /// The folder.
+        #[n(0)]
+        folder_id: FolderId,
+    },
+    /// `CloudService.Create`.
+    #[n(25)]
+    CreateCloud {
+        /// The new cloud.
+        #[n(0)]
+        cloud_id: CloudId,
+    },
+    /// `CloudService.Update`.
+    #[n(26)]
+    UpdateCloud {
+        /// The cloud.
+        #[n(0)]
+        cloud_id: CloudId,
+    },
     /// `IamTokenService.Revoke`; answers without an operation on the wire.
     #[n(17)]
     RevokeToken {
@@ -193,6 +228,33 @@ pub enum OperationMetadata {
         #[n(0)]
         token_id: TokenId,
     },
+}
+
+impl OperationMetadata {
+    /// Whether callers see it as an operation: not what answers with something else, nor what the
+    /// cluster does by itself.
+    #[must_use]
+    pub const fn is_listed(&self) -> bool {
+        !matches!(
+            self,
+            Self::CreateAuthorizedKey { .. }
+                | Self::InitCluster
+                | Self::DestroyVersion { .. }
+                | Self::RevokeToken { .. }
+                | Self::ChangeKeyring { .. }
+        )
+    }
+
+    /// The authorized key that it is about.
+    #[must_use]
+    pub const fn key_id(&self) -> Option<&AuthorizedKeyId> {
+        match self {
+            Self::CreateAuthorizedKey { key_id }
+            | Self::UpdateAuthorizedKey { key_id }
+            | Self::DeleteAuthorizedKey { key_id } => Some(key_id),
+            _ => None,
+        }
+    }
 }
 
 /// A secret together with its current version, as responses show it.
@@ -227,6 +289,12 @@ pub enum OperationResult {
     /// The changes of bindings that had an effect.
     #[n(5)]
     Bindings(#[n(0)] Vec<BindingDelta>),
+    /// A folder.
+    #[n(6)]
+    Folder(#[n(0)] Box<FolderRecord>),
+    /// A cloud.
+    #[n(7)]
+    Cloud(#[n(0)] Box<CloudRecord>),
 }
 
 /// The stored form of an operation. Holds no value.

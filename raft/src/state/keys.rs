@@ -6,8 +6,8 @@
 mod table_names;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, ResourceRef, SecretId,
-    ServiceAccountId, Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, OrganizationId, ResourceRef,
+    SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 
 pub use table_names::table_name;
@@ -57,6 +57,12 @@ const EXPIRY: u8 = b'x';
 const MEMBER: u8 = b'm';
 const DESTRUCTION: u8 = b'q';
 const DELETED_SERVICE_ACCOUNT: u8 = b'D';
+const CLOUD_BY_NAME: u8 = b'C';
+const FOLDER_BY_NAME: u8 = b'F';
+
+/// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
+/// one, so it is no [`lockbox_core::ResourceKind`].
+const AUTHORIZED_KEY_KIND: &str = "iam.key";
 
 /// Builds one key.
 struct Key(Vec<u8>);
@@ -140,6 +146,24 @@ pub fn folder(id: &FolderId) -> Vec<u8> {
 #[must_use]
 pub fn folders() -> Vec<u8> {
     vec![FOLDER]
+}
+
+/// Every cloud.
+#[must_use]
+pub fn clouds() -> Vec<u8> {
+    vec![CLOUD]
+}
+
+/// The cloud of that name in an organization; the value is its id.
+#[must_use]
+pub fn cloud_by_name(organization: &OrganizationId, name: &str) -> Vec<u8> {
+    Key::new(CLOUD_BY_NAME).text(organization.as_str()).text(name).done()
+}
+
+/// The folder of that name in a cloud; the value is its id.
+#[must_use]
+pub fn folder_by_name(cloud: &CloudId, name: &str) -> Vec<u8> {
+    Key::new(FOLDER_BY_NAME).text(cloud.as_str()).text(name).done()
 }
 
 /// A secret.
@@ -309,6 +333,20 @@ pub fn operation(id: &OperationId) -> Vec<u8> {
 #[must_use]
 pub fn operations_of(resource: &ResourceRef) -> Vec<u8> {
     Key::new(OPERATION_OF_RESOURCE).text(resource.kind.audit_name()).text(&resource.id).done()
+}
+
+/// The operations on an authorized key, by index, as [`operations_of`]; they are also among those on
+/// its account.
+#[must_use]
+pub fn operations_of_key(id: &AuthorizedKeyId) -> Vec<u8> {
+    Key::new(OPERATION_OF_RESOURCE).text(AUTHORIZED_KEY_KIND).text(id.as_str()).done()
+}
+
+/// One place in [`operations_of_key`].
+#[must_use]
+pub fn operation_of_key(id: &AuthorizedKeyId, index: u64) -> Vec<u8> {
+    let key = Key::new(OPERATION_OF_RESOURCE).text(AUTHORIZED_KEY_KIND);
+    key.text(id.as_str()).number(index).done()
 }
 
 /// One place in [`operations_of`].

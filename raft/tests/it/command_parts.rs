@@ -18,7 +18,7 @@ use lockbox_raft::domain::{AccessBinding, Command, TokenRef};
 use crate::harness::Random;
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 20] = [
+pub(crate) const KINDS: [&str; 25] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -31,12 +31,17 @@ pub(crate) const KINDS: [&str; 20] = [
     "set_access_bindings",
     "update_access_bindings",
     "delete_authorized_key",
+    "update_authorized_key",
     "schedule_version_destruction",
     "cancel_version_destruction",
     "update_service_account",
     "delete_service_account",
     "set_service_account_status",
     "revoke_token",
+    "create_cloud",
+    "update_cloud",
+    "create_folder",
+    "update_folder",
     "advance_time",
     "destroy_version",
 ];
@@ -57,12 +62,17 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::SetAccessBindings { .. }
         | Command::UpdateAccessBindings { .. }
         | Command::DeleteAuthorizedKey { .. }
+        | Command::UpdateAuthorizedKey { .. }
         | Command::ScheduleVersionDestruction { .. }
         | Command::CancelVersionDestruction { .. }
         | Command::UpdateServiceAccount { .. }
         | Command::DeleteServiceAccount { .. }
         | Command::SetServiceAccountStatus { .. }
         | Command::RevokeToken(_)
+        | Command::CreateCloud(_)
+        | Command::UpdateCloud { .. }
+        | Command::CreateFolder(_)
+        | Command::UpdateFolder { .. }
         | Command::AdvanceTime
         | Command::DestroyVersion(_) => {}
     }

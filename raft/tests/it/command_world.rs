@@ -85,6 +85,11 @@ impl World {
             | OperationMetadata::UpdateServiceAccount { .. }
             | OperationMetadata::SuspendServiceAccount { .. }
             | OperationMetadata::ReactivateServiceAccount { .. }
+            | OperationMetadata::CreateCloud { .. }
+            | OperationMetadata::UpdateCloud { .. }
+            | OperationMetadata::CreateFolder { .. }
+            | OperationMetadata::UpdateFolder { .. }
+            | OperationMetadata::UpdateAuthorizedKey { .. }
             | OperationMetadata::RevokeToken { .. }
             | OperationMetadata::ActivateSecret { .. }
             | OperationMetadata::DeactivateSecret { .. }

@@ -7,19 +7,19 @@
 use std::collections::VecDeque;
 
 use lockbox_core::{
-    AuthorizedKeyId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef, ServiceAccountId,
-    Subject, TokenId, VersionId,
+    AuthorizedKeyId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef, Subject, TokenId,
+    VersionId,
 };
 use lockbox_raft::domain::command::{
-    AddVersion, CreateSecret, MergeBase, RevokeToken, SecretChanges, ServiceAccountChanges,
+    AddVersion, CreateSecret, MergeBase, RevokeToken, SecretChanges,
 };
-use lockbox_raft::domain::identity::ServiceAccountStatus;
 use lockbox_raft::domain::secret::SecretStatus;
 use lockbox_raft::domain::version::Destruction;
 use lockbox_raft::domain::{
     BindingDelta, Command, DeltaAction, Envelope, IdempotencyClaim, Outcome,
 };
 
+use crate::command_containers::{change_container, change_service_account};
 use crate::command_parts::{
     ADMIN, ADMIN_KEY, FOLDER, account, authorized_key, binding, check_kind, folder_id,
     init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, secret_id,
@@ -259,18 +259,21 @@ impl Generator {
             0..14 if !full => self.create_secret(),
             0..2 => self.create_secret(),
             2..14 => Command::DeleteSecret { secret_id: id },
-            14..46 => self.add_version(&secret),
-            46..54 => {
+            14..34 => self.add_version(&secret),
+            34..38 => self.change_authorized_key(),
+            38..42 => change_container(&mut self.random),
+            42..46 => change_service_account(&mut self.random, &self.world.accounts),
+            46..52 => {
                 let version_id = self.some_version(&secret);
                 Command::SetCurrentVersion { secret_id: id, version_id }
             }
-            54..58 => {
+            52..57 => {
                 let version_id = self.some_version(&secret);
                 let pending_ms = 1 + self.random.below(5_000);
                 Command::ScheduleVersionDestruction { secret_id: id, version_id, pending_ms }
             }
-            58 => self.cancel_destruction(&secret),
-            59..62 => self.destroy_version(&secret),
+            57..60 => self.cancel_destruction(&secret),
+            60..62 => self.destroy_version(&secret),
             62..70 => Command::UpdateSecret { secret_id: id, changes: self.changes() },
             70..75 => Command::DeleteSecret { secret_id: id },
             75..83 => {
@@ -280,7 +283,7 @@ impl Generator {
                 Command::SetSecretStatus { secret_id: id, status }
             }
             83..86 => self.create_service_account(),
-            86 => self.change_service_account(),
+            86 => change_service_account(&mut self.random, &self.world.accounts),
             87..91 => self.create_authorized_key(),
             91..95 => {
                 let resource = self.some_resource(&secret);
@@ -294,41 +297,11 @@ impl Generator {
                 let deltas = (0..count).map(|_| self.delta()).collect();
                 Command::UpdateAccessBindings { resource, deltas }
             }
-            98 if one_in(&mut self.random, 2) => {
-                Command::InitCluster(Box::new(init_cluster(&mut self.random)))
-            }
-            98 => self.delete_authorized_key(),
-            _ if one_in(&mut self.random, 2) => self.revoke_token(),
-            _ => Command::AdvanceTime,
-        }
-    }
-
-    /// Changes, suspends or deletes an account that somebody has, or that nobody has.
-    fn change_service_account(&mut self) -> Command {
-        let random = &mut self.random;
-        let known = self.world.accounts.iter().map(|(id, _)| id.as_str());
-        let known: Vec<&str> = known.chain(["no-such-account"]).collect();
-        let service_account_id = ServiceAccountId::parse(pick::<&str>(random, &known)).unwrap();
-        match random.below(6) {
-            0 => Command::DeleteServiceAccount { service_account_id },
-            1 => {
-                let status = ServiceAccountStatus::Suspended;
-                Command::SetServiceAccountStatus { service_account_id, status }
-            }
-            2 => {
-                let status = ServiceAccountStatus::Active;
-                Command::SetServiceAccountStatus { service_account_id, status }
-            }
-            _ => {
-                let changes = ServiceAccountChanges {
-                    name: one_in(random, 2).then(|| format!("renamed-{}", random.below(9))),
-                    description: one_in(random, 2).then(|| text(random)),
-                    labels: one_in(random, 3).then(|| labels(random)),
-                    changes_expiry: one_in(random, 4),
-                    expires_at: None,
-                };
-                Command::UpdateServiceAccount { service_account_id, changes }
-            }
+            _ => match self.random.below(6) {
+                0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
+                2..4 => self.revoke_token(),
+                _ => Command::AdvanceTime,
+            },
         }
     }
 
@@ -342,15 +315,19 @@ impl Generator {
         })
     }
 
-    /// Deletes a key that somebody has, or one that nobody has.
-    fn delete_authorized_key(&mut self) -> Command {
+    /// Changes or deletes a key that somebody has, or one that nobody has.
+    fn change_authorized_key(&mut self) -> Command {
         let keys: Vec<&String> =
             self.world.accounts.iter().filter_map(|(_, key)| key.as_ref()).collect();
         let random = &mut self.random;
         let unknown = "no-such-key".to_owned();
         let key =
             if keys.is_empty() || one_in(random, 4) { &unknown } else { *pick(random, &keys) };
-        Command::DeleteAuthorizedKey { key_id: AuthorizedKeyId::parse(key).unwrap() }
+        let key_id = AuthorizedKeyId::parse(key).unwrap();
+        if one_in(random, 2) {
+            return Command::UpdateAuthorizedKey { key_id, description: text(random) };
+        }
+        Command::DeleteAuthorizedKey { key_id }
     }
 
     fn create_secret(&mut self) -> Command {
@@ -444,6 +421,12 @@ impl Generator {
         match self.random.below(8) {
             0..2 => ResourceRef::new(ResourceKind::Folder, FOLDER),
             2 => ResourceRef::new(ResourceKind::Cloud, "cloud"),
+            3 => {
+                let known = self.world.accounts.iter().map(|(id, _)| id.as_str());
+                let known: Vec<&str> = known.chain(["no-such-account"]).collect();
+                let id = *pick::<&str>(&mut self.random, &known);
+                ResourceRef::new(ResourceKind::ServiceAccount, id)
+            }
             _ => ResourceRef::new(ResourceKind::Secret, secret),
         }
     }

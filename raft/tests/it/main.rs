@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod barrier;
 #[cfg(test)]
+mod command_containers;
+#[cfg(test)]
 mod command_parts;
 #[cfg(test)]
 mod command_world;

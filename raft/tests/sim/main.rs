@@ -7,6 +7,9 @@
 #[cfg(test)]
 mod clients;
 #[cfg(test)]
+#[path = "../it/command_containers.rs"]
+mod command_containers;
+#[cfg(test)]
 #[path = "../it/command_parts.rs"]
 mod command_parts;
 #[cfg(test)]

@@ -191,7 +191,13 @@ fn names(command: &Command) -> (String, String, String) {
             (none(), none(), service_account_id.to_string())
         }
         Command::RevokeToken(revoke) => (none(), none(), revoke.token_id.to_string()),
-        Command::DeleteAuthorizedKey { key_id } => (none(), none(), key_id.to_string()),
+        Command::UpdateAuthorizedKey { key_id, .. } | Command::DeleteAuthorizedKey { key_id } => {
+            (none(), none(), key_id.to_string())
+        }
+        Command::CreateCloud(create) => (none(), none(), create.id.to_string()),
+        Command::UpdateCloud { cloud_id, .. } => (none(), none(), cloud_id.to_string()),
+        Command::CreateFolder(create) => (none(), none(), create.id.to_string()),
+        Command::UpdateFolder { folder_id, .. } => (none(), none(), folder_id.to_string()),
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
     }
 }

@@ -1,6 +1,5 @@
 //! `SecretService`: each method reads top to bottom as the straight line of `design §3`.
 
-mod access;
 mod add_version;
 mod change;
 mod create;
@@ -29,6 +28,7 @@ use crate::app::App;
 use crate::call::{Call, detached};
 use crate::describe;
 use crate::errors::wrong_entries;
+use crate::grpc::access_bindings;
 use crate::merge::EntryChange;
 use crate::payload::EntryValue;
 
@@ -241,48 +241,21 @@ impl SecretService for SecretGrpc {
         &self,
         request: Request<wire_access::ListAccessBindingsRequest>,
     ) -> Answer<wire_access::ListAccessBindingsResponse> {
-        let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
-        detached(&calls, async move {
-            let id = &request.get_ref().resource_id;
-            let details = read::event("ListSecretAccessBindings", "resource_id", id);
-            let mut call = Call::begin(&app, &request, details)?;
-            let result = access::list(&mut call, request.get_ref()).await;
-            call.finish(result).await
-        })
-        .await
+        access_bindings::list(&self.app, request, &access_bindings::SECRET).await
     }
 
     async fn set_access_bindings(
         &self,
         request: Request<wire_access::SetAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
-        detached(&calls, async move {
-            let details = access::changed(&request.get_ref().resource_id);
-            let details = AuditDetails::SetSecretAccessBindings(details);
-            let mut call = Call::begin(&app, &request, details)?;
-            let result = access::set(&mut call, request.into_inner()).await;
-            call.finish(result).await
-        })
-        .await
+        access_bindings::set(&self.app, request, &access_bindings::SECRET).await
     }
 
     async fn update_access_bindings(
         &self,
         request: Request<wire_access::UpdateAccessBindingsRequest>,
     ) -> Answer<Operation> {
-        let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
-        detached(&calls, async move {
-            let details = access::changed(&request.get_ref().resource_id);
-            let details = AuditDetails::UpdateSecretAccessBindings(details);
-            let mut call = Call::begin(&app, &request, details)?;
-            let result = access::update(&mut call, request.into_inner()).await;
-            call.finish(result).await
-        })
-        .await
+        access_bindings::update(&self.app, request, &access_bindings::SECRET).await
     }
 }
 

@@ -16,6 +16,7 @@ use lockbox_raft::state::{StateRead, tables};
 use super::{parse_secret_id, with_current};
 use crate::authn::Caller;
 use crate::call::Call;
+use crate::grpc::operations_of;
 use crate::page::{self, List};
 use crate::refused::{Refused, within};
 use crate::{convert, describe};
@@ -133,11 +134,7 @@ pub(super) async fn list_operations(
         .read_metadata(&caller, |view| {
             let (secret, path) = secret_for(view, &caller, &id, Permission::SecretsGet)?;
             let of = ResourceRef::new(ResourceKind::Secret, secret.id.as_str());
-            let (operations, next) = tables::operations_page(view, &of, before, size)?;
-            let filled = page::fill(operations, next, |operation| {
-                Ok::<_, Refused>((operation.index, convert::operation(&operation)))
-            })?;
-            Ok((filled, path))
+            Ok((operations_of::page(view, &of, before, size)?, path))
         })
         .await?;
     call.path = Some(path);

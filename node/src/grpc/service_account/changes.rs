@@ -14,6 +14,7 @@ use lockbox_raft::domain::identity::ServiceAccountStatus;
 use lockbox_raft::state::tables;
 use prost::Message;
 
+use super::parse_account_id;
 use crate::call::Call;
 use crate::refused::within;
 use crate::{convert, idempotency};
@@ -76,8 +77,7 @@ async fn change<M: Validate + Message>(
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(judged)?;
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, sent)?;
-    let id = ServiceAccountId::parse(id)
-        .map_err(|error| ApiError::invalid("service_account_id", error.to_string()))?;
+    let id = parse_account_id(id)?;
     let command = command(id.clone())?;
     // A repeat of a deletion finds no account: only its operation.
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {

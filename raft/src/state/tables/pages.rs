@@ -1,12 +1,15 @@
 //! Lists of a view, a page at a time.
 
 use lockbox_core::{
-    AuthorizedKeyId, FolderId, OperationId, ResourceRef, SecretId, ServiceAccountId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, OperationId, ResourceRef, SecretId, ServiceAccountId,
+    VersionId,
 };
 use minicbor::Decode;
 
 use super::decode;
-use crate::domain::identity::{AuthorizedKeyRecord, FolderRecord, ServiceAccountRecord};
+use crate::domain::identity::{
+    AuthorizedKeyRecord, CloudRecord, FolderRecord, ServiceAccountRecord,
+};
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::VersionRecord;
@@ -21,6 +24,18 @@ pub type Page<T> = Result<(Vec<T>, Option<u64>), StorageError>;
 /// record more, is held while a view is open. Bytes.
 pub const PAGE_RECORD_BYTES_MAX: usize = 3 * 1024 * 1024;
 
+/// One page of the cluster's clouds by id, behind the cloud `after`, and whether there are more.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn clouds_page(
+    view: &dyn StateRead,
+    after: Option<&CloudId>,
+    limit: usize,
+) -> Result<(Vec<CloudRecord>, bool), StorageError> {
+    page_by_id(view, keys::clouds(), after.map(keys::cloud), limit)
+}
+
 /// One page of the cluster's folders by id, behind the folder `after`, and whether there are more.
 ///
 /// # Errors
@@ -30,12 +45,19 @@ pub fn folders_page(
     after: Option<&FolderId>,
     limit: usize,
 ) -> Result<(Vec<FolderRecord>, bool), StorageError> {
-    let from = match after {
-        None => keys::folders(),
-        // Nothing sorts between a key and the same key with a zero byte behind it.
-        Some(id) => [keys::folder(id), vec![0]].concat(),
-    };
-    let to = keys::prefix_end(&keys::folders());
+    page_by_id(view, keys::folders(), after.map(keys::folder), limit)
+}
+
+/// One page of a whole table by key, behind the key `after`, and whether there are more.
+fn page_by_id<T: for<'b> Decode<'b, ()>>(
+    view: &dyn StateRead,
+    table: Vec<u8>,
+    after: Option<Vec<u8>>,
+    limit: usize,
+) -> Result<(Vec<T>, bool), StorageError> {
+    let to = keys::prefix_end(&table);
+    // Nothing sorts between a key and the same key with a zero byte behind it.
+    let from = after.map_or(table, |key| [key, vec![0]].concat());
     let limit_and_one = limit.saturating_add(1);
     let direction = Direction::Ascending;
     let scan = Scan { space: Space::Records, from, to, direction, limit: limit_and_one };
@@ -142,6 +164,26 @@ pub fn operations_page(
         space: Space::Records,
         from: keys::operations_of(resource),
         to: keys::operation_of(resource, before),
+        direction: Direction::Descending,
+        limit: limit.saturating_add(1),
+    };
+    page(view, &scan, limit, |id: &OperationId| keys::operation(id))
+}
+
+/// One page of the operations on an authorized key, newest first, before the index `before`.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn key_operations_page(
+    view: &dyn StateRead,
+    key: &AuthorizedKeyId,
+    before: u64,
+    limit: usize,
+) -> Page<OperationRecord> {
+    let scan = Scan {
+        space: Space::Records,
+        from: keys::operations_of_key(key),
+        to: keys::operation_of_key(key, before),
         direction: Direction::Descending,
         limit: limit.saturating_add(1),
     };

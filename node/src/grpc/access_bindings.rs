@@ -1,0 +1,240 @@
+//! Who may do what with one resource: its own bindings, not those that it inherits
+//! (`contract §2.12`).
+//!
+//! The three methods are the same for each kind of resource, and so are here once: [`Bound`] says
+//! what differs. Whether a caller may grant is judged as `apply` judges it.
+
+use std::sync::Arc;
+
+use lockbox_core::{
+    CloudId, FolderId, IdError, Permission, ResourceKind, ResourceRef, SecretId, ServiceAccountId,
+};
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::details::AccessBindingsDetails;
+use lockbox_platform::audit::record::EventSource;
+use lockbox_platform::status::ApiError;
+use lockbox_proto::yandex::cloud::access as wire;
+use lockbox_proto::yandex::cloud::operation::Operation;
+use lockbox_raft::apply::{bound_path, require, require_grantor};
+use lockbox_raft::domain::command::{Command, IdempotencyClaim};
+use lockbox_raft::state::tables;
+use tonic::{Request, Response, Status};
+
+use crate::app::App;
+use crate::authn::Caller;
+use crate::call::{Call, detached};
+use crate::page::{self, List};
+use crate::refused::within;
+use crate::{bindings, convert, describe, idempotency};
+
+/// What differs from kind to kind of resource that has bindings of its own.
+pub(super) struct Bound {
+    kind: ResourceKind,
+    check_id: fn(&str) -> Result<(), IdError>,
+    /// The name of the list, for its page tokens.
+    list: &'static str,
+    /// Who sees the bindings.
+    seen_by: Permission,
+    source: EventSource,
+    list_event: &'static str,
+    details: fn(String) -> AccessBindingsDetails,
+    set_event: fn(AccessBindingsDetails) -> AuditDetails,
+    update_event: fn(AccessBindingsDetails) -> AuditDetails,
+}
+
+/// Secrets.
+pub(super) const SECRET: Bound = Bound {
+    kind: ResourceKind::Secret,
+    check_id: |id| SecretId::parse(id).map(drop),
+    list: "bindings of a secret",
+    seen_by: Permission::SecretsListAccessBindings,
+    source: EventSource::Lockbox,
+    list_event: "ListSecretAccessBindings",
+    details: |secret_id| AccessBindingsDetails { secret_id, ..Default::default() },
+    set_event: AuditDetails::SetSecretAccessBindings,
+    update_event: AuditDetails::UpdateSecretAccessBindings,
+};
+
+/// Clouds.
+pub(super) const CLOUD: Bound = Bound {
+    kind: ResourceKind::Cloud,
+    check_id: |id| CloudId::parse(id).map(drop),
+    list: "bindings of a cloud",
+    seen_by: Permission::ResourceManagerGet,
+    source: EventSource::ResourceManager,
+    list_event: "ListCloudAccessBindings",
+    details: on_resource,
+    set_event: AuditDetails::SetCloudAccessBindings,
+    update_event: AuditDetails::UpdateCloudAccessBindings,
+};
+
+/// Folders.
+pub(super) const FOLDER: Bound = Bound {
+    kind: ResourceKind::Folder,
+    check_id: |id| FolderId::parse(id).map(drop),
+    list: "bindings of a folder",
+    seen_by: Permission::ResourceManagerGet,
+    source: EventSource::ResourceManager,
+    list_event: "ListFolderAccessBindings",
+    details: on_resource,
+    set_event: AuditDetails::SetFolderAccessBindings,
+    update_event: AuditDetails::UpdateFolderAccessBindings,
+};
+
+/// Service accounts: who may speak for one.
+pub(super) const SERVICE_ACCOUNT: Bound = Bound {
+    kind: ResourceKind::ServiceAccount,
+    check_id: |id| ServiceAccountId::parse(id).map(drop),
+    list: "bindings of a service account",
+    seen_by: Permission::ServiceAccountsGet,
+    source: EventSource::Iam,
+    list_event: "ListServiceAccountAccessBindings",
+    details: on_resource,
+    set_event: AuditDetails::SetServiceAccountAccessBindings,
+    update_event: AuditDetails::UpdateServiceAccountAccessBindings,
+};
+
+fn on_resource(resource_id: String) -> AccessBindingsDetails {
+    AccessBindingsDetails { resource_id, ..Default::default() }
+}
+
+impl Bound {
+    fn resource(&self, id: &str) -> Result<ResourceRef, ApiError> {
+        (self.check_id)(id).map_err(|error| ApiError::invalid("resource_id", error.to_string()))?;
+        Ok(ResourceRef::new(self.kind, id))
+    }
+}
+
+type Answer<T> = Result<Response<T>, Status>;
+
+/// `ListAccessBindings`.
+pub(super) async fn list(
+    app: &Arc<App>,
+    request: Request<wire::ListAccessBindingsRequest>,
+    bound: &'static Bound,
+) -> Answer<wire::ListAccessBindingsResponse> {
+    let app = Arc::clone(app);
+    let calls = app.calls.clone();
+    detached(&calls, async move {
+        let id = &request.get_ref().resource_id;
+        let details = describe::request_event(bound.source, bound.list_event, "resource_id", id);
+        let mut call = Call::begin(&app, &request, details)?;
+        let result = page_of(&mut call, request.get_ref(), bound).await;
+        call.finish(result).await
+    })
+    .await
+}
+
+/// `SetAccessBindings`.
+pub(super) async fn set(
+    app: &Arc<App>,
+    request: Request<wire::SetAccessBindingsRequest>,
+    bound: &'static Bound,
+) -> Answer<Operation> {
+    let app = Arc::clone(app);
+    let calls = app.calls.clone();
+    detached(&calls, async move {
+        let details = (bound.details)(describe::named_id(&request.get_ref().resource_id));
+        let mut call = Call::begin(&app, &request, (bound.set_event)(details))?;
+        let result = replace(&mut call, request.into_inner(), bound).await;
+        call.finish(result).await
+    })
+    .await
+}
+
+/// `UpdateAccessBindings`.
+pub(super) async fn update(
+    app: &Arc<App>,
+    request: Request<wire::UpdateAccessBindingsRequest>,
+    bound: &'static Bound,
+) -> Answer<Operation> {
+    let app = Arc::clone(app);
+    let calls = app.calls.clone();
+    detached(&calls, async move {
+        let details = (bound.details)(describe::named_id(&request.get_ref().resource_id));
+        let mut call = Call::begin(&app, &request, (bound.update_event)(details))?;
+        let result = change(&mut call, request.into_inner(), bound).await;
+        call.finish(result).await
+    })
+    .await
+}
+
+async fn page_of(
+    call: &mut Call<'_>,
+    request: &wire::ListAccessBindingsRequest,
+    bound: &Bound,
+) -> Result<wire::ListAccessBindingsResponse, ApiError> {
+    let caller = call.admit_metadata_read(request)?;
+    let resource = bound.resource(&request.resource_id)?;
+    let list = List { kind: bound.list, of: &resource.id };
+    let after = list.place(&request.page_token)?;
+    let size = page::size(request.page_size);
+    let (set, path) = call
+        .read_metadata(&caller, |view| {
+            within(bound_path(view, &resource)?, |path| {
+                require(view, &caller.subject, bound.seen_by, path)?;
+                Ok(tables::bindings(view, &resource)?)
+            })
+        })
+        .await?;
+    call.path = Some(path);
+    let (access_bindings, next) = bindings::page(&set, after, size);
+    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
+    Ok(wire::ListAccessBindingsResponse { access_bindings, next_page_token })
+}
+
+async fn replace(
+    call: &mut Call<'_>,
+    request: wire::SetAccessBindingsRequest,
+    bound: &Bound,
+) -> Result<Operation, ApiError> {
+    let caller = call.admit(&request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
+    let resource = bound.resource(&request.resource_id)?;
+    let new = bindings::set_from_wire(request.access_bindings)?;
+    call.details = (bound.set_event)(AccessBindingsDetails {
+        access_bindings: new.iter().map(bindings::to_audit).collect(),
+        ..(bound.details)(resource.id.clone())
+    });
+    let command = Command::SetAccessBindings { resource: resource.clone(), bindings: new };
+    propose(call, &caller, claim, &resource, command).await
+}
+
+async fn change(
+    call: &mut Call<'_>,
+    request: wire::UpdateAccessBindingsRequest,
+    bound: &Bound,
+) -> Result<Operation, ApiError> {
+    let caller = call.admit(&request)?;
+    let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
+    let resource = bound.resource(&request.resource_id)?;
+    let deltas = bindings::deltas_from_wire(request.access_binding_deltas)?;
+    call.details = (bound.update_event)(AccessBindingsDetails {
+        access_binding_deltas: deltas.iter().map(bindings::delta_to_audit).collect(),
+        ..(bound.details)(resource.id.clone())
+    });
+    let command = Command::UpdateAccessBindings { resource: resource.clone(), deltas };
+    propose(call, &caller, claim, &resource, command).await
+}
+
+/// A repeat's operation, or a new one after an early answer on rights.
+async fn propose(
+    call: &mut Call<'_>,
+    caller: &Caller,
+    claim: Option<IdempotencyClaim>,
+    resource: &ResourceRef,
+    command: Command,
+) -> Result<Operation, ApiError> {
+    if let Some(operation) = call.recall(caller, claim.as_ref()).await? {
+        return Ok(convert::operation(&operation));
+    }
+    let ((), path) = call
+        .prepare(caller, |view| {
+            within(bound_path(view, resource)?, |path| {
+                require_grantor(view, &caller.subject, Some(&caller.token), path)
+            })
+        })
+        .await?;
+    call.path = Some(path);
+    Ok(convert::operation(&call.propose(caller, claim, command).await?))
+}
