@@ -3,6 +3,7 @@
 //! Each command is a file with its flags and what it does. What can be wrong on this side is
 //! looked at before anything is sent.
 
+mod access;
 mod add_version;
 mod create;
 mod destruction;
@@ -10,9 +11,11 @@ mod labels;
 mod lifecycle;
 mod list;
 mod mutation;
+mod operations;
 mod payload_flag;
 mod read;
 mod set_current_version;
+mod subject;
 pub(crate) mod target;
 mod update;
 
@@ -59,6 +62,17 @@ enum SecretCommand {
     /// Lists the versions of a secret, newest first.
     #[command(alias = "list-version")]
     ListVersions(read::ListVersions),
+    /// Lists what was done to a secret, newest first.
+    ListOperations(operations::ListOperations),
+    /// Lists who has which role on a secret itself.
+    #[command(alias = "list-access-binding")]
+    ListAccessBindings(access::ListAccessBindings),
+    /// Gives somebody a role on a secret.
+    AddAccessBinding(access::OneBinding),
+    /// Takes a role on a secret from somebody.
+    RemoveAccessBinding(access::OneBinding),
+    /// Replaces all roles on a secret.
+    SetAccessBindings(access::SetAccessBindings),
 }
 
 /// Runs `lockbox secret`.
@@ -77,6 +91,11 @@ pub(crate) fn run(arguments: SecretArgs, environment: &Environment) -> Result<()
         SecretCommand::Deactivate(command) => command.deactivate(&context),
         SecretCommand::ScheduleVersionDestruction(command) => command.run(&context),
         SecretCommand::CancelVersionDestruction(command) => command.run(&context),
+        SecretCommand::ListOperations(command) => command.run(&context),
+        SecretCommand::ListAccessBindings(command) => command.run(&context),
+        SecretCommand::AddAccessBinding(command) => command.add(&context),
+        SecretCommand::RemoveAccessBinding(command) => command.remove(&context),
+        SecretCommand::SetAccessBindings(command) => command.run(&context),
     };
     output::write(text?.as_bytes())
 }

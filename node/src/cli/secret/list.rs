@@ -48,7 +48,7 @@ pub(crate) async fn all_versions(
 }
 
 /// Fetches pages, given size and token, until the last or until there are `limit` items.
-async fn pages<T>(
+pub(crate) async fn pages<T>(
     limit: u64,
     fetch: impl AsyncFn(i64, String) -> Result<(Vec<T>, String), Failure>,
 ) -> Result<Vec<T>, Failure> {
@@ -107,7 +107,8 @@ pub(crate) fn versions_table(versions: &[Version]) -> Table {
     }
 }
 
-fn text(value: Option<&impl Display>) -> String {
+/// A value as text; nothing when it is absent.
+pub(crate) fn text(value: Option<&impl Display>) -> String {
     value.map(ToString::to_string).unwrap_or_default()
 }
 
