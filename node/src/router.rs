@@ -11,6 +11,7 @@ use lockbox_platform::rest::{RestError, RestGateway};
 use lockbox_proto::lockbox::cluster::v1::admin_service_server::AdminServiceServer;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_server::ClusterServiceServer;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::IntrospectionServiceServer;
+use lockbox_proto::lockbox::iam::v1::access_service_server::AccessServiceServer;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
 use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_server::IamTokenServiceServer;
 use lockbox_proto::yandex::cloud::iam::v1::key_service_server::KeyServiceServer;
@@ -29,6 +30,7 @@ use crate::grpc::admin::AdminGrpc;
 use crate::grpc::cloud::CloudGrpc;
 use crate::grpc::cluster::ClusterGrpc;
 use crate::grpc::endpoint::EndpointGrpc;
+use crate::grpc::explain::ExplainGrpc;
 use crate::grpc::folder::FolderGrpc;
 use crate::grpc::health::HealthGrpc;
 use crate::grpc::iam_token::IamTokenGrpc;
@@ -70,6 +72,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
         .with(OperationServiceServer::new(OperationGrpc::new(Arc::clone(app))))
         .with(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
         .with(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
+        .with(AccessServiceServer::new(ExplainGrpc::new(Arc::clone(app))))
         .with(CloudServiceServer::new(CloudGrpc::new(Arc::clone(app))))
         .with(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))))
         .with(HealthServer::new(HealthGrpc::new(app.readiness.clone(), &PUBLIC_SERVICES)));

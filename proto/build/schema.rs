@@ -9,9 +9,10 @@ use prost_reflect::{
 };
 
 /// Packages that become Rust modules; `src/lib.rs` has one `include!` for each.
-const PACKAGES: [&str; 11] = [
+const PACKAGES: [&str; 12] = [
     "google.rpc",
     "lockbox.cluster.v1",
+    "lockbox.iam.v1",
     "lockbox.kms.v1",
     "lockbox.peer.v1",
     "yandex.cloud.access",

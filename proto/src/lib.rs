@@ -90,6 +90,14 @@ pub mod lockbox {
             include!(concat!(env!("OUT_DIR"), "/lockbox.cluster.v1.rs"));
         }
     }
+    /// Questions about rights.
+    pub mod iam {
+        /// `lockbox.iam.v1`.
+        #[allow(missing_docs, unreachable_pub, clippy::all)]
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/lockbox.iam.v1.rs"));
+        }
+    }
     /// What a node tells the KMS.
     pub mod kms {
         /// `lockbox.kms.v1`.

@@ -15,6 +15,7 @@ mod dev;
 mod duration;
 mod environment;
 mod failure;
+mod iam;
 mod local;
 mod login;
 #[cfg(feature = "mutants")]
@@ -58,6 +59,8 @@ enum Command {
     Secret(secret::SecretArgs),
     /// Reads the values of secrets.
     Payload(payload::PayloadArgs),
+    /// Says who may do what, and why.
+    Iam(iam::IamArgs),
     /// Forms a cluster, says how a node is, and changes who is a member and who leads.
     Cluster(cluster::ClusterArgs),
     /// Looks into a node: its log and the hash of its state.
@@ -97,6 +100,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Local(arguments) => local::run(arguments),
         Command::Secret(arguments) => secret::run(arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),
+        Command::Iam(arguments) => iam::run(arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
         #[cfg(feature = "mutants")]

@@ -6,6 +6,7 @@ pub mod cloud;
 pub mod cluster;
 mod container_changes;
 pub mod endpoint;
+pub mod explain;
 pub mod folder;
 pub mod health;
 pub mod iam_token;

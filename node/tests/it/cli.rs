@@ -208,6 +208,51 @@ async fn a_secret_is_changed_switched_off_and_taken_apart_on_the_command_line() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn roles_on_a_secret_are_given_taken_and_explained_on_the_command_line() {
+    let served = Served::start().await;
+    let created = served.text(&["secret", "create", "--name", "db"], "").await;
+    let secret_id = field(&created, "id").to_owned();
+    let robot = served.node.create_account("robot").await;
+    let explain = ["iam", "explain", robot.id.as_str(), "payload.get", secret_id.as_str()];
+    let closed = served.text(&explain, "").await;
+    assert!(closed.contains(" may not payload.get on lockbox.secret "), "{closed}");
+
+    let role = ["--role", "lockbox.payloadViewer", "--service-account-name", "robot"];
+    let add = [&["secret", "add-access-binding", "db"][..], &role].concat();
+    served.text(&add, "").await;
+    let open = served.text(&explain, "").await;
+    assert!(open.contains(" may payload.get on "), "{open}");
+    assert!(open.contains("lockbox.payloadViewer gives it"), "{open}");
+    let as_json = [&explain[..], &["--format", "json"]].concat();
+    let as_json: serde_json::Value =
+        serde_json::from_str(&served.text(&as_json, "").await).unwrap();
+    assert_eq!(as_json["allowed"], true);
+    let listed = served.text(&["secret", "list-access-bindings", "db"], "").await;
+    assert!(listed.contains("ROLE ID") && listed.contains(&robot.id), "{listed}");
+
+    let whom = format!("serviceAccount:{}", robot.id);
+    let remove = ["secret", "remove-access-binding", "db", "--role", "lockbox.payloadViewer"];
+    served.text(&[&remove[..], &["--subject", &whom]].concat(), "").await;
+    let closed = served.text(&explain, "").await;
+    assert!(closed.contains(" may not payload.get"), "{closed}");
+    let set = ["secret", "set-access-bindings", "db", "-y", "--access-binding"];
+    let binding = "role=lockbox.viewer,subject=system:allAuthenticatedUsers";
+    served.text(&[&set[..], &[binding]].concat(), "").await;
+    let listed = served.text(&["secret", "list-access-bindings", "db"], "").await;
+    assert!(listed.contains("allAuthenticatedUsers") && !listed.contains(&robot.id), "{listed}");
+    let operations = served.text(&["secret", "list-operations", "db"], "").await;
+    assert_eq!(operations.matches("DONE").count(), 4, "{operations}");
+
+    let nobody = ["--role", "lockbox.viewer", "--service-account-name", "nobody"];
+    let nobody = [&["secret", "add-access-binding", "db"][..], &nobody].concat();
+    assert!(served.failure(&nobody, 1).await.contains("NOT_FOUND"));
+    let unknown = ["--role", "lockbox.god", "--all-authenticated-users"];
+    let unknown = [&["secret", "add-access-binding", "db"][..], &unknown].concat();
+    assert!(served.failure(&unknown, 1).await.contains("role_id"));
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_command_is_done_once() {
     let served = Served::start().await;
     let create = ["secret", "create", "--name", "x", "--idempotency-key", "once"];

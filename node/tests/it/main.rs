@@ -21,6 +21,8 @@ mod destruction;
 #[cfg(test)]
 mod downtime;
 #[cfg(test)]
+mod explain;
+#[cfg(test)]
 mod fake_kms;
 #[cfg(test)]
 mod fixture;

@@ -1,0 +1,117 @@
+//! `lockbox.iam.v1.AccessService`: the answer is what the service does, and says why.
+
+use lockbox_proto::lockbox::iam::v1::access_service_client::AccessServiceClient;
+use lockbox_proto::lockbox::iam::v1::{ExplainRequest, ExplainResponse};
+use lockbox_proto::yandex::cloud::access::{AccessBindingAction, AccessBindingDelta};
+use lockbox_proto::yandex::cloud::access::{Subject, UpdateAccessBindingsRequest};
+use lockbox_proto::yandex::cloud::iam::v1::SuspendServiceAccountRequest;
+use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use tonic::{Code, Status};
+
+use crate::client::text;
+use crate::fixture::{Node, bearing};
+use crate::messages::binding;
+
+async fn explain(
+    node: &Node,
+    by: &str,
+    account: Option<&str>,
+    permission: &str,
+    resource_id: &str,
+) -> Result<ExplainResponse, Status> {
+    let subject = account.map(|id| Subject { id: id.into(), r#type: "serviceAccount".into() });
+    let permission = permission.to_owned();
+    let request = ExplainRequest { subject, permission, resource_id: resource_id.into() };
+    let mut client = AccessServiceClient::new(node.channel.clone());
+    Ok(client.explain(bearing(by, request)).await?.into_inner())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_explanation_is_what_the_service_does() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let robot = node.create_account("robot").await;
+    let key = node.create_key(&robot.id).await;
+    let token = node.token_of(&robot.id, &key).await;
+    let of = async |permission: &str| {
+        explain(&node, node.token(), Some(&robot.id), permission, &secret.id).await.unwrap()
+    };
+    let reads = async || {
+        let get = wire::GetPayloadRequest { secret_id: secret.id.clone(), ..Default::default() };
+        node.payloads().get(bearing(&token, get)).await.is_ok()
+    };
+    let denied = of("payload.get").await;
+    assert!(!denied.allowed && denied.held.is_empty());
+    let kinds: Vec<_> = denied.path.iter().map(|on| on.r#type.as_str()).collect();
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+    assert_eq!(denied.path[3].id, secret.id);
+    assert!(!reads().await);
+
+    node.bind(binding("lockbox.viewer", "serviceAccount", &robot.id)).await;
+    let grant = UpdateAccessBindingsRequest {
+        resource_id: secret.id.clone(),
+        access_binding_deltas: vec![AccessBindingDelta {
+            action: AccessBindingAction::Add.into(),
+            access_binding: Some(binding("lockbox.payloadViewer", "system", "allUsers")),
+        }],
+    };
+    node.secrets().update_access_bindings(node.request(grant)).await.unwrap();
+    let allowed = of("payload.get").await;
+    assert!(allowed.allowed && allowed.index > denied.index);
+    let held: Vec<_> = allowed
+        .held
+        .iter()
+        .map(|held| (held.access_binding.clone().unwrap().role_id, held.grants))
+        .collect();
+    let expected = [("lockbox.viewer".to_owned(), false), ("lockbox.payloadViewer".into(), true)];
+    assert_eq!(held, expected, "outermost first, and all of it");
+    assert!(reads().await);
+    assert!(of("secrets.get").await.allowed);
+    assert!(!of("secrets.update").await.allowed);
+
+    // It holds all the same, and may nothing.
+    let suspend =
+        SuspendServiceAccountRequest { service_account_id: robot.id.clone(), ..Default::default() };
+    node.accounts().suspend(node.request(suspend)).await.unwrap();
+    let suspended = of("payload.get").await;
+    assert_eq!((suspended.allowed, suspended.subject_problem.as_str()), (false, "is suspended"));
+    assert_eq!(suspended.held.len(), 2);
+    assert!(!reads().await);
+    let nobody = explain(&node, node.token(), Some("ajenobody"), "payload.get", &secret.id).await;
+    assert_eq!(nobody.unwrap().subject_problem, "does not exist");
+    node.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn everybody_may_ask_about_itself_and_viewers_of_the_cloud_about_all() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let robot = node.create_account("robot").await;
+    let key = node.create_key(&robot.id).await;
+    let token = node.token_of(&robot.id, &key).await;
+    let itself = explain(&node, &token, None, "payload.get", &secret.id).await.unwrap();
+    assert!(!itself.allowed);
+    assert_eq!(itself.subject.unwrap().id, robot.id);
+    let admin = node.made.admin_id.as_str();
+    let other = explain(&node, &token, Some(admin), "payload.get", &secret.id).await.unwrap_err();
+    assert_eq!(other.code(), Code::PermissionDenied);
+    for resource in [node.made.folder_id.as_str(), node.made.cloud_id.as_str(), robot.id.as_str()] {
+        let admin_may =
+            explain(&node, node.token(), None, "resourceManager.administer", resource).await;
+        assert!(admin_may.unwrap().allowed, "{resource}");
+    }
+    for (permission, resource, code) in [
+        ("payload.steal", secret.id.as_str(), Code::InvalidArgument),
+        ("", secret.id.as_str(), Code::InvalidArgument),
+        ("payload.get", "e6qnowhere", Code::NotFound),
+    ] {
+        let refused = explain(&node, node.token(), None, permission, resource).await.unwrap_err();
+        assert_eq!(refused.code(), code);
+    }
+    let nameless = explain(&node, "nothing", None, "payload.get", &secret.id).await.unwrap_err();
+    assert_eq!(nameless.code(), Code::Unauthenticated);
+    let audit = node.audit();
+    let record = audit.lines().find(|line| line.contains("ExplainAccess")).unwrap();
+    assert!(record.contains(&secret.id), "{record}");
+    node.stop().await;
+}
