@@ -98,6 +98,10 @@ create_with_sdk() {
     secret_id=$(sdk) && [ -n "$secret_id" ]
 }
 
+compare_definitions() {
+    PYTHONDONTWRITEBYTECODE=1 "$python" scripts/clients/wire.py --env "$env_file"
+}
+
 payload_path() { printf '/lockbox/v1/secrets/%s/payload' "$secret_id"; }
 
 # The token is given to curl in a file: arguments are seen by everybody on the machine.
@@ -147,6 +151,9 @@ printf 'test-clients: %s, by %s\n' "$LOCKBOX_ENDPOINT" "$env_file"
 
 client 'curl --http1.1: GET /endpoints' discover
 client 'Python SDK: log in with the authorized key, create, read' create_with_sdk
+client 'definitions: those of the Python SDK' compare_definitions
+# How much that was is worth knowing when all is well, too.
+sed -n 's/^compared/      &/p' "$work/output"
 if [ -n "$secret_id" ]; then
     client 'curl --http1.1: read the payload with a bearer token' read_payload 1.1
     if curl --version | grep --quiet HTTP2; then
