@@ -86,6 +86,7 @@ fn operation(
             let mut parameter = parameter(name, "path", &field, schemas, comments);
             parameter["required"] = Value::Bool(true);
             parameters.push(parameter);
+            schemas.is_in_path(&field);
         }
     }
     // Several verbs may mean one method, and an id must be one of a kind.
@@ -145,7 +146,14 @@ fn query_parameters(
                 }
             }
         }
-        _ => into.push(parameter(&name, "query", field, schemas, comments)),
+        _ => {
+            let mut parameter = parameter(&name, "query", field, schemas, comments);
+            // Below a message that may be absent nothing is needed for sure.
+            if above.is_empty() && schemas.is_required(field) {
+                parameter["required"] = Value::Bool(true);
+            }
+            into.push(parameter);
+        }
     }
 }
 

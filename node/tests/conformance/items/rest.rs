@@ -71,4 +71,10 @@ pub(super) async fn every_route(api: Api) {
         let verb = route.verb.to_ascii_lowercase();
         assert!(document["paths"][route.template][&verb].is_object(), "{}", route.template);
     }
+    // What the path says no body has to, and what a query must have is said to be needed.
+    let body = "yandex.cloud.lockbox.v1.AddVersionRequest";
+    assert!(document["components"]["schemas"][body].get("required").is_none());
+    let listed = document["paths"]["/lockbox/v1/secrets"]["get"]["parameters"].as_array();
+    let folder = listed.unwrap().iter().find(|parameter| parameter["name"] == "folderId");
+    assert_eq!(folder.unwrap()["required"], true);
 }

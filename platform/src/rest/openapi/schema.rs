@@ -14,6 +14,8 @@ pub(super) struct Schemas<'a> {
     comments: &'a Comments,
     done: BTreeMap<String, Value>,
     waiting: BTreeSet<String>,
+    /// Full names of fields that a path says, so that no body has to.
+    in_path: BTreeSet<String>,
 }
 
 /// Whether a message is a single text in JSON.
@@ -46,8 +48,19 @@ fn well_known(name: &str) -> Option<Value> {
 }
 
 impl<'a> Schemas<'a> {
-    pub(super) const fn new(pool: &'a DescriptorPool, comments: &'a Comments) -> Self {
-        Self { pool, comments, done: BTreeMap::new(), waiting: BTreeSet::new() }
+    pub(super) fn new(pool: &'a DescriptorPool, comments: &'a Comments) -> Self {
+        let (waiting, in_path) = (BTreeSet::new(), BTreeSet::new());
+        Self { pool, comments, done: BTreeMap::new(), waiting, in_path }
+    }
+
+    /// Takes note of a field that is a variable of a path.
+    pub(super) fn is_in_path(&mut self, field: &FieldDescriptor) {
+        self.in_path.insert(field.full_name().to_owned());
+    }
+
+    /// Whether a request without this field is refused.
+    pub(super) fn is_required(&self, field: &FieldDescriptor) -> bool {
+        rules::is_required(self.pool, field)
     }
 
     /// A reference to a message or enum, which will be in the document.
@@ -113,7 +126,7 @@ impl<'a> Schemas<'a> {
             {
                 schema.insert("description".to_owned(), json!(words));
             }
-            if rules::is_required(self.pool, &field) {
+            if self.is_required(&field) && !self.in_path.contains(field.full_name()) {
                 required.push(json!(field.json_name()));
             }
             properties.insert(field.json_name().to_owned(), schema);
