@@ -12,7 +12,7 @@ use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::access;
-use lockbox_raft::apply::{bindings_along, find_resource, require};
+use lockbox_raft::apply::{account_path, authorize, bindings_along, find_resource};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::binding::AccessBinding;
 use lockbox_raft::domain::identity::ServiceAccountStatus;
@@ -79,56 +79,99 @@ async fn explain(
             Subject { kind, id: named.id.clone() }
         }
     };
+    let asked = Asked { caller: &caller, subject: &subject, permission };
     let now = call.app.replica.log_time();
-    let (found, path) =
-        call.read(&caller, |view| look(view, &caller, &subject, &request.resource_id, now)).await?;
-    let held: Vec<_> =
-        found.held.iter().map(|(on, binding)| shown(on, binding, permission)).collect();
-    let granted = held.iter().any(|held| held.grants);
-    let response = wire::ExplainResponse {
-        allowed: granted && found.subject_problem.is_empty(),
-        index: call.observed().map_or(0, |at| at.index),
-        subject: Some(access::Subject {
-            id: subject.id.clone(),
-            r#type: subject.kind.as_str().to_owned(),
-        }),
-        permission: permission.as_str().to_owned(),
-        path: path.resources().iter().map(resource).collect(),
-        held,
-        subject_problem: found.subject_problem.to_owned(),
-        kms_key_id: found.kms_key_id,
-    };
+    let (mut response, path) =
+        call.read(&caller, |view| asked.answer(view, &request.resource_id, now)).await?;
+    response.index = call.observed().map_or(0, |at| at.index);
     call.path = Some(path);
     Ok(response)
 }
 
-/// What one view says about a subject and a resource.
-struct Found {
-    held: Vec<(ResourceRef, AccessBinding)>,
-    subject_problem: &'static str,
-    kms_key_id: String,
+/// One question.
+struct Asked<'a> {
+    caller: &'a Caller,
+    subject: &'a Subject,
+    permission: Permission,
 }
 
-fn look(
-    view: &dyn StateRead,
-    caller: &Caller,
-    subject: &Subject,
-    resource_id: &str,
-    now: Option<LogTime>,
-) -> Result<(Found, ResourcePath), Refused> {
-    let path = find_resource(view, resource_id)?
-        .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, resource_id))?;
-    within(path, |path| {
-        if *subject != caller.subject {
-            let cloud = ResourcePath::new(path.resources().iter().take(2).cloned().collect());
-            require(view, &caller.subject, Permission::ResourceManagerGet, &cloud)?;
-        }
-        Ok(Found {
-            held: bindings_along(view, subject, path)?,
-            subject_problem: problem(view, subject, now)?,
-            kms_key_id: own_key(view, path)?,
+impl Asked<'_> {
+    /// The answer of one view, without its index.
+    fn answer(
+        &self,
+        view: &dyn StateRead,
+        resource_id: &str,
+        now: Option<LogTime>,
+    ) -> Result<(wire::ExplainResponse, ResourcePath), Refused> {
+        let path = find_resource(view, resource_id)?
+            .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, resource_id))?;
+        within(path, |path| {
+            let (oneself, sees) = (*self.subject == self.caller.subject, self.sees(view, path)?);
+            if !oneself && !sees {
+                return Err(Rejection::PermissionDenied.into());
+            }
+            let held = bindings_along(view, self.subject, path)?;
+            let granted = held.iter().any(|(_, binding)| grants(binding, self.permission));
+            let problem = problem(view, self.subject, now)?;
+            let (mut shown_held, mut some_hidden) = (Vec::new(), false);
+            for (on, binding) in &held {
+                // What one holds oneself is no secret from oneself.
+                if oneself || self.sees(view, &path_to(path, on))? {
+                    shown_held.push(shown(on, binding, self.permission));
+                } else {
+                    some_hidden = true;
+                }
+            }
+            let knows_subject = oneself || self.sees_subject(view)?;
+            let shown_path = if sees { path.resources() } else { &[] };
+            Ok(wire::ExplainResponse {
+                allowed: granted && problem.is_empty(),
+                index: 0,
+                subject: Some(access::Subject {
+                    id: self.subject.id.clone(),
+                    r#type: self.subject.kind.as_str().to_owned(),
+                }),
+                permission: self.permission.as_str().to_owned(),
+                path: shown_path.iter().map(resource).collect(),
+                held: shown_held,
+                subject_problem: if knows_subject { problem.to_owned() } else { String::new() },
+                kms_key_id: if sees { own_key(view, path)? } else { String::new() },
+                some_hidden,
+            })
         })
-    })
+    }
+
+    /// Whether the caller may see the resource that a path ends with, and its bindings.
+    fn sees(&self, view: &dyn StateRead, path: &ResourcePath) -> Result<bool, StorageError> {
+        let permission = match path.resources().last().map(|last| last.kind) {
+            Some(ResourceKind::Secret) => Permission::SecretsListAccessBindings,
+            Some(ResourceKind::ServiceAccount) => Permission::ServiceAccountsGet,
+            Some(ResourceKind::Organization | ResourceKind::Cloud | ResourceKind::Folder) => {
+                Permission::ResourceManagerGet
+            }
+            Some(ResourceKind::KmsKey | ResourceKind::SecretVersion) | None => return Ok(false),
+        };
+        Ok(authorize(view, &self.caller.subject, permission, path)?.allowed())
+    }
+
+    /// Whether the caller may see the account that the question is about; of one that is not there
+    /// there is nothing to see.
+    fn sees_subject(&self, view: &dyn StateRead) -> Result<bool, StorageError> {
+        let Ok(id) = ServiceAccountId::parse(&self.subject.id) else { return Ok(true) };
+        let Some(account) = tables::service_account(view, &id)? else { return Ok(true) };
+        self.sees(view, &account_path(view, &account)?)
+    }
+}
+
+/// The beginning of a path, up to one of its resources.
+fn path_to(path: &ResourcePath, on: &ResourceRef) -> ResourcePath {
+    let end = path.resources().iter().position(|resource| resource == on);
+    let end = end.map_or(path.resources().len(), |position| position + 1);
+    ResourcePath::new(path.resources().iter().take(end).cloned().collect())
+}
+
+fn grants(binding: &AccessBinding, permission: Permission) -> bool {
+    Role::parse(&binding.role_id).is_some_and(|role| role.grants(permission))
 }
 
 /// Why a service account cannot log in. Of other subjects nothing is known here.
@@ -166,6 +209,6 @@ fn shown(on: &ResourceRef, binding: &AccessBinding, permission: Permission) -> w
     wire::HeldBinding {
         resource: Some(resource(on)),
         access_binding: Some(bindings::to_wire(binding)),
-        grants: Role::parse(&binding.role_id).is_some_and(|role| role.grants(permission)),
+        grants: grants(binding, permission),
     }
 }

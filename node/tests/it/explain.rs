@@ -92,6 +92,21 @@ async fn everybody_may_ask_about_itself_and_viewers_of_the_cloud_about_all() {
     let itself = explain(&node, &token, None, "payload.get", &secret.id).await.unwrap();
     assert!(!itself.allowed);
     assert_eq!(itself.subject.unwrap().id, robot.id);
+    assert!(itself.path.is_empty(), "where a secret is, to who may not see it");
+    // Who sees the cloud through another service's role sees no bindings of secrets.
+    let auditor = node.create_account("auditor").await;
+    let key = node.create_key(&auditor.id).await;
+    let auditor_token = node.token_of(&auditor.id, &key).await;
+    node.bind(binding("kms.auditor", "serviceAccount", &auditor.id)).await;
+    let about = Some(robot.id.as_str());
+    let denied = explain(&node, &auditor_token, about, "payload.get", &secret.id).await;
+    assert_eq!(denied.unwrap_err().code(), Code::PermissionDenied);
+    // Who sees a secret sees who holds what on it and above, as far as it sees that.
+    node.bind(binding("lockbox.viewer", "serviceAccount", &auditor.id)).await;
+    let admin = Some(node.made.admin_id.as_str());
+    let seen = explain(&node, &auditor_token, admin, "payload.get", &secret.id).await.unwrap();
+    assert!(seen.allowed && seen.some_hidden && seen.held.is_empty(), "{seen:?}");
+    assert_eq!(seen.path.len(), 4);
     let admin = node.made.admin_id.as_str();
     let other = explain(&node, &token, Some(admin), "payload.get", &secret.id).await.unwrap_err();
     assert_eq!(other.code(), Code::PermissionDenied);

@@ -80,9 +80,9 @@ fn for_people(answer: &ExplainResponse) -> String {
     let subject = answer.subject.clone().unwrap_or_default();
     let verb = if answer.allowed { "may" } else { "may not" };
     let who = one_line(&format!("{}:{}", subject.r#type, subject.id));
-    let on = answer.path.last().map(|leaf| format!("{} {}", leaf.r#type, leaf.id));
+    let on = answer.path.last().map(|leaf| format!(" on {} {}", leaf.r#type, leaf.id));
     let mut text = format!(
-        "{who} {verb} {} on {} (at index {})\n",
+        "{who} {verb} {}{} (at index {})\n",
         answer.permission,
         one_line(&on.unwrap_or_default()),
         answer.index
@@ -107,6 +107,17 @@ fn for_people(answer: &ExplainResponse) -> String {
             .collect();
         let roles = if roles.is_empty() { "nothing".to_owned() } else { roles.join("; ") };
         line(format!("{} {}: {roles}", resource.r#type, resource.id));
+    }
+    if answer.path.is_empty() {
+        for held in &answer.held {
+            let binding = held.access_binding.clone().unwrap_or_default();
+            let on = held.resource.clone().unwrap_or_default();
+            let gives = if held.grants { "gives it" } else { "does not give it" };
+            line(format!("{} {}: {} {gives}", on.r#type, on.id, binding.role_id));
+        }
+    }
+    if answer.some_hidden {
+        line("more is held where you may not look".to_owned());
     }
     if !answer.kms_key_id.is_empty() {
         line(format!("its payloads are under the key {}: the KMS decides too", answer.kms_key_id));
@@ -156,11 +167,13 @@ mod tests {
             held: vec![held(folder, "lockbox.viewer", false)],
             subject_problem: "is suspended".into(),
             kms_key_id: "abj1".into(),
+            some_hidden: true,
         };
         let expected = "serviceAccount:aje1 may not payload.get on secret e6q1 (at index 7)\n  \
                         the subject is suspended\n  \
                         folder b1g1: lockbox.viewer does not give it\n  \
                         secret e6q1: nothing\n  \
+                        more is held where you may not look\n  \
                         its payloads are under the key abj1: the KMS decides too\n";
         assert_eq!(for_people(&answer), expected);
     }
