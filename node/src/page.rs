@@ -115,6 +115,22 @@ pub fn fill<T, M: Message, E>(
     Ok((messages, next))
 }
 
+/// Ends a page before it grows past what clients accept; whether something was cut off. For lists
+/// whose places are ids.
+#[must_use]
+pub fn cut<M: Message>(messages: &mut Vec<M>) -> bool {
+    let mut bytes = 0;
+    let too_far = messages.iter().position(|message| {
+        bytes += message.encoded_len();
+        bytes > PAGE_BYTES_MAX
+    });
+    // A single item is far smaller than a page; were it not, a list could not get past it.
+    let fitting = too_far.unwrap_or(messages.len());
+    let whole = messages.len();
+    messages.truncate(fitting.max(1));
+    messages.len() < whole
+}
+
 fn refused() -> ApiError {
     ApiError::invalid("page_token", "is not a token of this list")
 }

@@ -188,7 +188,8 @@ async fn list(
     let caller = call.admit(request)?;
     let name = name_filter::parse(&request.filter)?;
     let organization = request.organization_id.as_str();
-    let list = List { kind: "clouds", of: organization };
+    let of = format!("{organization} {}", name.as_deref().unwrap_or_default());
+    let list = List { kind: "clouds", of: &of };
     let after = list.id_place(&request.page_token)?;
     let after = after.map(|id| parse_cloud_id("page_token", &id)).transpose()?;
     let size = page::size(request.page_size);
@@ -201,9 +202,10 @@ async fn list(
         .await?;
     let more = records.len() > size;
     records.truncate(size);
-    let last = records.last().filter(|_| more);
-    let next_page_token = last.map(|cloud| list.id_token(cloud.id.as_str())).unwrap_or_default();
-    let clouds = records.iter().map(convert::cloud).collect();
+    let mut clouds: Vec<_> = records.iter().map(convert::cloud).collect();
+    let more = page::cut(&mut clouds) || more;
+    let last = clouds.last().filter(|_| more);
+    let next_page_token = last.map(|cloud| list.id_token(&cloud.id)).unwrap_or_default();
     Ok(wire::ListCloudsResponse { clouds, next_page_token })
 }
 

@@ -189,7 +189,8 @@ async fn list(
     let cloud_id = CloudId::parse(&request.cloud_id)
         .map_err(|error| ApiError::invalid("cloud_id", error.to_string()))?;
     let name = name_filter::parse(&request.filter)?;
-    let list = List { kind: "folders", of: cloud_id.as_str() };
+    let of = format!("{cloud_id} {}", name.as_deref().unwrap_or_default());
+    let list = List { kind: "folders", of: &of };
     let after = list.id_place(&request.page_token)?;
     let after = after.map(|id| parse_folder_id("page_token", &id)).transpose()?;
     let size = page::size(request.page_size);
@@ -208,12 +209,11 @@ async fn list(
     call.path = Some(path);
     let more = records.len() > size;
     records.truncate(size);
-    let last = records.last().filter(|_| more);
-    let next_page_token = last.map(|folder| list.id_token(folder.id.as_str())).unwrap_or_default();
-    Ok(wire::ListFoldersResponse {
-        folders: records.iter().map(convert::folder).collect(),
-        next_page_token,
-    })
+    let mut folders: Vec<_> = records.iter().map(convert::folder).collect();
+    let more = page::cut(&mut folders) || more;
+    let last = folders.last().filter(|_| more);
+    let next_page_token = last.map(|folder| list.id_token(&folder.id)).unwrap_or_default();
+    Ok(wire::ListFoldersResponse { folders, next_page_token })
 }
 
 /// At most `limit` wanted folders by id, behind `after`.
