@@ -22,7 +22,7 @@ use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::apply::{
-    account_of, account_path, require, require_over_keys, require_own_token,
+    account_of, account_path, require, require_key_maker, require_over_keys, require_own_token,
 };
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
@@ -180,7 +180,9 @@ fn named_account(text: &str, caller: &Caller) -> Result<ServiceAccountId, ApiErr
 enum Wanted {
     /// See them.
     Look,
-    /// Make or delete one, under this permission.
+    /// Make one.
+    Make,
+    /// Change or delete one, under this permission.
     Change(Permission),
 }
 
@@ -198,6 +200,10 @@ fn account_for(
     let ((), path) = within(path, |path| match wanted {
         Wanted::Look if *subject == Subject::service_account(id) => Ok(()),
         Wanted::Look => require(view, subject, Permission::ServiceAccountsGet, path),
+        Wanted::Make => {
+            require_own_token(Some(&caller.token))?;
+            require_key_maker(view, subject, id, path)
+        }
         Wanted::Change(permission) => {
             require_own_token(Some(&caller.token))?;
             require_over_keys(view, subject, permission, id, path)
@@ -284,7 +290,7 @@ async fn create(
         }
         wire::key::Algorithm::Rsa4096 => (PairAlgorithm::Rsa4096, KeyAlgorithm::Rsa4096),
     };
-    let wanted = Wanted::Change(Permission::ServiceAccountsCreateToken);
+    let wanted = Wanted::Make;
     // Before the pair is made: who may not have one must not cost a core.
     let path = call.prepare(&caller, |view| account_for(view, &caller, &account, wanted)).await?;
     call.path = Some(path);

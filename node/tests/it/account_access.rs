@@ -57,6 +57,10 @@ async fn who_is_bound_on_an_account_speaks_for_that_one_until_the_binding_ends()
     assert_eq!(changed.effective_deltas[0].access_binding, Some(role.clone()));
 
     let as_robot = impersonate(&node, &token, &robot.id).await.unwrap();
+    // A key would outlive the binding.
+    let key = iam::CreateKeyRequest { service_account_id: robot.id.clone(), ..Default::default() };
+    let key = node.keys().create(bearing(&token, key)).await.unwrap_err();
+    assert_eq!(key.code(), Code::PermissionDenied);
     let denied = impersonate(&node, &token, &other.id).await.unwrap_err();
     assert_eq!(denied.code(), Code::PermissionDenied);
     let listed = accounts.list_access_bindings(bearing(&token, list(&robot.id))).await.unwrap();
@@ -71,6 +75,9 @@ async fn who_is_bound_on_an_account_speaks_for_that_one_until_the_binding_ends()
     node.bind(binding("admin", "serviceAccount", &robot.id)).await;
     let refused = accounts.set_access_bindings(bearing(&as_robot, set(&other.id, vec![]))).await;
     assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    let folder = set(node.made.folder_id.as_str(), vec![]);
+    let refused = node.folders().set_access_bindings(bearing(&as_robot, folder)).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied, "a way in that outlives it");
 
     let audit = node.audit();
     for event in ["SetServiceAccountAccessBindings", "UpdateServiceAccountAccessBindings"] {

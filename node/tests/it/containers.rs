@@ -252,3 +252,34 @@ async fn of_clouds_and_folders_the_listed_fields_change_and_the_operations_are_k
     assert_eq!(two.next_page_token, "");
     node.stop().await;
 }
+
+/// Only owners make owners and end it; an administrator may send whole sets all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_administrator_neither_makes_nor_ends_an_owner() {
+    let node = Node::start().await;
+    let cloud = node.create_cloud("second").await.unwrap();
+    let admin = node.create_account("deputy").await;
+    let key = node.create_key(&admin.id).await;
+    let token = node.token_of(&admin.id, &key).await;
+    let role = "resource-manager.clouds.owner";
+    let owner = binding(role, "serviceAccount", node.made.admin_id.as_str());
+    let set = |access_bindings: Vec<access::AccessBinding>| access::SetAccessBindingsRequest {
+        resource_id: cloud.id.clone(),
+        access_bindings,
+    };
+    let administrator = binding("admin", "serviceAccount", &admin.id);
+    let both = || vec![owner.clone(), administrator.clone()];
+    node.clouds().set_access_bindings(node.request(set(both()))).await.unwrap();
+    let viewer = binding("lockbox.viewer", "serviceAccount", &admin.id);
+    let more = [both(), vec![viewer]].concat();
+    node.clouds().set_access_bindings(bearing(&token, set(more))).await.unwrap();
+    let itself = binding(role, "serviceAccount", &admin.id);
+    for wrong in [vec![administrator.clone()], vec![], [both(), vec![itself]].concat()] {
+        let denied = node.clouds().set_access_bindings(bearing(&token, set(wrong))).await;
+        assert_eq!(denied.unwrap_err().code(), Code::PermissionDenied);
+    }
+    let everybody = [both(), vec![binding(role, "system", "allUsers")]].concat();
+    let refused = node.clouds().set_access_bindings(node.request(set(everybody))).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    node.stop().await;
+}

@@ -201,7 +201,10 @@ pub fn require_own_token(token: Option<&TokenRef>) -> Result<(), Refusal> {
 }
 
 /// Demands the right to change the bindings of the resource that `path` ends with: only an
-/// administrative role has it (`contract §4.2`).
+/// administrative role has it (`contract §4.2`), and no token that was made for another account,
+/// for a binding outlives it.
+///
+/// Who may speak for a service account is said by who may do all that it may, as with its keys.
 ///
 /// # Errors
 /// [`Rejection::PermissionDenied`], or a storage error.
@@ -211,19 +214,44 @@ pub fn require_grantor(
     token: Option<&TokenRef>,
     path: &ResourcePath,
 ) -> Result<(), Refusal> {
-    let kind = path.resources().last().map(|resource| resource.kind);
-    let permission = match kind {
-        Some(ResourceKind::Secret) => Permission::SecretsSetAccessBindings,
-        Some(ResourceKind::Cloud | ResourceKind::Folder) => Permission::ResourceManagerAdminister,
-        Some(ResourceKind::ServiceAccount) => {
-            // Who may speak for an account outlives the token as a key would.
-            require_own_token(token)?;
-            Permission::ResourceManagerAdminister
+    require_own_token(token)?;
+    let denied = || Refusal::from(Rejection::PermissionDenied);
+    let bound = path.resources().last().ok_or_else(denied)?;
+    match bound.kind {
+        ResourceKind::Secret => require(view, subject, Permission::SecretsSetAccessBindings, path),
+        ResourceKind::Cloud | ResourceKind::Folder => {
+            require(view, subject, Permission::ResourceManagerAdminister, path)
         }
-        Some(ResourceKind::Organization | ResourceKind::KmsKey | ResourceKind::SecretVersion)
-        | None => return Err(Rejection::PermissionDenied.into()),
-    };
-    require(view, subject, permission, path)
+        ResourceKind::ServiceAccount => {
+            let account = ServiceAccountId::parse(&bound.id).map_err(|_| denied())?;
+            let permission = Permission::ResourceManagerAdminister;
+            // The account itself is over its keys; that is no right to grant.
+            require(view, subject, permission, path)?;
+            require_over_keys(view, subject, permission, &account, path)
+        }
+        ResourceKind::Organization | ResourceKind::KmsKey | ResourceKind::SecretVersion => {
+            Err(denied())
+        }
+    }
+}
+
+/// Demands the right to make a key of an account. The account itself has it. Anybody else takes
+/// what a token takes and what managing the account takes: a key outlives the right to make tokens.
+///
+/// # Errors
+/// [`Rejection::PermissionDenied`], or a storage error.
+pub fn require_key_maker(
+    view: &dyn StateRead,
+    subject: &Subject,
+    account: &ServiceAccountId,
+    path: &ResourcePath,
+) -> Result<(), Refusal> {
+    for permission in
+        [Permission::ServiceAccountsAdminister, Permission::ServiceAccountsCreateToken]
+    {
+        require_over_keys(view, subject, permission, account, path)?;
+    }
+    Ok(())
 }
 
 /// Whether these roles give all that another does. Ownership is more than its permissions: it

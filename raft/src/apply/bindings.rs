@@ -24,9 +24,10 @@ pub(super) fn set(
     bindings: &[AccessBinding],
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
-    check(envelope, application.state, resource, bindings.iter())?;
+    check(application.state, bindings.iter())?;
     let set = BindingSet::new(bindings.to_vec());
     let effective = tables::bindings(application.state, resource)?.difference(&set);
+    check_owners(application.state, envelope, resource, &effective)?;
     store(application, resource, &set)?;
     Ok(Effect {
         description: "Set access bindings".to_owned(),
@@ -43,9 +44,10 @@ pub(super) fn update(
     deltas: &[BindingDelta],
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
-    check(envelope, application.state, resource, deltas.iter().map(|d| &d.binding))?;
+    check(application.state, deltas.iter().map(|d| &d.binding))?;
     let mut set = tables::bindings(application.state, resource)?;
     let effective = set.apply(deltas);
+    check_owners(application.state, envelope, resource, &effective)?;
     store(application, resource, &set)?;
     Ok(Effect {
         description: "Update access bindings".to_owned(),
@@ -115,11 +117,9 @@ fn require_admin(
     access::require_grantor(state, &envelope.subject, envelope.token.as_ref(), &path)
 }
 
-/// Refuses unknown roles and subjects; only owners grant ownership (`contract §4.2`).
+/// Refuses unknown roles and subjects. Ownership is never everybody's (`contract §4.6`).
 fn check<'b>(
-    envelope: &Envelope,
     state: &dyn StateRead,
-    resource: &ResourceRef,
     bindings: impl Iterator<Item = &'b AccessBinding>,
 ) -> Result<(), Refusal> {
     let invalid = |field: &str, description: &str| {
@@ -133,12 +133,30 @@ fn check<'b>(
             return Err(invalid("role_id", "is not a known role"));
         };
         let subject = &binding.subject;
-        if subject.kind == SubjectKind::System && !is_known_set(state, &subject.id)? {
-            return Err(invalid("subject.id", "is not a known system subject"));
+        if subject.kind == SubjectKind::System {
+            if !is_known_set(state, &subject.id)? {
+                return Err(invalid("subject.id", "is not a known system subject"));
+            }
+            if role == Role::CloudsOwner {
+                return Err(invalid("subject.type", "cannot own a cloud"));
+            }
         }
-        if role == Role::CloudsOwner && !owns(state, envelope, resource)? {
-            return Err(Rejection::PermissionDenied.into());
-        }
+    }
+    Ok(())
+}
+
+/// Only owners make owners, and only owners end it (`contract §4.2`). What stays as it is may be in
+/// an administrator's request: clients send whole sets.
+fn check_owners(
+    state: &dyn StateRead,
+    envelope: &Envelope,
+    resource: &ResourceRef,
+    effective: &[BindingDelta],
+) -> Result<(), Refusal> {
+    let is_owner =
+        |delta: &BindingDelta| Role::parse(&delta.binding.role_id) == Some(Role::CloudsOwner);
+    if effective.iter().any(is_owner) && !owns(state, envelope, resource)? {
+        return Err(Rejection::PermissionDenied.into());
     }
     Ok(())
 }

@@ -9,11 +9,12 @@ use lockbox_core::{CloudId, FolderId, Permission, ResourceKind, ResourcePath, Re
 use super::paths::cloud_path;
 use super::{Application, Effect, Refusal, access, bindings, require_absent};
 use crate::domain::binding::{AccessBinding, BindingSet};
+use crate::domain::codec;
 use crate::domain::command::{ContainerChanges, CreateCloud, CreateFolder, Envelope};
 use crate::domain::identity::{CloudRecord, FolderRecord};
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
-use crate::state::{Space, keys, tables};
+use crate::state::{Space, StateRead, keys, tables};
 
 pub(super) fn create_cloud(
     application: &mut Application<'_, '_>,
@@ -29,6 +30,8 @@ pub(super) fn create_cloud(
     let path = ResourcePath::new(vec![root]);
     let permission = Permission::ResourceManagerAdminister;
     access::require(application.state, &envelope.subject, permission, &path)?;
+    // Its maker owns it, and that outlives a token of somebody else.
+    access::require_own_token(envelope.token.as_ref())?;
     let key = keys::cloud(&create.id);
     let by_name = keys::cloud_by_name(organization, &create.name);
     for taken in [&key, &by_name] {
@@ -148,7 +151,11 @@ fn rename<I: minicbor::Encode<()>>(
     kind: ResourceKind,
 ) -> Result<(), Refusal> {
     require_absent(application.state, Space::Records, &new, kind)?;
-    application.state.delete(Space::Records, old);
+    // The first ones of an older build have no row of their name; another one may have taken it.
+    let row = application.state.get(Space::Records, &old)?;
+    if row.is_some_and(|row| row == codec::encode(id)) {
+        application.state.delete(Space::Records, old);
+    }
     application.put(Space::Records, new, id);
     Ok(())
 }

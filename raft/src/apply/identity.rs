@@ -161,9 +161,7 @@ pub(super) fn create_authorized_key(
     // A key is as good as a token of the account: managing accounts is not enough to make one. An
     // account may make keys for itself (`contract §1.11`: empty means the caller itself).
     access::require_own_token(envelope.token.as_ref())?;
-    let permission = Permission::ServiceAccountsCreateToken;
-    let subject = &envelope.subject;
-    access::require_over_keys(application.state, subject, permission, account_id, &path)?;
+    access::require_key_maker(application.state, &envelope.subject, account_id, &path)?;
     let key = keys::authorized_key(&create.id);
     require_absent(application.state, Space::Records, &key, ResourceKind::ServiceAccount)?;
     let record = store_authorized_key(application, create);

@@ -9,7 +9,7 @@ use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_proto::yandex::cloud::resourcemanager::v1 as wire;
-use lockbox_raft::apply::require;
+use lockbox_raft::apply::{require, require_own_token};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateCloud};
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
@@ -41,7 +41,10 @@ pub(super) async fn create(
                 return Err(Rejection::not_found(root.kind, &root.id).into());
             }
             let path = ResourcePath::new(vec![root]);
-            within(path, |path| require(view, &caller.subject, permission, path))
+            within(path, |path| {
+                require(view, &caller.subject, permission, path)?;
+                require_own_token(Some(&caller.token))
+            })
         })
         .await?;
     call.path = Some(path);
