@@ -150,6 +150,22 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn a_page_of_ids_is_cut_before_it_grows_too_large_and_never_to_nothing() {
+        let cut_to = |sizes: &[usize]| {
+            let version = |bytes: &usize| Version { id: "x".repeat(*bytes), ..Version::default() };
+            let mut messages: Vec<_> = sizes.iter().map(version).collect();
+            let cut = cut(&mut messages);
+            (messages.len(), cut)
+        };
+        let half = PAGE_BYTES_MAX / 2;
+        assert_eq!(cut_to(&[]), (0, false));
+        assert_eq!(cut_to(&[1, 1, 1]), (3, false));
+        assert_eq!(cut_to(&[half - 100, half - 100, 1000, 1]), (2, true));
+        assert_eq!(cut_to(&[2 * PAGE_BYTES_MAX]), (1, false));
+        assert_eq!(cut_to(&[2 * PAGE_BYTES_MAX, 1]), (1, true));
+    }
+
     fn filled(sizes: &[usize], next: Option<u64>) -> (usize, Option<u64>) {
         let records = (7_u64..).zip(sizes.iter().copied()).collect();
         let make = |(place, bytes): (u64, usize)| {

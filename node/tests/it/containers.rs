@@ -250,6 +250,12 @@ async fn of_clouds_and_folders_the_listed_fields_change_and_the_operations_are_k
     assert_eq!((one.clouds.len(), two.clouds.len()), (1, 1));
     assert_ne!(one.clouds, two.clouds);
     assert_eq!(two.next_page_token, "");
+    let filtered = containers::ListCloudsRequest {
+        filter: "name=\"renamed\"".into(),
+        ..page(one.next_page_token)
+    };
+    let refused = node.clouds().list(node.request(filtered)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument, "a token of another filter");
     node.stop().await;
 }
 
