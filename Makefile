@@ -18,13 +18,13 @@ setup:
 # One process with everything in it; `make dev ARGS=--ephemeral` keeps no data.
 dev:
 	@$(ROCKSDB)
-	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node
 	exec "$(TARGET)/$(PROFILE)/lockbox" dev $(ARGS)
 
 # Three nodes and a KMS, each a process; LOCKBOX_PROFILE=release for optimised ones.
 cluster:
 	@$(ROCKSDB)
-	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox -p lockbox-kms-sim
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
 	LOCKBOX_BIN="$(TARGET)/$(PROFILE)" scripts/cluster.sh start
 
 cluster-stop:
@@ -68,14 +68,14 @@ bench:
 # `make jepsen-smoke SEED=7` repeats a run.
 jepsen-smoke:
 	@$(ROCKSDB)
-	cargo build --locked --release -p lockbox -p lockbox-kms-sim -p lockbox-jepsen
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
 
 # The evidence of this commit in .lockbox/evidence/<commit>: of a smoke run that is made now, or of
 # runs that are there: `make evidence RUNS="dir dir" MATRIX=jepsen/results/kill-matrix.json`.
 evidence:
 	@$(ROCKSDB)
-	cargo build --locked --release -p lockbox -p lockbox-kms-sim -p lockbox-jepsen
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" MATRIX="$(MATRIX)" scripts/evidence.sh $(RUNS)
 
 # Checks a bundle offline; that of this commit, or `make verify-evidence DIR=...`.

@@ -55,7 +55,7 @@ build() {
     say "building the optimised programs"
     local target
     nice -n "${BENCH_NICE:-0}" cargo build --release --locked \
-        -p lockbox-bench -p lockbox -p lockbox-kms-sim
+        -p lockbox-bench -p lockbox-node -p lockbox-kms-sim
     target=$(cargo metadata --format-version 1 --no-deps --offline |
         sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
     export LOCKBOX_BIN="$target/release"

@@ -12,8 +12,8 @@ out=${MUTANTS_OUT:-.lockbox/mutants}
 scripts/jepsen-setup.sh
 
 cargo build --locked --profile mutants --target-dir "$target" \
-  -p lockbox -p lockbox-kms-sim -p lockbox-jepsen \
-  --features lockbox/mutants,lockbox-kms-sim/mutants
+  -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen \
+  --features lockbox-node/mutants,lockbox-kms-sim/mutants
 
 LOCKBOX_COMMIT=$(git rev-parse HEAD 2>/dev/null || true)
 export LOCKBOX_COMMIT

@@ -1,4 +1,4 @@
-//! What sealing and opening one version costs under the common key: `cargo bench -p lockbox`.
+//! What sealing and opening one version costs under the common key: `cargo bench -p lockbox-node`.
 //!
 //! `message` is the AES-256-GCM message alone; `version` is all that a write or a read pays: the
 //! data key and its wrap, the encoding, and the wiping of what held plaintext.

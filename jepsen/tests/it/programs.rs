@@ -21,7 +21,7 @@ fn build() -> PathBuf {
     };
     let status = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()))
         .args(["build", "--locked", "--offline", "--quiet", "--profile", &profile])
-        .args(["--package", "lockbox", "--package", "lockbox-kms-sim", "--bins", "--target-dir"])
+        .args(["-p", "lockbox-node", "-p", "lockbox-kms-sim", "--bins", "--target-dir"])
         .arg(directory.parent().unwrap())
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .stdin(Stdio::null())
