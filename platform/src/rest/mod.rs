@@ -5,6 +5,7 @@
 //! with the same layers; neither paths with queries nor bodies are logged. Refuses to know what
 //! the services do.
 
+mod body;
 mod call;
 mod error;
 mod openapi;
@@ -18,7 +19,6 @@ use axum::body::Body;
 use bytes::Bytes;
 use futures::FutureExt;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
 use lockbox_core::{Randomness, RequestId};
 use lockbox_proto::routes::REST_ROUTES;
 use prost_reflect::DescriptorPool;
@@ -27,12 +27,8 @@ use self::error::error_response;
 use self::path::{Matched, RouteTable};
 use crate::headers;
 use crate::http_service::HttpService;
-use crate::request::DEADLINE_DEFAULT;
 use crate::request_layer::code_name;
 use crate::status::{ApiError, ErrorKind, Outcome};
-
-/// The largest JSON body, in bytes: a payload of 64 KiB in base64 with its keys fits many times.
-const BODY_BYTES_MAX: usize = 1 << 20;
 
 /// A table of routes that cannot be served: a fault of the build, found at start.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -122,9 +118,11 @@ impl RestGateway {
         if parts.method == Method::GET && parts.uri.path() == openapi::PATH {
             return Ok(self.describe());
         }
+        // Also when there is no such path: see `body`.
+        let body = body::read(body).await;
         let matched = self.routes.find(&parts.method, parts.uri.path()).ok_or_else(not_found)?;
         let Matched { route, variables } = matched;
-        let body = read_body(body).await?;
+        let body = body?;
         let query = parts.uri.query().unwrap_or_default();
         let message = transcode::request(route, &body, query, variables)?;
         let answer = call::call(&self.grpc, route.grpc_path, &message, &parts).await?;
@@ -146,21 +144,6 @@ fn name_request(headers: &mut HeaderMap, random: &dyn Randomness) -> String {
         headers.insert(headers::REQUEST_ID, value);
     }
     id
-}
-
-async fn read_body(body: Body) -> Result<Bytes, ApiError> {
-    let collected = Limited::new(body, BODY_BYTES_MAX).collect();
-    let collected =
-        tokio::time::timeout(DEADLINE_DEFAULT, collected).await.map_err(|_elapsed| {
-            let message = "the body did not arrive in time";
-            ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::NotProposed)
-        })?;
-    collected.map(http_body_util::Collected::to_bytes).map_err(|error| {
-        if error.is::<LengthLimitError>() {
-            return ApiError::invalid("body", format!("is longer than {BODY_BYTES_MAX} bytes"));
-        }
-        ApiError::new(ErrorKind::Cancelled, "the body did not arrive", Outcome::NotProposed)
-    })
 }
 
 fn not_found() -> ApiError {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http_body_util::BodyExt;
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::listener::{ListenError, ListenerLimits, Security, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -21,6 +22,7 @@ use tonic::transport::Channel;
 use tonic_health::pb::HealthCheckRequest;
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tower::Service;
 
 use crate::fixtures::{Server, any_port, issue, router};
 
@@ -184,6 +186,35 @@ async fn plaintext_on_loopback_speaks_both_versions_and_stops_cleanly() {
     assert!(TcpStream::connect(address).await.is_err());
     assert_eq!(tasks.shutdown(DEADLINE).await, Ok(()));
     drop((channel, stream));
+}
+
+/// An answer that comes before the request is over reaches clients of HTTP/2 as a broken stream.
+#[tokio::test]
+async fn a_refusal_of_a_long_body_arrives_over_h2() {
+    let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
+    let tasks = Tasks::new(FatalExit::new());
+    let bound = bind("api", any_port(), Security::PlaintextLoopback).await.expect("a port");
+    let address = bound.local_addr();
+    let router = router(&metrics).await;
+    let serving = bound.start(router, &tasks, ListenerLimits::default(), metrics.tls.clone());
+    let channel = endpoint(&address.to_string(), None).expect("an address").connect().await;
+    let mut channel = channel.expect("a connection");
+    for (path, code) in [("/nothing", 404), ("/iam/v1/tokens", 400)] {
+        for _ in 0..10 {
+            // More than the stream's window, and than the largest body.
+            let body = axum::body::Body::from(vec![b' '; 3 << 20]);
+            let request = http::Request::post(path).body(tonic::body::Body::new(body));
+            let ready = std::future::poll_fn(|cx| channel.poll_ready(cx)).await;
+            assert!(ready.is_ok());
+            let response = channel.call(request.expect("a request")).await.expect("an answer");
+            assert_eq!(response.status().as_u16(), code, "{path}");
+            let whole = response.into_body().collect().await.expect("the whole answer");
+            assert!(whole.to_bytes().starts_with(b"{"), "{path}");
+        }
+    }
+    drop(channel);
+    serving.stop(DEADLINE).await;
+    assert_eq!(tasks.shutdown(DEADLINE).await, Ok(()));
 }
 
 #[tokio::test]
