@@ -14,7 +14,7 @@ use crate::fixture::{Node, bearing};
 use crate::messages::{binding, metadata};
 
 impl Node {
-    fn clouds(&self) -> CloudServiceClient<Channel> {
+    pub(crate) fn clouds(&self) -> CloudServiceClient<Channel> {
         CloudServiceClient::new(self.channel.clone())
     }
 

@@ -60,15 +60,24 @@ impl Node {
     }
 
     pub(crate) async fn bind(&self, binding: access::AccessBinding) -> Operation {
-        let action = access::AccessBindingAction::Add.into();
-        let request = access::UpdateAccessBindingsRequest {
-            resource_id: self.made.folder_id.to_string(),
-            access_binding_deltas: vec![access::AccessBindingDelta {
-                action,
-                access_binding: Some(binding),
-            }],
+        self.bind_on(self.made.folder_id.as_str(), binding).await
+    }
+
+    /// Binds on the folder, or on the cloud.
+    pub(crate) async fn bind_on(&self, id: &str, binding: access::AccessBinding) -> Operation {
+        let delta = access::AccessBindingDelta {
+            action: access::AccessBindingAction::Add.into(),
+            access_binding: Some(binding),
         };
-        let answer = self.folders().update_access_bindings(self.request(request)).await;
+        let request = self.request(access::UpdateAccessBindingsRequest {
+            resource_id: id.to_owned(),
+            access_binding_deltas: vec![delta],
+        });
+        let answer = if id == self.made.cloud_id.as_str() {
+            self.clouds().update_access_bindings(request).await
+        } else {
+            self.folders().update_access_bindings(request).await
+        };
         answer.unwrap().into_inner()
     }
 }

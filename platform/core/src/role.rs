@@ -2,6 +2,8 @@
 //!
 //! The table is data; [`crate::access`] evaluates it. A role not listed here does not exist.
 
+use crate::resource::ResourceKind;
+
 macro_rules! permissions {
     ($( $(#[$doc:meta])* $variant:ident = $name:literal, )*) => {
         /// One thing that a caller may be allowed to do. Names follow `contract §4.3`.
@@ -83,6 +85,18 @@ impl Permission {
     #[must_use]
     pub fn parse(name: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|permission| permission.as_str() == name)
+    }
+
+    /// Whether the permission is ever asked for on a resource of this kind that has none in it.
+    fn is_asked_on(self, leaf: ResourceKind) -> bool {
+        let services: &[&str] = match leaf {
+            ResourceKind::Secret => &["secrets.", "versions.", "payload."],
+            ResourceKind::SecretVersion => &["payload."],
+            ResourceKind::KmsKey => &["kms.keys."],
+            ResourceKind::ServiceAccount => &["serviceAccounts."],
+            ResourceKind::Organization | ResourceKind::Cloud | ResourceKind::Folder => &[],
+        };
+        services.iter().any(|service| self.as_str().starts_with(service))
     }
 }
 
@@ -208,6 +222,23 @@ impl Role {
         self.sets().iter().flat_map(|set| set.iter().copied())
     }
 
+    /// Whether the role may be bound on a resource of this kind (`contract §2.12`): any role on a
+    /// container, ownership on clouds alone, and elsewhere a role that gives something there.
+    #[must_use]
+    pub fn fits(self, on: ResourceKind) -> bool {
+        let owner = self == Self::CloudsOwner;
+        match on {
+            ResourceKind::Organization | ResourceKind::Cloud => true,
+            ResourceKind::Folder => !owner,
+            ResourceKind::Secret
+            | ResourceKind::SecretVersion
+            | ResourceKind::KmsKey
+            | ResourceKind::ServiceAccount => {
+                !owner && self.permissions().any(|permission| permission.is_asked_on(on))
+            }
+        }
+    }
+
     /// Whether the role can matter to a decision of the KMS.
     #[must_use]
     pub fn concerns_kms(self) -> bool {
@@ -266,6 +297,29 @@ mod tests {
                 assert_eq!(role.grants(permission), expected, "{role:?} {permission:?}");
             }
         }
+    }
+
+    #[test]
+    fn roles_fit_where_they_give_something() {
+        use ResourceKind as K;
+        let fitting = |on: K| -> Vec<&str> {
+            let roles = Role::ALL.iter().filter(|role| role.fits(on));
+            roles.map(|role| role.as_str()).collect()
+        };
+        let primitive = ["auditor", "viewer", "editor", "admin"];
+        let lockbox = ["auditor", "viewer", "editor", "payloadViewer", "admin"]
+            .map(|role| format!("lockbox.{role}"));
+        let on_secrets: Vec<_> = lockbox.iter().map(String::as_str).chain(primitive).collect();
+        assert_eq!(fitting(K::Secret), on_secrets);
+        let payload = ["lockbox.payloadViewer", "lockbox.admin", "admin"];
+        assert_eq!(fitting(K::SecretVersion), payload);
+        let on_accounts: Vec<_> =
+            primitive.into_iter().chain(["iam.serviceAccounts.tokenCreator"]).collect();
+        assert_eq!(fitting(K::ServiceAccount), on_accounts);
+        assert_eq!(fitting(K::KmsKey).len(), 12);
+        assert_eq!(fitting(K::Cloud).len(), Role::ALL.len());
+        assert_eq!(fitting(K::Folder).len(), Role::ALL.len() - 1);
+        assert!(!Role::CloudsOwner.fits(K::Folder));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use lockbox_core::{ResourceKind, ResourceRef, Role, SubjectKind, SystemSubject};
 
 use super::paths::bound_path;
 use super::{Application, Effect, Refusal, access};
-use crate::domain::binding::{AccessBinding, BindingDelta, BindingSet};
+use crate::domain::binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::Rejection;
@@ -24,7 +24,7 @@ pub(super) fn set(
     bindings: &[AccessBinding],
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
-    check(application.state, bindings.iter())?;
+    check(application.state, resource, bindings.iter())?;
     let set = BindingSet::new(bindings.to_vec());
     let effective = tables::bindings(application.state, resource)?.difference(&set);
     check_owners(application.state, envelope, resource, &effective)?;
@@ -44,7 +44,9 @@ pub(super) fn update(
     deltas: &[BindingDelta],
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
-    check(application.state, deltas.iter().map(|d| &d.binding))?;
+    // What is taken away may be anything: an earlier rule may have let it in.
+    let added = deltas.iter().filter(|delta| delta.action == DeltaAction::Add);
+    check(application.state, resource, added.map(|delta| &delta.binding))?;
     let mut set = tables::bindings(application.state, resource)?;
     let effective = set.apply(deltas);
     check_owners(application.state, envelope, resource, &effective)?;
@@ -117,9 +119,11 @@ fn require_admin(
     access::require_grantor(state, &envelope.subject, envelope.token.as_ref(), &path)
 }
 
-/// Refuses unknown roles and subjects. Ownership is never everybody's (`contract §4.6`).
+/// Refuses roles that are unknown or do not fit, and unknown subjects (`contract §2.12`). Ownership
+/// is never everybody's (`contract §4.6`).
 fn check<'b>(
     state: &dyn StateRead,
+    on: &ResourceRef,
     bindings: impl Iterator<Item = &'b AccessBinding>,
 ) -> Result<(), Refusal> {
     let invalid = |field: &str, description: &str| {
@@ -132,6 +136,9 @@ fn check<'b>(
         let Some(role) = Role::parse(&binding.role_id) else {
             return Err(invalid("role_id", "is not a known role"));
         };
+        if !role.fits(on.kind) {
+            return Err(invalid("role_id", "gives nothing on a resource of this kind"));
+        }
         let subject = &binding.subject;
         if subject.kind == SubjectKind::System {
             if !is_known_set(state, &subject.id)? {

@@ -180,10 +180,13 @@ fn folders_come_in_pages() {
 #[test]
 fn bindings_name_known_roles_and_subjects() {
     let mut world = World::new();
-    let set = |role: &str, subject: Subject| Command::SetAccessBindings {
-        resource: ResourceRef::new(ResourceKind::Folder, "folder"),
-        bindings: vec![AccessBinding::new(role, subject)],
+    let on = |resource: ResourceRef, role: &str, subject: Subject| {
+        let delta =
+            BindingDelta { action: DeltaAction::Add, binding: AccessBinding::new(role, subject) };
+        Command::UpdateAccessBindings { resource, deltas: vec![delta] }
     };
+    let cloud = || ResourceRef::new(ResourceKind::Cloud, "cloud");
+    let set = |role: &str, subject: Subject| on(cloud(), role, subject);
     let unknown_role = world.refuse(set("lockbox.god", account("a")));
     assert!(matches!(unknown_role, Rejection::InvalidArgument { .. }));
     world.run(Command::CreateServiceAccount(service_account("other-admin")));
@@ -194,6 +197,30 @@ fn bindings_name_known_roles_and_subjects() {
     assert_eq!(world.refused(&envelope), Rejection::PermissionDenied);
     world.run(set("resource-manager.clouds.owner", account("a")));
     world.run(set("lockbox.viewer", account("a")));
+
+    // A role must fit what it is bound on; what does not may still be taken away.
+    let folder = ResourceRef::new(ResourceKind::Folder, "folder");
+    let secret = ResourceRef::new(ResourceKind::Secret, "s");
+    world.create("s", None);
+    for (resource, role) in [
+        (&folder, "resource-manager.clouds.owner"),
+        (&secret, "kms.viewer"),
+        (&secret, "iam.serviceAccounts.tokenCreator"),
+    ] {
+        let one = AccessBinding::new(role, account("a"));
+        let set = Command::SetAccessBindings {
+            resource: resource.clone(),
+            bindings: vec![AccessBinding::new("viewer", account("a")), one.clone()],
+        };
+        for command in [set, on(resource.clone(), role, account("a"))] {
+            let refused = world.refuse(command);
+            let Rejection::InvalidArgument { field, .. } = refused else { panic!("{refused:?}") };
+            assert_eq!(field, "role_id");
+        }
+        let delta = BindingDelta { action: DeltaAction::Remove, binding: one };
+        world
+            .run(Command::UpdateAccessBindings { resource: resource.clone(), deltas: vec![delta] });
+    }
 }
 
 /// A key is the power to be an account, or to lock it out: only for who may no less than it.

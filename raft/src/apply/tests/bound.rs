@@ -19,8 +19,8 @@ fn what_a_subject_holds_follows_the_bindings() {
     held_by_admin.sort_by(|a, b| b.0.cmp(&a.0));
     assert_eq!(held_by_admin, admin);
 
-    let both =
-        ["kms.viewer", "lockbox.viewer"].map(|role| AccessBinding::new(role, reader.clone()));
+    let bind = |role: &str| AccessBinding::new(role, reader.clone());
+    let both = ["kms.viewer", "lockbox.viewer"].map(bind);
     let on = |resource: &ResourceRef, bindings: &[AccessBinding]| Command::SetAccessBindings {
         resource: resource.clone(),
         bindings: bindings.to_vec(),
@@ -31,7 +31,8 @@ fn what_a_subject_holds_follows_the_bindings() {
     assert_eq!(held(&world, &reader), expected);
     // What is bound on a secret reaches no key.
     world.create("s", None);
-    world.run(on(&ResourceRef::new(ResourceKind::Secret, "s"), &both));
+    let on_secret = ["auditor", "lockbox.viewer"].map(bind);
+    world.run(on(&ResourceRef::new(ResourceKind::Secret, "s"), &on_secret));
     assert_eq!(held(&world, &reader), expected);
     let remove = BindingDelta { action: DeltaAction::Remove, binding: both[0].clone() };
     world.run(Command::UpdateAccessBindings { resource: folder.clone(), deltas: vec![remove] });
@@ -51,10 +52,12 @@ fn a_conditional_owner_makes_no_owners() {
     owner.not_after = Some(LogTime::from_ms(u64::MAX));
     let set = BindingSet::new(vec![owner]);
     world.state.0.insert((Space::Records, keys::bindings(&cloud)), codec::encode(&set));
-    let folder = ResourceRef::new(ResourceKind::Folder, "folder");
-    let bind = |role: &str, to: &str| Command::SetAccessBindings {
-        resource: folder.clone(),
-        bindings: vec![AccessBinding::new(role, account(to))],
+    let bind = |role: &str, to: &str| Command::UpdateAccessBindings {
+        resource: cloud.clone(),
+        deltas: vec![BindingDelta {
+            action: DeltaAction::Add,
+            binding: AccessBinding::new(role, account(to)),
+        }],
     };
     world.run(bind("admin", "guest"));
     let mut envelope = world.envelope(bind("resource-manager.clouds.owner", "guest"));
