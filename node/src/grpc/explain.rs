@@ -12,7 +12,7 @@ use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::access;
-use lockbox_raft::apply::{account_path, authorize, bindings_along, find_resource};
+use lockbox_raft::apply::{account_path, authorize, bindings_along, find_resource, may_all_of};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::binding::AccessBinding;
 use lockbox_raft::domain::identity::ServiceAccountStatus;
@@ -111,7 +111,7 @@ impl Asked<'_> {
                 return Err(Rejection::PermissionDenied.into());
             }
             let held = bindings_along(view, self.subject, path)?;
-            let granted = held.iter().any(|(_, binding)| grants(binding, self.permission));
+            let (may, remarks) = self.judge(view, path, &held)?;
             let problem = problem(view, self.subject, now)?;
             let (mut shown_held, mut some_hidden) = (Vec::new(), false);
             for (on, binding) in &held {
@@ -125,7 +125,7 @@ impl Asked<'_> {
             let knows_subject = oneself || self.sees_subject(view)?;
             let shown_path = if sees { path.resources() } else { &[] };
             Ok(wire::ExplainResponse {
-                allowed: granted && problem.is_empty(),
+                allowed: may && problem.is_empty(),
                 index: 0,
                 subject: Some(access::Subject {
                     id: self.subject.id.clone(),
@@ -137,8 +137,52 @@ impl Asked<'_> {
                 subject_problem: if knows_subject { problem.to_owned() } else { String::new() },
                 kms_key_id: if sees { own_key(view, path)? } else { String::new() },
                 some_hidden,
+                remarks: remarks.into_iter().map(str::to_owned).collect(),
             })
         })
+    }
+
+    /// Whether the subject may, by its roles and by the rules beside them, which `apply` and the
+    /// services demand with `require_over_keys`, `require_key_maker`, `require_grantor` and
+    /// `require_own_token`.
+    fn judge(
+        &self,
+        view: &dyn StateRead,
+        path: &ResourcePath,
+        held: &[(ResourceRef, AccessBinding)],
+    ) -> Result<(bool, Vec<&'static str>), StorageError> {
+        let mut may = held.iter().any(|(_, binding)| grants(binding, self.permission));
+        let mut remarks = Vec::new();
+        let leaf = path.resources().last();
+        let account = leaf.filter(|leaf| leaf.kind == ResourceKind::ServiceAccount);
+        if let Some(account) = account.and_then(|leaf| ServiceAccountId::parse(&leaf.id).ok()) {
+            let account = Subject::service_account(&account);
+            if account != *self.subject {
+                if may && gives_power(self.permission) && !may_all_of(view, self.subject, &account)?
+                {
+                    may = false;
+                    remarks.push(NOT_OVER);
+                }
+            } else if self.permission == Permission::ServiceAccountsCreateToken {
+                may = true;
+                remarks.push(ITSELF);
+            } else if self.permission != Permission::ResourceManagerAdminister {
+                remarks.push(ITS_KEYS);
+            }
+        }
+        let owner = |(_, binding): &(ResourceRef, AccessBinding)| {
+            Role::parse(&binding.role_id) == Some(Role::CloudsOwner)
+        };
+        let on_cloud = leaf.is_some_and(|on| on.kind == ResourceKind::Cloud);
+        let administers = self.permission == Permission::ResourceManagerAdminister;
+        if may && administers && on_cloud && !held.iter().any(owner) {
+            remarks.push(NO_OWNER);
+        }
+        let oneself = *self.subject == self.caller.subject;
+        if may && oneself && self.caller.token.maker.is_some() && outlives(self.permission) {
+            remarks.push(BORROWED);
+        }
+        Ok((may, remarks))
     }
 
     /// Whether the caller may see the resource that a path ends with, and its bindings.
@@ -161,6 +205,33 @@ impl Asked<'_> {
         let Some(account) = tables::service_account(view, &id)? else { return Ok(true) };
         self.sees(view, &account_path(view, &account)?)
     }
+}
+
+const ITSELF: &str = "an account makes its own tokens without a role";
+const ITS_KEYS: &str = "an account reads, makes and changes its own keys without a role";
+const NOT_OVER: &str =
+    "the account may do more than the subject does: only who may do all of it has power over it";
+const NO_OWNER: &str = "ownership of the cloud is given and ended by its owners alone";
+const BORROWED: &str = "the token was made by another account: it grants nothing, changes no \
+                        account, and makes no keys, tokens or clouds";
+
+/// Whether the permission, on an account, gives the power to be it or to lock it out.
+const fn gives_power(permission: Permission) -> bool {
+    matches!(
+        permission,
+        Permission::ServiceAccountsAdminister
+            | Permission::ServiceAccountsCreateToken
+            | Permission::ResourceManagerAdminister
+    )
+}
+
+/// Whether something done with the permission may outlive a token.
+const fn outlives(permission: Permission) -> bool {
+    gives_power(permission)
+        || matches!(
+            permission,
+            Permission::SecretsSetAccessBindings | Permission::KmsKeysSetAccessBindings
+        )
 }
 
 /// The beginning of a path, up to one of its resources.

@@ -4,7 +4,9 @@ use lockbox_proto::lockbox::iam::v1::access_service_client::AccessServiceClient;
 use lockbox_proto::lockbox::iam::v1::{ExplainRequest, ExplainResponse};
 use lockbox_proto::yandex::cloud::access::{AccessBindingAction, AccessBindingDelta};
 use lockbox_proto::yandex::cloud::access::{Subject, UpdateAccessBindingsRequest};
-use lockbox_proto::yandex::cloud::iam::v1::SuspendServiceAccountRequest;
+use lockbox_proto::yandex::cloud::iam::v1::{
+    CreateIamTokenForServiceAccountRequest, SuspendServiceAccountRequest,
+};
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::{Code, Status};
 
@@ -79,6 +81,60 @@ async fn the_explanation_is_what_the_service_does() {
     assert!(!reads().await);
     let nobody = explain(&node, node.token(), Some("ajenobody"), "payload.get", &secret.id).await;
     assert_eq!(nobody.unwrap().subject_problem, "does not exist");
+    node.stop().await;
+}
+
+/// On accounts more than roles decides, and the explanation knows it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_counts_what_counts_beside_roles() {
+    let node = Node::start().await;
+    let deputy = node.create_account("deputy").await;
+    let key = node.create_key(&deputy.id).await;
+    let token = node.token_of(&deputy.id, &key).await;
+    let robot = node.create_account("robot").await;
+    node.bind(binding("admin", "serviceAccount", &deputy.id)).await;
+    let powers =
+        ["serviceAccounts.createToken", "serviceAccounts.administer", "resourceManager.administer"];
+    let admin = node.made.admin_id.as_str();
+    let make_token = async |of: &str| {
+        let service_account_id = of.to_owned();
+        let request = CreateIamTokenForServiceAccountRequest { service_account_id };
+        let made = node.tokens().create_for_service_account(bearing(&token, request)).await;
+        made.map(|made| made.into_inner().iam_token)
+    };
+    for permission in powers {
+        let over = explain(&node, &token, None, permission, &robot.id).await.unwrap();
+        assert!(over.allowed && over.remarks.is_empty(), "{over:?}");
+        // It administers the folder, and not the cloud's owner who lives in it.
+        let over = explain(&node, &token, None, permission, admin).await.unwrap();
+        assert!(!over.allowed && over.held.iter().any(|held| held.grants), "{over:?}");
+        assert!(over.remarks[0].contains("may do more"), "{over:?}");
+    }
+    let borrowed = make_token(&robot.id).await.unwrap();
+    assert_eq!(make_token(admin).await.unwrap_err().code(), Code::PermissionDenied);
+    // An account needs no role for its own tokens and keys.
+    let own = async |permission: &str| explain(&node, &borrowed, None, permission, &robot.id).await;
+    let itself = own("serviceAccounts.createToken").await.unwrap();
+    assert!(itself.allowed && itself.held.is_empty(), "{itself:?}");
+    assert_eq!(itself.remarks.len(), 2, "and this token was made by another: {itself:?}");
+    for permission in ["serviceAccounts.get", "serviceAccounts.administer"] {
+        let itself = own(permission).await.unwrap();
+        assert!(!itself.allowed && itself.remarks[0].contains("its own keys"), "{itself:?}");
+    }
+    // An administrator of the cloud makes no owners.
+    let grant = UpdateAccessBindingsRequest {
+        resource_id: node.made.cloud_id.to_string(),
+        access_binding_deltas: vec![AccessBindingDelta {
+            action: AccessBindingAction::Add.into(),
+            access_binding: Some(binding("admin", "serviceAccount", &deputy.id)),
+        }],
+    };
+    node.clouds().update_access_bindings(node.request(grant)).await.unwrap();
+    let cloud = node.made.cloud_id.as_str();
+    let of_deputy = explain(&node, &token, None, powers[2], cloud).await.unwrap();
+    assert!(of_deputy.allowed && of_deputy.remarks[0].contains("owners alone"), "{of_deputy:?}");
+    let of_owner = explain(&node, node.token(), None, powers[2], cloud).await.unwrap();
+    assert!(of_owner.allowed && of_owner.remarks.is_empty(), "{of_owner:?}");
     node.stop().await;
 }
 

@@ -172,9 +172,25 @@ pub fn require_over_keys(
         return Ok(());
     }
     require(view, subject, permission, path)?;
-    let held = holdings(view, &account, HOLDINGS_COMPARED_MAX + 1)?;
+    if may_all_of(view, subject, &account)? {
+        Ok(())
+    } else {
+        Err(Rejection::PermissionDenied.into())
+    }
+}
+
+/// Whether a subject has every right that an account holds on an organization, cloud or folder.
+///
+/// # Errors
+/// [`StorageError`] when the bindings cannot be read.
+pub fn may_all_of(
+    view: &dyn StateRead,
+    subject: &Subject,
+    account: &Subject,
+) -> Result<bool, StorageError> {
+    let held = holdings(view, account, HOLDINGS_COMPARED_MAX + 1)?;
     if held.len() > HOLDINGS_COMPARED_MAX {
-        return Err(Rejection::PermissionDenied.into());
+        return Ok(false);
     }
     for holding in held {
         let Some(container) = path_of(view, &holding.on)? else { continue };
@@ -182,10 +198,10 @@ pub fn require_over_keys(
         let own: Vec<_> = own.iter().filter_map(|(_, b)| Role::parse(&b.role_id)).collect();
         let bound = holding.bindings.iter().filter(|binding| binding.is_unconditional());
         if !bound.filter_map(|b| Role::parse(&b.role_id)).all(|role| covered(role, &own)) {
-            return Err(Rejection::PermissionDenied.into());
+            return Ok(false);
         }
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Demands that no other account had the token made. Such a token must leave nothing behind that

@@ -30,8 +30,8 @@ use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
 
 pub use access::{
-    authenticate, authorize, bindings_along, identify, require, require_grantor, require_key_maker,
-    require_over_keys, require_own_token,
+    authenticate, authorize, bindings_along, identify, may_all_of, require, require_grantor,
+    require_key_maker, require_over_keys, require_own_token,
 };
 pub use destruction::destructions_due;
 pub use identity::{account_of, account_path};

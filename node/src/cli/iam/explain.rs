@@ -62,13 +62,14 @@ impl Explain {
             Whom::Other(kind, id) => Some(Subject { id, r#type: kind.as_str().to_owned() }),
         };
         let permission = self.permission.as_str().to_owned();
-        let request = ExplainRequest { subject, permission, resource_id: self.resource_id };
+        let resource_id = self.resource_id;
+        let request = ExplainRequest { subject, permission, resource_id: resource_id.clone() };
         context.run(async |session| {
             let send =
                 async |channel, request| AccessServiceClient::new(channel).explain(request).await;
             let answer = session.call(Kind::Repeatable, &request, send).await?;
             match context.format() {
-                Format::Text => Ok(for_people(&answer)),
+                Format::Text => Ok(for_people(&answer, &resource_id)),
                 format => output::one(format, &Record::of(&answer)?),
             }
         })
@@ -76,15 +77,15 @@ impl Explain {
 }
 
 /// One sentence with the decision, and a line for each resource on the way with what is held there.
-fn for_people(answer: &ExplainResponse) -> String {
+fn for_people(answer: &ExplainResponse, asked: &str) -> String {
     let subject = answer.subject.clone().unwrap_or_default();
     let verb = if answer.allowed { "may" } else { "may not" };
     let who = one_line(&format!("{}:{}", subject.r#type, subject.id));
-    let on = answer.path.last().map(|leaf| format!(" on {} {}", leaf.r#type, leaf.id));
+    let on = answer.path.last().map(|leaf| format!("{} {}", leaf.r#type, leaf.id));
     let mut text = format!(
-        "{who} {verb} {}{} (at index {})\n",
+        "{who} {verb} {} on {} (at index {})\n",
         answer.permission,
-        one_line(&on.unwrap_or_default()),
+        one_line(&on.unwrap_or_else(|| asked.to_owned())),
         answer.index
     );
     let mut line = |line: String| {
@@ -108,7 +109,11 @@ fn for_people(answer: &ExplainResponse) -> String {
         let roles = if roles.is_empty() { "nothing".to_owned() } else { roles.join("; ") };
         line(format!("{} {}: {roles}", resource.r#type, resource.id));
     }
+    for remark in &answer.remarks {
+        line(remark.clone());
+    }
     if answer.path.is_empty() {
+        line("where it is, and what others hold there, you may not look at".to_owned());
         for held in &answer.held {
             let binding = held.access_binding.clone().unwrap_or_default();
             let on = held.resource.clone().unwrap_or_default();
@@ -168,13 +173,20 @@ mod tests {
             subject_problem: "is suspended".into(),
             kms_key_id: "abj1".into(),
             some_hidden: true,
+            remarks: vec!["the sun shines".into()],
         };
         let expected = "serviceAccount:aje1 may not payload.get on secret e6q1 (at index 7)\n  \
                         the subject is suspended\n  \
                         folder b1g1: lockbox.viewer does not give it\n  \
                         secret e6q1: nothing\n  \
+                        the sun shines\n  \
                         more is held where you may not look\n  \
                         its payloads are under the key abj1: the KMS decides too\n";
-        assert_eq!(for_people(&answer), expected);
+        assert_eq!(for_people(&answer, "e6q1"), expected);
+        // Who may not see the resource is told of the id it asked about.
+        let answer = ExplainResponse { path: Vec::new(), held: Vec::new(), ..answer };
+        let told = for_people(&answer, "e6q1");
+        assert!(told.starts_with("serviceAccount:aje1 may not payload.get on e6q1 (at"), "{told}");
+        assert!(told.contains("you may not look at"), "{told}");
     }
 }
