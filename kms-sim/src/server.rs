@@ -236,9 +236,20 @@ async fn router(
     health.set_serving::<CryptoServer>().await;
     health.set_serving::<KeysServer>().await;
     health.set_serving::<OperationsServer>().await;
-    let reflection = || {
-        tonic_reflection::server::Builder::configure()
+    // What is served here, and nothing else of the definitions.
+    let reflection = |own: &str| {
+        let served = [
+            CryptoServer::NAME,
+            AccessServer::NAME,
+            KeysServer::NAME,
+            OperationsServer::NAME,
+            "grpc.health.v1.Health",
+            own,
+        ];
+        let builder = tonic_reflection::server::Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+        served.into_iter().fold(builder, |builder, name| builder.with_service_name(name))
     };
     let services = GrpcServices::new()
         .with(CryptoServer::new(CryptoService::new(Arc::clone(edge))))
@@ -246,8 +257,8 @@ async fn router(
         .with(KeysServer::new(KeysService::new(Arc::clone(edge))))
         .with(OperationsServer::new(OperationsService::new(Arc::clone(edge))))
         .with(health_service)
-        .with(reflection().build_v1()?)
-        .with(reflection().build_v1alpha()?)
+        .with(reflection("grpc.reflection.v1.ServerReflection").build_v1()?)
+        .with(reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
         .into_service();
     let grpc = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone()).around(services);
     let mounted = [CryptoServer::NAME, KeysServer::NAME, OperationsServer::NAME];

@@ -13,7 +13,9 @@ use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::KmsClient;
+use crate::rate::RateLimits;
 use crate::sealer::Sealer;
+use crate::streams::Streams;
 use crate::turns::Turns;
 
 /// The node's parts, shared by its services. No lock is around them.
@@ -34,6 +36,8 @@ pub struct App {
     pub audiences: AcceptedAudiences,
     /// The configuration.
     pub config: Arc<Config>,
+    /// How many requests of one subject are let through.
+    pub rate: RateLimits,
     /// The wall clock.
     pub clock: Arc<dyn Clock>,
     /// Random bytes.
@@ -44,4 +48,6 @@ pub struct App {
     pub turns: Turns,
     /// Calls under way, see [`lockbox_platform::detach`]; joined at shutdown.
     pub calls: TaskTracker,
+    /// Streams of changes that are open; ended before the connections at shutdown.
+    pub streams: Streams,
 }

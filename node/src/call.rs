@@ -22,6 +22,7 @@ use lockbox_raft::domain::operation::OperationRecord;
 use tonic::Status;
 
 pub use self::proposal::Attempt;
+pub(crate) use self::reading::judge;
 use crate::app::App;
 use crate::authn::Caller;
 use crate::consistency::{Consistency, min_index};
@@ -180,6 +181,7 @@ impl<'a> Call<'a> {
             return Err(ApiError::unauthenticated("token is not valid"));
         }
         self.caller = Some(caller.clone());
+        self.app.rate.admit(&caller.subject)?;
         validate(message)?;
         self.if_version = match self.context.if_version.as_deref() {
             None => None,

@@ -153,6 +153,10 @@ pub struct LimitsConfig {
     pub entries: usize,
     /// Whether secrets' names are unique within a folder (`contract §13` no. 1).
     pub unique_names: bool,
+    /// Requests of one subject that this node takes in a second; 0 is no limit.
+    pub requests_per_second: u32,
+    /// Requests of one subject at once after a pause; 0 is as many as in a second.
+    pub requests_burst: u32,
 }
 
 impl Default for LimitsConfig {
@@ -166,6 +170,8 @@ impl Default for LimitsConfig {
             key_bytes: payload.key_bytes_max,
             entries: payload.entries_max,
             unique_names: false,
+            requests_per_second: 0,
+            requests_burst: 0,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! Speaks the public KMS API (`contract §1.6`), so another KMS of that API takes its place by an
 //! address and an identity. One call for each access; nothing is cached (`design §6`).
 
+pub mod operations;
 mod refusal;
 #[cfg(test)]
 mod tests;
@@ -78,6 +79,7 @@ pub struct OpenedDataKey {
 /// A client of the KMS over one multiplexed, lazily connected channel.
 #[derive(Clone)]
 pub struct KmsClient {
+    channel: Channel,
     crypto: SymmetricCryptoServiceClient<Channel>,
     access: KeyAccessServiceClient<Channel>,
     hung_up: CancellationToken,
@@ -89,7 +91,8 @@ impl KmsClient {
     pub fn new(channel: Channel) -> Self {
         Self {
             crypto: SymmetricCryptoServiceClient::new(channel.clone()),
-            access: KeyAccessServiceClient::new(channel),
+            access: KeyAccessServiceClient::new(channel.clone()),
+            channel,
             hung_up: CancellationToken::new(),
         }
     }

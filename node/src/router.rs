@@ -12,6 +12,7 @@ use lockbox_proto::lockbox::cluster::v1::admin_service_server::AdminServiceServe
 use lockbox_proto::lockbox::cluster::v1::cluster_service_server::ClusterServiceServer;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::IntrospectionServiceServer;
 use lockbox_proto::lockbox::iam::v1::access_service_server::AccessServiceServer;
+use lockbox_proto::lockbox::watch::v1::watch_service_server::WatchServiceServer;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
 use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_server::IamTokenServiceServer;
 use lockbox_proto::yandex::cloud::iam::v1::key_service_server::KeyServiceServer;
@@ -41,6 +42,7 @@ use crate::grpc::payload::PayloadGrpc;
 use crate::grpc::reflection;
 use crate::grpc::secret::SecretGrpc;
 use crate::grpc::service_account::ServiceAccountGrpc;
+use crate::grpc::watch::WatchGrpc;
 use crate::unserved;
 
 /// The services of the public listener: those that REST requests reach and health knows.
@@ -55,6 +57,10 @@ pub const PUBLIC_SERVICES: [&str; 9] = [
     "yandex.cloud.resourcemanager.v1.CloudService",
     "yandex.cloud.resourcemanager.v1.FolderService",
 ];
+
+/// Our own services beside them: by gRPC alone.
+pub const OWN_SERVICES: [&str; 2] =
+    ["lockbox.iam.v1.AccessService", "lockbox.watch.v1.WatchService"];
 
 /// What the public listener serves.
 ///
@@ -73,10 +79,12 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
         .with(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
         .with(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
         .with(AccessServiceServer::new(ExplainGrpc::new(Arc::clone(app))))
+        .with(WatchServiceServer::new(WatchGrpc::new(Arc::clone(app))))
         .with(CloudServiceServer::new(CloudGrpc::new(Arc::clone(app))))
         .with(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))))
         .with(HealthServer::new(HealthGrpc::new(app.readiness.clone(), &PUBLIC_SERVICES)));
-    let services = reflection::add_to(services).into_service();
+    let served = PUBLIC_SERVICES.into_iter().chain(OWN_SERVICES);
+    let services = reflection::add_to(services, served).into_service();
     let recorded = unserved::recorded(Arc::clone(app), services);
     let random = Arc::clone(&app.random);
     let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);

@@ -38,9 +38,11 @@ use crate::config::{AuditSyncMode, Config};
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
+use crate::rate::RateLimits;
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
+use crate::streams::Streams;
 use crate::{readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
@@ -184,7 +186,9 @@ impl NodeServer {
 
     /// Ends the node. Call it before the tasks are shut down: the auditor ends with them.
     pub async fn stop(self) {
-        // ORDER: clients first; peers last, for leadership is handed over through them.
+        // ORDER: clients first; peers last, for leadership is handed over through them. Streams
+        // before their connections, which would wait for them.
+        self.app.streams.end(CALLS_GRACE).await;
         self.api.stop(CONNECTIONS_GRACE).await;
         let calls = &self.app.calls;
         calls.close();
@@ -284,11 +288,13 @@ fn app(
         auditor,
         audiences: AcceptedAudiences::new(&advertised, &config.identity.accepted_audiences),
         readiness: Readiness::new(),
+        rate: RateLimits::new(&config.limits),
         config: Arc::new(config),
         clock,
         random,
         turns: crate::turns::Turns::default(),
         calls: TaskTracker::new(),
+        streams: Streams::default(),
     }))
 }
 

@@ -25,7 +25,9 @@ use crate::call::{Call, detached};
 const MESSAGE: &str = "this method is not served yet";
 
 /// The events of methods whose own name says too little, as `contract §6.1` would name them.
-const EVENTS: [(&str, &str); 53] = [
+const EVENTS: [(&str, &str); 55] = [
+    ("/lockbox.iam.v1.AccessService/Explain", "ExplainAccess"),
+    ("/lockbox.watch.v1.WatchService/Watch", "WatchSecrets"),
     ("/yandex.cloud.iam.v1.IamTokenService/Create", "CreateIamToken"),
     ("/yandex.cloud.iam.v1.KeyService/Create", "CreateKey"),
     ("/yandex.cloud.iam.v1.KeyService/Delete", "DeleteKey"),
@@ -207,6 +209,14 @@ fn event(grpc_path: &str) -> Option<AuditDetails> {
 }
 
 fn source(service: &str) -> Option<EventSource> {
+    let own = match service {
+        "lockbox.iam.v1.AccessService" => Some(EventSource::Iam),
+        "lockbox.watch.v1.WatchService" => Some(EventSource::Lockbox),
+        _ => None,
+    };
+    if own.is_some() {
+        return own;
+    }
     let package = service.strip_prefix("yandex.cloud.")?.split('.').next()?;
     match package {
         "lockbox" => Some(EventSource::Lockbox),

@@ -9,12 +9,13 @@ use prost_reflect::{
 };
 
 /// Packages that become Rust modules; `src/lib.rs` has one `include!` for each.
-const PACKAGES: [&str; 12] = [
+const PACKAGES: [&str; 13] = [
     "google.rpc",
     "lockbox.cluster.v1",
     "lockbox.iam.v1",
     "lockbox.kms.v1",
     "lockbox.peer.v1",
+    "lockbox.watch.v1",
     "yandex.cloud.access",
     "yandex.cloud.endpoint",
     "yandex.cloud.iam.v1",

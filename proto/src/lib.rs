@@ -114,6 +114,14 @@ pub mod lockbox {
             include!(concat!(env!("OUT_DIR"), "/lockbox.peer.v1.rs"));
         }
     }
+    /// Following changes.
+    pub mod watch {
+        /// `lockbox.watch.v1`.
+        #[allow(missing_docs, unreachable_pub, clippy::all)]
+        pub mod v1 {
+            include!(concat!(env!("OUT_DIR"), "/lockbox.watch.v1.rs"));
+        }
+    }
 }
 
 /// Generated `Debug` of messages that can hold secrets.

@@ -191,9 +191,10 @@ impl Call<'_> {
 }
 
 /// The caller's name, and what a read in its name came to.
-type Judged<R> = (Option<String>, Result<R, Refused>);
+pub(crate) type Judged<R> = (Option<String>, Result<R, Refused>);
 
-fn judge<R>(
+/// Authenticates the caller in a view, by this time, then runs `read` in it.
+pub(crate) fn judge<R>(
     view: &dyn StateRead,
     caller: &Caller,
     now: LogTime,

@@ -6,7 +6,7 @@ use wire::admin_service_client::AdminServiceClient;
 
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
-use crate::cli::output::{self, Record};
+use crate::cli::output::{self, Format, Record};
 use crate::cli::peer::{PeerFlags, PeerTarget};
 
 /// `lockbox admin`.
@@ -69,7 +69,7 @@ fn log_dump(target: &PeerTarget<'_>, from: u64) -> Result<(), Failure> {
         begins_at: first.begins_at,
         ..first.clone()
     };
-    output::write(output::line(&Record::of(&heading)?)?.as_bytes())?;
+    output::write(output::line(Format::Json, &Record::of(&heading)?)?.as_bytes())?;
     let mut piece_now = first;
     loop {
         let mut text = String::new();
@@ -82,7 +82,7 @@ fn log_dump(target: &PeerTarget<'_>, from: u64) -> Result<(), Failure> {
                 return Err(Failure::new(Exit::Refused, sentence));
             }
             expected += 1;
-            text += &output::line(&Record::of(entry)?)?;
+            text += &output::line(Format::Json, &Record::of(entry)?)?;
         }
         output::write(text.as_bytes())?;
         if piece_now.next_index == 0 || piece_now.next_index > end {

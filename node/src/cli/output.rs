@@ -5,6 +5,7 @@
 //! names may hold any. Knows no message in particular.
 
 use std::io::{self, Write};
+use std::ops::ControlFlow;
 
 use clap::ValueEnum;
 use lockbox_proto::descriptor_pool;
@@ -82,9 +83,9 @@ pub(crate) fn one(format: Format, record: &Record) -> Result<String, Failure> {
     }
 }
 
-/// One object on one line, as JSON with the names of the definitions.
-pub(crate) fn line(record: &Record) -> Result<String, Failure> {
-    let view = View { message: &record.0, rest: false };
+/// One object on one line, as JSON in the spelling of a format.
+pub(crate) fn line(format: Format, record: &Record) -> Result<String, Failure> {
+    let view = View { message: &record.0, rest: format == Format::JsonRest };
     let text = serde_json::to_string(&view).map_err(|_error| unprintable())?;
     Ok(text + "\n")
 }
@@ -155,15 +156,19 @@ impl Table {
 
 /// Writes to standard output. Who has stopped reading has seen enough: that is no failure.
 pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
+    write_some(bytes).map(drop)
+}
+
+/// Writes a part of what there is to tell; whether anybody reads on.
+pub(crate) fn write_some(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     write_to(&mut io::stdout().lock(), bytes)
 }
 
-fn write_to(output: &mut impl Write, bytes: &[u8]) -> Result<(), Failure> {
+fn write_to(output: &mut impl Write, bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     match output.write_all(bytes).and_then(|()| output.flush()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
-            Err(Failure::usage(format_args!("cannot write the output: {error}")))
-        }
-        Ok(()) | Err(_) => Ok(()),
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::usage(format_args!("cannot write the output: {error}"))),
     }
 }
 

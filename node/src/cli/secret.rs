@@ -18,6 +18,7 @@ mod set_current_version;
 mod subject;
 pub(crate) mod target;
 mod update;
+mod watch;
 
 use clap::{Args, Subcommand};
 
@@ -73,6 +74,8 @@ enum SecretCommand {
     RemoveAccessBinding(access::OneBinding),
     /// Replaces all roles on a secret.
     SetAccessBindings(access::SetAccessBindings),
+    /// Follows what happens to the secrets of the folder, a line for each change.
+    Watch(watch::Watch),
 }
 
 /// Runs `lockbox secret`.
@@ -96,6 +99,7 @@ pub(crate) fn run(arguments: SecretArgs, environment: &Environment) -> Result<()
         SecretCommand::AddAccessBinding(command) => command.add(&context),
         SecretCommand::RemoveAccessBinding(command) => command.remove(&context),
         SecretCommand::SetAccessBindings(command) => command.run(&context),
+        SecretCommand::Watch(command) => command.run(&context),
     };
     output::write(text?.as_bytes())
 }

@@ -137,6 +137,23 @@ impl Session {
         }
     }
 
+    /// Opens a stream. Only that it is answered at all is under the deadline.
+    pub(crate) async fn stream<M, R>(
+        &self,
+        message: M,
+        send: impl AsyncFnOnce(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let mut request = self.request(Kind::Repeatable, message)?;
+        // As a timeout it would be one of the whole stream.
+        request.metadata_mut().remove(headers::GRPC_TIMEOUT);
+        let sent = timeout_at(self.deadline, send(self.channel.clone(), request));
+        match sent.await {
+            Ok(Ok(response)) => Ok(response.into_inner()),
+            Ok(Err(status)) => Err(Failure::call(&self.address, &status)),
+            Err(_elapsed) => Err(Failure::timeout(&self.address)),
+        }
+    }
+
     /// Waits between two looks at something that is not finished.
     pub(crate) async fn pause(&self, pause: Duration) -> Result<(), Failure> {
         let woken = timeout_at(self.deadline, sleep(pause)).await;
@@ -202,7 +219,7 @@ fn is_handshake(error: &(dyn std::error::Error + 'static)) -> bool {
 /// Whether another try may find what this one did not: a leader, an outcome, or a server at all.
 ///
 /// It may have been done already; [`Kind`] is what makes that harmless.
-fn is_transient(status: &Status) -> bool {
+pub(crate) fn is_transient(status: &Status) -> bool {
     match std::error::Error::source(status) {
         Some(source) => {
             !is_handshake(source) && !causes(source).any(|cause| cause.is::<TimeoutExpired>())

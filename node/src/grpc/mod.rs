@@ -18,3 +18,4 @@ pub mod payload;
 pub mod reflection;
 pub mod secret;
 pub mod service_account;
+pub mod watch;

@@ -18,6 +18,8 @@ use tonic::{Request, Response, Status};
 use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
+use crate::errors::rejected;
+use crate::grants::{Grants, kms_grants};
 use crate::{convert, describe};
 
 /// The service over the node's parts.
@@ -77,20 +79,42 @@ async fn find(
     operation_id: &str,
 ) -> Result<Operation, ApiError> {
     let caller = call.admit(request)?;
-    let not_found = || Rejection::OperationNotFound(operation_id.to_owned());
     let id = OperationId::parse(operation_id)
         .map_err(|error| ApiError::invalid("operation_id", error.to_string()))?;
-    let record = call
+    let looked = call
         .read(&caller, |view| {
             let record = tables::operation(view, &id)?;
             // What the cluster did by itself is nobody's operation.
             let by_a_caller = |record: &OperationRecord| record.created_by != Subject::internal();
-            let record = record.filter(by_a_caller).ok_or_else(not_found)?;
-            may_read(view, &caller, &record)?;
-            Ok(record)
+            match record.filter(by_a_caller) {
+                Some(record) => {
+                    may_read(view, &caller, &record)?;
+                    Ok(Looked::Here(Box::new(record)))
+                }
+                None => Ok(Looked::Elsewhere(kms_grants(view, &caller)?)),
+            }
         })
         .await?;
-    Ok(convert::operation(&record))
+    let grants = match looked {
+        Looked::Here(record) => return Ok(convert::operation(&record)),
+        Looked::Elsewhere(grants) => grants,
+    };
+    let assertion = call.assertion(&caller, &grants, None);
+    let asked = call.app.kms.operation(&id, &assertion, call.context.deadline).await?;
+    if let Some((operation, kms_index)) = asked {
+        call.kms_index = kms_index;
+        return Ok(operation);
+    }
+    let not_found = Rejection::OperationNotFound(operation_id.to_owned());
+    let error = ApiError::internal("an operation was looked for at no index");
+    Err(call.observed().map_or(error, |at| rejected(&not_found, at)))
+}
+
+/// What the state says of an operation's id.
+enum Looked {
+    Here(Box<OperationRecord>),
+    /// It may be one of the KMS, which is asked with these rights.
+    Elsewhere(Grants),
 }
 
 fn may_read(

@@ -15,6 +15,10 @@ use lockbox_proto::yandex::cloud::kms::v1::{
     SymmetricDecryptResponse, SymmetricEncryptRequest, SymmetricEncryptResponse,
     SymmetricReEncryptRequest, SymmetricReEncryptResponse,
 };
+use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationService;
+use lockbox_proto::yandex::cloud::operation::{
+    CancelOperationRequest, GetOperationRequest, Operation,
+};
 use prost::Message;
 use tokio::sync::Barrier;
 use tonic::{Code, Request, Response, Status};
@@ -114,7 +118,7 @@ impl FakeKms {
     fn note<T>(&self, operation: &'static str, key_id: &str, request: &Request<T>) {
         let Some(header) = request.metadata().get_bin("lockbox-assertion-bin") else { return };
         let assertion = CallerAssertion::decode(header.to_bytes().unwrap()).unwrap();
-        let billed = operation != "check_attach";
+        let billed = !["check_attach", "get_operation"].contains(&operation);
         assert_eq!(matches!(assertion.kms_request_id.len(), 16 | 32), billed);
         assert!(assertion.index > 0);
         self.0.lock().unwrap().used.push(Used {
@@ -207,6 +211,32 @@ impl KeyAccessService for FakeKms {
         self.admit("check_attach", &request.get_ref().key_id)?;
         self.note("check_attach", &request.get_ref().key_id, &request);
         Ok(indexed(CheckAttachResponse {}))
+    }
+}
+
+/// The one operation that the fake knows.
+pub(crate) const OPERATION: &str = "abjoperation";
+
+#[tonic::async_trait]
+impl OperationService for FakeKms {
+    async fn get(
+        &self,
+        request: Request<GetOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        let id = request.get_ref().operation_id.clone();
+        self.admit("get_operation", KEYS[1])?;
+        self.note("get_operation", &id, &request);
+        if id != OPERATION {
+            return Err(Status::not_found("no such operation"));
+        }
+        Ok(indexed(Operation { id, done: true, ..Operation::default() }))
+    }
+
+    async fn cancel(
+        &self,
+        _request: Request<CancelOperationRequest>,
+    ) -> Result<Response<Operation>, Status> {
+        Err(Status::unimplemented("nodes do not cancel"))
     }
 }
 

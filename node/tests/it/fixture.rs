@@ -12,7 +12,9 @@ use lockbox::bootstrap::{FirstNames, Initialised, initialise};
 use lockbox::config::Config;
 use lockbox::keyring::Keyring;
 use lockbox::kms::KmsClient;
+use lockbox::rate::RateLimits;
 use lockbox::sealer::Sealer;
+use lockbox::streams::Streams;
 use lockbox::{router, unseal};
 use lockbox_core::{Clock, Randomness, SensitiveString};
 use lockbox_platform::audit::{self, AuditConfig, AuditSync};
@@ -34,6 +36,7 @@ use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_client::IamTokenSer
 use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_server::SymmetricCryptoServiceServer;
 use lockbox_proto::yandex::cloud::lockbox::v1::payload_service_client::PayloadServiceClient;
 use lockbox_proto::yandex::cloud::lockbox::v1::secret_service_client::SecretServiceClient;
+use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
 use lockbox_raft::Replica;
 use lockbox_raft::network::{AllowAllPeers, PlaintextConnector};
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts};
@@ -102,7 +105,7 @@ fn connect(address: SocketAddr) -> Channel {
     Endpoint::from_shared(format!("http://{address}")).unwrap().connect_lazy()
 }
 
-fn config(data: &TempDir) -> Config {
+fn config(data: &TempDir, limits: &str) -> Config {
     let text = format!(
         "node_id = 1\ndata_dir = {:?}\n\
          [api]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
@@ -110,7 +113,7 @@ fn config(data: &TempDir) -> Config {
          [peer]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
          certificate = \"unused\"\nkey = \"unused\"\nca = \"unused\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n\
-         [limits]\nversions_per_secret = 4\nsecrets_per_cloud = 9\n",
+         [limits]\nversions_per_secret = 4\nsecrets_per_cloud = 9\n{limits}",
         data.path()
     );
     let path = data.path().join("node.toml");
@@ -140,7 +143,12 @@ impl Fresh {
 
     /// Starts a node with this directory, as late as a downtime makes it.
     async fn open(data: TempDir, kms: FakeKms, downtime: Duration) -> Self {
-        let config = Arc::new(config(&data));
+        Self::open_with(data, kms, downtime, "").await
+    }
+
+    /// The same with more lines of the table of limits.
+    async fn open_with(data: TempDir, kms: FakeKms, downtime: Duration, limits: &str) -> Self {
+        let config = Arc::new(config(&data, limits));
         let clock: Arc<dyn Clock> = Arc::new(LaterClock { system: SystemClock::new(), downtime });
         let random: Arc<dyn Randomness> = Arc::new(SystemRandom);
         let tasks = Tasks::new(FatalExit::new());
@@ -149,6 +157,7 @@ impl Fresh {
         let kms_services = GrpcServices::new()
             .with(SymmetricCryptoServiceServer::new(kms.clone()))
             .with(KeyAccessServiceServer::new(kms.clone()))
+            .with(OperationServiceServer::new(kms.clone()))
             .into_service();
         let bound = bind("kms", loopback(), Security::PlaintextLoopback).await.unwrap();
         let kms_address = bound.local_addr();
@@ -174,12 +183,14 @@ impl Fresh {
             kms: kms_client,
             auditor,
             audiences: AcceptedAudiences::new(&["localhost:1".to_owned()], &[]),
+            rate: RateLimits::new(&config.limits),
             config,
             clock,
             random,
             readiness: Readiness::new(),
             turns: lockbox::turns::Turns::default(),
             calls: TaskTracker::new(),
+            streams: Streams::default(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);
         let unsealing = unseal::keep_unsealed(Arc::clone(&app), sealed, tasks.token());
@@ -208,7 +219,16 @@ impl Fresh {
 impl Node {
     /// Starts a node of its own cluster and logs in.
     pub(crate) async fn start() -> Self {
-        let fresh = Fresh::start().await;
+        Self::of(Fresh::start().await).await
+    }
+
+    /// The same with more lines of the table of limits in its configuration.
+    pub(crate) async fn limited(limits: &str) -> Self {
+        let data = TempDir::new().unwrap();
+        Self::of(Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await).await
+    }
+
+    async fn of(fresh: Fresh) -> Self {
         let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
         let names = FirstNames::default();
         let made = initialise(&fresh.app, SYSTEM_KEY, members(), names, &pair.public_key_pem);
@@ -324,6 +344,7 @@ impl Node {
 }
 
 async fn shut_down(app: Arc<App>, tasks: Tasks) {
+    app.streams.end(WAIT).await;
     app.calls.close();
     app.calls.wait().await;
     app.replica.shutdown().await;

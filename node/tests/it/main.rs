@@ -29,6 +29,8 @@ mod fixture;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod kms_operations;
+#[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
@@ -38,6 +40,10 @@ mod mutants;
 mod own_keys;
 #[cfg(test)]
 mod peers;
+#[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
+mod raw;
 #[cfg(test)]
 mod readiness;
 #[cfg(test)]
@@ -56,3 +62,5 @@ mod tokens;
 #[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
+#[cfg(test)]
+mod watch;

@@ -42,3 +42,5 @@ mod server;
 mod stopping;
 #[cfg(test)]
 mod waiting;
+#[cfg(test)]
+mod watch;

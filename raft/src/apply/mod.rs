@@ -7,6 +7,7 @@
 mod access;
 mod accounts;
 mod bindings;
+mod changes;
 mod containers;
 mod destruction;
 mod identity;

@@ -11,7 +11,7 @@ use lockbox_core::{LogTime, Subject};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
-use super::{Application, Refusal};
+use super::{Application, Refusal, changes};
 use crate::domain::codec;
 use crate::domain::command::{Envelope, IdempotencyClaim};
 use crate::domain::idempotency::{
@@ -120,6 +120,7 @@ pub(super) fn remember(
             keys.push(place.into());
         }
     }
+    keys.extend(changes::keep(application, operation)?.map(Into::into));
     let mut expiries = vec![(now.plus(OPERATION_RETENTION), Expiry { keys, counted_for: None })];
     if let Some(expiry) = remember_key(application, envelope, operation)? {
         expiries.push(expiry);
@@ -192,6 +193,7 @@ pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), Storag
             .map_err(|e| StorageError::corrupt("expire old records", e.to_string()))?;
         state.delete(Space::Records, queue_key);
         for key in expiry.keys {
+            changes::forgotten(state, &key)?;
             state.delete(Space::Records, key.into());
         }
         if let Some(subject) = expiry.counted_for {

@@ -3,6 +3,7 @@
 mod access;
 mod advance_time;
 mod bound;
+mod changes;
 mod destruction;
 mod expiry;
 mod limits;

@@ -3,6 +3,7 @@
 //! A key is a table byte and its components. Text components are length-prefixed, so that no
 //! content can reach into the next component; numbers are big-endian, so that they sort.
 
+mod changes;
 mod table_names;
 
 use lockbox_core::{
@@ -10,6 +11,7 @@ use lockbox_core::{
     SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 
+pub use changes::{change, change_index, changes_of};
 pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.
@@ -24,6 +26,9 @@ pub const SYSTEM_EXPIRY_BEGIN: &[u8] = b"expiry_begin";
 /// [`super::Space::System`]: the log time before which the expiry queue is left alone; absent
 /// while it is being worked off.
 pub const SYSTEM_EXPIRY_NEXT: &[u8] = b"expiry_next";
+/// [`super::Space::System`]: the index from which on every change is kept, see [`change`]; absent
+/// before the first.
+pub const SYSTEM_CHANGES_BEGIN: &[u8] = b"changes_begin";
 
 /// The cluster record: one key.
 pub const CLUSTER: &[u8] = b"Z";
@@ -59,6 +64,7 @@ const DESTRUCTION: u8 = b'q';
 const DELETED_SERVICE_ACCOUNT: u8 = b'D';
 const CLOUD_BY_NAME: u8 = b'C';
 const FOLDER_BY_NAME: u8 = b'F';
+const CHANGE_IN_FOLDER: u8 = b'w';
 
 /// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
 /// one, so it is no [`lockbox_core::ResourceKind`].

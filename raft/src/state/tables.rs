@@ -9,7 +9,7 @@ use lockbox_core::{
 use minicbor::Decode;
 
 pub use self::pages::{
-    PAGE_RECORD_BYTES_MAX, Page, authorized_keys_page, clouds_page, folders_page,
+    PAGE_RECORD_BYTES_MAX, Page, authorized_keys_page, changes_page, clouds_page, folders_page,
     key_operations_page, operations_page, secrets_page, service_accounts_page, versions_page,
 };
 use super::{Direction, Scan, Space, StateRead, keys};
@@ -91,6 +91,15 @@ pub fn log_time(view: &dyn StateRead) -> Result<LogTime, StorageError> {
 /// [`StorageError`].
 pub fn expiry_next(view: &dyn StateRead) -> Found<LogTime> {
     load(view, Space::System, keys::SYSTEM_EXPIRY_NEXT)
+}
+
+/// The index from which on every change of a folder is in [`changes_page`]; nothing while no change
+/// was ever kept: then from the next one on.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn changes_begin(view: &dyn StateRead) -> Found<u64> {
+    load(view, Space::System, keys::SYSTEM_CHANGES_BEGIN)
 }
 
 /// A cloud.

@@ -160,7 +160,8 @@ fn a_reader_that_has_left_is_no_failure_and_a_full_disk_is_one() {
             Ok(())
         }
     }
-    assert_eq!(write_to(&mut Closed(io::ErrorKind::BrokenPipe), b"x"), Ok(()));
+    let closed = write_to(&mut Closed(io::ErrorKind::BrokenPipe), b"x");
+    assert_eq!(closed, Ok(std::ops::ControlFlow::Break(())));
     let full = write_to(&mut Closed(io::ErrorKind::StorageFull), b"x").unwrap_err();
     assert!(full.to_string().starts_with("cannot write the output: "), "{full}");
 }

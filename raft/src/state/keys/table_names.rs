@@ -1,13 +1,13 @@
 //! What the tables are called, for people who compare states.
 
 use super::{
-    AUTHORIZED_KEY, AUTHORIZED_KEY_OF_ACCOUNT, BINDINGS, CLOUD, CLOUD_BY_NAME, CLUSTER,
-    DELETED_SECRET, DELETED_SERVICE_ACCOUNT, DESTRUCTION, EXPIRY, FIRST_RESOURCES, FOLDER,
+    AUTHORIZED_KEY, AUTHORIZED_KEY_OF_ACCOUNT, BINDINGS, CHANGE_IN_FOLDER, CLOUD, CLOUD_BY_NAME,
+    CLUSTER, DELETED_SECRET, DELETED_SERVICE_ACCOUNT, DESTRUCTION, EXPIRY, FIRST_RESOURCES, FOLDER,
     FOLDER_BY_NAME, HOLDING, IDEMPOTENCY, IDEMPOTENCY_COUNT, KEYRING, MEMBER, OPERATION,
     OPERATION_OF_RESOURCE, PAYLOAD, REVOKED_TOKEN, SECRET, SECRET_BY_NAME, SECRET_IN_FOLDER,
-    SERVICE_ACCOUNT, SERVICE_ACCOUNT_BY_NAME, SERVICE_ACCOUNT_IN_FOLDER, SYSTEM_EXPIRY_BEGIN,
-    SYSTEM_EXPIRY_NEXT, SYSTEM_LAST_APPLIED, SYSTEM_LOG_TIME, SYSTEM_MEMBERSHIP, VERSION,
-    VERSION_IN_SECRET,
+    SERVICE_ACCOUNT, SERVICE_ACCOUNT_BY_NAME, SERVICE_ACCOUNT_IN_FOLDER, SYSTEM_CHANGES_BEGIN,
+    SYSTEM_EXPIRY_BEGIN, SYSTEM_EXPIRY_NEXT, SYSTEM_LAST_APPLIED, SYSTEM_LOG_TIME,
+    SYSTEM_MEMBERSHIP, VERSION, VERSION_IN_SECRET,
 };
 use crate::state::Space;
 
@@ -21,6 +21,7 @@ pub fn table_name(space: Space, key: &[u8]) -> &'static str {
             SYSTEM_LOG_TIME => "log_time",
             SYSTEM_EXPIRY_BEGIN => "expiry_begin",
             SYSTEM_EXPIRY_NEXT => "expiry_next",
+            SYSTEM_CHANGES_BEGIN => "changes_begin",
             _ => "other",
         };
     }
@@ -46,6 +47,7 @@ pub fn table_name(space: Space, key: &[u8]) -> &'static str {
         Some(&KEYRING) => "keyring",
         Some(&OPERATION) => "operations",
         Some(&OPERATION_OF_RESOURCE) => "operations_of_resources",
+        Some(&CHANGE_IN_FOLDER) => "changes_in_folders",
         Some(&IDEMPOTENCY) => "idempotency",
         Some(&IDEMPOTENCY_COUNT) => "idempotency_counts",
         Some(&REVOKED_TOKEN) => "revoked_tokens",

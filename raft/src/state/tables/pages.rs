@@ -190,6 +190,27 @@ pub fn key_operations_page(
     page(view, &scan, limit, |id: &OperationId| keys::operation(id))
 }
 
+/// One page of the changes of a folder's secrets, oldest first, behind the index `after`: the
+/// operations that made them. Whether older ones are forgotten says [`super::changes_begin`].
+///
+/// # Errors
+/// [`StorageError`].
+pub fn changes_page(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    after: u64,
+    limit: usize,
+) -> Page<OperationRecord> {
+    let scan = Scan {
+        space: Space::Records,
+        from: keys::change(folder, after.saturating_add(1)),
+        to: keys::prefix_end(&keys::changes_of(folder)),
+        direction: Direction::Ascending,
+        limit: limit.saturating_add(1),
+    };
+    page(view, &scan, limit, |id: &OperationId| keys::operation(id))
+}
+
 /// Follows an index: each row's value is an id, and `key` says where its record is.
 ///
 /// A page that ends early or has more rows behind it names the sequence of its last row: the

@@ -1,0 +1,160 @@
+//! `lockbox secret watch`: a line for each change of the folder's secrets.
+
+use std::ops::ControlFlow;
+use std::time::Duration;
+
+use clap::{Args, value_parser};
+use lockbox_proto::lockbox::watch::v1::watch_request::Begin;
+use lockbox_proto::lockbox::watch::v1::watch_service_client::WatchServiceClient;
+use lockbox_proto::lockbox::watch::v1::{Change, WatchRequest, WatchResponse};
+use tonic::{Code, Status};
+
+use crate::cli::connect::Context;
+use crate::cli::failure::{Exit, Failure, one_line};
+use crate::cli::output::{self, Format, Record};
+use crate::cli::session::{Session, is_transient};
+
+/// Wait before a stream that broke off is asked for again.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// Where to begin, and when to end.
+#[derive(Debug, Args)]
+pub(crate) struct Watch {
+    /// Begins behind this index: one that was printed, or 0 for all that is still known. From now
+    /// on when absent.
+    #[arg(long, value_name = "INDEX")]
+    after: Option<u64>,
+    /// Ends after so many changes; otherwise at ctrl-C.
+    #[arg(long, value_name = "COUNT", value_parser = value_parser!(u64).range(1..))]
+    limit: Option<u64>,
+}
+
+impl Watch {
+    /// Follows the folder, across restarts of the node and changes of the leader.
+    pub(crate) fn run(self, context: &Context<'_>) -> Result<String, Failure> {
+        let folder_id = context.folder_id()?;
+        let mut progress = Progress {
+            folder_id,
+            after: self.after,
+            left: self.limit.unwrap_or(u64::MAX),
+            answered: false,
+            format: context.format(),
+        };
+        loop {
+            match context.run(async |session| progress.follow(session).await) {
+                Ok(ControlFlow::Break(())) => return Ok(String::new()),
+                Ok(ControlFlow::Continue(())) => {}
+                // Whoever was once answered waits for the node to come back.
+                Err(failure) if progress.answered && failure.exit() == Exit::Unreachable => {}
+                Err(failure) => return Err(failure),
+            }
+            std::thread::sleep(PAUSE);
+        }
+    }
+}
+
+/// How far the stream is.
+struct Progress {
+    folder_id: String,
+    after: Option<u64>,
+    left: u64,
+    answered: bool,
+    format: Format,
+}
+
+impl Progress {
+    /// One connection's part of the stream; whether that was the last.
+    async fn follow(&mut self, session: &Session) -> Result<ControlFlow<()>, Failure> {
+        let begin = self.after.map(Begin::AfterIndex);
+        let request = WatchRequest { folder_id: self.folder_id.clone(), begin };
+        let send = async |channel, request| WatchServiceClient::new(channel).watch(request).await;
+        let mut stream = session.stream(request, send).await?;
+        let mut answered = false;
+        loop {
+            match stream.message().await {
+                Ok(Some(answer)) => {
+                    answered = true;
+                    if self.take(&answer)?.is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Ok(None) => return Ok(ControlFlow::Continue(())),
+                Err(status) if goes_on(&status, answered) => return Ok(ControlFlow::Continue(())),
+                Err(status) => return Err(Failure::call(session.address(), &status)),
+            }
+        }
+    }
+
+    fn take(&mut self, answer: &WatchResponse) -> Result<ControlFlow<()>, Failure> {
+        self.answered = true;
+        if let Some(change) = &answer.change {
+            let text = match self.format {
+                Format::Text => line(answer.index, change),
+                Format::Yaml => format!("---\n{}", output::one(self.format, &Record::of(answer)?)?),
+                Format::Json | Format::JsonRest => output::line(self.format, &Record::of(answer)?)?,
+            };
+            if output::write_some(text.as_bytes())?.is_break() {
+                return Ok(ControlFlow::Break(()));
+            }
+            self.left -= 1;
+        }
+        // ORDER: what was printed is not asked for again.
+        self.after = Some(answer.index);
+        Ok(if self.left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) })
+    }
+}
+
+/// Whether another stream may go on where this one ended. A token ends before its holder does: the
+/// next connection logs in anew.
+fn goes_on(status: &Status, answered: bool) -> bool {
+    is_transient(status) || (answered && status.code() == Code::Unauthenticated)
+}
+
+/// A change for people.
+fn line(index: u64, change: &Change) -> String {
+    let at = change.changed_at.unwrap_or_default();
+    let mut text = format!("{at} {index} {} {}", change.r#type().as_str_name(), change.secret_id);
+    if !change.version_id.is_empty() {
+        text = format!("{text} version {}", change.version_id);
+    }
+    if let Some(by) = &change.changed_by {
+        text = format!("{text} by {}:{}", by.r#type, by.id);
+    }
+    one_line(&text) + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbox_proto::lockbox::watch::v1::change::Type;
+    use lockbox_proto::yandex::cloud::access::Subject;
+
+    use super::*;
+
+    #[test]
+    fn a_change_is_one_line() {
+        let mut change = Change {
+            r#type: Type::VersionAdded.into(),
+            secret_id: "e6q1".into(),
+            version_id: "e6v1".into(),
+            changed_at: Some(prost_types::Timestamp { seconds: 0, nanos: 0 }),
+            operation_id: "e6o1".into(),
+            changed_by: Some(Subject { id: "aje1\n".into(), r#type: "serviceAccount".into() }),
+        };
+        let expected = "1970-01-01T00:00:00Z 7 VERSION_ADDED e6q1 version e6v1 by \
+                        serviceAccount:aje1\\n\n";
+        assert_eq!(line(7, &change), expected);
+        change.r#type = Type::VersionDestroyed.into();
+        change.changed_by = None;
+        assert!(line(7, &change).ends_with(" version e6v1\n"));
+    }
+
+    #[test]
+    fn a_stream_goes_on_when_another_may_and_when_the_token_has_ended() {
+        let status = |code: Code| Status::new(code, "");
+        assert!(goes_on(&status(Code::Unavailable), false));
+        assert!(goes_on(&status(Code::Unauthenticated), true));
+        assert!(!goes_on(&status(Code::Unauthenticated), false), "the credential is refused");
+        assert!(!goes_on(&status(Code::PermissionDenied), true));
+        assert!(!goes_on(&status(Code::FailedPrecondition), true));
+    }
+}

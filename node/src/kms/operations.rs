@@ -1,0 +1,53 @@
+//! The operations of the KMS, for who asks this node about them: the endpoint of operations polls
+//! those of all services (`contract §0.1`).
+
+use lockbox_core::OperationId;
+use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
+use lockbox_proto::lockbox::kms::v1::CallerAssertion;
+use lockbox_proto::yandex::cloud::operation::operation_service_client::OperationServiceClient;
+use lockbox_proto::yandex::cloud::operation::{GetOperationRequest, Operation};
+use tokio::time::Instant;
+use tonic::Code;
+
+use super::refusal::RETRY_AFTER;
+use super::{KmsClient, kms_index, on_behalf, within};
+
+/// An operation as the KMS tells it, and its commit sequence.
+pub type Found = (Operation, Option<String>);
+
+impl KmsClient {
+    /// One operation on behalf of the caller; nothing when the KMS does not know it, or is one
+    /// without operations.
+    ///
+    /// # Errors
+    /// PERMISSION_DENIED as the KMS says it; UNAVAILABLE when it does not answer.
+    pub async fn operation(
+        &self,
+        id: &OperationId,
+        assertion: &CallerAssertion,
+        deadline: Instant,
+    ) -> Result<Option<Found>, ApiError> {
+        let message = GetOperationRequest { operation_id: id.to_string() };
+        let request = on_behalf(within(message, deadline), assertion);
+        let mut client = OperationServiceClient::new(self.channel.clone());
+        let status = match self.in_time(deadline, client.get(request)).await {
+            Ok(response) => {
+                let index = kms_index(response.metadata());
+                return Ok(Some((response.into_inner(), index)));
+            }
+            Err(status) => status,
+        };
+        let failed = |kind: ErrorKind, message: &str| {
+            Err(ApiError::new(kind, message, Outcome::NotProposed))
+        };
+        match status.code() {
+            Code::NotFound | Code::Unimplemented => Ok(None),
+            Code::PermissionDenied => failed(ErrorKind::PermissionDenied, "permission denied"),
+            _ => {
+                tracing::warn!(code = ?status.code(), "the KMS did not say whether it knows an operation");
+                let kind = ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) };
+                failed(kind, "the operation is not known here, and the KMS does not answer")
+            }
+        }
+    }
+}
