@@ -7,6 +7,8 @@ mod account_access;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod any_bytes;
+#[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod cli;
@@ -16,6 +18,8 @@ mod client;
 mod consistency;
 #[cfg(test)]
 mod containers;
+#[cfg(test)]
+mod decoders;
 #[cfg(test)]
 mod destruction;
 #[cfg(test)]

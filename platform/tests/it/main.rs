@@ -1,5 +1,6 @@
 //! The platform as its users see it: sockets, TLS, gRPC and REST.
 
+mod decoders;
 mod fixtures;
 mod layer;
 mod listener;

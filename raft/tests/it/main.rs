@@ -12,6 +12,8 @@ mod command_world;
 #[cfg(test)]
 mod commands;
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod determinism;
 #[cfg(test)]
 mod durability_oracle;
