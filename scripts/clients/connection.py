@@ -25,6 +25,10 @@ class Unusable(Exception):
     """The environment does not say how to connect; one sentence."""
 
 
+class Wrong(Exception):
+    """Something is not as it must be; one sentence."""
+
+
 @dataclass(frozen=True)
 class Environment:
     """What the `env` file says."""
@@ -62,18 +66,29 @@ class Environment:
 
     def service_account(self):
         """The id of the service account that the authorized key belongs to."""
-        return self._authorized_key()["service_account_id"]
+        return self.authorized_key()["service_account_id"]
 
-    def connect(self, endpoint):
-        """The SDK's clients of the node there; nothing is sent yet."""
-        sdk = yandexcloud.SDK(
-            service_account_key=self._authorized_key(),
-            endpoint=endpoint,
-            root_certificates=Path(self["LOCKBOX_CA"]).read_bytes(),
-        )
+    def connect(self, endpoint, **options):
+        """The SDK's clients of the node there; nothing is sent yet.
+
+        `options` are the SDK's own, as `iam_token`; without credentials among them it logs in with
+        the administrator's authorized key.
+        """
+        if not {"iam_token", "service_account_key"} & options.keys():
+            options["service_account_key"] = self.authorized_key()
+        sdk = yandexcloud.SDK(endpoint=endpoint, root_certificates=self.authority(), **options)
         return Node(endpoint, sdk)
 
-    def _authorized_key(self):
+    def authority(self):
+        """The certificate, in PEM, that the servers' own ones come from."""
+        path = Path(self["LOCKBOX_CA"])
+        try:
+            return path.read_bytes()
+        except OSError as error:
+            raise Unusable(f"the certificate {path} cannot be read: {error.strerror}") from error
+
+    def authorized_key(self):
+        """The administrator's key, as the SDK takes it."""
         path = Path(self["LOCKBOX_SA_KEY"])
         try:
             return json.loads(path.read_text(encoding="utf-8"))

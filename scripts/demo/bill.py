@@ -9,7 +9,7 @@ import subprocess
 from collections import Counter
 from pathlib import Path
 
-from race import Wrong
+from connection import Wrong
 
 # The report reads files on this machine; longer than this it is stuck.
 REPORT_SECONDS = 60

@@ -32,8 +32,8 @@ from yandexcloud.operations import OperationError
 
 import bill
 import cluster
-from connection import GONE, Environment, Unusable, ask, ask_with_headers, told
-from race import Race, Wrong, check_payload
+from connection import GONE, Environment, Unusable, Wrong, ask, ask_with_headers, told
+from race import Race, check_payload
 
 NODES = 3
 # A value that is no UTF-8, so that nobody can have taken it for a text on its way.

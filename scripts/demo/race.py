@@ -20,7 +20,7 @@ from yandex.cloud.lockbox.v1.secret_service_pb2 import (
     PayloadEntryChange,
 )
 
-from connection import GONE, ask, told
+from connection import GONE, Wrong, ask, told
 
 # A secret has at most 1,000 versions, and the demo makes a few of its own.
 WRITES_MAX = 800
@@ -31,10 +31,6 @@ READ_PAUSE_SECONDS = 0.01
 SILENCE_SECONDS = 30.0
 # How long a thread waits before it turns to the next node.
 TURN_SECONDS = 0.05
-
-
-class Wrong(Exception):
-    """Something is not as it must be; one sentence."""
 
 
 def digest(number):

@@ -6,7 +6,8 @@ from unittest import mock
 from yandex.cloud.lockbox.v1.payload_pb2 import Payload
 
 import bill
-from race import History, Wrong, check_payload, digest
+from connection import Wrong
+from race import History, check_payload, digest
 
 
 def payload(number, of):
