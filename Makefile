@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -14,6 +14,12 @@ PROFILE = $(or $(LOCKBOX_PROFILE),debug)
 
 setup:
 	@scripts/setup.sh >/dev/null
+
+# Builds what serves, and prints where it is.
+programs:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
+	echo "$(TARGET)/$(PROFILE)"
 
 # One process with everything in it; `make dev ARGS=--ephemeral` keeps no data.
 dev:
@@ -34,7 +40,7 @@ cluster-stop:
 demo:
 	@scripts/demo.sh
 
-# The README's clients against what is running, or against a cluster of their own.
+# The README's clients against what is running, or against a process and a cluster of their own.
 test-clients:
 	@scripts/test-clients.sh
 

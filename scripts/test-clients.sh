@@ -1,24 +1,24 @@
 #!/usr/bin/env bash
-# Runs the clients of the README against a server and prints a verdict for each.
+# Runs the clients of the README against servers and prints a verdict for each.
 #
-# Which server: the one whose env file is given; else `lockbox dev` or the cluster, whichever is
-# running; else a cluster that is started for this and stopped again.
+# Which servers: the one whose env file is given; else `lockbox dev` and the cluster of `make
+# cluster`, whichever are running; else one of each, started for this on free ports, each met from a
+# Python environment that is made for it, and stopped again. A cluster's leader is killed on the way.
+# LOCKBOX_BIN  directory of the programs to start; they are built when it is not set
 # Usage: scripts/test-clients.sh [ENV_FILE]
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-passed=0 failed=0 skipped=0 secret_id=
 work=$(mktemp -d)
-own_cluster=no
+logs=.lockbox/test-clients
+status=0 dev_pid='' own_cluster=no
+# How long a server may take until it is ready, on a busy machine.
+readonly START_SECONDS=180
 
 finish() {
-    if [ -n "$secret_id" ]; then
-        sdk --delete "$secret_id" || true
-    fi
+    stop_dev
+    stop_cluster
     rm -rf "$work"
-    if [ "$own_cluster" = yes ]; then
-        make --no-print-directory cluster-stop >/dev/null || true
-    fi
 }
 
 answers() {
@@ -30,150 +30,106 @@ answers() {
     ) >/dev/null 2>&1
 }
 
-find_server() {
+# The env files of the servers that are running.
+running() {
+    local env_file
     for env_file in .lockbox/dev/env .lockbox/cluster/env; do
         if [ -f "$env_file" ] && answers "$env_file"; then
-            return
+            echo "$env_file"
         fi
     done
+}
+
+start_dev() {
+    local deadline=$((SECONDS + START_SECONDS))
+    mkdir "$work/dev"
+    "$LOCKBOX_BIN/lockbox" dev --dir "$work/dev" --api-port 0 --kms-port 0 --peer-port 0 \
+        --metrics-port 0 --kms-metrics-port 0 >"$work/dev.log" 2>&1 &
+    dev_pid=$!
+    # The file is there only while everything is ready.
+    until [ -f "$work/dev/env" ]; do
+        if ! kill -0 "$dev_pid" 2>/dev/null || [ $SECONDS -ge $deadline ]; then
+            printf 'test-clients: lockbox dev does not start:\n' >&2
+            tail -3 "$work/dev.log" >&2
+            return 1
+        fi
+        sleep 0.1
+    done
+}
+
+stop_dev() {
+    if [ -n "$dev_pid" ]; then
+        kill -TERM "$dev_pid" 2>/dev/null || true
+        wait "$dev_pid" || true
+        dev_pid=
+    fi
+}
+
+# A base below which no port of a cluster is taken; see `lockbox local --help`.
+free_port_base() {
+    python3 - <<'PYTHON'
+import random, socket, sys
+
+def free(port):
+    try:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", port))
+    except OSError:
+        return False
+    return True
+
+# Below the ports that the kernel gives to whoever asks for any.
+for base in random.sample(range(20000, 31000, 50), 200):
+    if all(free(base + table + n) for table in (0, 1000) for n in range(1, 25)):
+        print(base)
+        sys.exit()
+sys.exit("test-clients: no ports are free for a cluster")
+PYTHON
+}
+
+start_cluster() {
+    local base
+    base=$(free_port_base) || return 1
     own_cluster=yes
-    env_file=.lockbox/cluster/env
-    make --no-print-directory cluster
+    LOCKBOX_DIR=$work/cluster LOCKBOX_PORT_BASE=$base LOCKBOX_NODES=3 scripts/cluster.sh start
 }
 
-# Runs one client; what it prints is shown only when it fails.
-client() {
-    local title=$1
-    shift
-    if "$@" >"$work/output" 2>&1; then
-        passed=$((passed + 1))
-        printf 'ok    %s\n' "$title"
+stop_cluster() {
+    if [ $own_cluster = yes ]; then
+        LOCKBOX_DIR=$work/cluster LOCKBOX_NODES=3 scripts/cluster.sh stop >/dev/null || true
+        own_cluster=no
+    fi
+}
+
+# Runs the clients against one server of our own, from an environment of its own.
+# Usage: try_own NAME
+try_own() {
+    local python
+    if python=$(scripts/clients/venv.sh "$work/venv-$1") && "start_$1" &&
+        scripts/clients/run.sh "$work/$1/env" "$python"; then
+        "stop_$1"
     else
-        failed=$((failed + 1))
-        printf 'FAIL  %s\n' "$title"
-        sed 's/^/      /' "$work/output"
+        status=1
+        "stop_$1"
+        mkdir -p "$logs"
+        find "$work" -maxdepth 2 -name '*.log' -exec cp {} "$logs" \;
+        printf 'test-clients: what the servers said is in %s\n' "$logs" >&2
     fi
-}
-
-skip() {
-    skipped=$((skipped + 1))
-    printf 'skip  %s: %s\n' "$1" "$2"
-}
-
-sdk() {
-    PYTHONDONTWRITEBYTECODE=1 PYTHONWARNINGS=ignore::DeprecationWarning \
-        "$python" scripts/clients/sdk.py --env "$env_file" "$@"
-}
-
-# curl, failing on every status that is not expected; the body goes to $work/body.
-# Usage: rest VERSION STATUS PATH [OPTION...]
-rest() {
-    local version=$1 status=$2 path=$3 got
-    shift 3
-    : >"$work/body"
-    got=$(curl --silent --show-error --max-time 15 "--http$version" --cacert "$LOCKBOX_CA" \
-        --output "$work/body" --write-out '%{http_version} %{http_code}' "$@" \
-        "https://$LOCKBOX_ENDPOINT$path")
-    if [ "$got" != "$version $status" ]; then
-        printf 'HTTP version and status are %s, not %s %s: ' "$got" "$version" "$status"
-        cat "$work/body"
-        return 1
-    fi
-}
-
-# Looks for what the body must have, white space aside.
-body_has() {
-    if ! tr -d ' \n' <"$work/body" | grep --fixed-strings --quiet -- "$1"; then
-        printf 'the answer does not have %s: ' "$1"
-        cat "$work/body"
-        return 1
-    fi
-}
-
-discover() {
-    rest 1.1 200 /endpoints && body_has '"id":"lockbox-payload"' && body_has '"id":"iam"'
-}
-
-create_with_sdk() {
-    secret_id=$(sdk) && [ -n "$secret_id" ]
-}
-
-compare_definitions() {
-    PYTHONDONTWRITEBYTECODE=1 "$python" scripts/clients/wire.py --env "$env_file"
-}
-
-payload_path() { printf '/lockbox/v1/secrets/%s/payload' "$secret_id"; }
-
-# The token is given to curl in a file: arguments are seen by everybody on the machine.
-read_payload() {
-    rest "$1" 200 "$(payload_path)" --header "@$work/authorization" &&
-        body_has '"textValue":"user"' && body_has '"binaryValue":"AP/+"'
-}
-
-refuse_stranger() { rest 1.1 401 "$(payload_path)"; }
-
-read_with_grpcurl() {
-    # shellcheck disable=SC2016 # grpcurl puts the token in: arguments are seen by everybody
-    grpcurl -cacert "$LOCKBOX_CA" -expand-headers \
-        -H 'authorization: Bearer ${LOCKBOX_TOKEN}' -d "{\"secret_id\": \"$secret_id\"}" \
-        "$LOCKBOX_ENDPOINT" yandex.cloud.lockbox.v1.PayloadService/Get >"$work/body" &&
-        body_has '"textValue":"user"'
-}
-
-# The binary that the env file names, or the one on the path.
-find_lockbox() {
-    if [ -n "${LOCKBOX_BIN:-}" ]; then
-        lockbox=$LOCKBOX_BIN/lockbox
-    else
-        lockbox=$(command -v lockbox || true)
-    fi
-    [ -x "$lockbox" ]
-}
-
-# A value is written as it is: without a newline at its end.
-read_with_cli() {
-    "$lockbox" payload get --id "$secret_id" --key login >"$work/body" &&
-        printf 'user' | cmp - "$work/body" &&
-        "$lockbox" payload get --id "$secret_id" --key certificate >"$work/body" &&
-        printf '\000\377\376' | cmp - "$work/body"
+    rm -rf "$work/venv-$1"
 }
 
 trap finish EXIT
 command -v curl >/dev/null || { printf 'test-clients: please install curl\n' >&2; exit 1; }
-python=$(scripts/clients/venv.sh)
-if [ $# -gt 0 ]; then env_file=$1; else find_server; fi
-set -a
-# shellcheck disable=SC1090
-. "$env_file"
-set +a
-(umask 077 && printf 'authorization: Bearer %s\n' "$LOCKBOX_TOKEN" >"$work/authorization")
-printf 'test-clients: %s, by %s\n' "$LOCKBOX_ENDPOINT" "$env_file"
-
-client 'curl --http1.1: GET /endpoints' discover
-client 'Python SDK: log in with the authorized key, create, read' create_with_sdk
-client 'definitions: those of the Python SDK' compare_definitions
-# How much that was is worth knowing when all is well, too.
-sed -n 's/^compared/      &/p' "$work/output"
-if [ -n "$secret_id" ]; then
-    client 'curl --http1.1: read the payload with a bearer token' read_payload 1.1
-    if curl --version | grep --quiet HTTP2; then
-        client 'curl --http2: read the payload with a bearer token' read_payload 2
-    else
-        skip 'curl --http2' 'this curl cannot do it'
-    fi
-    client 'curl without a token is refused with 401' refuse_stranger
-    if find_lockbox; then
-        client 'lockbox: read each value, byte for byte' read_with_cli
-    else
-        skip 'lockbox' 'the binary is neither where the env file says nor on the path'
-    fi
-    if command -v grpcurl >/dev/null; then
-        client 'grpcurl, by reflection: read the payload' read_with_grpcurl
-    else
-        skip 'grpcurl' 'it is not installed, and neither Debian nor PyPI has it'
-    fi
+if [ $# -gt 0 ]; then env_files=("$1"); else mapfile -t env_files < <(running); fi
+if [ ${#env_files[@]} -gt 0 ]; then
+    python=$(scripts/clients/venv.sh)
+    for env_file in "${env_files[@]}"; do
+        scripts/clients/run.sh "$env_file" "$python" || status=1
+    done
 else
-    skip 'clients that read the secret' 'there is none'
+    LOCKBOX_BIN=${LOCKBOX_BIN:-$(make --no-print-directory programs)}
+    export LOCKBOX_BIN
+    try_own dev
+    try_own cluster
 fi
-printf '%d passed, %d failed, %d skipped\n' "$passed" "$failed" "$skipped"
-[ "$failed" -eq 0 ]
+exit $status

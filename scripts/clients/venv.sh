@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
-# Makes the Python environment with the pinned SDK in .lockbox/venv, once, and prints its python.
+# Makes a Python environment with the pinned SDK and nothing else, once, and prints its python.
 # Made anew when scripts/clients/requirements.txt has changed; says what it does on standard error.
+# Usage: venv.sh [DIR], default .lockbox/venv
 set -euo pipefail
+venv=$(realpath -m "${1:-$(dirname "$0")/../../.lockbox/venv}")
 cd "$(dirname "$0")/../.."
 
 wanted=scripts/clients/requirements.txt
-venv=$PWD/.lockbox/venv
 # Copied last: an installation that was cut short is not taken for a finished one.
 stamp=$venv/installed.txt
 
