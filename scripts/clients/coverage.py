@@ -11,6 +11,9 @@ import urllib.request
 from dataclasses import dataclass, field
 
 import grpc
+from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
+    ProtoReflectionDescriptorDatabase,
+)
 
 from connection import CALL_SECONDS, Wrong
 
@@ -152,6 +155,14 @@ def served_by(program, endpoint, authority):
     except (OSError, ValueError) as error:
         raise Wrong(f"{url} cannot be read: {error}") from error
     return in_description(program, description)
+
+
+def named_by_reflection(endpoint, authority):
+    """The services of the API that a server names by reflection, with a REST route or without."""
+    credentials = grpc.ssl_channel_credentials(authority)
+    with grpc.secure_channel(endpoint, credentials) as channel:
+        names = ProtoReflectionDescriptorDatabase(channel).get_services()
+    return {name for name in names if name.startswith("yandex.cloud.")}
 
 
 def in_description(program, description):

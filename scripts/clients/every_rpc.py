@@ -21,7 +21,7 @@ from yandexcloud.operations import OperationError
 
 from chapters import containers, discovery, identity, kms, secrets, versions
 from connection import Environment, Unusable, Wrong, told
-from coverage import KMS, NODE, NOT_SERVED, Coverage, not_served, served_by
+from coverage import KMS, NODE, NOT_SERVED, Coverage, named_by_reflection, not_served, served_by
 from failover import Failover
 from ledger import Ledger
 from world import Services, World, rpcs_of_sdk
@@ -82,12 +82,15 @@ class Run:
 
     def cover(self, world):
         """Compares what was called with what the servers and the SDK have."""
-        served = set()
+        served, named = set(), set()
         authority = world.environment.authority()
-        for endpoint in world.environment.endpoints():
-            served |= served_by(NODE, endpoint, authority)
-        served |= served_by(KMS, world.environment["KMS_ENDPOINT"], authority)
+        programs = [(NODE, endpoint) for endpoint in world.environment.endpoints()]
+        for program, endpoint in [*programs, (KMS, world.environment["KMS_ENDPOINT"])]:
+            served |= served_by(program, endpoint, authority)
+            named |= named_by_reflection(endpoint, authority)
         complaints = world.coverage.complaints(served, rpcs_of_sdk(), not_served())
+        without_rest = sorted(named - {rpc.service for rpc in served})
+        complaints += [f"{name} is in reflection and in no /openapi.json" for name in without_rest]
         if complaints:
             raise Wrong("; ".join(complaints))
         called, refused = len(world.coverage.answered()), len(not_served())
