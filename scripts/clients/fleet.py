@@ -40,7 +40,7 @@ class Fleet:
         self._turn = itertools.count()
         self._environment = environment
         endpoints = environment.endpoints()
-        # The SDK asks one endpoint for the operations of all services; those of keys the KMS has.
+        # For the KMS's own OperationService: discovery leads to the node's, which knows all of them.
         self._of_kms = {"operation": environment["KMS_ENDPOINT"]}
         self.nodes = nodes or [self._connect(endpoint) for endpoint in endpoints]
 
@@ -63,14 +63,14 @@ class Fleet:
         return node, connect(endpoint, endpoints=self._of_kms, **self._credentials)
 
     def on_some_node(self, call, program):
-        """The answer of the first node that has one, and the SDK that it came by."""
+        """The answer of the first node that has one, and the SDK of that node."""
         deadline = time.monotonic() + SILENCE_SECONDS
         turn = next(self._turn)
         while True:
             of_node, of_kms = self.nodes[turn % len(self.nodes)]
             sdk = of_kms.sdk if program == KMS else of_node.sdk
             try:
-                return call(sdk), sdk
+                return call(sdk), of_node.sdk
             except grpc.RpcError as error:
                 # A wrong answer is wrong whatever happens around it; only silence is excused.
                 if error.code() not in GONE:

@@ -171,7 +171,7 @@ def own_key_secret(world, key):
 
 
 def operations(world):
-    """The KMS has its own; the node, which discovery leads to, does not know them."""
+    """The KMS has its own; the node, which discovery leads to, finds them there."""
     done = create(world, "of-an-operation", SymmetricAlgorithm.AES_256)
 
     def stays(services):
@@ -179,7 +179,7 @@ def operations(world):
         equal(services.kms_operations.read("Get", get), done.operation, "the operation of a key")
         cancel = CancelOperationRequest(operation_id=done.operation.id)
         equal(services.kms_operations.read("Cancel", cancel), done.operation, "the operation")
-        services.operations.refuse("Get", get, StatusCode.NOT_FOUND)
+        equal(services.operations.read("Get", get), done.operation, "the same, asked of a node")
 
     world.fact("an operation of a key stays as it was answered", stays)
 
