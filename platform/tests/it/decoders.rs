@@ -2,6 +2,8 @@
 //!
 //! `cargo test` runs each on random input; `cargo bolero test` fuzzes them (README).
 
+use std::panic::AssertUnwindSafe;
+
 use axum::body::Body;
 use bolero::check;
 use http::{Method, Request};
@@ -54,7 +56,8 @@ fn a_key_file_is_read_or_refused() {
 fn a_rest_request_has_an_answer() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     let metrics = Metrics::new(Prefix::Lockbox).unwrap();
-    let router = runtime.block_on(router(&metrics));
+    // Of one that has panicked the test asks nothing more.
+    let router = AssertUnwindSafe(runtime.block_on(router(&metrics)));
     const PATHS: [(Method, &str); 6] = [
         (Method::GET, "/endpoints/"),
         (Method::GET, "/lockbox/v1/secrets:getEx?"),

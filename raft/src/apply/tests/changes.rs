@@ -49,7 +49,7 @@ fn every_operation_on_a_secret_is_a_change_of_its_folder() {
     // The cluster's own doing is a change, though it is no operation that anybody asked for.
     world.now = world.now.plus(destroyed_at);
     let due = destructions_due(&world.state, world.now, 1).unwrap();
-    let mut envelope = world.envelope(Command::DestroyVersion(due[0].clone()));
+    let mut envelope = world.envelope(Command::DestroyVersion(Box::new(due[0].clone())));
     envelope.subject = Subject::internal();
     envelope.token = None;
     let destroyed = world.done(&envelope);
