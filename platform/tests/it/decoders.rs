@@ -24,7 +24,7 @@ fn a_token_is_verified_or_refused() {
         let text = String::from_utf8_lossy(bytes);
         for token in [text.to_string(), format!("t1.{text}"), format!("t1.{text}.{text}")] {
             assert!(verifier.verify(&token).is_err(), "nobody has signed it");
-            mask(&token);
+            drop(mask(&token));
         }
     });
 }
