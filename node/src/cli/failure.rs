@@ -30,15 +30,22 @@ pub(crate) enum Exit {
     Server(lockbox_platform::exit::ExitCode),
 }
 
+impl Exit {
+    /// The number given to the operating system.
+    pub(crate) const fn code(self) -> u8 {
+        match self {
+            Self::Refused => 1,
+            Self::Usage => 2,
+            Self::Unreachable => 3,
+            Self::Internal => lockbox_platform::exit::ExitCode::Internal.code(),
+            Self::Server(code) => code.code(),
+        }
+    }
+}
+
 impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
-        Self::from(match exit {
-            Exit::Refused => 1_u8,
-            Exit::Usage => 2,
-            Exit::Unreachable => 3,
-            Exit::Internal => lockbox_platform::exit::ExitCode::Internal.code(),
-            Exit::Server(code) => code.code(),
-        })
+        Self::from(exit.code())
     }
 }
 

@@ -1,15 +1,16 @@
 //! The command line: parsing, dispatch, and what the process exits with.
 //!
-//! Promises: a failure is one sentence on standard error; 0 is success, 1 a refusal by the
-//! server, 2 a mistake in how the command was called, 3 a server that is out of reach or out of
-//! time. A closed pipe on standard output is success. The client commands leave SIGINT as the
-//! system has it, so that Ctrl-C ends them at once, whatever they wait for (a shell sees 130).
+//! Promises: a failure is one sentence on standard error and an exit code of the table in
+//! `man/reference.rs`. A closed pipe on standard output is success. The client commands leave
+//! SIGINT as the system has it, so that Ctrl-C ends them at once, whatever they wait for (a shell
+//! sees 130).
 //!
 //! Each command is one variant of `Command` and one arm in `dispatch`; what it takes and does
 //! is in a file of its own.
 
 mod admin;
 mod cluster;
+mod completion;
 mod connect;
 mod dev;
 mod duration;
@@ -18,6 +19,7 @@ mod failure;
 mod iam;
 mod local;
 mod login;
+mod man;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod output;
@@ -34,7 +36,7 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
@@ -65,9 +67,18 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Looks into a node: its log and the hash of its state.
     Admin(admin::AdminArgs),
+    /// Prints what a shell needs to complete commands and flags.
+    Completion(completion::CompletionArgs),
+    /// Prints the manual, or writes all its pages.
+    Man(man::ManArgs),
     /// Lists the seeded bugs of this build.
     #[cfg(feature = "mutants")]
     Mutants(mutants::MutantsArgs),
+}
+
+/// The parser.
+fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Runs the command line and says what to exit with.
@@ -103,6 +114,8 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Iam(arguments) => iam::run(arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
+        Command::Completion(arguments) => completion::run(&arguments),
+        Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "mutants")]
         Command::Mutants(arguments) => mutants::run(&arguments),
     }

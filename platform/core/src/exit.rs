@@ -28,6 +28,39 @@ pub enum ExitCode {
 }
 
 impl ExitCode {
+    /// All of them, by number.
+    pub const ALL: [Self; 10] = [
+        Self::Ok,
+        Self::Usage,
+        Self::Storage,
+        Self::CorruptLog,
+        Self::DiskFull,
+        Self::IdentityMismatch,
+        Self::PortInUse,
+        Self::Consensus,
+        Self::StoreLost,
+        Self::Internal,
+    ];
+
+    /// What it means, for the manual.
+    #[must_use]
+    pub const fn meaning(self) -> &'static str {
+        match self {
+            Self::Ok => "it went well",
+            Self::Usage => "the command line, the configuration or a file it names is wrong",
+            Self::Storage => "storage could not be read, written or synced",
+            Self::CorruptLog => "a record within the log is damaged",
+            Self::DiskFull => "the disk is full",
+            Self::IdentityMismatch => "the data belongs to another node or another cluster",
+            Self::PortInUse => "a port is taken",
+            Self::Consensus => "consensus ended by itself, which is a bug",
+            Self::StoreLost => {
+                "the data of a member was wiped: remove the node and add it under a new id"
+            }
+            Self::Internal => "something that cannot be has happened, which is a bug",
+        }
+    }
+
     /// The number given to the operating system.
     #[must_use]
     pub const fn code(self) -> u8 {
@@ -73,5 +106,6 @@ mod tests {
         for (code, number) in codes {
             assert_eq!(code.code(), number, "{code:?}");
         }
+        assert_eq!(codes.map(|(code, _)| code), ExitCode::ALL);
     }
 }
