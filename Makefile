@@ -10,7 +10,7 @@ ROCKSDB = variables=$$(scripts/setup.sh); eval "$$variables"
 
 # Where cargo puts the programs, and which of its profiles.
 TARGET = $$(cargo metadata --format-version 1 --no-deps --offline | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
-PROFILE = $(or $(LOCKBOX_PROFILE),debug)
+PROFILE = $(or $(LOCKBOX_BUILD),debug)
 
 setup:
 	@scripts/setup.sh >/dev/null
@@ -27,7 +27,7 @@ dev:
 	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node
 	exec "$(TARGET)/$(PROFILE)/lockbox" dev $(ARGS)
 
-# Three nodes and a KMS, each a process; LOCKBOX_PROFILE=release for optimised ones.
+# Three nodes and a KMS, each a process; LOCKBOX_BUILD=release for optimised ones.
 cluster:
 	@$(ROCKSDB)
 	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
