@@ -55,7 +55,7 @@ fn state_hash(target: &PeerTarget<'_>, at_index: u64, exact: bool) -> Result<(),
     let answer = target.ask(&request, async |channel, request| {
         AdminServiceClient::new(channel).state_hash(request).await
     })?;
-    output::write(output::one(target.call.format, &Record::of(&answer)?)?.as_bytes())
+    output::write(output::one(target.format, &Record::of(&answer)?)?.as_bytes())
 }
 
 fn log_dump(target: &PeerTarget<'_>, from: u64) -> Result<(), Failure> {

@@ -11,11 +11,11 @@ use clap::{Args, Subcommand};
 use lockbox_platform::certificates::leaf_files;
 use lockbox_platform::tls::ClientTlsFiles;
 
-use crate::cli::connect::CallFlags;
+use crate::cli::connect::TryFlags;
 use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
 use crate::cli::local::{ADMIN_STEM, Ids, Layout, local_address};
-use crate::cli::output;
+use crate::cli::output::{self, Format};
 use crate::cli::peer::{PeerFlags, PeerTarget};
 use crate::mutual_tls::node_dns_name;
 
@@ -56,8 +56,8 @@ pub(crate) fn init_local(layout: &Layout, ids: &Ids) -> Result<(), Failure> {
     let identity = Some(leaf_files(&layout.certificates(), ADMIN_STEM));
     let files = ClientTlsFiles { ca: layout.ca(), identity };
     let (address, name) = (local_address(ports.peer), node_dns_name(first));
-    let call = &CallFlags::of_program();
-    let target = PeerTarget { address, files, server_name: Some(name), call };
+    let (tries, format) = (&TryFlags::of_program(), Format::Text);
+    let target = PeerTarget { address, files, server_name: Some(name), tries, format };
     init::Init::local(layout, ids).run(&target)?;
     Ok(())
 }

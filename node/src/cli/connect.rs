@@ -1,7 +1,6 @@
-//! How to reach a server: flags first, then the environment.
+//! How to reach a server: flags first, then what [`super::settings`] says.
 //!
-//! Promises: a token is never an argument (arguments are visible to every user of the machine);
-//! what is missing is named together with both ways to give it.
+//! Promises: a token is never an argument (arguments are visible to every user of the machine).
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -17,20 +16,17 @@ use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
 use crate::cli::output::Format;
 use crate::cli::session::{self, Session};
+use crate::cli::settings::{self, Settings};
 
 /// What programs are told about this one.
 const USER_AGENT: &str = concat!("lockbox-cli/", env!("CARGO_PKG_VERSION"));
 /// How long a call that nobody gave flags for may take.
 const PROGRAM_TIMEOUT: Duration = Duration::from_secs(30);
-/// Name of the environment's token.
-const TOKEN_VARIABLE: &str = "LOCKBOX_TOKEN";
-/// Name of the environment's key file.
-const KEY_VARIABLE: &str = "LOCKBOX_SA_KEY";
 
-/// Flags of every command that calls a server.
+/// How long and how often a call is tried.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Call")]
-pub(crate) struct CallFlags {
+pub(crate) struct TryFlags {
     /// How long the whole command may take: 30s, 500ms, 2m.
     #[arg(long, global = true, default_value = "30s", value_parser = duration::parse)]
     pub(crate) timeout: Duration,
@@ -39,15 +35,54 @@ pub(crate) struct CallFlags {
     /// 0 is never, a negative number as often as there is time for.
     #[arg(long, global = true, default_value_t = 5, allow_negative_numbers = true)]
     pub(crate) retry: i32,
-    /// How the answer is printed.
-    #[arg(long, global = true, value_enum, default_value_t = Format::Text)]
-    pub(crate) format: Format,
 }
 
-impl CallFlags {
+impl TryFlags {
     /// What holds for calls that nobody gave flags for.
     pub(crate) const fn of_program() -> Self {
-        Self { timeout: PROGRAM_TIMEOUT, retry: -1, format: Format::Text }
+        Self { timeout: PROGRAM_TIMEOUT, retry: -1 }
+    }
+}
+
+/// Flags of every command that shows what a server answers.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Call")]
+pub(crate) struct CallFlags {
+    #[command(flatten)]
+    pub(crate) tries: TryFlags,
+    /// How the answer is printed; text when nothing says it [env: LOCKBOX_FORMAT].
+    #[arg(long, global = true, value_enum)]
+    pub(crate) format: Option<Format>,
+}
+
+/// Flags that say which server is called.
+#[derive(Debug, Args)]
+#[command(next_help_heading = "Connection")]
+pub(crate) struct ReachFlags {
+    /// The profile for what neither flags nor variables say [env: LOCKBOX_PROFILE].
+    #[arg(long, global = true, value_name = "NAME")]
+    profile: Option<String>,
+    /// The server, as host:port [env: LOCKBOX_ENDPOINT].
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    endpoint: Option<String>,
+    /// PEM file of the certificate authorities to trust [env: LOCKBOX_CA].
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
+}
+
+impl ReachFlags {
+    /// The environment and the profile, for what the flags leave open.
+    pub(crate) fn settings<'a>(
+        &self,
+        environment: &'a Environment,
+    ) -> Result<Settings<'a>, Failure> {
+        Settings::load(self.profile.as_deref(), environment)
+    }
+
+    /// The server, and the file of the authorities to trust.
+    pub(crate) fn resolve(&self, settings: &Settings<'_>) -> Result<(String, PathBuf), Failure> {
+        let address = settings.require(settings::ENDPOINT, self.endpoint.as_deref())?;
+        Ok((address, settings.require_file(settings::CA, self.ca.as_ref())?))
     }
 }
 
@@ -55,12 +90,8 @@ impl CallFlags {
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 pub(crate) struct ConnectionFlags {
-    /// The server, as host:port [env: LOCKBOX_ENDPOINT].
-    #[arg(long, global = true, value_name = "HOST:PORT")]
-    endpoint: Option<String>,
-    /// PEM file of the certificate authorities to trust [env: LOCKBOX_CA].
-    #[arg(long, global = true, value_name = "FILE")]
-    ca: Option<PathBuf>,
+    #[command(flatten)]
+    reach: ReachFlags,
     /// File with an IAM token; the token itself may be in the environment as LOCKBOX_TOKEN.
     #[arg(long, global = true, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -109,7 +140,7 @@ impl Connection {
         files: &ClientTlsFiles,
         server_name: Option<&str>,
         credential: Credential,
-        flags: &CallFlags,
+        flags: &TryFlags,
     ) -> Result<Self, Failure> {
         let server_name = server_name.unwrap_or_else(|| host(address));
         let tls = tls::client_tls(files, server_name).map_err(Failure::usage)?;
@@ -132,44 +163,41 @@ fn host(address: &str) -> &str {
 }
 
 impl ConnectionFlags {
-    /// Fills what the flags leave open from the environment, and reads the files.
-    pub(crate) fn resolve(&self, environment: &Environment) -> Result<Connection, Failure> {
-        let address = self.endpoint.as_deref().or_else(|| environment.get("LOCKBOX_ENDPOINT"));
-        let address = address.ok_or_else(|| missing("server", "--endpoint", "LOCKBOX_ENDPOINT"))?;
-        let ca = self.ca.clone().or_else(|| environment.get("LOCKBOX_CA").map(PathBuf::from));
-        let ca = ca.ok_or_else(|| missing("certificate authority", "--ca", "LOCKBOX_CA"))?;
-        let credential = self.credential(environment)?;
+    /// Reads the files that flags and settings name.
+    fn resolve(&self, settings: &Settings<'_>) -> Result<Connection, Failure> {
+        let (address, ca) = self.reach.resolve(settings)?;
+        let credential = self.credential(settings)?;
         let files = ClientTlsFiles { ca, identity: None };
-        Connection::new(address, &files, None, credential, &self.call)
+        Connection::new(&address, &files, None, credential, &self.call.tries)
     }
 
-    /// The folder that names are looked up in, and that secrets are created in.
-    pub(crate) fn folder_id(&self, environment: &Environment) -> Result<String, Failure> {
-        let folder = self.folder_id.as_deref().or_else(|| environment.get("LOCKBOX_FOLDER_ID"));
-        let folder = folder.filter(|folder| !folder.is_empty());
-        folder
-            .map(ToOwned::to_owned)
-            .ok_or_else(|| missing("folder", "--folder-id", "LOCKBOX_FOLDER_ID"))
-    }
-
-    /// A flag beats the environment; in the environment, the token beats the key.
-    fn credential(&self, environment: &Environment) -> Result<Credential, Failure> {
+    /// The first of flags, variables and profile that says anything of who calls; within the
+    /// variables, the token goes before the key.
+    fn credential(&self, settings: &Settings<'_>) -> Result<Credential, Failure> {
         match (&self.token_file, &self.sa_key) {
             (Some(_), Some(_)) => {
-                Err(Failure::usage("--token-file and --sa-key exclude each other"))
+                return Err(Failure::usage("--token-file and --sa-key exclude each other"));
             }
-            (Some(path), None) => read_token(path),
-            (None, Some(path)) => read_key(path),
-            (None, None) => {
-                match (environment.get(TOKEN_VARIABLE), environment.get(KEY_VARIABLE)) {
-                    (Some(token), _) => Ok(Credential::Token(token.trim().to_owned().into())),
-                    (None, Some(path)) => read_key(Path::new(path)),
-                    (None, None) => Err(Failure::usage(format_args!(
-                        "who calls is not known: set {TOKEN_VARIABLE} or {KEY_VARIABLE}, or give \
-                     --token-file or --sa-key"
-                    ))),
-                }
-            }
+            (Some(path), None) => return read_token(path),
+            (None, Some(path)) => return login_with(path),
+            (None, None) => {}
+        }
+        if let Some(token) = settings.variable(settings::TOKEN) {
+            return Ok(Credential::Token(token.trim().to_owned().into()));
+        }
+        if let Some(path) = settings.variable(settings::SA_KEY) {
+            return login_with(Path::new(path));
+        }
+        let of_profile = (settings.profile(settings::TOKEN), settings.profile(settings::SA_KEY));
+        match of_profile {
+            (Some(path), _) => read_token(Path::new(path)),
+            (None, Some(path)) => login_with(Path::new(path)),
+            (None, None) => Err(Failure::usage(format_args!(
+                "who calls is not known: give --sa-key or --token-file, set {} or {}, or keep one \
+                 in a profile with lockbox config set sa-key",
+                settings::SA_KEY.variable,
+                settings::TOKEN.variable
+            ))),
         }
     }
 }
@@ -177,8 +205,9 @@ impl ConnectionFlags {
 /// What a command of the public API works with.
 pub(crate) struct Context<'a> {
     flags: &'a ConnectionFlags,
-    environment: &'a Environment,
+    settings: Settings<'a>,
     connection: Connection,
+    format: Format,
 }
 
 impl<'a> Context<'a> {
@@ -187,17 +216,20 @@ impl<'a> Context<'a> {
         flags: &'a ConnectionFlags,
         environment: &'a Environment,
     ) -> Result<Self, Failure> {
-        Ok(Self { flags, environment, connection: flags.resolve(environment)? })
+        let settings = flags.reach.settings(environment)?;
+        let connection = flags.resolve(&settings)?;
+        let format = settings.format(flags.call.format)?;
+        Ok(Self { flags, settings, connection, format })
     }
 
-    /// The folder.
+    /// The folder that names are looked up in, and that secrets are created in.
     pub(crate) fn folder_id(&self) -> Result<String, Failure> {
-        self.flags.folder_id(self.environment)
+        self.settings.require(settings::FOLDER, self.flags.folder_id.as_deref())
     }
 
     /// How the answer is printed.
     pub(crate) fn format(&self) -> Format {
-        self.flags.call.format
+        self.format
     }
 
     /// Connects, logs in and does this.
@@ -207,10 +239,6 @@ impl<'a> Context<'a> {
     ) -> Result<R, Failure> {
         session::run(&self.connection, action)
     }
-}
-
-fn missing(what: &str, flag: &str, variable: &str) -> Failure {
-    Failure::usage(format_args!("the {what} is not known: give {flag} or set {variable}"))
 }
 
 fn read_token(path: &Path) -> Result<Credential, Failure> {
@@ -226,81 +254,16 @@ fn read_token(path: &Path) -> Result<Credential, Failure> {
     Ok(Credential::Token(token.to_owned().into()))
 }
 
-fn read_key(path: &Path) -> Result<Credential, Failure> {
-    let key = AuthorizedKeyFile::read(path).map_err(|error| {
+fn login_with(path: &Path) -> Result<Credential, Failure> {
+    Ok(Credential::Key(Box::new(read_key(path)?)))
+}
+
+/// The authorized key in the file.
+pub(crate) fn read_key(path: &Path) -> Result<AuthorizedKeyFile, Failure> {
+    AuthorizedKeyFile::read(path).map_err(|error| {
         Failure::usage(format_args!("cannot log in with {}: {error}", path.display()))
-    })?;
-    Ok(Credential::Key(Box::new(key)))
+    })
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn flags() -> ConnectionFlags {
-        ConnectionFlags {
-            endpoint: None,
-            ca: None,
-            token_file: None,
-            sa_key: None,
-            folder_id: None,
-            call: CallFlags { timeout: Duration::from_secs(1), retry: 0, format: Format::Text },
-        }
-    }
-
-    fn refusal<T>(result: Result<T, Failure>) -> String {
-        result.map(|_| ()).unwrap_err().to_string()
-    }
-
-    #[test]
-    fn what_is_missing_is_named_with_both_ways_to_give_it() {
-        let mut flags = flags();
-        let none = Environment::of(&[]);
-        let text = refusal(flags.resolve(&none));
-        assert_eq!(text, "the server is not known: give --endpoint or set LOCKBOX_ENDPOINT");
-        flags.endpoint = Some("localhost:8443".to_owned());
-        assert!(refusal(flags.resolve(&none)).contains("--ca or set LOCKBOX_CA"));
-        flags.ca = Some(PathBuf::from("/absent"));
-        assert!(refusal(flags.resolve(&none)).contains("LOCKBOX_TOKEN"));
-        let text = refusal(flags.resolve(&Environment::of(&[("LOCKBOX_TOKEN", "t")])));
-        assert!(text.starts_with("cannot read the certificate authority /absent"), "{text}");
-        assert!(refusal(flags.folder_id(&none)).contains("LOCKBOX_FOLDER_ID"));
-    }
-
-    #[test]
-    fn flags_beat_the_environment_and_empty_variables_are_absent() {
-        let directory = tempfile::tempdir().unwrap();
-        let file = directory.path().join("token");
-        std::fs::write(&file, " from-file\n").unwrap();
-        let environment = Environment::of(&[("LOCKBOX_TOKEN", "from-env"), ("LOCKBOX_CA", "")]);
-
-        let mut flags = flags();
-        let token = |flags: &ConnectionFlags| match flags.credential(&environment).unwrap() {
-            Credential::Token(token) => token.expose().clone(),
-            Credential::Key(_) | Credential::Certificate => panic!("not a token"),
-        };
-        assert_eq!(token(&flags), "from-env");
-        flags.token_file = Some(file);
-        assert_eq!(token(&flags), "from-file");
-        flags.sa_key = Some(PathBuf::from("/absent"));
-        assert!(refusal(flags.credential(&environment)).contains("exclude each other"));
-        flags.token_file = None;
-        assert!(refusal(flags.credential(&environment)).contains("/absent"));
-
-        flags.endpoint = Some("localhost:1".to_owned());
-        assert!(refusal(flags.resolve(&environment)).contains("--ca"));
-    }
-
-    #[test]
-    fn a_token_shows_in_no_debug_output() {
-        let environment = Environment::of(&[("LOCKBOX_TOKEN", "canary")]);
-        let credential = flags().credential(&environment).unwrap();
-        assert!(!format!("{credential:?}").contains("canary"));
-    }
-
-    #[test]
-    fn the_host_is_what_the_certificate_must_name() {
-        assert_eq!(host("localhost:8443"), "localhost");
-        assert_eq!(host("[::1]:8443"), "::1");
-    }
-}
+mod tests;

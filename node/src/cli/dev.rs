@@ -4,6 +4,8 @@
 //! certificates are made here and the root key lies beside the data. Promises that the connection
 //! file is there only while everything is ready.
 
+mod profile;
+
 use std::fs::File;
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, TcpListener};
@@ -24,9 +26,11 @@ use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::local::{EnvFile, Ids, Layout, NodePorts, Ports, prepare};
 use crate::cli::login;
+use crate::cli::profiles;
 use crate::cli::supervise::{self, Process};
 use crate::config::Config;
 use crate::server::NodeServer;
+use profile::Filled;
 
 /// How long calls to the KMS may take when the process ends.
 const KMS_GRACE: Duration = Duration::from_millis(500);
@@ -42,8 +46,13 @@ pub(crate) struct DevArgs {
     #[arg(long, default_value = ".lockbox/dev", value_name = "DIR")]
     dir: PathBuf,
     /// Keep everything but the connection file in a temporary directory, and remove it at the end.
+    ///
+    /// No profile is filled then: what it would name is going to be gone.
     #[arg(long)]
     ephemeral: bool,
+    /// Leave the configuration of the command line alone: do not fill its profile `dev`.
+    #[arg(long)]
+    no_profile: bool,
     /// Port for clients; 0 takes a free one, as with the others.
     #[arg(long, default_value_t = 8443, value_name = "PORT")]
     api_port: u16,
@@ -84,7 +93,9 @@ pub(crate) fn run(arguments: &DevArgs, environment: &Environment) -> Result<(), 
     let layout = Layout::new(data, ports(arguments)?)?.with_env(&arguments.dir.join("env"))?;
     let env = layout.env();
     EnvFile::remove(&env)?;
-    let ended = supervise::runtime()?.block_on(dev(layout, environment));
+    let fills = !arguments.no_profile && !arguments.ephemeral;
+    let profiles = fills.then(|| profiles::path(environment)).flatten();
+    let ended = supervise::runtime()?.block_on(dev(layout, profiles, environment));
     let removed = EnvFile::remove(&env);
     ended.and(removed)
 }
@@ -133,7 +144,11 @@ fn chosen(port: u16) -> Result<u16, Failure> {
     free.map(|address| address.port()).map_err(|error| Failure::new(Exit::Internal, error))
 }
 
-async fn dev(layout: Layout, environment: &Environment) -> Result<(), Failure> {
+async fn dev(
+    layout: Layout,
+    profiles: Option<PathBuf>,
+    environment: &Environment,
+) -> Result<(), Failure> {
     let mut process = Process::new()?;
     prepare(&layout)?;
     let ids = Ids::load_or_make(&layout)?;
@@ -149,7 +164,7 @@ async fn dev(layout: Layout, environment: &Environment) -> Result<(), Failure> {
     };
     // A signal or a fault ends the wait at every step.
     let outcome = tokio::select! {
-        ready = get_ready(&layout, &ids, &node) => ready,
+        ready = get_ready(&layout, &ids, profiles, &node) => ready,
         () = process.until_told() => Ok(false),
     };
     if let Ok(true) = outcome {
@@ -192,7 +207,12 @@ async fn start_node(
 }
 
 /// Forms the cluster if need be, waits until clients are served, and says how to connect.
-async fn get_ready(layout: &Layout, ids: &Ids, node: &NodeServer) -> Result<bool, Failure> {
+async fn get_ready(
+    layout: &Layout,
+    ids: &Ids,
+    profiles: Option<PathBuf>,
+    node: &NodeServer,
+) -> Result<bool, Failure> {
     if !layout.admin_key().exists() {
         let (layout, ids) = (layout.clone(), ids.clone());
         blocking(move || cluster::init_local(&layout, &ids)).await?;
@@ -205,8 +225,30 @@ async fn get_ready(layout: &Layout, ids: &Ids, node: &NodeServer) -> Result<bool
         env.programs(bin);
     }
     env.write(&layout.env())?;
-    say_ready(layout)?;
+    let hint = match profiles {
+        Some(file) => filled(file, layout, ids).await,
+        None => String::new(),
+    };
+    say_ready(layout, &hint)?;
     Ok(true)
+}
+
+/// Fills the profile, and says what came of it. The service runs without it just as well.
+async fn filled(file: PathBuf, layout: &Layout, ids: &Ids) -> String {
+    let (layout, ids) = (layout.clone(), ids.clone());
+    match blocking(move || profile::fill(&file, &layout, &ids)).await {
+        Ok(Filled::Active) => {
+            "Without them, from any directory: lockbox secret list\n\n".to_owned()
+        }
+        Ok(Filled::Inactive) => format!(
+            "Without them, from any directory: lockbox --profile {} secret list\n\n",
+            profile::NAME
+        ),
+        Ok(Filled::Kept) => {
+            format!("The profile {} is yours and was left as it is.\n\n", profile::NAME)
+        }
+        Err(failure) => format!("The profile {} was not filled: {failure}.\n\n", profile::NAME),
+    }
 }
 
 /// Runs a command of the client side, which has a runtime of its own.
@@ -217,7 +259,7 @@ async fn blocking<R: Send + 'static>(
     ended.map_err(|error| Failure::new(Exit::Internal, error))?
 }
 
-fn say_ready(layout: &Layout) -> Result<(), Failure> {
+fn say_ready(layout: &Layout, hint: &str) -> Result<(), Failure> {
     let env = layout.env();
     // As short as a person would type it.
     let here = std::env::current_dir().ok();
@@ -229,7 +271,7 @@ fn say_ready(layout: &Layout) -> Result<(), Failure> {
          . {}\n  \
          lockbox secret create --name first --payload '[{{key: password, text_value: hello}}]'\n  \
          lockbox payload get --name first --key password\n\n\
-         Ctrl-C ends it.\n",
+         {hint}Ctrl-C ends it.\n",
         shown.display()
     );
     let mut output = io::stdout().lock();

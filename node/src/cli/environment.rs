@@ -20,6 +20,13 @@ impl Environment {
         Self(variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect())
     }
 
+    /// The same, where this variable has this value.
+    pub(crate) fn with(mut self, name: &str, value: String) -> Self {
+        self.0.retain(|(key, _)| key != name);
+        self.0.push((name.to_owned(), value));
+        self
+    }
+
     /// The variable; an empty one counts as absent.
     pub(crate) fn get(&self, name: &str) -> Option<&str> {
         let found = self.0.iter().find(|(key, _)| key == name);

@@ -4,7 +4,7 @@ use lockbox_core::SensitiveString;
 use lockbox_platform::authorized_key::AuthorizedKeyFile;
 use lockbox_platform::tls::ClientTlsFiles;
 
-use crate::cli::connect::{CallFlags, Connection, Credential};
+use crate::cli::connect::{Connection, Credential, TryFlags};
 use crate::cli::failure::Failure;
 use crate::cli::local::{Layout, local_address};
 use crate::cli::session;
@@ -24,8 +24,8 @@ pub(crate) fn log_in(layout: &Layout) -> Result<SensitiveString, Failure> {
 fn log_in_at(layout: &Layout, port: u16) -> Result<SensitiveString, Failure> {
     let key = AuthorizedKeyFile::read(&layout.admin_key()).map_err(Failure::usage)?;
     let files = ClientTlsFiles { ca: layout.ca(), identity: None };
-    let (address, flags) = (local_address(port), CallFlags::of_program());
+    let (address, tries) = (local_address(port), TryFlags::of_program());
     let credential = Credential::Key(Box::new(key));
-    let connection = Connection::new(&address, &files, None, credential, &flags)?;
+    let connection = Connection::new(&address, &files, None, credential, &tries)?;
     session::token(&connection)
 }

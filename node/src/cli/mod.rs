@@ -11,6 +11,7 @@
 mod admin;
 mod cluster;
 mod completion;
+mod config;
 mod connect;
 mod dev;
 mod duration;
@@ -27,9 +28,11 @@ mod payload;
 mod payload_items;
 mod peer;
 mod period;
+mod profiles;
 mod secret;
 mod serve;
 mod session;
+mod settings;
 mod supervise;
 
 use std::ffi::OsString;
@@ -40,11 +43,15 @@ use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::settings::PROFILE_VARIABLE;
 
 /// Lockbox: secrets, replicated.
 #[derive(Debug, Parser)]
 #[command(name = "lockbox", version, about)]
 struct Cli {
+    /// The profile for what neither flags nor variables say [env: LOCKBOX_PROFILE].
+    #[arg(long, value_name = "NAME")]
+    profile: Option<String>,
     #[command(subcommand)]
     command: Command,
 }
@@ -63,6 +70,8 @@ enum Command {
     Payload(payload::PayloadArgs),
     /// Says who may do what, and why.
     Iam(iam::IamArgs),
+    /// Manages profiles: names for a server, who calls it and where.
+    Config(config::ConfigArgs),
     /// Forms a cluster, says how a node is, and changes who is a member and who leads.
     Cluster(cluster::ClusterArgs),
     /// Looks into a node: its log and the hash of its state.
@@ -74,6 +83,12 @@ enum Command {
     /// Lists the seeded bugs of this build.
     #[cfg(feature = "mutants")]
     Mutants(mutants::MutantsArgs),
+}
+
+impl Command {
+    const fn takes_a_profile(&self) -> bool {
+        matches!(self, Self::Secret(_) | Self::Payload(_) | Self::Iam(_) | Self::Config(_))
+    }
 }
 
 /// The parser.
@@ -94,7 +109,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             return code;
         }
     };
-    match dispatch(cli.command, &Environment::of_process()) {
+    let environment = Environment::of_process();
+    let dispatched = match cli.profile {
+        None => dispatch(cli.command, &environment),
+        Some(_) if !cli.command.takes_a_profile() => Err(Failure::usage(
+            "--profile is for commands that call a server as a client: secret, payload, iam, config",
+        )),
+        // Before the command it stands for the variable, which the same flag behind it overrides.
+        Some(name) => dispatch(cli.command, &environment.with(PROFILE_VARIABLE, name)),
+    };
+    match dispatched {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             // Nobody is left to tell when standard error is closed.
@@ -112,6 +136,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Secret(arguments) => secret::run(arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),
         Command::Iam(arguments) => iam::run(arguments, environment),
+        Command::Config(arguments) => config::run(arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
         Command::Completion(arguments) => completion::run(&arguments),

@@ -4,6 +4,7 @@
 //! at all, binary values as base64. Text in tables is shown with control characters escaped, for
 //! names may hold any. Knows no message in particular.
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
 
@@ -28,6 +29,14 @@ pub(crate) enum Format {
     Json,
     /// JSON as the REST API has it.
     JsonRest,
+}
+
+impl Format {
+    /// Its names, for messages.
+    pub(crate) fn names() -> String {
+        let values = Self::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+        values.map(|value| value.get_name().to_owned()).collect::<Vec<_>>().join(", ")
+    }
 }
 
 /// An answer, ready to be printed.
@@ -105,7 +114,8 @@ pub(crate) fn many(
     }
 }
 
-fn yaml(value: &impl Serialize) -> Result<String, Failure> {
+/// Anything, as YAML.
+pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let options = serde_saphyr::ser_options! {
         // A long value on one line is easier to copy and to search than a folded one.
         folded_wrap_chars: usize::MAX,
@@ -162,6 +172,12 @@ pub(crate) fn write(bytes: &[u8]) -> Result<(), Failure> {
 /// Writes a part of what there is to tell; whether anybody reads on.
 pub(crate) fn write_some(bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {
     write_to(&mut io::stdout().lock(), bytes)
+}
+
+/// Says something beside the output, on standard error.
+pub(crate) fn note(sentence: impl Display) {
+    // Nobody is left to tell when standard error is closed.
+    writeln!(io::stderr().lock(), "lockbox: {}", one_line(&sentence.to_string())).ok();
 }
 
 fn write_to(output: &mut impl Write, bytes: &[u8]) -> Result<ControlFlow<()>, Failure> {

@@ -15,10 +15,12 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::cli::connect::{CallFlags, Connection, Credential};
+use crate::cli::connect::{CallFlags, Connection, Credential, TryFlags};
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::output::Format;
 use crate::cli::session::{self, Kind, Retries};
+use crate::cli::settings::Settings;
 use crate::config::Config;
 use crate::mutual_tls::node_dns_name;
 
@@ -78,7 +80,8 @@ impl PeerFlags {
 
         let identity = IdentityFiles { certificate: certificate.clone(), key: key.clone() };
         let files = ClientTlsFiles { ca, identity: Some(identity) };
-        Ok(PeerTarget { address, files, server_name, call: &self.call })
+        let format = Settings::without_profile(environment).format(self.call.format)?;
+        Ok(PeerTarget { address, files, server_name, tries: &self.call.tries, format })
     }
 }
 
@@ -91,21 +94,22 @@ pub(crate) struct PeerTarget<'a> {
     pub(crate) address: String,
     pub(crate) files: ClientTlsFiles,
     pub(crate) server_name: Option<String>,
-    pub(crate) call: &'a CallFlags,
+    pub(crate) tries: &'a TryFlags,
+    pub(crate) format: Format,
 }
 
 impl PeerTarget<'_> {
     /// The node that is named.
     pub(crate) fn connection(&self) -> Result<Connection, Failure> {
         let name = self.server_name.as_deref();
-        Connection::new(&self.address, &self.files, name, Credential::Certificate, self.call)
+        Connection::new(&self.address, &self.files, name, Credential::Certificate, self.tries)
     }
 
     /// Another node, which has this much time and one try.
     fn other(&self, id: u64, address: &str, timeout: Duration) -> Result<Connection, Failure> {
         let name = node_dns_name(id);
         let credential = Credential::Certificate;
-        let other = Connection::new(address, &self.files, Some(&name), credential, self.call)?;
+        let other = Connection::new(address, &self.files, Some(&name), credential, self.tries)?;
         Ok(Connection { timeout, retries: Retries::AtMost(0), ..other })
     }
 
@@ -135,8 +139,8 @@ impl PeerTarget<'_> {
         message: &M,
         send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
-        let deadline = Instant::now() + self.call.timeout;
-        let mut tries = self.call.retry;
+        let deadline = Instant::now() + self.tries.timeout;
+        let mut tries = self.tries.retry;
         loop {
             let failure = match self.try_leader(message, &send, deadline) {
                 Ok(answer) => return Ok(answer),

@@ -45,6 +45,8 @@ mod own_keys;
 #[cfg(test)]
 mod peers;
 #[cfg(test)]
+mod profiles;
+#[cfg(test)]
 mod rate_limits;
 #[cfg(test)]
 mod raw;
@@ -58,6 +60,8 @@ mod roles;
 mod secret_access;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod served;
 #[cfg(test)]
 mod surface;
 #[cfg(test)]

@@ -95,7 +95,7 @@ impl Add {
         let answer = target.ask_leader(&request, async |channel, request| {
             AdminServiceClient::new(channel).add_member(request).await
         })?;
-        output::one(target.call.format, &Record::of(&answer)?)
+        output::one(target.format, &Record::of(&answer)?)
     }
 }
 
@@ -106,7 +106,7 @@ impl Promote {
         let answer = target.ask_leader(&request, async |channel, request| {
             AdminServiceClient::new(channel).promote_member(request).await
         })?;
-        output::one(target.call.format, &Record::of(&answer)?)
+        output::one(target.format, &Record::of(&answer)?)
     }
 }
 
@@ -117,7 +117,7 @@ impl Remove {
         let answer = target.ask_leader(&request, async |channel, request| {
             AdminServiceClient::new(channel).remove_member(request).await
         })?;
-        output::one(target.call.format, &Record::of(&answer)?)
+        output::one(target.format, &Record::of(&answer)?)
     }
 }
 
@@ -134,7 +134,7 @@ impl Replace {
         let answer = target.ask_leader(&request, async |channel, request| {
             AdminServiceClient::new(channel).replace_member(request).await
         })?;
-        output::one(target.call.format, &Record::of(&answer)?)
+        output::one(target.format, &Record::of(&answer)?)
     }
 }
 
@@ -144,7 +144,7 @@ impl TransferLeader {
         let answer = target.ask_leader(&request, async |channel, request| {
             AdminServiceClient::new(channel).transfer_leader(request).await
         })?;
-        output::one(target.call.format, &Record::of(&answer)?)
+        output::one(target.format, &Record::of(&answer)?)
     }
 }
 
@@ -154,6 +154,6 @@ impl Snapshot {
         let answer = target.ask(&request, async |channel, request| {
             AdminServiceClient::new(channel).take_snapshot(request).await
         })?;
-        output::one(target.call.format, &Record::of(&answer)?)
+        output::one(target.format, &Record::of(&answer)?)
     }
 }

@@ -75,7 +75,7 @@ impl Init {
         let answer = target.ask(&request, async |channel, request| {
             ClusterServiceClient::new(channel).init(request).await
         })?;
-        keep(key, answer, target.call.format)
+        keep(key, answer, target.format)
     }
 }
 

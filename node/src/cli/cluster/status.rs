@@ -9,7 +9,7 @@ use crate::cli::peer::PeerTarget;
 /// Shows the state of the node.
 pub(crate) fn run(target: &PeerTarget<'_>) -> Result<String, Failure> {
     let status = target.status()?;
-    let format = target.call.format;
+    let format = target.format;
     match format {
         Format::Text => {
             let tables = [node_table(&status), log_table(&status), members_table(&status.members)];

@@ -41,6 +41,10 @@ pub(crate) fn variables() -> Vec<(String, String)> {
         ("LOCKBOX_TOKEN", "An IAM token. It goes before LOCKBOX_SA_KEY."),
         ("LOCKBOX_SA_KEY", "File with the authorized key of a service account, to log in with."),
         ("LOCKBOX_FOLDER_ID", "The folder to create, list and look up names in."),
+        ("LOCKBOX_CLOUD_ID", "The cloud to look up names of folders in."),
+        ("LOCKBOX_FORMAT", "How answers are printed: text, yaml, json, json-rest."),
+        ("LOCKBOX_PROFILE", "The profile for what neither flags nor variables say."),
+        ("LOCKBOX_CONFIG", "The file of profiles."),
         ("LOCKBOX_LOG", "What servers log: info, lockbox=debug and the like."),
         (
             "LOCKBOX_CONFIG_…",
@@ -51,11 +55,18 @@ pub(crate) fn variables() -> Vec<(String, String)> {
 
 /// The files that commands read or write unless told otherwise.
 pub(crate) fn files() -> Vec<(String, String)> {
-    owned(&[(
-        ".lockbox/dev/env",
-        "Variables for a shell, while lockbox dev runs. A token is in it; only its owner may read \
-         it.",
-    )])
+    owned(&[
+        (
+            "$XDG_CONFIG_HOME/lockbox/config.toml, ~/.config/lockbox/config.toml",
+            "Profiles: see lockbox config --help. No secret is in it, only the paths of files \
+             that hold one.",
+        ),
+        (
+            ".lockbox/dev/env",
+            "Variables for a shell, while lockbox dev runs. A token is in it; only its owner may \
+             read it.",
+        ),
+    ])
 }
 
 fn owned(rows: &[(&str, &str)]) -> Vec<(String, String)> {

@@ -30,8 +30,7 @@ use lockbox_proto::yandex::cloud::operation::{
 use tempfile::TempDir;
 
 use super::*;
-use crate::cli::connect::CallFlags;
-use crate::cli::output::Format;
+use crate::cli::connect::TryFlags;
 
 /// What the server does with one call.
 #[derive(Clone)]
@@ -191,7 +190,7 @@ impl Fixture {
 }
 
 fn connection(address: &str, ca: PathBuf, timeout: Duration, retry: i32) -> Connection {
-    let flags = CallFlags { timeout, retry, format: Format::Text };
+    let flags = TryFlags { timeout, retry };
     let credential = Credential::Token("token".to_owned().into());
     let files = ClientTlsFiles { ca, identity: None };
     Connection::new(address, &files, None, credential, &flags).unwrap()
