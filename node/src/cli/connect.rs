@@ -114,8 +114,8 @@ pub(crate) enum Credential {
     Token(SensitiveString),
     /// A service account, after a login.
     Key(Box<AuthorizedKeyFile>),
-    /// Whoever the client certificate names.
-    Certificate,
+    /// Whoever the client certificate names, or nobody.
+    None,
 }
 
 /// Everything that a session needs.

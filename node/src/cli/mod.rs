@@ -21,6 +21,7 @@ mod iam;
 mod local;
 mod login;
 mod man;
+mod metadata;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod output;
@@ -72,6 +73,8 @@ enum Command {
     Iam(iam::IamArgs),
     /// Manages profiles: names for a server, who calls it and where.
     Config(config::ConfigArgs),
+    /// Gives programs of this machine their tokens, as a virtual machine's metadata does.
+    Metadata(metadata::MetadataArgs),
     /// Forms a cluster, says how a node is, and changes who is a member and who leads.
     Cluster(cluster::ClusterArgs),
     /// Looks into a node: its log and the hash of its state.
@@ -87,7 +90,11 @@ enum Command {
 
 impl Command {
     const fn takes_a_profile(&self) -> bool {
-        matches!(self, Self::Secret(_) | Self::Payload(_) | Self::Iam(_) | Self::Config(_))
+        match self {
+            Self::Secret(_) | Self::Payload(_) | Self::Iam(_) => true,
+            Self::Config(_) | Self::Metadata(_) => true,
+            _ => false,
+        }
     }
 }
 
@@ -113,7 +120,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let dispatched = match cli.profile {
         None => dispatch(cli.command, &environment),
         Some(_) if !cli.command.takes_a_profile() => Err(Failure::usage(
-            "--profile is for commands that call a server as a client: secret, payload, iam, config",
+            "--profile is for commands that call a server as a client: secret, payload, iam, \
+             config, metadata",
         )),
         // Before the command it stands for the variable, which the same flag behind it overrides.
         Some(name) => dispatch(cli.command, &environment.with(PROFILE_VARIABLE, name)),
@@ -137,6 +145,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Payload(arguments) => payload::run(&arguments, environment),
         Command::Iam(arguments) => iam::run(arguments, environment),
         Command::Config(arguments) => config::run(arguments, environment),
+        Command::Metadata(arguments) => metadata::run(&arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
         Command::Completion(arguments) => completion::run(&arguments),

@@ -102,13 +102,13 @@ impl PeerTarget<'_> {
     /// The node that is named.
     pub(crate) fn connection(&self) -> Result<Connection, Failure> {
         let name = self.server_name.as_deref();
-        Connection::new(&self.address, &self.files, name, Credential::Certificate, self.tries)
+        Connection::new(&self.address, &self.files, name, Credential::None, self.tries)
     }
 
     /// Another node, which has this much time and one try.
     fn other(&self, id: u64, address: &str, timeout: Duration) -> Result<Connection, Failure> {
         let name = node_dns_name(id);
-        let credential = Credential::Certificate;
+        let credential = Credential::None;
         let other = Connection::new(address, &self.files, Some(&name), credential, self.tries)?;
         Ok(Connection { timeout, retries: Retries::AtMost(0), ..other })
     }

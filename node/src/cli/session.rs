@@ -3,16 +3,14 @@
 //! Promises: nothing outlives the command's deadline; a call is repeated only when that cannot
 //! do its work twice. Knows no service but the login.
 
+mod login;
+
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness, RequestId, SensitiveString};
-use lockbox_platform::authorized_key::{AuthorizedKeyFile, sign_jwt};
+use lockbox_core::{Randomness, RequestId, SensitiveString};
+use lockbox_platform::authorized_key::AuthorizedKeyFile;
 use lockbox_platform::headers;
-use lockbox_platform::jwt::AUDIENCE;
-use lockbox_platform::system::{SystemClock, SystemRandom};
-use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
-use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
-use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_client::IamTokenServiceClient;
+use lockbox_platform::system::SystemRandom;
 use tokio::time::{Instant, sleep, timeout_at};
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::transport::Channel;
@@ -21,12 +19,12 @@ use tonic::{Code, Request, Response, Status, TimeoutExpired};
 use crate::cli::connect::{Connection, Credential};
 use crate::cli::failure::{Exit, Failure, causes};
 
+pub(crate) use login::IssuedToken;
+
 /// Wait before the first repetition; it doubles with each.
 const BACKOFF_FIRST: Duration = Duration::from_millis(100);
 /// Longest wait between two tries.
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
-/// Life of the JWT that a login shows; it is used at once.
-const JWT_LIFETIME: Duration = Duration::from_secs(300);
 
 /// How often a call may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,22 +61,21 @@ pub(crate) fn run<R>(
     connection: &Connection,
     action: impl AsyncFnOnce(&Session) -> Result<R, Failure>,
 ) -> Result<R, Failure> {
-    // One thread is enough for one caller, and starts sooner.
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-    let runtime = runtime.map_err(|error| Failure::new(Exit::Internal, error))?;
-    runtime.block_on(async {
-        let session = Session::open(connection).await?;
-        action(&session).await
-    })
+    blocking(async { action(&Session::open(connection).await?).await })
 }
 
-/// The token that a login with the connection's key gives.
-pub(crate) fn token(connection: &Connection) -> Result<SensitiveString, Failure> {
-    run(connection, async |session| match &connection.credential {
-        Credential::Key(key) => session.log_in(key).await,
-        Credential::Token(token) => Ok(token.clone()),
-        Credential::Certificate => Err(Failure::usage("a certificate logs nobody in")),
-    })
+fn blocking<R>(action: impl Future<Output = Result<R, Failure>>) -> Result<R, Failure> {
+    // One thread is enough for one caller, and starts sooner.
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.map_err(|error| Failure::new(Exit::Internal, error))?.block_on(action)
+}
+
+/// The token that a login with this key gives, on a runtime of its own.
+pub(crate) fn token(
+    connection: &Connection,
+    key: &AuthorizedKeyFile,
+) -> Result<IssuedToken, Failure> {
+    blocking(async { Session::connect(connection).await?.log_in(key).await })
 }
 
 /// A connection that is logged in.
@@ -93,20 +90,25 @@ pub(crate) struct Session {
 impl Session {
     /// Connects, and logs in when the credential is a key.
     pub(crate) async fn open(connection: &Connection) -> Result<Self, Failure> {
+        let mut session = Self::connect(connection).await?;
+        session.bearer = match &connection.credential {
+            Credential::Token(token) => Some(bearer(token)?),
+            Credential::Key(key) => Some(bearer(&session.log_in(key).await?.token)?),
+            Credential::None => None,
+        };
+        Ok(session)
+    }
+
+    /// Connects, as nobody yet.
+    async fn connect(connection: &Connection) -> Result<Self, Failure> {
         let deadline = Instant::now() + connection.timeout;
-        let mut session = Self {
+        Ok(Self {
             channel: connect(connection, deadline).await?,
             address: connection.address.clone(),
             bearer: None,
             deadline,
             retries: connection.retries,
-        };
-        session.bearer = match &connection.credential {
-            Credential::Token(token) => Some(bearer(token)?),
-            Credential::Key(key) => Some(bearer(&session.log_in(key).await?)?),
-            Credential::Certificate => None,
-        };
-        Ok(session)
+        })
     }
 
     /// `host:port`, for messages.
@@ -178,18 +180,6 @@ impl Session {
             metadata.insert(headers::IDEMPOTENCY_KEY, key);
         }
         Ok(request)
-    }
-
-    /// Exchanges a signed JWT for a token. Another token does no harm, so this may be repeated.
-    async fn log_in(&self, key: &AuthorizedKeyFile) -> Result<SensitiveString, Failure> {
-        let now_ms = SystemClock::new().wall_ms();
-        let jwt = sign_jwt(key, AUDIENCE, now_ms, JWT_LIFETIME).map_err(Failure::usage)?;
-        let identity = Some(Identity::Jwt(jwt.expose().clone()));
-        let request = CreateIamTokenRequest { identity };
-        let send =
-            async |channel, request| IamTokenServiceClient::new(channel).create(request).await;
-        let answer = self.call(Kind::Repeatable, &request, send).await?;
-        Ok(SensitiveString::new(answer.iam_token))
     }
 }
 

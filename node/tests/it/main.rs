@@ -38,6 +38,8 @@ mod kms_operations;
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
+mod metadata;
+#[cfg(test)]
 #[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]

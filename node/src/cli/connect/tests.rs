@@ -28,7 +28,7 @@ fn credential(flags: &ConnectionFlags, environment: &Environment) -> Result<Cred
 fn token(flags: &ConnectionFlags, environment: &Environment) -> String {
     match credential(flags, environment).unwrap() {
         Credential::Token(token) => token.expose().clone(),
-        Credential::Key(_) | Credential::Certificate => panic!("not a token"),
+        Credential::Key(_) | Credential::None => panic!("not a token"),
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use lockbox_core::Clock;
 use lockbox_platform::authorized_key::{KeyAlgorithm, generate_key_pair};
 use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
 use lockbox_platform::exit::FatalExit;
@@ -11,14 +12,16 @@ use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::jwt::{self, AcceptedAudiences};
 use lockbox_platform::listener::{ListenerLimits, Security, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::system::SystemClock;
 use lockbox_platform::tasks::Tasks;
 use lockbox_platform::tls::{ClientCertificates, ClientTlsFiles, ServerTls, TlsFiles};
+use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
 use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_server::{
     IamTokenService, IamTokenServiceServer,
 };
 use lockbox_proto::yandex::cloud::iam::v1::{
-    CreateIamTokenForServiceAccountRequest, CreateIamTokenResponse, RevokeIamTokenRequest,
-    RevokeIamTokenResponse,
+    CreateIamTokenForServiceAccountRequest, CreateIamTokenRequest, CreateIamTokenResponse,
+    RevokeIamTokenRequest, RevokeIamTokenResponse,
 };
 use lockbox_proto::yandex::cloud::operation::operation_service_client::OperationServiceClient;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::{
