@@ -68,7 +68,7 @@ pub(crate) struct DevArgs {
     /// Port of the KMS's metrics and health.
     #[arg(long, default_value_t = 9465, value_name = "PORT")]
     kms_metrics_port: u16,
-    /// What is logged, as in LOCKBOX_LOG: `info`, `lockbox=debug`, …
+    /// What is logged, as in LOCKBOX_LOG: `info`, `lockbox=debug`, ...
     #[arg(long, value_name = "FILTER")]
     log: Option<String>,
 }

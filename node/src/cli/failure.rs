@@ -83,7 +83,8 @@ impl Failure {
     /// The server cannot be reached, for the innermost reason.
     pub(crate) fn unreachable(address: &str, error: &(dyn Error + 'static)) -> Self {
         let cause = causes(error).last().map(ToString::to_string).unwrap_or_default();
-        Self::new(Exit::Unreachable, format_args!("cannot reach {address}: {cause}"))
+        let hint = causes(error).find_map(hint_for_connection).unwrap_or_default();
+        Self::new(Exit::Unreachable, format_args!("cannot reach {address}: {cause}{hint}"))
     }
 
     /// A call that failed.
@@ -139,12 +140,36 @@ fn sentence(status: &Status) -> String {
             text.push_str(note);
         }
     }
+    text.push_str(hint_for_refusal(status.code()).unwrap_or_default());
     let header = status.metadata().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
     if let Some(id) = details.request_id.as_deref().or(header) {
         // Writing to a string cannot fail.
         write!(text, " (request {id})").ok();
     }
     text
+}
+
+/// What to try when there is no connection.
+fn hint_for_connection(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    let kind = error.downcast_ref::<std::io::Error>()?.kind();
+    match kind {
+        std::io::ErrorKind::ConnectionRefused => Some("; nothing listens there: is it running?"),
+        std::io::ErrorKind::InvalidData => {
+            Some("; --ca must name the authority of its certificate, and --endpoint its name")
+        }
+        _ => None,
+    }
+}
+
+/// What to try after a refusal.
+const fn hint_for_refusal(code: Code) -> Option<&'static str> {
+    match code {
+        Code::Unauthenticated => {
+            Some("; a token lives for twelve hours at most, --sa-key logs in each time")
+        }
+        Code::PermissionDenied => Some("; lockbox iam explain says why"),
+        _ => None,
+    }
 }
 
 /// What the error's details say.
@@ -218,6 +243,16 @@ mod tests {
             assert_eq!(failure.exit(), Exit::Unreachable);
             assert_eq!(failure.to_string(), format!("{}: no leader", code_name(code)));
         }
+    }
+
+    #[test]
+    fn a_refusal_of_the_caller_says_what_to_try() {
+        let text = |status: &Status| Failure::call("a:1", status).to_string();
+        assert!(text(&Status::unauthenticated("no")).contains("--sa-key logs in"));
+        assert!(text(&Status::permission_denied("no")).contains("lockbox iam explain"));
+        let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let text = Failure::unreachable("a:1", &refused).to_string();
+        assert!(text.contains("is it running?"), "{text}");
     }
 
     #[test]

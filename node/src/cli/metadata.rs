@@ -25,6 +25,7 @@ use lockbox_platform::tls::ClientTlsFiles;
 use tokio::task::spawn_blocking;
 
 use crate::cli::connect::{Connection, Credential, ReachFlags, TryFlags, read_key};
+use crate::cli::duration;
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::session;
@@ -46,16 +47,22 @@ pub(crate) struct MetadataArgs {
     /// free one.
     #[arg(long, default_value = "127.0.0.1:8469", value_name = "ADDRESS:PORT")]
     listen: SocketAddr,
+    /// How long a login may take: 30s, 500ms, 2m.
+    #[arg(long, default_value = "30s", value_name = "DURATION", value_parser = duration::parse)]
+    timeout: Duration,
+    /// How often a login that met no ready server is tried again within the timeout.
+    ///
+    /// 0 is never, a negative number as often as there is time for.
+    #[arg(long, default_value_t = 5, value_name = "N", allow_negative_numbers = true)]
+    retry: i32,
+    /// What is logged, as in LOCKBOX_LOG: `info`, `lockbox=debug`, ...
+    #[arg(long, value_name = "FILTER")]
+    log: Option<String>,
     #[command(flatten)]
     reach: ReachFlags,
     /// Authorized key of the service account, in JSON [env: LOCKBOX_SA_KEY].
     #[arg(long, value_name = "FILE", help_heading = "Connection")]
     sa_key: Option<PathBuf>,
-    #[command(flatten)]
-    tries: TryFlags,
-    /// What is logged, as in LOCKBOX_LOG: `info`, `lockbox=debug`, …
-    #[arg(long, value_name = "FILTER")]
-    log: Option<String>,
 }
 
 /// With what a token is got.
@@ -91,7 +98,8 @@ impl MetadataArgs {
         let (address, ca) = self.reach.resolve(&settings)?;
         let key = read_key(&settings.require_file(settings::SA_KEY, self.sa_key.as_ref())?)?;
         let files = ClientTlsFiles { ca, identity: None };
-        let connection = Connection::new(&address, &files, None, Credential::None, &self.tries)?;
+        let tries = TryFlags { timeout: self.timeout, retry: self.retry };
+        let connection = Connection::new(&address, &files, None, Credential::None, &tries)?;
         Ok(Login { connection, key })
     }
 }

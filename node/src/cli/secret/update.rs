@@ -24,7 +24,7 @@ pub(crate) struct Update {
     #[arg(long, value_name = "TEXT", group = "change")]
     description: Option<String>,
     /// Labels instead of all that there are; empty for none.
-    #[arg(long, value_name = "KEY=VALUE,…", value_parser = labels::parse, group = "change")]
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = labels::parse, group = "change")]
     labels: Option<Labels>,
     /// Refuse to delete the secret.
     #[arg(long, group = "change")]
