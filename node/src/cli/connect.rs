@@ -14,6 +14,7 @@ use tonic::transport::Endpoint;
 use crate::cli::duration;
 use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
+use crate::cli::folder::Folder;
 use crate::cli::output::Format;
 use crate::cli::session::{self, Session};
 use crate::cli::settings::{self, Settings};
@@ -28,12 +29,19 @@ const PROGRAM_TIMEOUT: Duration = Duration::from_secs(30);
 #[command(next_help_heading = "Call")]
 pub(crate) struct TryFlags {
     /// How long the whole command may take: 30s, 500ms, 2m.
-    #[arg(long, global = true, default_value = "30s", value_parser = duration::parse)]
+    #[arg(long, global = true, default_value = "30s", value_name = "DURATION",
+        value_parser = duration::parse)]
     pub(crate) timeout: Duration,
     /// How often a call that met no ready server is tried again within the timeout.
     ///
     /// 0 is never, a negative number as often as there is time for.
-    #[arg(long, global = true, default_value_t = 5, allow_negative_numbers = true)]
+    #[arg(
+        long,
+        global = true,
+        default_value_t = 5,
+        value_name = "N",
+        allow_negative_numbers = true
+    )]
     pub(crate) retry: i32,
 }
 
@@ -100,9 +108,20 @@ pub(crate) struct ConnectionFlags {
     /// From the environment it is used only without LOCKBOX_TOKEN.
     #[arg(long, global = true, value_name = "FILE")]
     sa_key: Option<PathBuf>,
+    /// Act as this service account, by a token that is made for it.
+    ///
+    /// Whoever calls needs the right to make those, and every right that the account holds.
+    #[arg(long, global = true, value_name = "ID")]
+    impersonate_service_account_id: Option<String>,
     /// The folder to create, list and look up names in [env: LOCKBOX_FOLDER_ID].
     #[arg(long, global = true, value_name = "ID")]
     folder_id: Option<String>,
+    /// The folder by its name in the cloud, instead of --folder-id.
+    #[arg(long, global = true, value_name = "NAME", conflicts_with = "folder_id")]
+    folder_name: Option<String>,
+    /// The cloud to look up --folder-name in [env: LOCKBOX_CLOUD_ID].
+    #[arg(long, global = true, value_name = "ID")]
+    cloud_id: Option<String>,
     #[command(flatten)]
     pub(crate) call: CallFlags,
 }
@@ -127,6 +146,8 @@ pub(crate) struct Connection {
     pub(crate) endpoint: Endpoint,
     /// Who calls.
     pub(crate) credential: Credential,
+    /// The service account that the caller acts as.
+    pub(crate) acts_as: Option<String>,
     /// How long the command may take.
     pub(crate) timeout: Duration,
     /// How often a call is tried again.
@@ -150,6 +171,7 @@ impl Connection {
             address: address.to_owned(),
             endpoint,
             credential,
+            acts_as: None,
             timeout: flags.timeout,
             retries: session::Retries::from_flag(flags.retry),
         })
@@ -168,7 +190,8 @@ impl ConnectionFlags {
         let (address, ca) = self.reach.resolve(settings)?;
         let credential = self.credential(settings)?;
         let files = ClientTlsFiles { ca, identity: None };
-        Connection::new(&address, &files, None, credential, &self.call.tries)
+        let caller = Connection::new(&address, &files, None, credential, &self.call.tries)?;
+        Ok(Connection { acts_as: self.impersonate_service_account_id.clone(), ..caller })
     }
 
     /// The first of flags, variables and profile that says anything of who calls; within the
@@ -223,8 +246,13 @@ impl<'a> Context<'a> {
     }
 
     /// The folder that names are looked up in, and that secrets are created in.
-    pub(crate) fn folder_id(&self) -> Result<String, Failure> {
-        self.settings.require(settings::FOLDER, self.flags.folder_id.as_deref())
+    pub(crate) fn folder(&self) -> Result<Folder, Failure> {
+        let Some(name) = self.flags.folder_name.clone() else {
+            let id = self.settings.require(settings::FOLDER, self.flags.folder_id.as_deref());
+            return id.map(Folder::Id);
+        };
+        let cloud_id = self.settings.require(settings::CLOUD, self.flags.cloud_id.as_deref())?;
+        Ok(Folder::Named { cloud_id, name })
     }
 
     /// How the answer is printed.

@@ -17,6 +17,8 @@ mod dev;
 mod duration;
 mod environment;
 mod failure;
+mod filter;
+mod folder;
 mod iam;
 mod local;
 mod login;
@@ -48,7 +50,7 @@ use crate::cli::settings::PROFILE_VARIABLE;
 
 /// Lockbox: secrets, replicated.
 #[derive(Debug, Parser)]
-#[command(name = "lockbox", version, about)]
+#[command(name = "lockbox", version, about, after_help = FIRST_STEPS)]
 struct Cli {
     /// The profile for what neither flags nor variables say [env: LOCKBOX_PROFILE].
     #[arg(long, value_name = "NAME")]
@@ -56,6 +58,11 @@ struct Cli {
     #[command(subcommand)]
     command: Command,
 }
+
+/// What somebody looks for who calls the program for the first time.
+const FIRST_STEPS: &str = "\
+`lockbox dev` runs a service to try things with; `lockbox config` keeps how to reach another one.
+Exit status, variables and files are in `lockbox man | man -l -`.";
 
 #[derive(Debug, Subcommand)]
 enum Command {

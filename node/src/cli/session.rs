@@ -96,6 +96,9 @@ impl Session {
             Credential::Key(key) => Some(bearer(&session.log_in(key).await?.token)?),
             Credential::None => None,
         };
+        if let Some(account) = &connection.acts_as {
+            session.bearer = Some(bearer(&session.impersonate(account).await?.token)?);
+        }
         Ok(session)
     }
 

@@ -151,6 +151,37 @@ async fn roles_on_a_secret_are_given_taken_and_explained_on_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_folder_has_a_name_and_a_caller_may_act_as_an_account() {
+    let served = Served::start().await;
+    let cloud = served.node.made.cloud_id.to_string();
+    let named = ["--cloud-id", cloud.as_str(), "--folder-name"];
+    let created = [&["secret", "create", "--name", "x"][..], &named, &["default"]].concat();
+    let created = served.text(&created, "").await;
+    assert_eq!(field(&created, "folder_id"), served.node.made.folder_id.as_str());
+    let found = [&["secret", "get", "x"][..], &named, &["default"]].concat();
+    assert_eq!(served.text(&found, "").await, created);
+    for name in ["nobody", "a\" or \"b"] {
+        let absent = [&["secret", "list"][..], &named, &[name]].concat();
+        assert!(served.failure(&absent, 1).await.contains("NOT_FOUND: no folder of cloud"));
+    }
+    let without = served.failure(&["secret", "list", "--folder-name", "default"], 2).await;
+    assert!(without.contains("--cloud-id"), "{without}");
+
+    let robot = served.node.create_account("robot").await;
+    let secret_id = field(&created, "id");
+    let as_robot = ["--impersonate-service-account-id", robot.id.as_str()];
+    let get = [&["secret", "get", secret_id][..], &as_robot].concat();
+    let refused = served.failure(&get, 1).await;
+    assert!(refused.contains("PERMISSION_DENIED"), "{refused}");
+    assert!(refused.contains("lockbox iam explain says why"), "{refused}");
+    let role = ["--role", "lockbox.viewer", "--service-account-id", robot.id.as_str()];
+    let add = [&["secret", "add-access-binding", secret_id][..], &role].concat();
+    served.text(&add, "").await;
+    assert_eq!(served.text(&get, "").await, created);
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_command_is_done_once() {
     let served = Served::start().await;
     let create = ["secret", "create", "--name", "x", "--idempotency-key", "once"];

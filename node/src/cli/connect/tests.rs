@@ -9,7 +9,10 @@ fn flags() -> ConnectionFlags {
         reach: ReachFlags { profile: None, endpoint: None, ca: None },
         token_file: None,
         sa_key: None,
+        impersonate_service_account_id: None,
         folder_id: None,
+        folder_name: None,
+        cloud_id: None,
         call: CallFlags {
             tries: TryFlags { timeout: Duration::from_secs(1), retry: 0 },
             format: None,

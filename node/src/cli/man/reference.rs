@@ -47,7 +47,7 @@ pub(crate) fn variables() -> Vec<(String, String)> {
         ("LOCKBOX_CONFIG", "The file of profiles."),
         ("LOCKBOX_LOG", "What servers log: info, lockbox=debug and the like."),
         (
-            "LOCKBOX_CONFIG_…",
+            "LOCKBOX_CONFIG_...",
             "Keys of a node's configuration: LOCKBOX_CONFIG_API__LISTEN is api.listen.",
         ),
     ])

@@ -19,8 +19,8 @@ pub(crate) struct Create {
     /// What it is for.
     #[arg(long)]
     description: Option<String>,
-    /// Labels: KEY=VALUE,KEY=VALUE.
-    #[arg(long, value_name = "LABELS", value_parser = labels::parse)]
+    /// Labels.
+    #[arg(long, value_name = "KEY=VALUE,...", value_parser = labels::parse)]
     labels: Option<Labels>,
     /// The symmetric key that protects it; the common key when not given.
     #[arg(long, value_name = "ID")]
@@ -40,8 +40,8 @@ pub(crate) struct Create {
 impl Create {
     /// Creates the secret; shows it.
     pub(crate) fn run(self, context: &Context<'_>) -> Result<String, Failure> {
+        let folder = context.folder()?;
         let request = CreateSecretRequest {
-            folder_id: context.folder_id()?,
             name: self.name.unwrap_or_default(),
             description: self.description.unwrap_or_default(),
             labels: self.labels.unwrap_or_default().0,
@@ -53,6 +53,8 @@ impl Create {
         };
         let mutation = self.mutation;
         context.run(async |session| {
+            let mut request = request;
+            request.folder_id = folder.id(session).await?;
             let send =
                 async |channel, request| SecretServiceClient::new(channel).create(request).await;
             let operation = mutation.call(session, &request, send).await?;

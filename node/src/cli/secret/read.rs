@@ -43,8 +43,9 @@ pub(crate) struct List {
 impl List {
     /// Lists the secrets of the folder.
     pub(crate) fn run(self, context: &Context<'_>) -> Result<String, Failure> {
-        let folder_id = context.folder_id()?;
+        let folder = context.folder()?;
         context.run(async |session| {
+            let folder_id = folder.id(session).await?;
             let secrets = all_secrets(session, &folder_id, self.limit).await?;
             let records: Result<Vec<_>, _> = secrets.iter().map(Record::of).collect();
             output::many(context.format(), &records?, || secrets_table(&secrets))

@@ -8,6 +8,7 @@ use lockbox_proto::yandex::cloud::iam::v1::service_account_service_client::Servi
 
 use crate::cli::connect::Context;
 use crate::cli::failure::{Exit, Failure};
+use crate::cli::filter;
 use crate::cli::session::{Kind, Session};
 
 /// Exactly one of them.
@@ -64,7 +65,7 @@ impl SubjectFlags {
         context: &Context<'_>,
     ) -> Result<Subject, Failure> {
         if let Some(name) = &self.service_account_name {
-            let folder = context.folder_id()?;
+            let folder = context.folder()?.id(session).await?;
             return account_named(session, folder, name).await;
         }
         Ok(self.given())
@@ -104,11 +105,7 @@ async fn account_named(
         let message = format_args!("NOT_FOUND: no service account of the folder is named {name:?}");
         Failure::new(Exit::Refused, message)
     };
-    // The filter has no way to write a quote, and no name of an account holds one.
-    if name.contains(['"', '\\']) {
-        return Err(absent());
-    }
-    let filter = format!("name=\"{name}\"");
+    let filter = filter::by_name(name).ok_or_else(absent)?;
     let request = ListServiceAccountsRequest { folder_id, filter, ..Default::default() };
     let send =
         async |channel, request| ServiceAccountServiceClient::new(channel).list(request).await;

@@ -42,7 +42,7 @@ impl Target {
     ) -> Result<String, Failure> {
         match self.name() {
             Some(name) => {
-                let folder = context.folder_id()?;
+                let folder = context.folder()?.id(session).await?;
                 // Without a filter in the API, finding a name is reading the folder.
                 let secrets = all_secrets(session, &folder, u64::MAX).await?;
                 id_of(name, &folder, &secrets)

@@ -1,4 +1,4 @@
-//! Exchanging an authorized key for a token.
+//! Exchanging an authorized key for a token, and a token for that of another account.
 
 use std::time::Duration;
 
@@ -8,7 +8,9 @@ use lockbox_platform::jwt::AUDIENCE;
 use lockbox_platform::system::SystemClock;
 use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
 use lockbox_proto::yandex::cloud::iam::v1::iam_token_service_client::IamTokenServiceClient;
-use lockbox_proto::yandex::cloud::iam::v1::{CreateIamTokenRequest, CreateIamTokenResponse};
+use lockbox_proto::yandex::cloud::iam::v1::{
+    CreateIamTokenForServiceAccountRequest, CreateIamTokenRequest, CreateIamTokenResponse,
+};
 
 use super::{Kind, Session};
 use crate::cli::failure::Failure;
@@ -42,6 +44,15 @@ impl Session {
         let request = CreateIamTokenRequest { identity };
         let send =
             async |channel, request| IamTokenServiceClient::new(channel).create(request).await;
+        Ok(self.call(Kind::Repeatable, &request, send).await?.into())
+    }
+    /// A token of this account, which the caller makes. Another one does no harm either.
+    pub(super) async fn impersonate(&self, account: &str) -> Result<IssuedToken, Failure> {
+        let service_account_id = account.to_owned();
+        let request = CreateIamTokenForServiceAccountRequest { service_account_id };
+        let send = async |channel, request| {
+            IamTokenServiceClient::new(channel).create_for_service_account(request).await
+        };
         Ok(self.call(Kind::Repeatable, &request, send).await?.into())
     }
 }
