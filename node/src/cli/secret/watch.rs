@@ -11,6 +11,7 @@ use tonic::{Code, Status};
 
 use crate::cli::connect::Context;
 use crate::cli::failure::{Exit, Failure, one_line};
+use crate::cli::folder::Folder;
 use crate::cli::output::{self, Format, Record};
 use crate::cli::session::{Session, is_transient};
 
@@ -32,9 +33,9 @@ pub(crate) struct Watch {
 impl Watch {
     /// Follows the folder, across restarts of the node and changes of the leader.
     pub(crate) fn run(self, context: &Context<'_>) -> Result<String, Failure> {
-        let folder_id = context.folder_id()?;
+        let folder = context.folder()?;
         let mut progress = Progress {
-            folder_id,
+            folder,
             after: self.after,
             left: self.limit.unwrap_or(u64::MAX),
             answered: false,
@@ -55,7 +56,7 @@ impl Watch {
 
 /// How far the stream is.
 struct Progress {
-    folder_id: String,
+    folder: Folder,
     after: Option<u64>,
     left: u64,
     answered: bool,
@@ -66,7 +67,8 @@ impl Progress {
     /// One connection's part of the stream; whether that was the last.
     async fn follow(&mut self, session: &Session) -> Result<ControlFlow<()>, Failure> {
         let begin = self.after.map(Begin::AfterIndex);
-        let request = WatchRequest { folder_id: self.folder_id.clone(), begin };
+        let folder_id = self.folder.id(session).await?;
+        let request = WatchRequest { folder_id, begin };
         let send = async |channel, request| WatchServiceClient::new(channel).watch(request).await;
         let mut stream = session.stream(request, send).await?;
         let mut answered = false;
