@@ -201,21 +201,18 @@ impl Unhandled {
 
 /// The event of a method of the definitions; what is in none is no call of ours.
 fn event(grpc_path: &str) -> Option<AuditDetails> {
-    let method = METHODS.iter().find(|method| method.grpc_path == grpc_path)?;
-    let named = EVENTS.iter().find(|(path, _)| *path == grpc_path);
-    let event_name = named.map_or(method.method, |(_, name)| *name);
-    let source = source(method.service)?;
+    let named = EVENTS.iter().find(|(path, _)| *path == grpc_path).map(|(_, name)| *name);
+    let method = METHODS.iter().find(|method| method.grpc_path == grpc_path);
+    let event_name = named.or_else(|| method.map(|method| method.method))?;
+    let source = source(grpc_path.strip_prefix('/')?.split('/').next()?)?;
     Some(AuditDetails::Request(RequestDetails { source, event_name, ids: Default::default() }))
 }
 
 fn source(service: &str) -> Option<EventSource> {
-    let own = match service {
-        "lockbox.iam.v1.AccessService" => Some(EventSource::Iam),
-        "lockbox.watch.v1.WatchService" => Some(EventSource::Lockbox),
-        _ => None,
-    };
-    if own.is_some() {
-        return own;
+    match service {
+        "lockbox.iam.v1.AccessService" => return Some(EventSource::Iam),
+        "lockbox.watch.v1.WatchService" => return Some(EventSource::Lockbox),
+        _ => {}
     }
     let package = service.strip_prefix("yandex.cloud.")?.split('.').next()?;
     match package {
@@ -235,6 +232,9 @@ mod tests {
     #[test]
     fn every_event_is_of_a_method_that_exists() {
         for (path, name) in EVENTS {
+            let (service, method) = path.strip_prefix('/').unwrap().split_once('/').unwrap();
+            let service = lockbox_proto::descriptor_pool().get_service_by_name(service).unwrap();
+            assert!(service.methods().any(|known| known.name() == method), "{path}");
             assert_eq!(event(path).map(|details| details.event_name()), Some(name), "{path}");
         }
         assert!(event("/yandex.cloud.lockbox.v1.SecretService/Steal").is_none());

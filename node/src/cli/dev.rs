@@ -238,10 +238,10 @@ async fn filled(file: PathBuf, layout: &Layout, ids: &Ids) -> String {
     let (layout, ids) = (layout.clone(), ids.clone());
     match blocking(move || profile::fill(&file, &layout, &ids)).await {
         Ok(Filled::Active) => {
-            "Without them, from any directory: lockbox secret list\n\n".to_owned()
+            "Without the variables, from any directory: lockbox secret list\n\n".to_owned()
         }
         Ok(Filled::Inactive) => format!(
-            "Without them, from any directory: lockbox --profile {} secret list\n\n",
+            "Without the variables, from any directory: lockbox --profile {} secret list\n\n",
             profile::NAME
         ),
         Ok(Filled::Kept) => {

@@ -73,7 +73,7 @@ enum Command {
     /// Writes the files of a cluster on this machine.
     Local(local::LocalArgs),
     /// Manages secrets and their versions.
-    Secret(secret::SecretArgs),
+    Secret(Box<secret::SecretArgs>),
     /// Reads the values of secrets.
     Payload(payload::PayloadArgs),
     /// Says who may do what, and why.
@@ -97,11 +97,10 @@ enum Command {
 
 impl Command {
     const fn takes_a_profile(&self) -> bool {
-        match self {
-            Self::Secret(_) | Self::Payload(_) | Self::Iam(_) => true,
-            Self::Config(_) | Self::Metadata(_) => true,
-            _ => false,
-        }
+        matches!(
+            self,
+            Self::Secret(_) | Self::Payload(_) | Self::Iam(_) | Self::Config(_) | Self::Metadata(_)
+        )
     }
 }
 
@@ -148,7 +147,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Dev(arguments) => dev::run(&arguments, environment),
         Command::Serve(arguments) => serve::run(&arguments, environment),
         Command::Local(arguments) => local::run(arguments),
-        Command::Secret(arguments) => secret::run(arguments, environment),
+        Command::Secret(arguments) => secret::run(*arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),
         Command::Iam(arguments) => iam::run(arguments, environment),
         Command::Config(arguments) => config::run(arguments, environment),

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 pub(crate) use file::{change, load, path};
-pub(crate) use key::Key;
+pub(crate) use key::SettingKey;
 
 /// Characters of a profile's name at most.
 const NAME_CHARS_MAX: usize = 63;
@@ -20,50 +20,51 @@ const NAME_CHARS_MAX: usize = 63;
 /// What a profile says, by key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
-pub(crate) struct Profile(BTreeMap<Key, String>);
+pub(crate) struct Profile(BTreeMap<SettingKey, String>);
 
 impl Profile {
     /// With these values, which are taken as they are.
-    pub(crate) fn of(values: impl IntoIterator<Item = (Key, String)>) -> Self {
+    pub(crate) fn of(values: impl IntoIterator<Item = (SettingKey, String)>) -> Self {
         Self(values.into_iter().collect())
     }
 
     /// The value; none when it is not set.
-    pub(crate) fn get(&self, key: Key) -> Option<&str> {
+    pub(crate) fn get(&self, key: SettingKey) -> Option<&str> {
         self.0.get(&key).map(String::as_str)
     }
 
-    /// Sets a value that `key` has accepted ([`Key::accept`]). What this program had made is the
+    /// Sets a value that `key` has accepted ([`SettingKey::accept`]). What this program had made is the
     /// user's from then on.
-    pub(crate) fn set(&mut self, key: Key, value: String) -> Result<(), String> {
+    pub(crate) fn set(&mut self, key: SettingKey, value: String) -> Result<(), String> {
         if let Some(other) = key.excludes().filter(|other| self.0.contains_key(other)) {
             return Err(format!(
                 "it has {other} already, and {key} excludes that: lockbox config unset {other}"
             ));
         }
         self.0.insert(key, value);
-        self.0.remove(&Key::ManagedBy);
+        self.0.remove(&SettingKey::ManagedBy);
         Ok(())
     }
 
     /// Removes a value; says whether there was one.
-    pub(crate) fn unset(&mut self, key: Key) -> bool {
-        self.0.remove(&Key::ManagedBy);
+    pub(crate) fn unset(&mut self, key: SettingKey) -> bool {
+        self.0.remove(&SettingKey::ManagedBy);
         self.0.remove(&key).is_some()
     }
 
     /// The values, in the order of the keys.
-    pub(crate) fn values(&self) -> impl Iterator<Item = (Key, &str)> {
+    pub(crate) fn values(&self) -> impl Iterator<Item = (SettingKey, &str)> {
         self.0.iter().map(|(key, value)| (*key, value.as_str()))
     }
 
     /// What is wrong with it, if anything is. Quotes no value: it may be a secret in a wrong place.
     fn problem(&self) -> Option<String> {
-        let wrong = |(key, value): (Key, &str)| {
+        let wrong = |(key, value): (SettingKey, &str)| {
             key.problem(value).map(|problem| format!("{key} {problem}"))
         };
         let both = || {
-            let excluded = |key: &Key| key.excludes().filter(|other| self.0.contains_key(other));
+            let excluded =
+                |key: &SettingKey| key.excludes().filter(|other| self.0.contains_key(other));
             let (key, other) = self.0.keys().find_map(|key| Some((key, excluded(key)?)))?;
             Some(format!("{key} and {other} exclude each other"))
         };

@@ -10,7 +10,7 @@ use clap::ValueEnum;
 use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
 use crate::cli::output::Format;
-use crate::cli::profiles::{self, Key, Profile};
+use crate::cli::profiles::{self, Profile, SettingKey};
 
 /// Names the profile.
 pub(crate) const PROFILE_VARIABLE: &str = "LOCKBOX_PROFILE";
@@ -23,7 +23,7 @@ pub(crate) struct Setting {
     /// The variable.
     pub(crate) variable: &'static str,
     /// The key in a profile.
-    pub(crate) key: Key,
+    pub(crate) key: SettingKey,
 }
 
 /// The server.
@@ -31,34 +31,50 @@ pub(crate) const ENDPOINT: Setting = Setting {
     what: "server",
     flag: "--endpoint",
     variable: "LOCKBOX_ENDPOINT",
-    key: Key::Endpoint,
+    key: SettingKey::Endpoint,
 };
 /// The authorities to trust.
-pub(crate) const CA: Setting =
-    Setting { what: "certificate authority", flag: "--ca", variable: "LOCKBOX_CA", key: Key::Ca };
+pub(crate) const CA: Setting = Setting {
+    what: "certificate authority",
+    flag: "--ca",
+    variable: "LOCKBOX_CA",
+    key: SettingKey::Ca,
+};
 /// The key to log in with.
 pub(crate) const SA_KEY: Setting = Setting {
     what: "authorized key",
     flag: "--sa-key",
     variable: "LOCKBOX_SA_KEY",
-    key: Key::SaKey,
+    key: SettingKey::SaKey,
 };
 /// A token. The variable has the token itself, flag and key name a file with it.
-pub(crate) const TOKEN: Setting =
-    Setting { what: "token", flag: "--token-file", variable: "LOCKBOX_TOKEN", key: Key::TokenFile };
+pub(crate) const TOKEN: Setting = Setting {
+    what: "token",
+    flag: "--token-file",
+    variable: "LOCKBOX_TOKEN",
+    key: SettingKey::TokenFile,
+};
 /// The cloud.
-pub(crate) const CLOUD: Setting =
-    Setting { what: "cloud", flag: "--cloud-id", variable: "LOCKBOX_CLOUD_ID", key: Key::CloudId };
+pub(crate) const CLOUD: Setting = Setting {
+    what: "cloud",
+    flag: "--cloud-id",
+    variable: "LOCKBOX_CLOUD_ID",
+    key: SettingKey::CloudId,
+};
 /// The folder.
 pub(crate) const FOLDER: Setting = Setting {
     what: "folder",
     flag: "--folder-id",
     variable: "LOCKBOX_FOLDER_ID",
-    key: Key::FolderId,
+    key: SettingKey::FolderId,
 };
 /// How answers are printed.
-pub(crate) const FORMAT: Setting =
-    Setting { what: "format", flag: "--format", variable: "LOCKBOX_FORMAT", key: Key::Format };
+pub(crate) const FORMAT: Setting = Setting {
+    what: "format",
+    flag: "--format",
+    variable: "LOCKBOX_FORMAT",
+    key: SettingKey::Format,
+};
 
 /// All of them.
 pub(crate) const ALL: [Setting; 7] = [ENDPOINT, CA, SA_KEY, TOKEN, CLOUD, FOLDER, FORMAT];

@@ -127,14 +127,12 @@ async fn an_unreadable_message_has_the_event_of_its_method() {
             serde_json::from_str(audit.lines().last().unwrap()).unwrap();
         record["event_type"].as_str().unwrap().to_owned()
     };
-    let audited = METHODS.iter().filter(|method| {
-        let own = OWN_SERVICES.contains(&method.service);
-        let public = PUBLIC_SERVICES.contains(&method.service) || own;
-        public && method.service != DISCOVERY
-    });
+    let public = METHODS.iter().filter(|method| PUBLIC_SERVICES.contains(&method.service));
+    let audited = public.filter(|method| method.service != DISCOVERY).map(|m| m.grpc_path);
+    let own = ["/lockbox.iam.v1.AccessService/Explain", "/lockbox.watch.v1.WatchService/Watch"];
     let mut compared = 0;
-    for method in audited {
-        let path = PathAndQuery::from_static(method.grpc_path);
+    for grpc_path in audited.chain(own) {
+        let path = PathAndQuery::from_static(grpc_path);
         let mut events = Vec::new();
         for message in [vec![], vec![0x0a, 0x7f]] {
             let mut client = tonic::client::Grpc::new(node.channel.clone());
@@ -144,7 +142,7 @@ async fn an_unreadable_message_has_the_event_of_its_method() {
             answer.unwrap_err();
             events.push(event(node.audit()));
         }
-        assert_eq!(events[0], events[1], "{}", method.grpc_path);
+        assert_eq!(events[0], events[1], "{grpc_path}");
         compared += 1;
     }
     assert!(compared > 20, "this test tests nothing any more");

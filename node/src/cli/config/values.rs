@@ -7,7 +7,7 @@ use clap::Args;
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output;
-use crate::cli::profiles::{self, Key, Profile, Profiles};
+use crate::cli::profiles::{self, Profile, Profiles, SettingKey};
 use crate::cli::settings::{self, PROFILE_VARIABLE};
 
 /// The profile that is made when a value is set and there is none.
@@ -17,7 +17,7 @@ const FIRST_PROFILE: &str = "default";
 #[derive(Debug, Args)]
 pub(super) struct Set {
     /// What to set.
-    key: Key,
+    key: SettingKey,
     /// Its value; a relative path is kept as an absolute one.
     value: String,
 }
@@ -26,14 +26,14 @@ pub(super) struct Set {
 #[derive(Debug, Args)]
 pub(super) struct Unset {
     /// What to remove.
-    key: Key,
+    key: SettingKey,
 }
 
 /// A value to print.
 #[derive(Debug, Args)]
 pub(super) struct Get {
     /// What to print.
-    key: Key,
+    key: SettingKey,
 }
 
 impl Set {

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use crate::cli::failure::Failure;
 use crate::cli::local::{Ids, Layout, local_address};
-use crate::cli::profiles::{self, Key, Profile};
+use crate::cli::profiles::{self, Profile, SettingKey};
 
 /// Its name.
 pub(super) const NAME: &str = "dev";
@@ -29,7 +29,7 @@ pub(super) enum Filled {
 pub(super) fn fill(file: &Path, layout: &Layout, ids: &Ids) -> Result<Filled, Failure> {
     let profile = profile(layout, ids);
     profiles::change(file, |known| {
-        let is_ours = |old: &Profile| old.get(Key::ManagedBy) == Some(OWNER);
+        let is_ours = |old: &Profile| old.get(SettingKey::ManagedBy) == Some(OWNER);
         if known.named(NAME).is_some_and(|old| !is_ours(old)) {
             return Ok(Filled::Kept);
         }
@@ -43,12 +43,12 @@ fn profile(layout: &Layout, ids: &Ids) -> Profile {
     let text = |path: &Path| path.to_string_lossy().into_owned();
     let port = layout.ports().nodes.first().map_or(0, |ports| ports.api);
     Profile::of([
-        (Key::Endpoint, local_address(port)),
-        (Key::Ca, text(&layout.ca())),
-        (Key::SaKey, text(&layout.admin_key())),
-        (Key::CloudId, ids.cloud_id.clone()),
-        (Key::FolderId, ids.folder_id.clone()),
-        (Key::ManagedBy, OWNER.to_owned()),
+        (SettingKey::Endpoint, local_address(port)),
+        (SettingKey::Ca, text(&layout.ca())),
+        (SettingKey::SaKey, text(&layout.admin_key())),
+        (SettingKey::CloudId, ids.cloud_id.clone()),
+        (SettingKey::FolderId, ids.folder_id.clone()),
+        (SettingKey::ManagedBy, OWNER.to_owned()),
     ])
 }
 
@@ -67,9 +67,9 @@ mod tests {
         assert_eq!(fill(&file, &at(9000), &ids).unwrap(), Filled::Active);
         let known = profiles::load(&file).unwrap();
         let made = known.named(NAME).unwrap();
-        assert_eq!(made.get(Key::Endpoint), Some("localhost:9001"));
-        assert_eq!(made.get(Key::SaKey), at(9000).admin_key().to_str());
-        assert_eq!(made.get(Key::FolderId), Some("b1gfolder"));
+        assert_eq!(made.get(SettingKey::Endpoint), Some("localhost:9001"));
+        assert_eq!(made.get(SettingKey::SaKey), at(9000).admin_key().to_str());
+        assert_eq!(made.get(SettingKey::FolderId), Some("b1gfolder"));
 
         // Its own one it writes over; the user's choice of the active one it keeps.
         let other = |known: &mut profiles::Profiles| {
@@ -80,13 +80,13 @@ mod tests {
         profiles::change(&file, other).unwrap();
         assert_eq!(fill(&file, &at(9100), &ids).unwrap(), Filled::Inactive);
         let known = profiles::load(&file).unwrap();
-        assert_eq!(known.named(NAME).unwrap().get(Key::Endpoint), Some("localhost:9101"));
+        assert_eq!(known.named(NAME).unwrap().get(SettingKey::Endpoint), Some("localhost:9101"));
         assert_eq!(known.active.as_deref(), Some("prod"));
 
         // What the user has changed is the user's.
         let change = |known: &mut profiles::Profiles| {
             let made = known.profiles.get_mut(NAME).unwrap();
-            made.set(Key::Format, "json".to_owned()).unwrap();
+            made.set(SettingKey::Format, "json".to_owned()).unwrap();
             Ok(())
         };
         profiles::change(&file, change).unwrap();

@@ -12,7 +12,7 @@ use crate::cli::output::Format;
 /// A key of a profile, named like the flag that goes before it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, ValueEnum, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Key {
+pub(crate) enum SettingKey {
     /// The server, as host:port.
     Endpoint,
     /// PEM file of the certificate authorities to trust.
@@ -33,7 +33,7 @@ pub(crate) enum Key {
     ManagedBy,
 }
 
-impl fmt::Display for Key {
+impl fmt::Display for SettingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Endpoint => "endpoint",
@@ -48,7 +48,7 @@ impl fmt::Display for Key {
     }
 }
 
-impl Key {
+impl SettingKey {
     /// The key that a profile cannot have beside this one.
     pub(crate) const fn excludes(self) -> Option<Self> {
         match self {

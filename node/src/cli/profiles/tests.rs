@@ -23,7 +23,7 @@ fn refusal(text: &str) -> String {
     load(&path).map(|_| ()).unwrap_err().to_string()
 }
 
-fn set(known: &mut Profiles, name: &str, key: Key, value: &str) {
+fn set(known: &mut Profiles, name: &str, key: SettingKey, value: &str) {
     known.profiles.entry(name.to_owned()).or_default().set(key, value.to_owned()).unwrap();
 }
 
@@ -49,9 +49,9 @@ fn what_was_written_is_read_again_and_is_for_its_owner_alone() {
     assert_eq!(load(&path).unwrap(), Profiles::default());
     change(&path, |known| {
         known.active = Some("prod".to_owned());
-        set(known, "prod", Key::Endpoint, "lockbox.example:8443");
-        set(known, "prod", Key::Ca, "/odd \"name\"/ca.pem");
-        set(known, "dev.2", Key::Format, "json-rest");
+        set(known, "prod", SettingKey::Endpoint, "lockbox.example:8443");
+        set(known, "prod", SettingKey::Ca, "/odd \"name\"/ca.pem");
+        set(known, "dev.2", SettingKey::Format, "json-rest");
         Ok(())
     })
     .unwrap();
@@ -60,8 +60,8 @@ fn what_was_written_is_read_again_and_is_for_its_owner_alone() {
     assert_eq!(mode(path.parent().unwrap()), 0o700);
     let known = load(&path).unwrap();
     assert_eq!(known.active.as_deref(), Some("prod"));
-    assert_eq!(known.named("prod").unwrap().get(Key::Ca), Some("/odd \"name\"/ca.pem"));
-    assert_eq!(known.named("dev.2").unwrap().get(Key::Format), Some("json-rest"));
+    assert_eq!(known.named("prod").unwrap().get(SettingKey::Ca), Some("/odd \"name\"/ca.pem"));
+    assert_eq!(known.named("dev.2").unwrap().get(SettingKey::Format), Some("json-rest"));
     let text = fs::read_to_string(&path).unwrap();
     assert!(text.starts_with("# Profiles") && text.contains("[profiles.prod]"), "{text}");
     // Nothing else is left in the directory.
@@ -82,12 +82,12 @@ fn a_refused_change_and_one_that_changes_nothing_write_nothing() {
     let link = directory.path().join("link.toml");
     symlink(&path, &link).unwrap();
     change(&link, |known| {
-        set(known, "a", Key::CloudId, "b1g");
+        set(known, "a", SettingKey::CloudId, "b1g");
         Ok(())
     })
     .unwrap();
     assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
-    assert_eq!(load(&path).unwrap().named("a").unwrap().get(Key::CloudId), Some("b1g"));
+    assert_eq!(load(&path).unwrap().named("a").unwrap().get(SettingKey::CloudId), Some("b1g"));
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn changes_at_the_same_moment_all_count() {
             let path = &path;
             scope.spawn(move || {
                 change(path, |known| {
-                    set(known, &format!("p{writer}"), Key::CloudId, "b1g");
+                    set(known, &format!("p{writer}"), SettingKey::CloudId, "b1g");
                     Ok(())
                 })
                 .unwrap();
@@ -144,24 +144,24 @@ fn a_file_that_others_may_write_is_not_believed() {
 fn a_file_that_is_named_must_be_there_and_no_value_is_quoted() {
     let (_directory, path) = file("");
     let there = path.to_str().unwrap();
-    assert_eq!(Key::TokenFile.accept(there), Ok(there.to_owned()));
-    let token = Key::TokenFile.accept("t1.canary").unwrap_err();
+    assert_eq!(SettingKey::TokenFile.accept(there), Ok(there.to_owned()));
+    let token = SettingKey::TokenFile.accept("t1.canary").unwrap_err();
     assert!(token.starts_with("token-file names no file") && !token.contains("canary"), "{token}");
-    assert!(Key::Endpoint.accept("localhost").is_err());
-    assert!(Key::Format.accept("xml").is_err());
-    assert_eq!(Key::FolderId.accept("b1g"), Ok("b1g".to_owned()));
+    assert!(SettingKey::Endpoint.accept("localhost").is_err());
+    assert!(SettingKey::Format.accept("xml").is_err());
+    assert_eq!(SettingKey::FolderId.accept("b1g"), Ok("b1g".to_owned()));
 }
 
 #[test]
 fn a_profile_has_one_caller_and_loses_its_mark_when_it_is_changed() {
-    let mark = (Key::ManagedBy, "lockbox dev".to_owned());
-    let mut profile = Profile::of([(Key::SaKey, "/a".to_owned()), mark]);
-    let refused = profile.set(Key::TokenFile, "/b".to_owned()).unwrap_err();
+    let mark = (SettingKey::ManagedBy, "lockbox dev".to_owned());
+    let mut profile = Profile::of([(SettingKey::SaKey, "/a".to_owned()), mark]);
+    let refused = profile.set(SettingKey::TokenFile, "/b".to_owned()).unwrap_err();
     assert!(refused.contains("lockbox config unset sa-key"), "{refused}");
-    assert!(profile.get(Key::ManagedBy).is_some());
-    assert!(profile.unset(Key::SaKey) && !profile.unset(Key::SaKey));
-    assert!(profile.get(Key::ManagedBy).is_none());
-    profile.set(Key::TokenFile, "/b".to_owned()).unwrap();
+    assert!(profile.get(SettingKey::ManagedBy).is_some());
+    assert!(profile.unset(SettingKey::SaKey) && !profile.unset(SettingKey::SaKey));
+    assert!(profile.get(SettingKey::ManagedBy).is_none());
+    profile.set(SettingKey::TokenFile, "/b".to_owned()).unwrap();
 }
 
 #[test]

@@ -30,7 +30,7 @@ fn every_operation_on_a_secret_is_a_change_of_its_folder() {
     for command in [
         Command::SetSecretStatus { secret_id: secret(), status: SecretStatus::Inactive },
         Command::SetSecretStatus { secret_id: secret(), status: SecretStatus::Active },
-        add_version("s", "v2", MergeBase::Generated),
+        add_version("s", "v2", MergeBase::Default(Some(version_id("v1")))),
         Command::SetCurrentVersion { secret_id: secret(), version_id: version_id("v1") },
         Command::ScheduleVersionDestruction {
             secret_id: secret(),
