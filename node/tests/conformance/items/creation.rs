@@ -79,7 +79,7 @@ pub(super) async fn operation_types(api: Api) {
         fields
     };
     let on_version = || on(json!({ "versionId": first }));
-    let viewer = json!({ "roleId": "lockbox.viewer", "subject": account("ajenobody") });
+    let viewer = json!({ "roleId": "viewer", "subject": account("ajenobody") });
     let delta = json!({ "action": "ADD", "accessBinding": viewer });
     let mut called = 0;
     let of_secret: [(&str, Value); 10] = [
