@@ -87,7 +87,9 @@ async fn read_when_served(client: &Client, secret: &str) -> Vec<(String, Vec<u8>
         match client.read(secret).await {
             Ok(found) => return found,
             Err(status) => {
-                assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+                // Unknown is how a connection ends whose server is killed.
+                let gone = [Code::Unavailable, Code::Unknown];
+                assert!(gone.contains(&status.code()), "{status:?}");
                 assert!(Instant::now() < deadline, "nobody serves a read: {status:?}");
             }
         }
