@@ -83,8 +83,8 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
         .with(CloudServiceServer::new(CloudGrpc::new(Arc::clone(app))))
         .with(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))))
         .with(HealthServer::new(HealthGrpc::new(app.readiness.clone(), &PUBLIC_SERVICES)));
-    let served = PUBLIC_SERVICES.into_iter().chain(OWN_SERVICES);
-    let services = reflection::add_to(services, served).into_service();
+    let served = [PUBLIC_SERVICES.as_slice(), OWN_SERVICES.as_slice()].concat();
+    let services = reflection::add_to(services, &served).into_service();
     let recorded = unserved::recorded(Arc::clone(app), services);
     let random = Arc::clone(&app.random);
     let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);

@@ -14,17 +14,14 @@ const OWN: &str =
 /// Adds both versions of the service, for old clients know the first one only. It lists `served`,
 /// and health, which every server has.
 #[must_use]
-pub fn add_to<'a>(
-    services: GrpcServices,
-    served: impl Iterator<Item = &'a str> + Clone,
-) -> GrpcServices {
+pub fn add_to(services: GrpcServices, served: &[&str]) -> GrpcServices {
     let builder = |own: &str| {
         let builder = Builder::configure()
             .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
             .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
             .with_service_name("grpc.health.v1.Health")
             .with_service_name(own);
-        served.clone().fold(builder, |builder, name| builder.with_service_name(name))
+        served.iter().fold(builder, |builder, name| builder.with_service_name(*name))
     };
     let v1 = builder("grpc.reflection.v1.ServerReflection").build_v1();
     let v1alpha = builder("grpc.reflection.v1alpha.ServerReflection").build_v1alpha();

@@ -8,6 +8,7 @@ use lockbox_proto::lockbox::watch::v1::watch_request::Begin;
 use lockbox_proto::lockbox::watch::v1::watch_service_client::WatchServiceClient;
 use lockbox_proto::lockbox::watch::v1::{WatchRequest, WatchResponse};
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tokio::time::sleep;
 use tonic::{Code, Request, Streaming};
 
@@ -79,7 +80,8 @@ async fn a_folder_is_followed_across_killed_nodes() {
     let load = Load::start(clients.clone());
     let (last, until_last) = watch::channel(String::new());
     let breaks = Arc::new(watch::Sender::new(0));
-    let following = tokio::spawn(follow(clients.clone(), until_last, Arc::clone(&breaks)));
+    let mut following = JoinSet::new();
+    following.spawn(follow(clients.clone(), until_last, Arc::clone(&breaks)));
     load.goes_on(20).await;
     for _ in 0..3 {
         let leader = cluster.leader().await;
@@ -100,7 +102,7 @@ async fn a_folder_is_followed_across_killed_nodes() {
     last.send(final_secret.clone()).unwrap();
     // One more, for the follower may have taken the last one before it knew.
     clients[1].create("", vec![text("value", "more")]).await;
-    let mut all = following.await.unwrap();
+    let mut all = following.join_next().await.unwrap().unwrap();
     assert!(*breaks.borrow() > 0, "no stream broke: nothing was shown");
     assert!(all.is_sorted_by(|a, b| a.0 < b.0), "told out of order, or twice");
     let created: BTreeSet<_> =
