@@ -3,7 +3,7 @@
 //! A stream begins behind the read barrier and then follows what this node applies: every look at
 //! the state judges the caller and takes the changes in one view, so a change is told only to who
 //! may see it in a state that has it. A node that has lost the others is found out by the barrier
-//! that every [`follow::SIGN_OF_LIFE`] has to pass.
+//! that a stream passes every ten seconds.
 
 mod follow;
 mod told;
