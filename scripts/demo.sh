@@ -8,7 +8,7 @@ env_file=.lockbox/cluster/env
 
 # Whether a whole cluster runs: every node and the KMS.
 is_running() {
-    [ -f "$env_file" ] && ! scripts/cluster.sh status | grep --quiet 'does not run'
+    [ -f "$env_file" ] && [[ $(scripts/cluster.sh status || echo 'does not run') != *'does not run'* ]]
 }
 
 python=$(scripts/clients/venv.sh)
