@@ -23,6 +23,8 @@ mod ports;
 #[path = "../processes/programs.rs"]
 #[allow(dead_code, reason = "as above")]
 mod programs;
+#[path = "../shared/raw.rs"]
+mod raw;
 #[path = "../processes/server.rs"]
 #[allow(dead_code, reason = "as above")]
 mod server;

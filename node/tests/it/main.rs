@@ -51,6 +51,7 @@ mod profiles;
 #[cfg(test)]
 mod rate_limits;
 #[cfg(test)]
+#[path = "../shared/raw.rs"]
 mod raw;
 #[cfg(test)]
 mod readiness;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use http_body_util::BodyExt;
 use lockbox_platform::exit::{ExitCode, FatalExit};
-use lockbox_platform::listener::{ListenError, ListenerLimits, Security, bind};
+use lockbox_platform::listener::{ListenError, ListenerLimits, Security, Serving, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::tasks::Tasks;
 use lockbox_platform::tls::{
@@ -162,14 +162,19 @@ async fn plaintext_is_for_loopback_and_a_taken_port_has_its_code() {
     }));
 }
 
-#[tokio::test]
-async fn plaintext_on_loopback_speaks_both_versions_and_stops_cleanly() {
+/// The fixture's services in plaintext, on a free port of loopback.
+async fn plaintext(limits: ListenerLimits) -> (Serving, Tasks) {
     let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
     let tasks = Tasks::new(FatalExit::new());
     let bound = bind("api", any_port(), Security::PlaintextLoopback).await.expect("a port");
-    let address = bound.local_addr();
-    let router = router(&metrics).await;
-    let serving = bound.start(router, &tasks, ListenerLimits::default(), metrics.tls.clone());
+    let serving = bound.start(router(&metrics).await, &tasks, limits, metrics.tls.clone());
+    (serving, tasks)
+}
+
+#[tokio::test]
+async fn plaintext_on_loopback_speaks_both_versions_and_stops_cleanly() {
+    let (serving, tasks) = plaintext(ListenerLimits::default()).await;
+    let address = serving.local_addr();
 
     let channel = endpoint(&address.to_string(), None).expect("an address").connect().await;
     let channel = channel.expect("a connection");
@@ -191,12 +196,8 @@ async fn plaintext_on_loopback_speaks_both_versions_and_stops_cleanly() {
 /// An answer that comes before the request is over reaches clients of HTTP/2 as a broken stream.
 #[tokio::test]
 async fn a_refusal_of_a_long_body_arrives_over_h2() {
-    let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
-    let tasks = Tasks::new(FatalExit::new());
-    let bound = bind("api", any_port(), Security::PlaintextLoopback).await.expect("a port");
-    let address = bound.local_addr();
-    let router = router(&metrics).await;
-    let serving = bound.start(router, &tasks, ListenerLimits::default(), metrics.tls.clone());
+    let (serving, tasks) = plaintext(ListenerLimits::default()).await;
+    let address = serving.local_addr();
     let channel = endpoint(&address.to_string(), None).expect("an address").connect().await;
     let mut channel = channel.expect("a connection");
     for (path, code) in [("/nothing", 404), ("/iam/v1/tokens", 400)] {
@@ -219,12 +220,9 @@ async fn a_refusal_of_a_long_body_arrives_over_h2() {
 
 #[tokio::test]
 async fn connections_over_the_limit_wait_for_a_slot() {
-    let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
-    let tasks = Tasks::new(FatalExit::new());
-    let bound = bind("api", any_port(), Security::PlaintextLoopback).await.expect("a port");
-    let address = bound.local_addr();
     let limits = ListenerLimits { connections_max: 1, streams_max: 1, ..ListenerLimits::default() };
-    let serving = bound.start(router(&metrics).await, &tasks, limits, metrics.tls.clone());
+    let (serving, tasks) = plaintext(limits).await;
+    let address = serving.local_addr();
 
     let request = b"GET /endpoints HTTP/1.1\r\nhost: x\r\n\r\n";
     let mut head = [0_u8; 15];
