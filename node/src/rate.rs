@@ -4,6 +4,7 @@
 //! cluster has signed, so there are no more of them than accounts.
 
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
@@ -14,8 +15,8 @@ use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 
 use crate::config::LimitsConfig;
 
-/// Subjects beyond which those are forgotten that have not asked for a while.
-const SUBJECTS_KEPT: usize = 10_000;
+/// After so many requests those subjects are forgotten that have not asked for a while.
+const FORGET_EVERY: u32 = 10_000;
 
 type Limiter = RateLimiter<
     Subject,
@@ -28,6 +29,8 @@ type Limiter = RateLimiter<
 pub struct RateLimits {
     /// Nothing when there is no limit.
     limiter: Option<Limiter>,
+    /// Requests since the start, wrapping.
+    counted: AtomicU32,
 }
 
 impl RateLimits {
@@ -40,7 +43,7 @@ impl RateLimits {
             let quota = Quota::per_second(rate).allow_burst(burst);
             RateLimiter::new(quota, HashMapStateStore::default(), MonotonicClock)
         });
-        Self { limiter }
+        Self { limiter, counted: AtomicU32::new(0) }
     }
 
     /// Counts one request.
@@ -49,8 +52,9 @@ impl RateLimits {
     /// RESOURCE_EXHAUSTED, with the time after which the next one is let through.
     pub fn admit(&self, subject: &Subject) -> Result<(), ApiError> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
-        if limiter.len() > SUBJECTS_KEPT {
+        if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             limiter.retain_recent();
+            limiter.shrink_to_fit();
         }
         limiter.check_key(subject).map_err(|not_until| {
             let retry_after = not_until.wait_time_from(MonotonicClock.now());

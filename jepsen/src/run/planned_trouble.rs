@@ -50,7 +50,9 @@ impl Trouble for PlannedTrouble {
             scope.spawn(|| {
                 while !over.is_cancelled() {
                     if stop.is_cancelled() {
-                        ending.tell("the operator ended the run".to_owned());
+                        ending.tell(
+                            "the run was ended, or its time over, before its plan".to_owned(),
+                        );
                         return;
                     }
                     thread::sleep(LOOK_EVERY);

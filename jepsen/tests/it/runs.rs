@@ -158,7 +158,7 @@ fn ctrl_c_heals_reports_and_leaves_nothing() {
     let output = child.wait_with_output().unwrap();
     let text = String::from_utf8(output.stdout).unwrap();
     assert_eq!(output.status.code(), Some(1), "{text}");
-    assert!(text.contains("the operator ended the run"), "{text}");
+    assert!(text.contains("the run was ended, or its time over"), "{text}");
     assert_eq!(runs_below(&scratch), 0);
     let events = fs::read_to_string(directory.path().join("out/nemesis.jsonl")).unwrap();
     let count = |event: &str| events.matches(&format!("\"event\":\"{event}\"")).count();

@@ -107,9 +107,11 @@ impl Progress {
 }
 
 /// Whether another stream may go on where this one ended. A token ends before its holder does: the
-/// next connection logs in anew.
+/// next connection logs in anew. A node without room for a stream, or one whose answers were read
+/// too slowly, says so; the next one has what was not told.
 fn goes_on(status: &Status, answered: bool) -> bool {
-    is_transient(status) || (answered && status.code() == Code::Unauthenticated)
+    let resumable = [Code::Unauthenticated, Code::ResourceExhausted];
+    is_transient(status) || (answered && resumable.contains(&status.code()))
 }
 
 /// A change for people.
@@ -155,6 +157,7 @@ mod tests {
         let status = |code: Code| Status::new(code, "");
         assert!(goes_on(&status(Code::Unavailable), false));
         assert!(goes_on(&status(Code::Unauthenticated), true));
+        assert!(goes_on(&status(Code::ResourceExhausted), true), "the output was read too slowly");
         assert!(!goes_on(&status(Code::Unauthenticated), false), "the credential is refused");
         assert!(!goes_on(&status(Code::PermissionDenied), true));
         assert!(!goes_on(&status(Code::FailedPrecondition), true));

@@ -46,6 +46,7 @@ impl Session {
             async |channel, request| IamTokenServiceClient::new(channel).create(request).await;
         Ok(self.call(Kind::Repeatable, &request, send).await?.into())
     }
+
     /// A token of this account, which the caller makes. Another one does no harm either.
     pub(super) async fn impersonate(&self, account: &str) -> Result<IssuedToken, Failure> {
         let service_account_id = account.to_owned();
