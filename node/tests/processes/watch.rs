@@ -10,11 +10,11 @@ use lockbox_proto::lockbox::watch::v1::{WatchRequest, WatchResponse};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::sleep;
-use tonic::{Code, Request, Streaming};
+use tonic::{Request, Streaming};
 
 use crate::client::Client;
 use crate::cluster::{Cluster, NODES, Part};
-use crate::load::Load;
+use crate::load::{Load, nobody_answered};
 use crate::messages::text;
 use crate::waiting::PAUSE;
 
@@ -59,8 +59,7 @@ async fn follow(
                 }
                 Ok(None) => panic!("a stream ends with a status"),
                 Err(status) => {
-                    let lost = [Code::Unavailable, Code::Unknown, Code::Cancelled, Code::Internal];
-                    assert!(lost.contains(&status.code()), "{status:?}");
+                    assert!(nobody_answered(&status), "{status:?}");
                     breaks.send_modify(|breaks| *breaks += 1);
                     break;
                 }

@@ -19,6 +19,9 @@ use crate::cli::session::{Session, is_transient};
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// Where to begin, and when to end.
+///
+/// It outlives restarts of the server and the end of a token, and asks again behind what it has
+/// printed; --timeout is for each connection.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// Begins behind this index: one that was printed, or 0 for all that is still known. From now
