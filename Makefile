@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients check fix doc jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients check fix doc replace-drill jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -69,6 +69,12 @@ doc:
 bench:
 	@$(ROCKSDB)
 	scripts/bench.sh
+
+# A follower and then the leader of three nodes are replaced while writers write.
+replace-drill:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	LOCKBOX_BIN="$(TARGET)/release" scripts/replace-drill.sh
 
 # Five minutes of real processes under faults, then the verdict: 0 valid, 1 invalid, 2 unknown.
 # `make jepsen-smoke SEED=7` repeats a run.

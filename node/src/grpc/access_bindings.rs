@@ -192,12 +192,12 @@ async fn replace(
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     let resource = bound.resource(&request.resource_id)?;
     let new = bindings::set_from_wire(request.access_bindings)?;
-    call.details = (bound.set_event)(AccessBindingsDetails {
+    let details = (bound.set_event)(AccessBindingsDetails {
         access_bindings: new.iter().map(bindings::to_audit).collect(),
         ..(bound.details)(resource.id.clone())
     });
     let command = Command::SetAccessBindings { resource: resource.clone(), bindings: new };
-    propose(call, &caller, claim, &resource, command).await
+    propose(call, &caller, claim, &resource, command, details).await
 }
 
 async fn change(
@@ -209,23 +209,28 @@ async fn change(
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     let resource = bound.resource(&request.resource_id)?;
     let deltas = bindings::deltas_from_wire(request.access_binding_deltas)?;
-    call.details = (bound.update_event)(AccessBindingsDetails {
+    let details = (bound.update_event)(AccessBindingsDetails {
         access_binding_deltas: deltas.iter().map(bindings::delta_to_audit).collect(),
         ..(bound.details)(resource.id.clone())
     });
     let command = Command::UpdateAccessBindings { resource: resource.clone(), deltas };
-    propose(call, &caller, claim, &resource, command).await
+    propose(call, &caller, claim, &resource, command, details).await
 }
 
 /// A repeat's operation, or a new one after an early answer on rights.
+///
+/// The audit hears of the bindings only from who may grant: roles and subjects are any text so far,
+/// a thousand of them in one call, and nobody else may fill the audit with theirs.
 async fn propose(
     call: &mut Call<'_>,
     caller: &Caller,
     claim: Option<IdempotencyClaim>,
     resource: &ResourceRef,
     command: Command,
+    details: AuditDetails,
 ) -> Result<Operation, ApiError> {
     if let Some(operation) = call.recall(caller, claim.as_ref()).await? {
+        call.details = details;
         return Ok(convert::operation(&operation));
     }
     let ((), path) = call
@@ -236,5 +241,6 @@ async fn propose(
         })
         .await?;
     call.path = Some(path);
+    call.details = details;
     Ok(convert::operation(&call.propose(caller, claim, command).await?))
 }

@@ -5,6 +5,7 @@
 //! may see it in a state that has it. A node that has lost the others is found out by the barrier
 //! that a stream passes every ten seconds.
 
+mod answers;
 mod follow;
 mod told;
 
@@ -27,9 +28,6 @@ use crate::app::App;
 use crate::call::{Call, detached};
 use crate::describe;
 use crate::refused::{Refused, within};
-
-/// Answers that wait for a slow client, at most.
-const ANSWERS_WAITING_MAX: usize = 64;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -61,13 +59,14 @@ impl WatchService for WatchGrpc {
             let details = describe::request_event(source, "WatchSecrets", "folder_id", id);
             let mut call = Call::begin(&app, &request, details)?;
             let result = begin(&app, &mut call, request.get_ref()).await;
-            let result = result.and_then(|follower| Ok((app.streams.slot()?, follower)));
+            let result = result
+                .and_then(|follower| Ok((app.streams.slot(&follower.caller.subject)?, follower)));
             // The one record of the stream is written before its first answer.
             let begun = call.finish(result).await?;
             let (metadata, (slot, follower), extensions) = begun.into_parts();
-            let (answers, stream) = tokio::sync::mpsc::channel(ANSWERS_WAITING_MAX);
+            let (answers, stream) = answers::stream();
             app.streams.run(slot, |stop| follower.run(answers, stop));
-            Ok(Response::from_parts(metadata, ReceiverStream::new(stream), extensions))
+            Ok(Response::from_parts(metadata, stream, extensions))
         })
         .await
     }
@@ -98,19 +97,24 @@ async fn begin(
         // Of a cluster that was restored, or of another one: what it means is not known here.
         return Err(ApiError::invalid("after_index", "is ahead of the log"));
     }
-    let begin = begin.unwrap_or_else(|| now.saturating_add(1));
-    if after.saturating_add(1) < begin {
-        let missing = Precondition {
-            kind: "CHANGES_FORGOTTEN",
-            subject: folder.to_string(),
-            description: format!("changes are known from index {begin} on"),
-        };
-        let message = format!("changes behind index {after} are forgotten: begin with a list");
-        let kind = ErrorKind::FailedPrecondition(missing);
-        return Err(ApiError::new(kind, message, Outcome::NotProposed));
-    }
+    all_known(begin.or_else(|| Some(now.saturating_add(1))), after, &folder)?;
     let context = Arc::clone(&call.context);
     Ok(Follower { app: Arc::clone(app), caller, folder, context, told: after })
+}
+
+/// Refuses to go on behind an index when changes behind it are forgotten: all are known from
+/// `begin` on, or were since the stream began when there is none.
+fn all_known(begin: Option<u64>, after: u64, folder: &FolderId) -> Result<(), ApiError> {
+    let Some(begin) = begin.filter(|begin| after.saturating_add(1) < *begin) else {
+        return Ok(());
+    };
+    let missing = Precondition {
+        kind: "CHANGES_FORGOTTEN",
+        subject: folder.to_string(),
+        description: format!("changes are known from index {begin} on"),
+    };
+    let message = format!("changes behind index {after} are forgotten: begin with a list");
+    Err(ApiError::new(ErrorKind::FailedPrecondition(missing), message, Outcome::NotProposed))
 }
 
 /// The path of a folder whose changes the caller may see.
@@ -126,4 +130,22 @@ fn allowed(
         require(view, subject, Permission::SecretsGet, path)
     })?;
     Ok(path)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn only_behind_what_is_forgotten_there_is_a_gap() {
+        let folder = FolderId::parse("b1gfolder").unwrap();
+        let known = |begin, after| all_known(begin, after, &folder).map_err(|error| error.code());
+        assert_eq!(known(Some(10), 9), Ok(()));
+        assert_eq!(known(Some(10), 8), Err(Code::FailedPrecondition));
+        assert_eq!(known(Some(0), 0), Ok(()));
+        assert_eq!(known(None, 0), Ok(()));
+        assert_eq!(known(Some(u64::MAX), u64::MAX), Ok(()));
+    }
 }

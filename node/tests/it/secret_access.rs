@@ -102,6 +102,12 @@ async fn bindings_of_a_secret_are_refused_as_those_of_a_folder_are() {
     // An editor changes secrets and grants nothing (`contract §4.2`).
     let refused = secrets.set_access_bindings(bearing(&token, set(&secret.id, vec![]))).await;
     assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    // What one who may not grant has written into the call is not written down.
+    let many: Vec<_> =
+        (0..1000).map(|n| binding("planted-canary", "serviceAccount", &format!("a{n}"))).collect();
+    let refused = secrets.set_access_bindings(bearing(&token, set(&secret.id, many))).await;
+    assert_eq!(refused.unwrap_err().code(), Code::PermissionDenied);
+    assert!(!node.audit().contains("planted-canary"));
     let unknown = secrets.set_access_bindings(Request::new(set(&secret.id, vec![]))).await;
     assert_eq!(unknown.unwrap_err().code(), Code::Unauthenticated);
     let missing = secrets.list_access_bindings(node.request(list("e6qnowhere"))).await;

@@ -205,3 +205,23 @@ async fn what_is_forgotten_is_not_passed_over_in_silence() {
     next(&mut now).await.unwrap();
     node.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_subject_does_not_take_all_streams() {
+    let node = Node::start().await;
+    let robot = node.create_account("robot").await;
+    let key = node.create_key(&robot.id).await;
+    let token = node.token_of(&robot.id, &key).await;
+    node.bind(binding("lockbox.viewer", "serviceAccount", &robot.id)).await;
+    let mut open = Vec::new();
+    let refused = loop {
+        match watch(&node, &token, None).await {
+            Ok(stream) => open.push(stream),
+            Err(status) => break status,
+        }
+    };
+    assert_eq!((refused.code(), open.len()), (Code::ResourceExhausted, 32));
+    let mut other = watch(&node, node.token(), None).await.unwrap();
+    next(&mut other).await.unwrap();
+    node.stop().await;
+}
