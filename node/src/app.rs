@@ -17,6 +17,7 @@ use crate::rate::RateLimits;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::turns::Turns;
+use crate::usage::PayloadReads;
 
 /// The node's parts, shared by its services. No lock is around them.
 pub struct App {
@@ -50,4 +51,6 @@ pub struct App {
     pub calls: TaskTracker,
     /// Streams of changes that are open; ended before the connections at shutdown.
     pub streams: Streams,
+    /// Completed payload reads, for the meter.
+    pub payload_reads: PayloadReads,
 }

@@ -42,3 +42,5 @@ pub mod streams;
 pub mod turns;
 pub mod unseal;
 pub mod unserved;
+pub mod usage;
+pub mod usage;

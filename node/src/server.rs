@@ -43,6 +43,7 @@ use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
+use crate::usage::{self, PayloadReads};
 use crate::{readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
@@ -155,6 +156,7 @@ impl NodeServer {
             tls_metrics(),
         );
         let health = health::router(metrics.clone(), readiness.clone(), tasks.fatal().clone());
+        let health = health.merge(usage::router(Arc::clone(&app)));
         let health = ports.metrics.start(health, &tasks, limits, tls_metrics());
         let api = ports.api.start(api_router, &tasks, limits, tls_metrics());
         Ok(Self { app, readiness, api, peer, metrics: health })
@@ -295,6 +297,7 @@ fn app(
         turns: crate::turns::Turns::default(),
         calls: TaskTracker::new(),
         streams: Streams::default(),
+        payload_reads: PayloadReads::default(),
     }))
 }
 

@@ -59,7 +59,7 @@ impl PayloadService for PayloadGrpc {
             let details = AuditDetails::GetPayload(named(&message.secret_id, &message.version_id));
             let mut call = Call::begin(&app, &request, details)?;
             let result = get(&mut call, message).await;
-            call.finish(result).await
+            finish(call, result).await
         })
         .await
     }
@@ -79,9 +79,26 @@ impl PayloadService for PayloadGrpc {
             let details = AuditDetails::GetPayloadEx(named(secret_id, &message.version_id));
             let mut call = Call::begin(&app, &request, details)?;
             let result = get_ex(&mut call, message).await;
-            call.finish(result).await
+            finish(call, result).await
         })
         .await
+    }
+}
+
+/// Answers, and counts the read once its record is written: a failed one costs nothing
+/// (`contract §7`).
+async fn finish<T>(
+    call: Call<'_>,
+    result: Result<(SecretId, T), ApiError>,
+) -> Result<Response<T>, Status> {
+    let reads = call.app.payload_reads.clone();
+    match result {
+        Ok((secret, answer)) => {
+            let answered = call.finish(Ok(answer)).await?;
+            reads.count(secret);
+            Ok(answered)
+        }
+        Err(error) => call.finish(Err(error)).await,
     }
 }
 
@@ -111,7 +128,7 @@ struct Resolved {
 async fn get(
     call: &mut Call<'_>,
     request: &wire::GetPayloadRequest,
-) -> Result<wire::Payload, ApiError> {
+) -> Result<(SecretId, wire::Payload), ApiError> {
     let caller = call.admit(request)?;
     let target = Target::Id(parse_secret_id(&request.secret_id)?);
     let (resolved, payload) = open(call, &caller, &target, &request.version_id).await?;
@@ -124,16 +141,17 @@ async fn get(
             }
         }),
     };
-    Ok(wire::Payload {
+    let payload = wire::Payload {
         version_id: resolved.version.id.to_string(),
         entries: payload.entries.into_iter().map(entry).collect(),
-    })
+    };
+    Ok((resolved.secret.id, payload))
 }
 
 async fn get_ex(
     call: &mut Call<'_>,
     request: &wire::GetExRequest,
-) -> Result<wire::GetExResponse, ApiError> {
+) -> Result<(SecretId, wire::GetExResponse), ApiError> {
     let caller = call.admit(request)?;
     let target = match &request.identifier {
         Some(Identifier::SecretId(id)) => Target::Id(parse_secret_id(id)?),
@@ -147,11 +165,12 @@ async fn get_ex(
     };
     let (resolved, payload) = open(call, &caller, &target, &request.version_id).await?;
     let bytes = |entry: crate::payload::PayloadEntry| (entry.key, entry.value.as_bytes().to_vec());
-    Ok(wire::GetExResponse {
+    let payload = wire::GetExResponse {
         secret_id: resolved.secret.id.to_string(),
         version_id: resolved.version.id.to_string(),
         entries: payload.entries.into_iter().map(bytes).collect(),
-    })
+    };
+    Ok((resolved.secret.id, payload))
 }
 
 /// Resolves, authorizes and opens; fills the audit record on the way.

@@ -45,6 +45,8 @@ pub(crate) struct Endpoint {
 pub(crate) struct Target {
     pub(crate) lockbox: Endpoint,
     pub(crate) kms: Endpoint,
+    /// The node's port for metrics and health.
+    pub(crate) metrics: u16,
     pub(crate) ca: PathBuf,
     /// The administrator's.
     pub(crate) token: String,
@@ -167,6 +169,7 @@ fn target(variables: &BTreeMap<String, String>, directory: &Path, node: usize) -
     Target {
         lockbox: connect(port_of(&listed("LOCKBOX_ENDPOINTS"))),
         kms: connect(port_of(&variables["KMS_ENDPOINT"])),
+        metrics: port_of(listed("LOCKBOX_METRICS").trim_end_matches("/metrics")),
         token: variables["LOCKBOX_TOKEN"].clone(),
         folder: variables["LOCKBOX_FOLDER_ID"].clone(),
         cloud: variables["LOCKBOX_CLOUD_ID"].clone(),

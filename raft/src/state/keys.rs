@@ -178,6 +178,12 @@ pub fn secret(id: &SecretId) -> Vec<u8> {
     Key::new(SECRET).text(id.as_str()).done()
 }
 
+/// Every secret.
+#[must_use]
+pub fn secrets() -> Vec<u8> {
+    vec![SECRET]
+}
+
 /// The mark of a secret that was; the value is when it was deleted. Kept for good.
 #[must_use]
 pub fn deleted_secret(id: &SecretId) -> Vec<u8> {

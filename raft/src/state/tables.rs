@@ -9,8 +9,9 @@ use lockbox_core::{
 use minicbor::Decode;
 
 pub use self::pages::{
-    PAGE_RECORD_BYTES_MAX, Page, authorized_keys_page, changes_page, clouds_page, folders_page,
-    key_operations_page, operations_page, secrets_page, service_accounts_page, versions_page,
+    PAGE_RECORD_BYTES_MAX, Page, all_secrets_page, authorized_keys_page, changes_page, clouds_page,
+    folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
+    versions_page,
 };
 use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::binding::BindingSet;

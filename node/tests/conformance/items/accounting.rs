@@ -6,7 +6,8 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use crate::api::{Api, code, text, texts};
-use crate::programs;
+use crate::waiting::until;
+use crate::{http1, programs};
 
 /// Every call leaves one record, a refused one too; no value, password or token is in anything
 /// that the servers write.
@@ -95,12 +96,28 @@ fn billed(api: &Api, key: &str) -> u64 {
     of_key.filter_map(|line| line["billed"].as_u64()).sum()
 }
 
+/// The value of a secret's series on the node that is asked (`contract §8`); none without one.
+async fn metered(api: &Api, name: &str, secret: &str) -> Option<u64> {
+    let answer = http1::get(api.target.metrics, "/metrics/secrets").await.unwrap();
+    assert_eq!(answer.status, 200);
+    let text = answer.text();
+    let of_secret = format!("secret=\"{secret}\"");
+    let mut lines = text.lines().filter(|line| line.starts_with(name) && line.contains(&of_secret));
+    let line = lines.next()?;
+    Some(line.rsplit_once(' ').unwrap().1.parse().unwrap())
+}
+
+const READS: &str = "key_payload_operations_rate_created{";
+const VERSIONS: &str = "key_active_versions_count{";
+
 /// Payload reads are counted when they succeeded, and with an own key each is one operation of the
-/// KMS; failed ones are not.
+/// KMS; failed ones are not. Versions are counted until they are destroyed, those of a deactivated
+/// secret too.
 pub(super) async fn metering(api: Api) {
     let key = api.kms_key().await;
     let fields = json!({ "kmsKeyId": key, "versionPayloadEntries": texts(&[("k", "v")]) });
-    let id = text(&api.create(fields).await["response"]["id"]);
+    let created = api.create(fields).await;
+    let id = text(&created["response"]["id"]);
     let on = json!({ "secretId": id });
     let before = billed(&api, &key);
     assert_eq!(before, 1, "its version was one operation");
@@ -111,8 +128,19 @@ pub(super) async fn metering(api: Api) {
     api.get(&id).await;
     api.must("lockbox.v1.SecretService/ListVersions", on.clone()).await;
     assert_eq!(billed(&api, &key), before + 3, "metadata costs nothing");
+    api.add(&id, json!({ "payloadEntries": texts(&[("k", "w")]) })).await;
+    let billed_before_failing = billed(&api, &key);
     api.must("lockbox.v1.SecretService/Deactivate", on.clone()).await;
     let read = "lockbox.v1.PayloadService/Get";
-    api.refused(code::FAILED_PRECONDITION, read, on).await;
-    assert_eq!(billed(&api, &key), before + 3, "a failed read costs nothing");
+    api.refused(code::FAILED_PRECONDITION, read, on.clone()).await;
+    assert_eq!(billed(&api, &key), billed_before_failing, "a failed read costs nothing");
+    assert_eq!(metered(&api, READS, &id).await, Some(3), "what succeeded, once each");
+    assert_eq!(metered(&api, VERSIONS, &id).await, Some(2), "a deactivated secret is stored");
+    let first = text(&created["metadata"]["versionId"]);
+    let destroy = json!({ "secretId": id, "versionId": first, "pendingPeriod": "0.001s" });
+    api.must("lockbox.v1.SecretService/ScheduleVersionDestruction", destroy).await;
+    until("destruction", async || (metered(&api, VERSIONS, &id).await == Some(1)).then_some(()))
+        .await;
+    api.must("lockbox.v1.SecretService/Delete", on).await;
+    assert_eq!(metered(&api, VERSIONS, &id).await, None, "a deleted secret is not stored");
 }

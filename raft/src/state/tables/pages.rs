@@ -48,6 +48,18 @@ pub fn folders_page(
     page_by_id(view, keys::folders(), after.map(keys::folder), limit)
 }
 
+/// One page of the cluster's secrets by id, behind the secret `after`, and whether there are more.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn all_secrets_page(
+    view: &dyn StateRead,
+    after: Option<&SecretId>,
+    limit: usize,
+) -> Result<(Vec<SecretRecord>, bool), StorageError> {
+    page_by_id(view, keys::secrets(), after.map(keys::secret), limit)
+}
+
 /// One page of a whole table by key, behind the key `after`, and whether there are more.
 fn page_by_id<T: for<'b> Decode<'b, ()>>(
     view: &dyn StateRead,

@@ -1,0 +1,141 @@
+//! What is stored and read of each secret: the documented series of the service (`contract §8`).
+//!
+//! They are served beside the process's own, under `/metrics/secrets`: two series for each secret
+//! are more than every scrape should carry. Reads are counted where they are answered, since the
+//! start of this node, so the cluster's are the sum over its nodes.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use lockbox_core::SecretId;
+use lockbox_raft::error::StorageError;
+use lockbox_raft::state::{StateRead, tables};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+
+use crate::app::App;
+
+/// The path of the series of each secret.
+pub const PATH: &str = "/metrics/secrets";
+/// Secrets that are read at a time.
+const SECRETS_PER_PAGE: usize = 1_000;
+const SERVICE: &str = "lockbox";
+/// `Get` and `GetEx` are one operation to the meter (`contract §13` no. 25).
+const GET_PAYLOAD: &str = "get_payload";
+
+/// Completed payload reads of each secret. Clones share them.
+#[derive(Debug, Clone, Default)]
+pub struct PayloadReads {
+    // No more than there are secrets, and those that were deleted since the last look.
+    of: Arc<Mutex<HashMap<SecretId, u64>>>,
+}
+
+impl PayloadReads {
+    /// Counts one that has succeeded.
+    pub fn count(&self, secret: SecretId) {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        *of.entry(secret).or_default() += 1;
+    }
+
+    fn of(&self, secret: &SecretId) -> u64 {
+        let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        of.get(secret).copied().unwrap_or_default()
+    }
+
+    /// Forgets what was read of other secrets than these.
+    fn keep(&self, stored: &HashMap<SecretId, u32>) {
+        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        of.retain(|secret, _| stored.contains_key(secret));
+    }
+}
+
+/// The route of the series of each secret.
+pub fn router(app: Arc<App>) -> axum::Router {
+    axum::Router::new().route(PATH, get(secrets_text)).with_state(app)
+}
+
+async fn secrets_text(State(app): State<Arc<App>>) -> Response {
+    // A scan of all secrets is too long for a thread that serves calls.
+    let text = tokio::task::spawn_blocking(move || {
+        let stored = app.replica.read_stale(|view, _| stored_versions(view));
+        let stored = stored.and_then(|read| read.value).map_err(|error| error.to_string())?;
+        app.payload_reads.keep(&stored);
+        text(&stored, &app.payload_reads).map_err(|error| error.to_string())
+    });
+    match text.await {
+        Ok(Ok(text)) => {
+            ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], text)
+                .into_response()
+        }
+        Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
+        Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// The stored versions of every secret; those of a deactivated one are stored, too, and destroyed
+/// ones are not (`contract §7`).
+fn stored_versions(view: &dyn StateRead) -> Result<HashMap<SecretId, u32>, StorageError> {
+    let mut stored = HashMap::new();
+    let mut after = None;
+    loop {
+        let (page, more) = tables::all_secrets_page(view, after.as_ref(), SECRETS_PER_PAGE)?;
+        after = page.last().map(|secret| secret.id.clone());
+        stored.extend(page.into_iter().map(|secret| (secret.id, secret.live_versions)));
+        if !more {
+            return Ok(stored);
+        }
+    }
+}
+
+fn text(stored: &HashMap<SecretId, u32>, reads: &PayloadReads) -> prometheus::Result<String> {
+    let versions = IntGaugeVec::new(
+        Opts::new("key_active_versions_count", "Stored versions of the secret."),
+        &["service", "secret"],
+    )?;
+    let operations = IntCounterVec::new(
+        Opts::new(
+            "key_payload_operations_rate_created",
+            "Completed payload reads of the secret through this node, since its start.",
+        ),
+        &["service", "secret", "operation"],
+    )?;
+    for (secret, count) in stored {
+        versions.with_label_values(&[SERVICE, secret.as_str()]).set(i64::from(*count));
+        let of = operations.with_label_values(&[SERVICE, secret.as_str(), GET_PAYLOAD]);
+        of.inc_by(reads.of(secret));
+    }
+    let registry = Registry::new();
+    registry.register(Box::new(versions))?;
+    registry.register(Box::new(operations))?;
+    TextEncoder::new().encode_to_string(&registry.gather())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_secret_has_its_series_and_a_deleted_one_has_none() {
+        let secret = |id: &str| SecretId::parse(id).unwrap();
+        let reads = PayloadReads::default();
+        for id in ["e6qone", "e6qone", "e6qgone"] {
+            reads.count(secret(id));
+        }
+        let stored = HashMap::from([(secret("e6qone"), 3), (secret("e6qtwo"), 0)]);
+        reads.keep(&stored);
+        assert_eq!(reads.of(&secret("e6qgone")), 0);
+        let text = text(&stored, &reads).unwrap();
+        for line in [
+            r#"key_active_versions_count{secret="e6qone",service="lockbox"} 3"#,
+            r#"key_active_versions_count{secret="e6qtwo",service="lockbox"} 0"#,
+            r#"key_payload_operations_rate_created{operation="get_payload",secret="e6qone",service="lockbox"} 2"#,
+            r#"key_payload_operations_rate_created{operation="get_payload",secret="e6qtwo",service="lockbox"} 0"#,
+        ] {
+            assert!(text.lines().any(|found| found == line), "{text}");
+        }
+        assert!(!text.contains("e6qgone"));
+    }
+}
