@@ -25,6 +25,8 @@ mod destruction;
 #[cfg(test)]
 mod downtime;
 #[cfg(test)]
+mod edges;
+#[cfg(test)]
 mod explain;
 #[cfg(test)]
 mod fake_kms;
