@@ -23,6 +23,8 @@ use crate::app::App;
 use crate::call::{Call, detached};
 
 const MESSAGE: &str = "this method is not served yet";
+/// What the generated code says beside UNIMPLEMENTED to a request that is compressed.
+const ACCEPTED_ENCODINGS: &str = "grpc-accept-encoding";
 
 /// The events of methods whose own name says too little, as `contract §6.1` would name them.
 const EVENTS: [(&str, &str); 55] = [
@@ -132,6 +134,20 @@ async fn record(
     response: Response<Body>,
 ) -> Response<Body> {
     let Some(unhandled) = Unhandled::of(response.headers()) else { return response };
+    let accepted = response.headers().get(ACCEPTED_ENCODINGS).cloned();
+    let mut response = answer_unhandled(app, context, unhandled, response).await;
+    if let Some(accepted) = accepted {
+        response.headers_mut().insert(ACCEPTED_ENCODINGS, accepted);
+    }
+    response
+}
+
+async fn answer_unhandled(
+    app: Arc<App>,
+    context: Arc<RequestContext>,
+    unhandled: Unhandled,
+    response: Response<Body>,
+) -> Response<Body> {
     let Some(details) = event(&context.method) else {
         let defined = METHODS.iter().any(|method| method.grpc_path == context.method);
         return match unhandled {
@@ -178,6 +194,10 @@ impl Unhandled {
             Self::Message(ApiError::new(kind, what, Outcome::NotProposed))
         };
         match Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes()) {
+            Code::Unimplemented if headers.contains_key(ACCEPTED_ENCODINGS) => {
+                let compressed = "the request is compressed, which this server does not read";
+                Some(Self::Message(ApiError::unimplemented(compressed)))
+            }
             Code::Unimplemented => Some(Self::Method),
             Code::Internal => Some(malformed("the request is no message of this method")),
             Code::OutOfRange => Some(malformed("the request is longer than this server reads")),

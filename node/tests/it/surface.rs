@@ -273,3 +273,29 @@ async fn reflection_lists_the_services() {
     assert_eq!(names, expected.map(str::to_owned).collect());
     node.stop().await;
 }
+
+/// Nothing is compressed here: an answer's length would tell of what is in it. Who tries is told
+/// why, and not that there is no such method.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_request_is_refused_for_what_it_is() {
+    let node = Node::start().await;
+    let secret = "/yandex.cloud.lockbox.v1.SecretService/Get";
+    let discovery = "/yandex.cloud.endpoint.ApiEndpointService/List";
+    for (path, records) in [(secret, 1), (discovery, 0)] {
+        let before = node.audit().lines().count();
+        let mut client = tonic::client::Grpc::new(node.channel.clone());
+        client.ready().await.unwrap();
+        let mut request = node.request(vec![0x1f, 0x8b]);
+        request.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+        let at = PathAndQuery::from_static(path);
+        let answer: Result<tonic::Response<Vec<u8>>, _> = client.unary(request, at, Raw).await;
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
+        assert!(status.message().starts_with("the request is compressed"), "{path}: {status:?}");
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity", "{path}");
+        let details = lockbox_proto::google::rpc::Status::decode(status.details()).unwrap();
+        assert!(details.details[0].type_url.ends_with("google.rpc.RequestInfo"), "{path}");
+        assert_eq!(node.audit().lines().count() - before, records, "{path}");
+    }
+    node.stop().await;
+}
