@@ -15,6 +15,7 @@ use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
 use lockbox_platform::confinement::{confine_directory, confine_process};
 use lockbox_platform::exit::{ExitCode, FatalExit};
+use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
@@ -172,6 +173,10 @@ fn list_mutants(format: lockbox_platform::mutants::ListFormat) -> Result<(), Fai
 fn serve(config: &Path) -> Result<(), Failure> {
     confine_process().map_err(|error| {
         Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
+    })?;
+    raise_file_limit().map_err(|error| {
+        let sentence = format!("cannot raise the limit on open files: {error}");
+        Failure::new(ExitCode::Internal, sentence)
     })?;
     let environment = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;

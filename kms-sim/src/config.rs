@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 use lockbox_core::Sensitive;
 use lockbox_platform::audit::AuditSync;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
+use lockbox_platform::listener::ConnectionsConfig;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
@@ -44,6 +45,9 @@ pub struct KmsConfig {
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// The connections of nodes and direct users.
+    #[serde(default)]
+    pub connections: ConnectionsConfig,
     /// Quotas and limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -229,7 +233,7 @@ impl KmsConfig {
         if self.limits.keys_per_cloud == 0 || self.limits.versions_per_key == 0 {
             return wrong("limits", "must be positive");
         }
-        Ok(())
+        self.connections.check()
     }
 
     /// The audit file.

@@ -167,14 +167,14 @@ impl KmsSim {
             rotation_period_min: Duration::from_secs(config.limits.rotation_period_min_s),
         });
         let router = router(&edge, random, &metrics).await?;
-        let limits = ListenerLimits::default();
-        let api = api.start(router, &tasks, limits, metrics.tls.clone());
+        let of_clients = config.connections.limits();
+        let api = api.start(router, &tasks, of_clients, metrics.tls.clone());
         let metrics = health.map(|bound| {
             let readiness = Readiness::new();
             readiness.component("ledger").ready();
             let tls_metrics = metrics.tls.clone();
             let routes = health::router(metrics, readiness, tasks.fatal().clone());
-            bound.start(routes, &tasks, limits, tls_metrics)
+            bound.start(routes, &tasks, ListenerLimits::default(), tls_metrics)
         });
         Ok(Self { api, metrics, calls, engine })
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lockbox_core::NodeId;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
+use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
 use crate::merge::PayloadLimits;
@@ -35,6 +36,9 @@ pub struct Config {
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// The connections of clients.
+    #[serde(default)]
+    pub connections: ConnectionsConfig,
     /// Quotas and limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -299,6 +303,7 @@ impl Config {
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
         }
+        self.connections.check()?;
         for (key, address) in [
             ("api.advertise", &self.api.advertise),
             ("peer.advertise", &self.peer.advertise),
@@ -376,5 +381,7 @@ mod tests {
         assert!(load(&zero, &[]).unwrap_err().contains("node_id must be a positive"));
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
+        let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
+        assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
     }
 }

@@ -144,7 +144,8 @@ impl NodeServer {
         let app = app(config, replica.clone(), kms, &tasks, &metrics, clock, random)?;
         let heard = LeaderHeard::default();
         metrics.collector(Box::new(ReplicaCollector::new(replica, heard.clone())?))?;
-        let (readiness, limits) = (app.readiness.clone(), ListenerLimits::default());
+        let readiness = app.readiness.clone();
+        let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
         spawn_tasks(&app, &tasks, heard);
         let tls_metrics = || metrics.tls.clone();
@@ -156,7 +157,7 @@ impl NodeServer {
         );
         let health = health::router(metrics.clone(), readiness.clone(), tasks.fatal().clone());
         let health = ports.metrics.start(health, &tasks, limits, tls_metrics());
-        let api = ports.api.start(api_router, &tasks, limits, tls_metrics());
+        let api = ports.api.start(api_router, &tasks, of_clients, tls_metrics());
         Ok(Self { app, readiness, api, peer, metrics: health })
     }
 

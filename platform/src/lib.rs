@@ -13,6 +13,7 @@ pub mod confinement;
 mod connection;
 pub mod detach;
 pub mod exit;
+pub mod file_limit;
 pub mod grpc_services;
 pub mod headers;
 pub mod health;

@@ -14,7 +14,7 @@ use lockbox_kms_sim::root_key::RootKey;
 use lockbox_kms_sim::{KmsConfig, KmsDeps, KmsSim, StartError};
 use lockbox_platform::certificates::{self, LeafSpec};
 use lockbox_platform::exit::FatalExit;
-use lockbox_platform::listener::{self, ListenerLimits, Security, Serving};
+use lockbox_platform::listener::{self, ConnectionsConfig, ListenerLimits, Security, Serving};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
@@ -193,6 +193,7 @@ impl ServerFixture {
             cluster: None,
             policy: None,
             audit: AuditConfig::default(),
+            connections: ConnectionsConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
         };

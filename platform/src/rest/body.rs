@@ -2,6 +2,7 @@
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use http_body::Body as _;
 use http_body_util::BodyExt;
 
 use crate::request::DEADLINE_DEFAULT;
@@ -13,11 +14,14 @@ const BODY_BYTES_MAX: usize = 1 << 20;
 /// clients take an answer to half a request for a broken stream, and never see what was wrong.
 const READ_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
 
-/// The whole body.
+/// The whole body. One that is announced as far too long is not waited for.
 ///
 /// # Errors
 /// INVALID_ARGUMENT when it is too long, DEADLINE_EXCEEDED or CANCELLED when it does not arrive.
 pub(super) async fn read(body: Body) -> Result<Bytes, ApiError> {
+    if body.size_hint().lower() > READ_BYTES_MAX as u64 {
+        return Err(too_long());
+    }
     let collected = tokio::time::timeout(DEADLINE_DEFAULT, collect(body)).await;
     collected.unwrap_or_else(|_elapsed| {
         let message = "the body did not arrive in time";
@@ -45,7 +49,11 @@ async fn collect(mut body: Body) -> Result<Bytes, ApiError> {
         }
     }
     if read > BODY_BYTES_MAX {
-        return Err(ApiError::invalid("body", format!("is longer than {BODY_BYTES_MAX} bytes")));
+        return Err(too_long());
     }
     Ok(kept.freeze())
+}
+
+fn too_long() -> ApiError {
+    ApiError::invalid("body", format!("is longer than {BODY_BYTES_MAX} bytes"))
 }

@@ -80,14 +80,14 @@ async fn an_answer_that_nobody_reads_is_cancelled() {
 }
 
 /// The body of a client that pings and never finishes: a byte each `pause`, or only the first.
-struct Unfinished {
+pub(crate) struct Unfinished {
     next: Pin<Box<tokio::time::Sleep>>,
     pause: Duration,
     _held: Arc<()>,
 }
 
 impl Unfinished {
-    fn new(pause: Duration) -> (Self, Weak<()>) {
+    pub(crate) fn new(pause: Duration) -> (Self, Weak<()>) {
         let held = Arc::new(());
         let weak = Arc::downgrade(&held);
         (Self { next: Box::pin(tokio::time::sleep(Duration::ZERO)), pause, _held: held }, weak)
