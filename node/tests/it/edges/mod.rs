@@ -201,7 +201,6 @@ async fn every_rule_holds_at_its_edge_and_a_refusal_changes_nothing() {
     node.stop().await;
 }
 
-#[expect(clippy::print_stdout, reason = "what a test covers is of use to its reader")]
 fn report(rules: &BTreeSet<(String, String, &str)>, tally: &Tally) {
     let Tally { grpc, rest, unspoken } = tally;
     let (methods, count) = (rules.iter().map(|rule| &rule.0).collect::<BTreeSet<_>>(), rules.len());
