@@ -76,7 +76,7 @@ enum Command {
     Secret(Box<secret::SecretArgs>),
     /// Reads the values of secrets.
     Payload(payload::PayloadArgs),
-    /// Says who may do what, and why.
+    /// Says who may do what and why, and manages the keys of accounts.
     Iam(iam::IamArgs),
     /// Manages profiles: names for a server, who calls it and where.
     Config(config::ConfigArgs),

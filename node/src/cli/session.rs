@@ -49,6 +49,8 @@ pub(crate) enum Kind<'a> {
     Repeatable,
     /// A change, which the server does once for each of these keys.
     Mutation(&'a str),
+    /// A change that the server would do again: it is sent once.
+    Once,
 }
 
 /// A key for one mutation and its repetitions.
@@ -136,7 +138,8 @@ impl Session {
                 Err(_elapsed) => return Err(Failure::timeout(&self.address)),
             };
             let failure = Failure::call(&self.address, &status);
-            if !is_transient(&status) || !backoff.wait(self.deadline).await {
+            let again = kind != Kind::Once && is_transient(&status);
+            if !again || !backoff.wait(self.deadline).await {
                 return Err(failure);
             }
         }

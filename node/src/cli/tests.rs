@@ -50,6 +50,9 @@ fn every_published_form_is_understood() {
         "lockbox cluster status --endpoint a:1 --ca c --certificate d --key e --server-name n",
         "lockbox cluster --config node.toml status --format yaml",
         "lockbox cluster init --config n --member 1=a:1,a:2 --member 2=b:1,b:2 --admin-key f",
+        "lockbox iam key create -o f --service-account-id aje1 --algorithm rsa-4096",
+        "lockbox iam key list --service-account-id aje1 --limit 5",
+        "lockbox iam key delete ajk1 --idempotency-key k",
     ] {
         parsed(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
@@ -80,6 +83,8 @@ fn what_contradicts_itself_is_refused() {
         "lockbox iam explain robot:a payload.get e6q1",
         "lockbox iam explain me payload.get",
         "lockbox cluster init --admin-key f",
+        "lockbox iam key create",
+        "lockbox iam key create -o f --algorithm rsa-1024",
         "lockbox cluster init --member 1=a:1,a:2",
         "lockbox cluster status --certificate c",
         "lockbox",

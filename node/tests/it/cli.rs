@@ -276,3 +276,29 @@ fn a_node_does_not_start_with_a_certificate_that_is_not_its_own() {
         assert!(!own.path().join("data").exists());
     }
 }
+
+/// How a key is rotated: another one, log in with it, and the old one goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_listed_and_deleted_on_the_command_line() {
+    let served = Served::start().await;
+    let file = served.directory.path().join("second.json");
+    let path = file.to_str().unwrap();
+    let made = served.text(&["iam", "key", "create", "-o", path, "--description", "2nd"], "").await;
+    let second = field(&made, "id").to_owned();
+    assert!(!made.contains("PRIVATE"), "{made}");
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(key.contains(&second) && key.contains("BEGIN PRIVATE KEY"));
+    // A file that is there is not written over, and no key is made for nothing.
+    let refused = served.failure(&["iam", "key", "create", "-o", path], 2).await;
+    assert!(refused.contains("second.json exists"), "{refused}");
+    let listed = served.text(&["iam", "key", "list"], "").await;
+    assert_eq!(listed.matches("RSA_2048").count(), 2, "{listed}");
+    assert!(listed.contains(&second) && listed.contains("2nd"), "{listed}");
+
+    let as_second = |line: &[&'static str]| [line, &["--sa-key", path]].concat();
+    served.text(&as_second(&["secret", "list"]), "").await;
+    served.text(&["iam", "key", "delete", &second], "").await;
+    let refused = served.failure(&as_second(&["secret", "list"]), 1).await;
+    assert!(refused.contains("UNAUTHENTICATED"), "{refused}");
+    served.stop().await;
+}
