@@ -31,6 +31,7 @@ pub mod payload;
 pub mod peer_name;
 pub mod rate;
 pub mod readiness;
+pub mod recovery;
 pub mod refused;
 pub mod replica_metrics;
 pub mod router;

@@ -315,6 +315,11 @@ impl Node {
         request
     }
 
+    /// Goes on with another token.
+    pub(crate) fn use_token(&mut self, token: String) {
+        self.token = token;
+    }
+
     pub(crate) fn token(&self) -> &str {
         &self.token
     }

@@ -58,6 +58,8 @@ mod raw;
 #[cfg(test)]
 mod readiness;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod response_headers;
 #[cfg(test)]
 mod roles;

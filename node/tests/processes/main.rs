@@ -35,6 +35,8 @@ mod ports;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod scan;
 #[cfg(test)]
 mod sealed;

@@ -107,7 +107,7 @@ pub(super) fn resource(id: &ServiceAccountId) -> ResourceRef {
     ResourceRef::new(ResourceKind::ServiceAccount, id.as_str())
 }
 
-fn store_service_account(
+pub(super) fn store_service_account(
     application: &mut Application<'_, '_>,
     create: &CreateServiceAccount,
 ) -> Result<ServiceAccountRecord, Refusal> {
@@ -254,7 +254,7 @@ pub fn account_path(
     Ok(path.with_leaf(resource(&account.id)))
 }
 
-fn store_authorized_key(
+pub(super) fn store_authorized_key(
     application: &mut Application<'_, '_>,
     create: &CreateAuthorizedKey,
 ) -> AuthorizedKeyRecord {

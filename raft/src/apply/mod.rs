@@ -13,6 +13,7 @@ mod destruction;
 mod identity;
 mod members;
 mod paths;
+mod recovery;
 mod retention;
 mod secret;
 mod seeded;
@@ -227,6 +228,9 @@ fn dispatch(
         }
         Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)?),
         Command::DestroyVersion(due) => destruction::destroy(application, envelope, due),
+        Command::RecoverAdmin(recover) => {
+            recovery::recover_admin(application, envelope, recover)
+        }
     };
     effect.map(Some)
 }

@@ -12,6 +12,7 @@ mod members;
 mod mutants;
 mod pages;
 mod policies;
+mod recovery;
 mod repeats;
 mod secrets;
 mod tokens;

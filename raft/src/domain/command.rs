@@ -15,8 +15,8 @@ use minicbor::{Decode, Encode};
 
 pub use self::parts::{
     AddVersion, ContainerChanges, CreateAuthorizedKey, CreateCloud, CreateFolder, CreateSecret,
-    CreateServiceAccount, InitCluster, MergeBase, NewVersion, RevokeToken, SecretChanges,
-    ServiceAccountChanges,
+    CreateServiceAccount, InitCluster, MergeBase, NewVersion, RecoverAdmin, RevokeToken,
+    SecretChanges, ServiceAccountChanges,
 };
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
@@ -271,6 +271,10 @@ pub enum Command {
     /// Destroys a version that is still scheduled for this time; only the system proposes it.
     #[n(65)]
     DestroyVersion(#[n(0)] Box<Destruction>),
+    /// Makes the bootstrap administrator able to log in again; only the system proposes it, for
+    /// who holds the certificate that formed the cluster.
+    #[n(66)]
+    RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
 }
 
 impl Command {
@@ -303,6 +307,7 @@ impl Command {
             Self::UpdateFolder { .. } => "update_folder",
             Self::AdvanceTime => "advance_time",
             Self::DestroyVersion(_) => "destroy_version",
+            Self::RecoverAdmin(_) => "recover_admin",
         }
     }
 }

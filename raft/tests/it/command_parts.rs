@@ -7,7 +7,7 @@ use lockbox_core::{
     OrganizationId, Role, SecretId, ServiceAccountId, Subject, SubjectKind, TokenId, VersionId,
 };
 use lockbox_raft::domain::command::{
-    CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion,
+    CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion, RecoverAdmin,
 };
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
@@ -18,7 +18,7 @@ use lockbox_raft::domain::{AccessBinding, Command, TokenRef};
 use crate::harness::Random;
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 25] = [
+pub(crate) const KINDS: [&str; 26] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -44,6 +44,7 @@ pub(crate) const KINDS: [&str; 25] = [
     "update_folder",
     "advance_time",
     "destroy_version",
+    "recover_admin",
 ];
 
 /// Does not compile while a kind of command is missing here, and with it in [`KINDS`] and in
@@ -74,7 +75,8 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::CreateFolder(_)
         | Command::UpdateFolder { .. }
         | Command::AdvanceTime
-        | Command::DestroyVersion(_) => {}
+        | Command::DestroyVersion(_)
+        | Command::RecoverAdmin(_) => {}
     }
 }
 
@@ -82,6 +84,7 @@ pub(crate) const fn check_kind(command: &Command) {
 pub(crate) const FOLDER: &str = "folder";
 pub(crate) const ADMIN: &str = "admin";
 pub(crate) const ADMIN_KEY: &str = "admin-key";
+const ADMIN_PEM: &str = "admin-pem";
 
 pub(crate) fn secret_id(text: &str) -> SecretId {
     SecretId::parse(text).unwrap()
@@ -240,6 +243,20 @@ pub(crate) fn binding(random: &mut Random, accounts: &[String]) -> AccessBinding
     }
 }
 
+/// Brings the first key again, so that the administrator goes on as before; one in four times
+/// another one, under an id that is taken while the first is there.
+pub(crate) fn recover_admin(random: &mut Random) -> RecoverAdmin {
+    let pem = if one_in(random, 4) { "other-pem" } else { ADMIN_PEM };
+    RecoverAdmin {
+        key_id: AuthorizedKeyId::parse(ADMIN_KEY).unwrap(),
+        algorithm: KeyAlgorithm::Rsa2048,
+        public_key_pem: pem.to_owned(),
+        keep_keys: one_in(random, 2),
+        name: format!("name of {ADMIN}"),
+        replacement_id: account_id("second-admin"),
+    }
+}
+
 pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
     let organization_id = OrganizationId::parse("organization").unwrap();
     let purposes =
@@ -264,7 +281,10 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
         folder_id: folder_id(FOLDER),
         folder_name: "default".to_owned(),
         admin: service_account(random, ADMIN, None),
-        admin_key: authorized_key(random, ADMIN_KEY, ADMIN),
+        admin_key: CreateAuthorizedKey {
+            public_key_pem: ADMIN_PEM.to_owned(),
+            ..authorized_key(random, ADMIN_KEY, ADMIN)
+        },
         keyring: (1..).zip(purposes).map(key).collect(),
     }
 }

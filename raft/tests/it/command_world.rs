@@ -96,6 +96,7 @@ impl World {
             | OperationMetadata::SetAccessBindings { .. }
             | OperationMetadata::UpdateAccessBindings { .. }
             | OperationMetadata::InitCluster
+            | OperationMetadata::RecoverAdmin { .. }
             | OperationMetadata::ChangeKeyring { .. } => {}
         }
         if let OperationResult::Secret(snapshot) = &operation.result

@@ -198,6 +198,7 @@ fn names(command: &Command) -> (String, String, String) {
         Command::UpdateCloud { cloud_id, .. } => (none(), none(), cloud_id.to_string()),
         Command::CreateFolder(create) => (none(), none(), create.id.to_string()),
         Command::UpdateFolder { folder_id, .. } => (none(), none(), folder_id.to_string()),
+        Command::RecoverAdmin(recover) => (none(), none(), recover.key_id.to_string()),
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
     }
 }

@@ -68,6 +68,7 @@ fn kind(metadata: &M) -> (Type, Option<String>) {
         | M::UpdateAuthorizedKey { .. }
         | M::DeleteAuthorizedKey { .. }
         | M::InitCluster
+        | M::RecoverAdmin { .. }
         | M::ChangeKeyring { .. }
         | M::CreateFolder { .. }
         | M::UpdateFolder { .. }

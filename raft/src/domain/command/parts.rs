@@ -234,6 +234,29 @@ pub struct InitCluster {
     pub keyring: Vec<KeyringKeyRecord>,
 }
 
+/// `cluster recover-admin`: a key for the bootstrap administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RecoverAdmin {
+    /// The new key's id, unless the account has a key of this public half already.
+    #[n(0)]
+    pub key_id: AuthorizedKeyId,
+    /// How it signs.
+    #[n(1)]
+    pub algorithm: KeyAlgorithm,
+    /// SubjectPublicKeyInfo in PEM.
+    #[n(2)]
+    pub public_key_pem: String,
+    /// Whether the account's other keys stay.
+    #[n(3)]
+    pub keep_keys: bool,
+    /// The name of a new account.
+    #[n(4)]
+    pub name: String,
+    /// The id of a new account, should the administrator's be deleted.
+    #[n(5)]
+    pub replacement_id: ServiceAccountId,
+}
+
 /// `CloudService.Create`; its maker owns the new cloud.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct CreateCloud {
