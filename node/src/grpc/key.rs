@@ -264,16 +264,13 @@ async fn list_operations(
     let caller = call.admit(request)?;
     let id = parse_key_id(&request.key_id)?;
     let list = List { kind: "operations on a key", of: id.as_str() };
-    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
-    let size = page::size(request.page_size);
-    let ((operations, next), path) = call
-        .read(&caller, |view| {
+    let asked = operations_of::Asked::new(list, &request.page_token, request.page_size)?;
+    let (operations, next_page_token) = asked
+        .answer(call, &caller, |view, asked| {
             let (_, path) = key_for(view, &caller, &id, Wanted::Look)?;
-            Ok((operations_of::key_page(view, &id, before, size)?, path))
+            Ok((asked.of_key(view, &id)?, path))
         })
         .await?;
-    call.path = Some(path);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
     Ok(wire::ListKeyOperationsResponse { operations, next_page_token })
 }
 

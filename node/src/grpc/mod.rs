@@ -5,6 +5,7 @@ pub mod admin;
 pub mod cloud;
 pub mod cluster;
 mod container_changes;
+mod container_pages;
 pub mod endpoint;
 pub mod explain;
 pub mod folder;

@@ -128,16 +128,15 @@ pub(super) async fn list_operations(
     let caller = call.admit_metadata_read(request)?;
     let id = parse_secret_id(&request.secret_id)?;
     let list = List { kind: "operations on a secret", of: id.as_str() };
-    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
-    let size = page::size(request.page_size);
-    let ((operations, next), path) = call
+    let asked = operations_of::Asked::new(list, &request.page_token, request.page_size)?;
+    let (page, path) = call
         .read_metadata(&caller, |view| {
             let (secret, path) = secret_for(view, &caller, &id, Permission::SecretsGet)?;
             let of = ResourceRef::new(ResourceKind::Secret, secret.id.as_str());
-            Ok((operations_of::page(view, &of, before, size)?, path))
+            Ok((asked.of_resource(view, &of)?, path))
         })
         .await?;
     call.path = Some(path);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
+    let (operations, next_page_token) = asked.tokened(page);
     Ok(wire::ListSecretOperationsResponse { operations, next_page_token })
 }
