@@ -24,7 +24,8 @@ pub(super) fn set(
     bindings: &[AccessBinding],
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
-    check(application.state, resource, bindings.iter())?;
+    let at = |position| format!("access_bindings[{position}]");
+    check(application.state, resource, bindings.iter().enumerate(), at)?;
     let set = BindingSet::new(bindings.to_vec());
     let effective = tables::bindings(application.state, resource)?.difference(&set);
     check_owners(application.state, envelope, resource, &effective)?;
@@ -45,8 +46,10 @@ pub(super) fn update(
 ) -> Result<Effect, Refusal> {
     require_admin(application.state, envelope, resource)?;
     // What is taken away may be anything: an earlier rule may have let it in.
-    let added = deltas.iter().filter(|delta| delta.action == DeltaAction::Add);
-    check(application.state, resource, added.map(|delta| &delta.binding))?;
+    let added = deltas.iter().enumerate().filter(|(_, d)| d.action == DeltaAction::Add);
+    let added = added.map(|(position, delta)| (position, &delta.binding));
+    let at = |position| format!("access_binding_deltas[{position}].access_binding");
+    check(application.state, resource, added, at)?;
     let mut set = tables::bindings(application.state, resource)?;
     let effective = set.apply(deltas);
     check_owners(application.state, envelope, resource, &effective)?;
@@ -120,19 +123,21 @@ fn require_admin(
 }
 
 /// Refuses roles that are unknown or do not fit, and unknown subjects (`contract §2.12`). Ownership
-/// is never everybody's (`contract §4.6`).
+/// is never everybody's (`contract §4.6`). The bindings come with their positions in the request,
+/// and `at` says where that is.
 fn check<'b>(
     state: &dyn StateRead,
     on: &ResourceRef,
-    bindings: impl Iterator<Item = &'b AccessBinding>,
+    bindings: impl Iterator<Item = (usize, &'b AccessBinding)>,
+    at: impl Fn(usize) -> String,
 ) -> Result<(), Refusal> {
-    let invalid = |field: &str, description: &str| {
-        Refusal::from(Rejection::InvalidArgument {
-            field: field.to_owned(),
-            description: description.to_owned(),
-        })
-    };
-    for binding in bindings {
+    for (position, binding) in bindings {
+        let invalid = |field: &str, description: &str| {
+            Refusal::from(Rejection::InvalidArgument {
+                field: format!("{}.{field}", at(position)),
+                description: description.to_owned(),
+            })
+        };
         let Some(role) = Role::parse(&binding.role_id) else {
             return Err(invalid("role_id", "is not a known role"));
         };

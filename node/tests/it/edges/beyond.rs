@@ -193,6 +193,43 @@ fn of_masks(node: &Node, secret: &str, account: &str, key: &str) -> Vec<Case> {
     cases
 }
 
+/// Roles and subjects are words of lists; the request's place of a wrong one is named.
+fn of_bindings(secret: &str) -> Vec<Case> {
+    let binding = |role: &str, kind: &str, id: &str| {
+        json!({ "roleId": role, "subject": { "type": kind, "id": id } })
+    };
+    let set = |second: Value| {
+        let first = binding("viewer", "serviceAccount", "aje1");
+        json!({ "resourceId": secret, "accessBindings": [first, second] })
+    };
+    let update = |binding: Value| {
+        let delta = json!({ "action": "ADD", "accessBinding": binding });
+        json!({ "resourceId": secret, "accessBindingDeltas": [delta] })
+    };
+    let good = || binding("viewer", "system", "allUsers");
+    let mut cases = Vec::new();
+    for (leaf, wrong) in [
+        ("role_id", binding("god", "system", "allUsers")),
+        ("role_id", binding("resource-manager.clouds.owner", "serviceAccount", "aje1")),
+        ("subject.type", binding("viewer", "robot", "aje1")),
+        ("subject.id", binding("viewer", "system", "nobody")),
+    ] {
+        cases.push(Case {
+            method: format!("{SECRETS}.SetAccessBindings"),
+            field: format!("access_bindings[1].{leaf}"),
+            taken: set(good()),
+            refused: set(wrong.clone()),
+        });
+        cases.push(Case {
+            method: format!("{SECRETS}.UpdateAccessBindings"),
+            field: format!("access_binding_deltas[0].access_binding.{leaf}"),
+            taken: update(good()),
+            refused: update(wrong),
+        });
+    }
+    cases
+}
+
 fn of_lists(folder: &str) -> Vec<Case> {
     let case = |service: &str, field: &str, taken: Value, refused: Value| Case {
         method: format!("{service}.List"),
@@ -237,6 +274,7 @@ async fn rules_between_fields_hold_at_their_edges_and_a_refusal_changes_nothing(
     let cases: Vec<_> = [
         of_masks(&node, &secret.id, &robot.id, &key.id),
         of_lists(folder),
+        of_bindings(&secret.id),
         of_secret(&secret),
         of_create(folder),
     ]

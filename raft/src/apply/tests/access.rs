@@ -212,10 +212,16 @@ fn bindings_name_known_roles_and_subjects() {
             resource: resource.clone(),
             bindings: vec![AccessBinding::new("viewer", account("a")), one.clone()],
         };
-        for command in [set, on(resource.clone(), role, account("a"))] {
+        for (command, place) in [
+            (set, "access_bindings[1].role_id"),
+            (
+                on(resource.clone(), role, account("a")),
+                "access_binding_deltas[0].access_binding.role_id",
+            ),
+        ] {
             let refused = world.refuse(command);
             let Rejection::InvalidArgument { field, .. } = refused else { panic!("{refused:?}") };
-            assert_eq!(field, "role_id");
+            assert_eq!(field, place);
         }
         let delta = BindingDelta { action: DeltaAction::Remove, binding: one };
         world
