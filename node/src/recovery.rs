@@ -66,8 +66,10 @@ pub async fn recover_admin(
         Outcome::Rejected(rejection) => return Err(rejected(&rejection, at)),
         Outcome::Nothing => return Err(ApiError::internal("recovery was applied as nothing")),
     };
-    let (OperationMetadata::RecoverAdmin { deleted_key_ids, .. }, OperationResult::AuthorizedKey(key)) =
-        (operation.metadata, operation.result)
+    let (
+        OperationMetadata::RecoverAdmin { deleted_key_ids, .. },
+        OperationResult::AuthorizedKey(key),
+    ) = (operation.metadata, operation.result)
     else {
         return Err(ApiError::internal("recovery answered with another thing"));
     };

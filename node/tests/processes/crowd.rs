@@ -91,7 +91,7 @@ async fn sit(mut stream: TlsStream<TcpStream>) {
             return;
         }
         if head[3] == PING && head[4] & ACK == 0 {
-            let pong = [&[0, 0, 8, PING, ACK, 0, 0, 0, 0], payload.as_slice()].concat();
+            let pong = [[0, 0, 8, PING, ACK, 0, 0, 0, 0].as_slice(), &payload].concat();
             if stream.write_all(&pong).await.is_err() {
                 return;
             }
@@ -146,7 +146,7 @@ async fn list_unread(client: &Client, channel: &Channel) -> http::Response<tonic
     }
     .encode_to_vec();
     let length = u32::try_from(message.len()).unwrap().to_be_bytes();
-    let frame = [&[0], length.as_slice(), &message].concat();
+    let frame = [[0].as_slice(), &length, &message].concat();
     let authorized = client.request(());
     let token = authorized.metadata().get("authorization").unwrap().to_str().unwrap();
     let request = http::Request::post("/yandex.cloud.lockbox.v1.SecretService/List")

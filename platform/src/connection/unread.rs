@@ -13,7 +13,8 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
+use hyper::rt::Executor;
 use hyper_util::rt::TokioExecutor;
 use tokio::time::{Sleep, sleep};
 
@@ -42,7 +43,7 @@ pub(super) struct CallTasks {
     pub(super) unread_timeout: Duration,
 }
 
-impl<F> hyper::rt::Executor<F> for CallTasks
+impl<F> Executor<F> for CallTasks
 where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
@@ -145,7 +146,6 @@ impl http_body::Body for AnswerBody {
 #[cfg(test)]
 mod tests {
     use http_body_util::BodyExt;
-    use hyper::rt::Executor;
     use tokio::sync::oneshot;
     use tokio::time::Instant;
 

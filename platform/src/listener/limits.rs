@@ -91,7 +91,7 @@ impl ConnectionsConfig {
             ("connections.unread_timeout_seconds", self.unread_timeout_seconds),
         ];
         match timeouts.iter().find(|(_, seconds)| !(1..=TIMEOUT_SECONDS_MAX).contains(seconds)) {
-            Some((key, _)) => wrong(key, "must be between 1 and 86400"),
+            Some(&(key, _)) => wrong(key, "must be between 1 and 86400"),
             None => Ok(()),
         }
     }

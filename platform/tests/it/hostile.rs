@@ -59,11 +59,8 @@ async fn a_body_that_is_too_long_is_refused_however_it_is_sent() {
         format!("POST /iam/v1/tokens HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{more}\r\n\r\n")
     };
     let length = 2 << 20;
-    let counted = [
-        head(&format!("content-length: {length}")).into_bytes(),
-        vec![b' '; length],
-    ]
-    .concat();
+    let counted =
+        [head(&format!("content-length: {length}")).into_bytes(), vec![b' '; length]].concat();
     let in_chunks = [head("transfer-encoding: chunked").into_bytes(), chunked(length)].concat();
     // Of this one nothing is ever sent: it is not waited for.
     let announced = head("content-length: 99999999999").into_bytes();
@@ -136,7 +133,7 @@ async fn frames_until_the_end(stream: &mut TcpStream) -> Vec<u8> {
         stream.read_exact(&mut payload).await.expect("a whole frame");
         types.push(head[3]);
         if head[3] == PING && head[4] & ACK == 0 {
-            let pong = [&[0, 0, 8, PING, ACK, 0, 0, 0, 0], payload.as_slice()].concat();
+            let pong = [[0, 0, 8, PING, ACK, 0, 0, 0, 0].as_slice(), &payload].concat();
             stream.write_all(&pong).await.expect("sent");
         }
     }
@@ -198,7 +195,7 @@ async fn an_answer_that_is_not_read_is_broken_off_and_other_calls_go_on() {
         channel.call(request).await.expect("an answer")
     };
     // A stream's window is small, the connection's is not.
-    let channel = connect(serving.local_addr(), Some(1_024)).await;
+    let channel = connect(serving.local_addr(), Some(16 << 10)).await;
     let unread = ask(channel.clone()).await;
     assert_eq!(unread.status().as_u16(), 200);
     let read = ask(channel.clone()).await.into_body().collect().await.expect("the whole answer");

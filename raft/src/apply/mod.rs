@@ -228,9 +228,7 @@ fn dispatch(
         }
         Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)?),
         Command::DestroyVersion(due) => destruction::destroy(application, envelope, due),
-        Command::RecoverAdmin(recover) => {
-            recovery::recover_admin(application, envelope, recover)
-        }
+        Command::RecoverAdmin(recover) => recovery::recover_admin(application, envelope, recover),
     };
     effect.map(Some)
 }

@@ -9,9 +9,7 @@ use lockbox_core::{AuthorizedKeyId, ResourceKind, ResourceRef, Subject};
 use super::identity::{resource, store_authorized_key, store_service_account};
 use super::{Application, Effect, Refusal, accounts, bindings, require_absent};
 use crate::domain::binding::{AccessBinding, BindingDelta, DeltaAction};
-use crate::domain::command::{
-    CreateAuthorizedKey, CreateServiceAccount, Envelope, RecoverAdmin,
-};
+use crate::domain::command::{CreateAuthorizedKey, CreateServiceAccount, Envelope, RecoverAdmin};
 use crate::domain::identity::{
     AuthorizedKeyRecord, FirstResources, ServiceAccountRecord, ServiceAccountStatus,
 };

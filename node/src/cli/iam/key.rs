@@ -10,7 +10,7 @@ use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use wire::key_service_client::KeyServiceClient;
 
 use crate::cli::connect::Context;
-use crate::cli::failure::{Exit, Failure};
+use crate::cli::failure::Failure;
 use crate::cli::output::{self, Record, Table};
 use crate::cli::secret::list::{pages, text};
 use crate::cli::secret::mutation::MutationFlags;
@@ -220,6 +220,7 @@ impl Delete {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cli::failure::Exit;
 
     #[test]
     fn a_file_that_exists_is_left_alone_and_a_lost_key_is_named() {

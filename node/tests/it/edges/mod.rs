@@ -39,8 +39,9 @@ const ASKED_MORE: [(&str, &str, &str); 7] = [
     ("expires_at", "a suspension ends by Reactivate alone", "a field that is not understood"),
 ];
 
-/// Tables that go on by themselves: where the log is, and its time.
-const MOVING: [&str; 2] = ["last_applied", "log_time"];
+/// Tables that go on by themselves, whatever is refused: where the log is, its time, and what that
+/// has left behind.
+const MOVING: [&str; 4] = ["last_applied", "log_time", "expiry_begin", "expiry_next"];
 
 /// One method with its edges and its routes.
 struct Plan {
@@ -97,12 +98,13 @@ impl Plan {
             let verdict = by_grpc(node, &self.method, &edge.message).await;
             tally.grpc += 1;
             judge("gRPC", &verdict, self.is_right(edge, &verdict));
+            // JSON has no word for a time that is none: writing it fails, or gives another time.
+            if edge.rule == "time" && !accepted {
+                tally.unspoken += self.routes.len();
+                continue;
+            }
             for route in &self.routes {
-                let Some(verdict) = by_rest(node, router, route, &edge.message).await else {
-                    tally.unspoken += 1;
-                    assert_eq!(edge.rule, "time", "{name}: {} is not sent", edge.field);
-                    continue;
-                };
+                let verdict = by_rest(node, router, route, &edge.message).await;
                 tally.rest += 1;
                 // A path without the id is the path of nothing.
                 let in_path = route.template.contains(&format!("{{{}}}", edge.field));
@@ -182,12 +184,14 @@ async fn every_rule_holds_at_its_edge_and_a_refusal_changes_nothing() {
     for plan in &plans {
         wrong.extend(plan.send(&node, &router, false, &mut tally).await);
     }
-    assert_eq!(tables(&node).await, before, "a refused request has changed something");
+    let refused = tables(&node).await;
     for plan in &plans {
         wrong.extend(plan.send(&node, &router, true, &mut tally).await);
     }
-    assert_ne!(tables(&node).await, before, "no request was taken");
+    // Before the state: what should have been refused is what has changed it.
     assert!(wrong.is_empty(), "{} wrong answers:\n{}", wrong.len(), wrong.join("\n"));
+    assert_eq!(refused, before, "a refused request has changed something");
+    assert_ne!(tables(&node).await, before, "no request was taken");
 
     let all = || plans.iter().flat_map(|plan| plan.edges.iter().map(move |edge| (plan, edge)));
     let name = |(plan, edge): (&Plan, &Edge)| {

@@ -152,8 +152,7 @@ impl Walk<'_> {
             return;
         }
         let into = [place.into, std::slice::from_ref(field)].concat();
-        let at =
-            if field.is_list() { format!("{}[0]", place.path) } else { place.path.clone() };
+        let at = if field.is_list() { format!("{}[0]", place.path) } else { place.path.clone() };
         self.message(&of, &into, &at);
     }
 

@@ -56,20 +56,20 @@ pub(super) async fn by_grpc(
 fn violations(status: &Status) -> Vec<(String, String)> {
     let details = Details::decode(status.details()).unwrap().details;
     let wrong = details.iter().filter(|any| any.type_url == BadRequest::type_url());
-    let fields = wrong.flat_map(|any| {
-        BadRequest::decode(any.value.as_slice()).unwrap().field_violations
-    });
+    let fields =
+        wrong.flat_map(|any| BadRequest::decode(any.value.as_slice()).unwrap().field_violations);
     fields.map(|violation| (violation.field, violation.description)).collect()
 }
 
-/// Nothing when JSON has no word for a value of the message.
 pub(super) async fn by_rest(
     node: &Node,
     router: &HttpService,
     route: &RestRoute,
     message: &DynamicMessage,
-) -> Option<Verdict> {
-    let Ok(Value::Object(mut json)) = serde_json::to_value(message) else { return None };
+) -> Verdict {
+    let Value::Object(mut json) = serde_json::to_value(message).unwrap() else {
+        panic!("a message is no object")
+    };
     let mut target = String::new();
     let mut rest = route.template;
     while let Some((before, after)) = rest.split_once('{') {
@@ -109,7 +109,7 @@ pub(super) async fn by_rest(
     let fields = details.flat_map(|detail| detail["fieldViolations"].as_array()).flatten();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let violations = fields.map(|field| (text(&field["field"]), text(&field["description"])));
-    Some(Verdict { code: Code::from_i32(code), violations: violations.collect() })
+    Verdict { code: Code::from_i32(code), violations: violations.collect() }
 }
 
 /// Query parameters, nested by dots.

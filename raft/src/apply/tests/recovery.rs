@@ -69,7 +69,8 @@ fn a_new_key_takes_the_place_of_the_old_ones_and_a_repeat_finds_it() {
     assert!(!world.administrates("admin", "admin-key"));
     assert!(world.administrates("admin", "new"));
     // The answer was lost: the same public key, under another id, is the key that there is.
-    let again = RecoverAdmin { key_id: id(AuthorizedKeyId::parse, "again"), ..recover("new", true) };
+    let again =
+        RecoverAdmin { key_id: id(AuthorizedKeyId::parse, "again"), ..recover("new", true) };
     assert_eq!(world.recovered(again), ("new".to_owned(), Vec::new()));
     let first = tables::first_resources(&world.state).unwrap().unwrap();
     assert_eq!(first.admin_key_id.as_str(), "new");
@@ -128,10 +129,8 @@ fn nobody_who_logs_in_recovers_the_administrator() {
     let command = Command::RecoverAdmin(Box::new(recover("new", false)));
     assert_eq!(world.refuse(command), Rejection::PermissionDenied);
     // An id that is another key's is refused as a whole.
-    let taken = RecoverAdmin {
-        key_id: id(AuthorizedKeyId::parse, "admin-key"),
-        ..recover("new", false)
-    };
+    let taken =
+        RecoverAdmin { key_id: id(AuthorizedKeyId::parse, "admin-key"), ..recover("new", false) };
     let envelope = world.recovery(taken);
     let kind = ResourceKind::ServiceAccount;
     assert_eq!(world.refused(&envelope), Rejection::AlreadyExists { kind });
