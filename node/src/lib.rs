@@ -10,6 +10,7 @@ pub mod bindings;
 pub mod bootstrap;
 pub mod call;
 pub mod cli;
+pub mod conditions;
 pub mod config;
 pub mod consistency;
 pub mod convert;

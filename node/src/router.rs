@@ -27,11 +27,11 @@ use lockbox_raft::replica::PeerServices;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
+use crate::grpc::access::AccessGrpc;
 use crate::grpc::admin::AdminGrpc;
 use crate::grpc::cloud::CloudGrpc;
 use crate::grpc::cluster::ClusterGrpc;
 use crate::grpc::endpoint::EndpointGrpc;
-use crate::grpc::explain::ExplainGrpc;
 use crate::grpc::folder::FolderGrpc;
 use crate::grpc::health::HealthGrpc;
 use crate::grpc::iam_token::IamTokenGrpc;
@@ -45,7 +45,7 @@ use crate::grpc::service_account::ServiceAccountGrpc;
 use crate::grpc::watch::WatchGrpc;
 use crate::unserved;
 
-/// The services of the public listener: those that REST requests reach and health knows.
+/// The services of the public API on the public listener, which health knows.
 pub const PUBLIC_SERVICES: [&str; 9] = [
     "yandex.cloud.endpoint.ApiEndpointService",
     "yandex.cloud.iam.v1.IamTokenService",
@@ -58,7 +58,7 @@ pub const PUBLIC_SERVICES: [&str; 9] = [
     "yandex.cloud.resourcemanager.v1.FolderService",
 ];
 
-/// Our own services beside them: by gRPC alone.
+/// Our own services beside them. REST requests reach those of their methods that have a route.
 pub const OWN_SERVICES: [&str; 2] =
     ["lockbox.iam.v1.AccessService", "lockbox.watch.v1.WatchService"];
 
@@ -78,7 +78,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
         .with(OperationServiceServer::new(OperationGrpc::new(Arc::clone(app))))
         .with(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
         .with(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
-        .with(AccessServiceServer::new(ExplainGrpc::new(Arc::clone(app))))
+        .with(AccessServiceServer::new(AccessGrpc::new(Arc::clone(app))))
         .with(WatchServiceServer::new(WatchGrpc::new(Arc::clone(app))))
         .with(CloudServiceServer::new(CloudGrpc::new(Arc::clone(app))))
         .with(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))))
@@ -89,7 +89,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
     let random = Arc::clone(&app.random);
     let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);
     let grpc = layer.around(recorded);
-    Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_service())
+    Ok(RestGateway::new(&served, grpc, random)?.into_service())
 }
 
 /// What the listener for peers serves: other nodes, the operator and the KMS.

@@ -25,8 +25,10 @@ use crate::call::{Call, detached};
 const MESSAGE: &str = "this method is not served yet";
 
 /// The events of methods whose own name says too little, as `contract §6.1` would name them.
-const EVENTS: [(&str, &str); 55] = [
+const EVENTS: [(&str, &str); 57] = [
     ("/lockbox.iam.v1.AccessService/Explain", "ExplainAccess"),
+    ("/lockbox.iam.v1.AccessService/ListBindings", "ListBindings"),
+    ("/lockbox.iam.v1.AccessService/UpdateBindings", "UpdateBindings"),
     ("/lockbox.watch.v1.WatchService/Watch", "WatchSecrets"),
     ("/yandex.cloud.iam.v1.IamTokenService/Create", "CreateIamToken"),
     ("/yandex.cloud.iam.v1.KeyService/Create", "CreateKey"),

@@ -6,7 +6,7 @@ use lockbox_raft::apply::{self, Refusal, identify};
 use lockbox_raft::domain::command::IdempotencyClaim;
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::replica::{ReadError, Reading};
-use lockbox_raft::state::StateRead;
+use lockbox_raft::state::{StateRead, TimedView};
 use lockbox_raft::store::View;
 
 use super::Call;
@@ -40,7 +40,7 @@ impl Call<'_> {
     pub async fn read<R>(
         &mut self,
         caller: &Caller,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+        read: impl FnOnce(&TimedView<'_>) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
         self.reach_min_index().await?;
         let reading = self
@@ -61,7 +61,7 @@ impl Call<'_> {
     pub async fn read_metadata<R>(
         &mut self,
         caller: &Caller,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+        read: impl FnOnce(&TimedView<'_>) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
         match self.consistency {
             Consistency::Linearizable => self.read(caller, read).await,
@@ -99,7 +99,7 @@ impl Call<'_> {
     ) -> Result<Option<OperationRecord>, ApiError> {
         let Some(claim) = claim else { return Ok(None) };
         self.reach_min_index().await?;
-        let look = |view: &dyn StateRead| {
+        let look = |view: &TimedView<'_>| {
             apply::recall_or_room(view, &caller.subject, claim).map_err(Refused::from)
         };
         let judged = |view: &View<'_>, now: LogTime| judge(view, caller, now, look);
@@ -145,7 +145,7 @@ impl Call<'_> {
     pub async fn prepare<R>(
         &mut self,
         caller: &Caller,
-        read: impl Fn(&dyn StateRead) -> Result<R, Refused>,
+        read: impl Fn(&TimedView<'_>) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
         self.reach_min_index().await?;
         let glance = self
@@ -193,19 +193,21 @@ impl Call<'_> {
 /// The caller's name, and what a read in its name came to.
 pub(crate) type Judged<R> = (Option<String>, Result<R, Refused>);
 
-/// Authenticates the caller in a view, by this time, then runs `read` in it.
+/// Authenticates the caller in a view, by this time, then runs `read` in it, by the same.
 pub(crate) fn judge<R>(
     view: &dyn StateRead,
     caller: &Caller,
     now: LogTime,
-    read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+    read: impl FnOnce(&TimedView<'_>) -> Result<R, Refused>,
 ) -> Judged<R> {
     let mut identified = identify(view, &caller.subject, Some(&caller.token), now);
     if mutant(Mutant::RevokedTokenCached) {
         identified = seeded::or_accepted_before(identified, caller);
     }
     match identified {
-        Ok(account) => (account.map(|account| account.name), read(view)),
+        Ok(account) => {
+            (account.map(|account| account.name), read(&TimedView::new(view, now)))
+        }
         Err(refusal) => (None, Err(refusal.into())),
     }
 }

@@ -65,12 +65,12 @@ enum SecretCommand {
     ListVersions(read::ListVersions),
     /// Lists what was done to a secret, newest first.
     ListOperations(operations::ListOperations),
-    /// Lists who has which role on a secret itself.
+    /// Lists who has which role on a secret itself, or on one of its versions.
     #[command(alias = "list-access-binding")]
     ListAccessBindings(access::ListAccessBindings),
-    /// Gives somebody a role on a secret.
+    /// Gives somebody a role on a secret, or on one of its versions.
     AddAccessBinding(access::OneBinding),
-    /// Takes a role on a secret from somebody.
+    /// Takes a role on a secret, or on one of its versions, from somebody.
     RemoveAccessBinding(access::OneBinding),
     /// Replaces all roles on a secret.
     SetAccessBindings(access::SetAccessBindings),

@@ -16,6 +16,7 @@ use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::access as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::apply::{bound_path, require, require_grantor};
+use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, IdempotencyClaim};
 use lockbox_raft::state::tables;
 use tonic::{Request, Response, Status};
@@ -33,8 +34,6 @@ pub(super) struct Bound {
     check_id: fn(&str) -> Result<(), IdError>,
     /// The name of the list, for its page tokens.
     list: &'static str,
-    /// Who sees the bindings.
-    seen_by: Permission,
     source: EventSource,
     list_event: &'static str,
     details: fn(String) -> AccessBindingsDetails,
@@ -47,7 +46,6 @@ pub(super) const SECRET: Bound = Bound {
     kind: ResourceKind::Secret,
     check_id: |id| SecretId::parse(id).map(drop),
     list: "bindings of a secret",
-    seen_by: Permission::SecretsListAccessBindings,
     source: EventSource::Lockbox,
     list_event: "ListSecretAccessBindings",
     details: |secret_id| AccessBindingsDetails { secret_id, ..Default::default() },
@@ -60,7 +58,6 @@ pub(super) const CLOUD: Bound = Bound {
     kind: ResourceKind::Cloud,
     check_id: |id| CloudId::parse(id).map(drop),
     list: "bindings of a cloud",
-    seen_by: Permission::ResourceManagerGet,
     source: EventSource::ResourceManager,
     list_event: "ListCloudAccessBindings",
     details: on_resource,
@@ -73,7 +70,6 @@ pub(super) const FOLDER: Bound = Bound {
     kind: ResourceKind::Folder,
     check_id: |id| FolderId::parse(id).map(drop),
     list: "bindings of a folder",
-    seen_by: Permission::ResourceManagerGet,
     source: EventSource::ResourceManager,
     list_event: "ListFolderAccessBindings",
     details: on_resource,
@@ -86,7 +82,6 @@ pub(super) const SERVICE_ACCOUNT: Bound = Bound {
     kind: ResourceKind::ServiceAccount,
     check_id: |id| ServiceAccountId::parse(id).map(drop),
     list: "bindings of a service account",
-    seen_by: Permission::ServiceAccountsGet,
     source: EventSource::Iam,
     list_event: "ListServiceAccountAccessBindings",
     details: on_resource,
@@ -94,7 +89,21 @@ pub(super) const SERVICE_ACCOUNT: Bound = Bound {
     update_event: AuditDetails::UpdateServiceAccountAccessBindings,
 };
 
-fn on_resource(resource_id: String) -> AccessBindingsDetails {
+/// Who sees the bindings of a resource of this kind; nobody where they are not here.
+pub(super) const fn seen_by(kind: ResourceKind) -> Option<Permission> {
+    match kind {
+        ResourceKind::Secret | ResourceKind::SecretVersion => {
+            Some(Permission::SecretsListAccessBindings)
+        }
+        ResourceKind::Organization | ResourceKind::Cloud | ResourceKind::Folder => {
+            Some(Permission::ResourceManagerGet)
+        }
+        ResourceKind::ServiceAccount => Some(Permission::ServiceAccountsGet),
+        ResourceKind::KmsKey => None,
+    }
+}
+
+pub(super) fn on_resource(resource_id: String) -> AccessBindingsDetails {
     AccessBindingsDetails { resource_id, ..Default::default() }
 }
 
@@ -172,15 +181,18 @@ async fn page_of(
     let (set, path) = call
         .read_metadata(&caller, |view| {
             within(bound_path(view, &resource)?, |path| {
-                require(view, &caller.subject, bound.seen_by, path)?;
-                Ok(tables::bindings(view, &resource)?)
+                let seen_by = seen_by(resource.kind).ok_or(Rejection::PermissionDenied)?;
+                require(view, &caller.subject, seen_by, path)?;
+                Ok(tables::bindings(view, &resource)?.living(view.now()))
             })
         })
         .await?;
     call.path = Some(path);
-    let (access_bindings, next) = bindings::page(&set, after, size);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
-    Ok(wire::ListAccessBindingsResponse { access_bindings, next_page_token })
+    let (page, next) = bindings::page(&set, after, size);
+    Ok(wire::ListAccessBindingsResponse {
+        access_bindings: page.into_iter().map(bindings::to_wire).collect(),
+        next_page_token: next.map(|place| list.token(place)).unwrap_or_default(),
+    })
 }
 
 async fn replace(

@@ -17,7 +17,7 @@ use lockbox_raft::apply::{authorize, cloud_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::identity::CloudRecord;
 use lockbox_raft::error::StorageError;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::cloud_service_server::CloudService;
 
@@ -155,7 +155,7 @@ fn parse_cloud_id(field: &str, text: &str) -> Result<CloudId, ApiError> {
 
 /// A cloud with its path, for who may do this with it.
 fn cloud_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &CloudId,
     permission: Permission,
@@ -211,7 +211,7 @@ async fn list(
 
 /// At most `limit` wanted clouds by id, behind `after`, of those that the caller may see.
 fn clouds_behind(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     mut after: Option<CloudId>,
     limit: usize,

@@ -18,7 +18,7 @@ use lockbox_raft::apply::{cloud_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::identity::FolderRecord;
 use lockbox_raft::error::StorageError;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{StateRead, TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::folder_service_server::FolderService;
 
@@ -154,7 +154,7 @@ fn parse_folder_id(field: &str, text: &str) -> Result<FolderId, ApiError> {
 
 /// A folder with its path, for who may do this with it.
 fn folder_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &FolderId,
     permission: Permission,

@@ -28,7 +28,7 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, KeyAlgorithm};
 use lockbox_raft::domain::operation::OperationResult;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use wire::key_service_server::KeyService;
@@ -188,7 +188,7 @@ enum Wanted {
 
 /// The path of an account, for who may do this with its keys: the account itself may.
 fn account_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &ServiceAccountId,
     wanted: Wanted,
@@ -214,7 +214,7 @@ fn account_for(
 
 /// A key with the path of its account, under the same rule.
 fn key_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &AuthorizedKeyId,
     wanted: Wanted,

@@ -1,12 +1,12 @@
 //! The services: one file for each, decoding requests and encoding answers.
 
+pub mod access;
 mod access_bindings;
 pub mod admin;
 pub mod cloud;
 pub mod cluster;
 mod container_changes;
 pub mod endpoint;
-pub mod explain;
 pub mod folder;
 pub mod health;
 pub mod iam_token;

@@ -19,7 +19,7 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateServiceAccount};
 use lockbox_raft::domain::identity::ServiceAccountRecord;
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::service_account_service_server::ServiceAccountService;
 
@@ -212,7 +212,7 @@ fn parse_account_id(text: &str) -> Result<ServiceAccountId, ApiError> {
 
 /// An account with its path, for who may see it.
 fn account_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &ServiceAccountId,
 ) -> Result<(ServiceAccountRecord, ResourcePath), Refused> {

@@ -15,6 +15,8 @@ mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod containers;
@@ -73,5 +75,7 @@ mod tokens;
 #[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
+#[cfg(test)]
+mod version_access;
 #[cfg(test)]
 mod watch;

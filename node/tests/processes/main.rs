@@ -35,6 +35,8 @@ mod programs;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]
+mod rights;
+#[cfg(test)]
 mod sealed;
 #[cfg(test)]
 mod server;

@@ -34,7 +34,7 @@ pub struct RequestDetails {
 /// What happened: one variant for each event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[allow(missing_docs, reason = "the variants are the event names of contract §6.1")]
+#[allow(missing_docs, reason = "the variants are the event names of contract §6.1, and ours")]
 pub enum AuditDetails {
     CreateSecret(SecretDetails),
     UpdateSecret(SecretDetails),
@@ -64,6 +64,7 @@ pub enum AuditDetails {
     UpdateFolderAccessBindings(AccessBindingsDetails),
     SetServiceAccountAccessBindings(AccessBindingsDetails),
     UpdateServiceAccountAccessBindings(AccessBindingsDetails),
+    UpdateBindings(AccessBindingsDetails),
     CreateIamToken(IamTokenDetails),
     CreateServiceAccount(ServiceAccountDetails),
     CreateKey(AuthorizedKeyDetails),
@@ -103,6 +104,7 @@ impl AuditDetails {
             Self::UpdateFolderAccessBindings(_) => "UpdateFolderAccessBindings",
             Self::SetServiceAccountAccessBindings(_) => "SetServiceAccountAccessBindings",
             Self::UpdateServiceAccountAccessBindings(_) => "UpdateServiceAccountAccessBindings",
+            Self::UpdateBindings(_) => "UpdateBindings",
             Self::CreateIamToken(_) => "CreateIamToken",
             Self::CreateServiceAccount(_) => "CreateServiceAccount",
             Self::CreateKey(_) => "CreateKey",
@@ -142,6 +144,7 @@ impl AuditDetails {
             | Self::UpdateFolderAccessBindings(_) => EventSource::ResourceManager,
             Self::SetServiceAccountAccessBindings(_)
             | Self::UpdateServiceAccountAccessBindings(_)
+            | Self::UpdateBindings(_)
             | Self::CreateIamToken(_)
             | Self::CreateServiceAccount(_)
             | Self::CreateKey(_) => EventSource::Iam,

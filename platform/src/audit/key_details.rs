@@ -1,7 +1,8 @@
 //! Details of the events about keys, identities and access bindings (`contract §6.3`).
 //!
 //! INVARIANT: no field here can hold a plaintext, a ciphertext, a token or a private key. A field
-//! is added only with a name from the contract's table. Unknown fields are left out.
+//! is added only with a name from the contract's table, or of an extension of ours. Unknown fields
+//! are left out.
 
 use std::collections::BTreeMap;
 
@@ -153,6 +154,12 @@ pub struct Binding {
     pub subject_id: String,
     /// What they are, as on the wire.
     pub subject_type: &'static str,
+    /// Our extension: when the binding ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<AuditTime>,
+    /// Our extension: that it is for a secret's current version alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only_current_version: bool,
 }
 
 /// Whether a binding was added or removed.

@@ -133,20 +133,21 @@ fn load_for(
 ) -> Result<ServiceAccountRecord, Refusal> {
     let account = tables::service_account(application.state, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
-    require_over_account(application.state, envelope, &account)?;
+    require_over_account(application, envelope, &account)?;
     Ok(account)
 }
 
 fn require_over_account(
-    state: &dyn StateRead,
+    application: &Application<'_, '_>,
     envelope: &Envelope,
     account: &ServiceAccountRecord,
 ) -> Result<(), Refusal> {
     access::require_own_token(envelope.token.as_ref())?;
-    let path = account_path(state, account)?;
+    let view = application.view();
+    let path = account_path(&view, account)?;
     let (subject, permission) = (&envelope.subject, Permission::ServiceAccountsAdminister);
-    access::require(state, subject, permission, &path)?;
-    access::require_over_keys(state, subject, permission, &account.id, &path)
+    access::require(&view, subject, permission, &path)?;
+    access::require_over_keys(&view, subject, permission, &account.id, &path)
 }
 
 fn cloud_of(

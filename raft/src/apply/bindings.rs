@@ -1,15 +1,22 @@
-//! Access bindings of clouds, folders, secrets and service accounts (`contract §2.12`).
+//! Access bindings of clouds, folders, secrets and service accounts (`contract §2.12`), and of
+//! single versions.
+//!
+//! A binding that has ended is none any more: whatever changes a set finds it gone, and stores the
+//! set without it.
 
 use std::collections::BTreeSet;
 
-use lockbox_core::{ResourceKind, ResourceRef, Role, SubjectKind, SystemSubject};
+use lockbox_core::{
+    LogTime, ResourceKind, ResourcePath, ResourceRef, Role, SubjectKind, SystemSubject, VersionId,
+};
 
 use super::paths::bound_path;
 use super::{Application, Effect, Refusal, access};
 use crate::domain::binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
-use crate::domain::outcome::Rejection;
+use crate::domain::outcome::{Precondition, Rejection};
+use crate::domain::version::VersionStatus;
 use crate::error::StorageError;
 use crate::state::holdings::{self, Holding};
 use crate::state::{Space, StateRead, keys, tables};
@@ -23,15 +30,18 @@ pub(super) fn set(
     resource: &ResourceRef,
     bindings: &[AccessBinding],
 ) -> Result<Effect, Refusal> {
-    require_admin(application.state, envelope, resource)?;
-    check(application.state, resource, bindings.iter())?;
+    let path = require_admin(application, envelope, resource)?;
+    require_alive(application.state, resource)?;
+    check(application, resource, bindings.iter())?;
     let set = BindingSet::new(bindings.to_vec());
-    let effective = tables::bindings(application.state, resource)?.difference(&set);
+    let now = application.now;
+    let before = tables::bindings(application.state, resource)?.living(now);
+    let effective = before.difference(&set);
     check_owners(application.state, envelope, resource, &effective)?;
     store(application, resource, &set)?;
     Ok(Effect {
         description: "Set access bindings".to_owned(),
-        resource: resource.clone(),
+        resource: shown_with(&path, resource),
         metadata: OperationMetadata::SetAccessBindings { resource: resource.clone() },
         result: answer(resource, effective),
     })
@@ -43,31 +53,54 @@ pub(super) fn update(
     resource: &ResourceRef,
     deltas: &[BindingDelta],
 ) -> Result<Effect, Refusal> {
-    require_admin(application.state, envelope, resource)?;
+    let path = require_admin(application, envelope, resource)?;
+    require_alive(application.state, resource)?;
     // What is taken away may be anything: an earlier rule may have let it in.
     let added = deltas.iter().filter(|delta| delta.action == DeltaAction::Add);
-    check(application.state, resource, added.map(|delta| &delta.binding))?;
-    let mut set = tables::bindings(application.state, resource)?;
+    check(application, resource, added.map(|delta| &delta.binding))?;
+    let now = application.now;
+    let mut set = tables::bindings(application.state, resource)?.living(now);
     let effective = set.apply(deltas);
     check_owners(application.state, envelope, resource, &effective)?;
     store(application, resource, &set)?;
     Ok(Effect {
         description: "Update access bindings".to_owned(),
-        resource: resource.clone(),
+        resource: shown_with(&path, resource),
         metadata: OperationMetadata::UpdateAccessBindings { resource: resource.clone() },
         result: answer(resource, effective),
     })
 }
 
-/// Lockbox answers `Empty`, the other services the effective deltas (`contract §1.14` no. 12).
+/// Whose readers may read of the change: of a version its secret's, in whose operations it is.
+fn shown_with(path: &ResourcePath, resource: &ResourceRef) -> ResourceRef {
+    let secret = path.id_of(ResourceKind::Secret);
+    match secret.filter(|_| resource.kind == ResourceKind::SecretVersion) {
+        Some(secret) => ResourceRef::new(ResourceKind::Secret, secret),
+        None => resource.clone(),
+    }
+}
+
+/// Of a destroyed version there is nothing to allow. Its bindings went with it.
+fn require_alive(state: &dyn StateRead, resource: &ResourceRef) -> Result<(), Refusal> {
+    if resource.kind != ResourceKind::SecretVersion {
+        return Ok(());
+    }
+    let Ok(id) = VersionId::parse(&resource.id) else { return Ok(()) };
+    match tables::any_version(state, &id)?.map(|version| version.status) {
+        Some(VersionStatus::Destroyed) => Err(Precondition::VersionDestroyed(id).into()),
+        Some(VersionStatus::Active | VersionStatus::ScheduledForDestruction) | None => Ok(()),
+    }
+}
+
+/// Lockbox answers `Empty`, the other services the effective deltas (`contract §1.14` no. 12), and
+/// so do versions, which the contract does not know.
 fn answer(resource: &ResourceRef, effective: Vec<BindingDelta>) -> OperationResult {
     match resource.kind {
-        ResourceKind::Secret | ResourceKind::SecretVersion | ResourceKind::KmsKey => {
-            OperationResult::Empty
-        }
+        ResourceKind::Secret | ResourceKind::KmsKey => OperationResult::Empty,
         ResourceKind::Organization
         | ResourceKind::Cloud
         | ResourceKind::Folder
+        | ResourceKind::SecretVersion
         | ResourceKind::ServiceAccount => OperationResult::Bindings(effective),
     }
 }
@@ -109,29 +142,30 @@ pub(super) fn replace(
     Ok(())
 }
 
-/// Demands the right to grant on the resource: only an administrative role has it.
+/// Demands the right to grant on the resource: only an administrative role has it. Gives its path.
 fn require_admin(
-    state: &dyn StateRead,
+    application: &Application<'_, '_>,
     envelope: &Envelope,
     resource: &ResourceRef,
-) -> Result<(), Refusal> {
-    let path = bound_path(state, resource)?;
-    access::require_grantor(state, &envelope.subject, envelope.token.as_ref(), &path)
+) -> Result<ResourcePath, Refusal> {
+    let path = bound_path(application.state, resource)?;
+    let view = application.view();
+    access::require_grantor(&view, &envelope.subject, envelope.token.as_ref(), &path)?;
+    Ok(path)
 }
 
-/// Refuses roles that are unknown or do not fit, and unknown subjects (`contract §2.12`). Ownership
-/// is never everybody's (`contract §4.6`).
+fn invalid(field: &str, description: &str) -> Refusal {
+    Rejection::InvalidArgument { field: field.to_owned(), description: description.to_owned() }
+        .into()
+}
+
+/// Refuses roles that are unknown or do not fit, unknown subjects (`contract §2.12`) and conditions
+/// that make no sense. Ownership is never everybody's (`contract §4.6`).
 fn check<'b>(
-    state: &dyn StateRead,
+    application: &Application<'_, '_>,
     on: &ResourceRef,
     bindings: impl Iterator<Item = &'b AccessBinding>,
 ) -> Result<(), Refusal> {
-    let invalid = |field: &str, description: &str| {
-        Refusal::from(Rejection::InvalidArgument {
-            field: field.to_owned(),
-            description: description.to_owned(),
-        })
-    };
     for binding in bindings {
         let Some(role) = Role::parse(&binding.role_id) else {
             return Err(invalid("role_id", "is not a known role"));
@@ -139,15 +173,32 @@ fn check<'b>(
         if !role.fits(on.kind) {
             return Err(invalid("role_id", "gives nothing on a resource of this kind"));
         }
+        check_conditions(binding, role, application.now)?;
         let subject = &binding.subject;
         if subject.kind == SubjectKind::System {
-            if !is_known_set(state, &subject.id)? {
+            if !is_known_set(application.state, &subject.id)? {
                 return Err(invalid("subject.id", "is not a known system subject"));
             }
             if role == Role::CloudsOwner {
                 return Err(invalid("subject.type", "cannot own a cloud"));
             }
         }
+    }
+    Ok(())
+}
+
+/// Refuses an end that lies behind, and conditions on a role that they do not fit: only payloads
+/// have versions, and a cloud must not be without an owner one day.
+fn check_conditions(binding: &AccessBinding, role: Role, now: LogTime) -> Result<(), Refusal> {
+    if binding.has_ended(now) {
+        return Err(invalid("conditions.not_after", "is in the past"));
+    }
+    if binding.only_current_version() && role != Role::LockboxPayloadViewer {
+        let description = "is for the role lockbox.payloadViewer alone";
+        return Err(invalid("conditions.only_current_version", description));
+    }
+    if role == Role::CloudsOwner && !binding.is_unconditional() {
+        return Err(invalid("conditions", "do not fit this role: ownership has no end"));
     }
     Ok(())
 }

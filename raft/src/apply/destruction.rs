@@ -9,7 +9,7 @@ use lockbox_core::{
     LogTime, Mutant, Permission, ResourceKind, SecretId, Subject, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, secret};
+use super::{Application, Effect, Refusal, secret, version};
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
@@ -118,6 +118,8 @@ pub(super) fn destroy(
     version.status = VersionStatus::Destroyed;
     version.destroy_at = None;
     application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    // There is nothing left to read, and so nobody to allow it to.
+    application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));
     secret.live_versions = secret.live_versions.saturating_sub(1);
     let metadata = OperationMetadata::DestroyVersion {
         secret_id: secret_id.clone(),
@@ -141,7 +143,7 @@ fn load(
     version_id: &VersionId,
 ) -> Result<(SecretRecord, VersionRecord), Refusal> {
     let permission = Permission::VersionsDestroy;
-    let secret = secret::load_for(application.state, envelope, secret_id, permission)?;
+    let secret = secret::load_for(application, envelope, secret_id, permission)?;
     let version = tables::version(application.state, secret_id, version_id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::SecretVersion, version_id.as_str()))?;
     Ok((secret, version))
@@ -156,7 +158,7 @@ fn store(
 ) -> Effect {
     secret.revision = application.index;
     secret::put(application, &secret);
-    application.put(Space::Records, keys::version(&secret.id, &version.id), &version);
+    application.put(Space::Records, keys::version(&version.id), &version);
     Effect {
         description: description.to_owned(),
         resource: secret::resource(&secret.id),

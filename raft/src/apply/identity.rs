@@ -91,7 +91,7 @@ pub(super) fn create_service_account(
     let not_found = || Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str());
     let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
     let permission = Permission::ServiceAccountsAdminister;
-    access::require(*state, &envelope.subject, permission, &path)?;
+    access::require(&application.view(), &envelope.subject, permission, &path)?;
     let account = store_service_account(application, create)?;
     Ok(Effect {
         description: "Create service account".to_owned(),
@@ -161,7 +161,8 @@ pub(super) fn create_authorized_key(
     // A key is as good as a token of the account: managing accounts is not enough to make one. An
     // account may make keys for itself (`contract §1.11`: empty means the caller itself).
     access::require_own_token(envelope.token.as_ref())?;
-    access::require_key_maker(application.state, &envelope.subject, account_id, &path)?;
+    let view = application.view();
+    access::require_key_maker(&view, &envelope.subject, account_id, &path)?;
     let key = keys::authorized_key(&create.id);
     require_absent(application.state, Space::Records, &key, ResourceKind::ServiceAccount)?;
     let record = store_authorized_key(application, create);
@@ -220,7 +221,8 @@ fn key_to_change(
     access::require_own_token(envelope.token.as_ref())?;
     let permission = Permission::ServiceAccountsAdminister;
     let subject = &envelope.subject;
-    access::require_over_keys(application.state, subject, permission, &account.id, &path)?;
+    let view = application.view();
+    access::require_over_keys(&view, subject, permission, &account.id, &path)?;
     Ok(record)
 }
 

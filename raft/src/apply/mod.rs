@@ -28,11 +28,11 @@ use crate::domain::command::{Command, Envelope};
 use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::error::StorageError;
-use crate::state::{Overlay, Space, StateRead, keys, tables};
+use crate::state::{Overlay, Space, StateRead, TimedView, keys, tables};
 
 pub use access::{
-    authenticate, authorize, bindings_along, identify, may_all_of, require, require_grantor,
-    require_key_maker, require_over_keys, require_own_token,
+    Held, Unmet, authenticate, authorize, held_along, identify, may_all_of, require,
+    require_grantor, require_key_maker, require_over_keys, require_own_token, require_payload,
 };
 pub use destruction::destructions_due;
 pub use identity::{account_of, account_path};
@@ -94,6 +94,11 @@ struct Application<'o, 'b> {
 }
 
 impl Application<'_, '_> {
+    /// What rights are judged by.
+    fn view(&self) -> TimedView<'_> {
+        TimedView::new(&*self.state, self.now)
+    }
+
     fn put<T: minicbor::Encode<()>>(&mut self, space: Space, key: Vec<u8>, record: &T) {
         self.state.put(space, key, codec::encode(record));
     }

@@ -12,19 +12,20 @@ use crate::domain::operation::{OperationMetadata, OperationResult, SecretSnapsho
 use crate::domain::outcome::{Precondition, Rejection};
 use crate::domain::secret::{SecretRecord, SecretStatus};
 use crate::error::StorageError;
-use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
+use crate::state::{Direction, Scan, Space, StateRead, keys, tables};
 
 /// Loads a secret and demands a permission on it: unknown before forbidden (`contract §5.2`).
 pub(super) fn load_for(
-    state: &Overlay<'_>,
+    application: &Application<'_, '_>,
     envelope: &Envelope,
     id: &SecretId,
     permission: Permission,
 ) -> Result<SecretRecord, Refusal> {
-    let secret = tables::secret(state, id)?
+    let view = application.view();
+    let secret = tables::secret(&view, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
-    let path = tables::secret_path(state, &secret)?;
-    access::require(state, &envelope.subject, permission, &path)?;
+    let path = tables::secret_path(&view, &secret)?;
+    access::require(&view, &envelope.subject, permission, &path)?;
     expect_current(envelope.if_version.as_ref(), &secret)?;
     Ok(secret)
 }
@@ -70,7 +71,8 @@ pub(super) fn create(
     let state = &application.state;
     let not_found = || Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str());
     let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
-    access::require(*state, &envelope.subject, Permission::SecretsCreate, &path)?;
+    let view = application.view();
+    access::require(&view, &envelope.subject, Permission::SecretsCreate, &path)?;
     if secret_id_taken(*state, &create.id)? {
         return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
     }
@@ -192,7 +194,7 @@ pub(super) fn update(
     id: &SecretId,
     changes: &SecretChanges,
 ) -> Result<Effect, Refusal> {
-    let mut secret = load_for(application.state, envelope, id, Permission::SecretsUpdate)?;
+    let mut secret = load_for(application, envelope, id, Permission::SecretsUpdate)?;
     if let Some(name) = &changes.name {
         if changes.unique_name && *name != secret.name {
             require_free_name(application.state, &secret.folder_id, name)?;
@@ -230,7 +232,7 @@ pub(super) fn set_status(
     id: &SecretId,
     status: SecretStatus,
 ) -> Result<Effect, Refusal> {
-    let mut secret = load_for(application.state, envelope, id, Permission::SecretsUpdate)?;
+    let mut secret = load_for(application, envelope, id, Permission::SecretsUpdate)?;
     secret.status = status;
     secret.revision = application.index;
     put(application, &secret);
@@ -256,7 +258,7 @@ pub(super) fn delete(
     envelope: &Envelope,
     id: &SecretId,
 ) -> Result<Effect, Refusal> {
-    let secret = load_for(application.state, envelope, id, Permission::SecretsDelete)?;
+    let secret = load_for(application, envelope, id, Permission::SecretsDelete)?;
     if secret.deletion_protection {
         return Err(Precondition::DeletionProtected.into());
     }
@@ -304,7 +306,8 @@ fn delete_versions(
             destruction::unqueue(application, &version);
         }
         application.state.delete(Space::Records, key);
-        application.state.delete(Space::Records, keys::version(id, &version));
+        application.state.delete(Space::Records, keys::version(&version));
+        application.state.delete(Space::Records, keys::bindings(&version::resource(&version)));
         application.state.delete(Space::Payloads, keys::payload(id, &version));
     }
     Ok(())

@@ -214,10 +214,10 @@ pub fn versions() -> Vec<u8> {
     vec![VERSION]
 }
 
-/// A version.
+/// A version: by its id alone, for that stands for it in bindings, and is unique across kinds.
 #[must_use]
-pub fn version(secret: &SecretId, version: &VersionId) -> Vec<u8> {
-    Key::new(VERSION).text(secret.as_str()).text(version.as_str()).done()
+pub fn version(version: &VersionId) -> Vec<u8> {
+    Key::new(VERSION).text(version.as_str()).done()
 }
 
 /// The versions of a secret, by creation; the value is the version's id.

@@ -126,12 +126,20 @@ pub fn secret(view: &dyn StateRead, id: &SecretId) -> Found<SecretRecord> {
     load(view, Space::Records, &keys::secret(id))
 }
 
-/// A version of a secret.
+/// A version of a secret; nothing for a version of another one.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn version(view: &dyn StateRead, secret: &SecretId, id: &VersionId) -> Found<VersionRecord> {
-    load(view, Space::Records, &keys::version(secret, id))
+    Ok(any_version(view, id)?.filter(|version| version.secret_id == *secret))
+}
+
+/// The version of that id, of whatever secret.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn any_version(view: &dyn StateRead, id: &VersionId) -> Found<VersionRecord> {
+    load(view, Space::Records, &keys::version(id))
 }
 
 /// The sealed payload of a version; absent once it is destroyed.

@@ -13,7 +13,7 @@ use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
-use lockbox_raft::domain::{AccessBinding, Command, TokenRef};
+use lockbox_raft::domain::{AccessBinding, Command, TokenRef, Versions};
 
 use crate::harness::Random;
 
@@ -220,8 +220,24 @@ pub(crate) fn authorized_key(random: &mut Random, id: &str, owner: &str) -> Crea
 }
 
 /// A binding of some role to a known account or to a subject of another kind; one in twenty names
-/// a role or a system subject that does not exist.
-pub(crate) fn binding(random: &mut Random, accounts: &[String]) -> AccessBinding {
+/// a role or a system subject that does not exist. A third has conditions, some of which do not fit
+/// or have ended already.
+pub(crate) fn binding(random: &mut Random, accounts: &[String], now: u64) -> AccessBinding {
+    let mut binding = unconditional(random, accounts);
+    if one_in(random, 8) {
+        "lockbox.payloadViewer".clone_into(&mut binding.role_id);
+    }
+    if one_in(random, if binding.role_id == "lockbox.payloadViewer" { 2 } else { 40 }) {
+        binding.versions = Some(Versions::Current);
+    }
+    if one_in(random, 4) {
+        let end = now + random.below(60_000);
+        binding.not_after = Some(LogTime::from_ms(end.saturating_sub(5_000)));
+    }
+    binding
+}
+
+fn unconditional(random: &mut Random, accounts: &[String]) -> AccessBinding {
     let subject = match random.below(10) {
         0 => Subject { kind: SubjectKind::UserAccount, id: format!("user-{}", random.below(20)) },
         1 => Subject { kind: SubjectKind::Group, id: format!("group-{}", random.below(5)) },

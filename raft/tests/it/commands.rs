@@ -418,10 +418,17 @@ impl Generator {
     }
 
     fn some_resource(&mut self, secret: &str) -> ResourceRef {
-        match self.random.below(8) {
+        match self.random.below(9) {
             0..2 => ResourceRef::new(ResourceKind::Folder, FOLDER),
             2 => ResourceRef::new(ResourceKind::Cloud, "cloud"),
             3 => {
+                let known = self.world.secrets.get(secret).map(|known| known.versions.as_slice());
+                let known = known.unwrap_or_default().iter().map(VersionId::as_str);
+                let known: Vec<&str> = known.chain(["no-such-version"]).collect();
+                let id = *pick::<&str>(&mut self.random, &known);
+                ResourceRef::new(ResourceKind::SecretVersion, id)
+            }
+            4 => {
                 let known = self.world.accounts.iter().map(|(id, _)| id.as_str());
                 let known: Vec<&str> = known.chain(["no-such-account"]).collect();
                 let id = *pick::<&str>(&mut self.random, &known);
@@ -433,7 +440,7 @@ impl Generator {
 
     fn binding(&mut self) -> lockbox_raft::domain::AccessBinding {
         let ids: Vec<String> = self.world.accounts.iter().map(|(id, _)| id.clone()).collect();
-        binding(&mut self.random, &ids)
+        binding(&mut self.random, &ids, self.now)
     }
 
     fn delta(&mut self) -> BindingDelta {

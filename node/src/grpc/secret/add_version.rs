@@ -18,7 +18,7 @@ use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, Operat
 use lockbox_raft::domain::outcome::Precondition;
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
 use lockbox_raft::domain::version::{SealedPayload, VersionRecord, VersionStatus};
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{StateRead, TimedView, tables};
 
 use tonic::Code;
 
@@ -180,7 +180,7 @@ async fn situation<'a>(
 ) -> Result<Looked<'a>, ApiError> {
     let if_version = call.if_version.clone();
     let versions_max = call.app.config.limits.versions_per_secret;
-    let look = |view: &dyn StateRead| {
+    let look = |view: &TimedView<'_>| {
         let id = &wanted.secret_id;
         let secret = tables::secret(view, id)?
             .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
@@ -232,7 +232,7 @@ async fn pause(call: &Call<'_>) {
 }
 
 fn look_up<'a>(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     wanted: &Wanted,
     ids: &FreshIds<'a>,
@@ -255,7 +255,7 @@ fn look_up<'a>(
         Some(_) => kms_grants(view, caller)?,
         None => Grants::default(),
     };
-    let taken = |ids: &FreshIds<'_>| tables::version(view, &secret.id, &ids.version());
+    let taken = |ids: &FreshIds<'_>| tables::any_version(view, &ids.version());
     let ids = ids.clone().untaken(|ids| taken(ids).map(|found| found.is_some()))?;
     Ok(Situation { secret: secret.clone(), path: path.clone(), base, grants, ids })
 }

@@ -12,7 +12,7 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateSecret, IdempotencyClaim, NewVersion};
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::PasswordSpec;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 
 use super::{changes, few_changes};
 use crate::authn::Caller;
@@ -155,7 +155,7 @@ async fn look_up<'a>(
 ) -> Result<Looked<'a>, ApiError> {
     let folder = &plan.folder_id;
     let limits = limits(call);
-    let look = |view: &dyn StateRead| {
+    let look = |view: &TimedView<'_>| {
         let path = tables::folder_path(view, folder)?
             .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder.as_str()))?;
         let (known, path) = within(path, |path| {

@@ -11,7 +11,7 @@ use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::secret::SecretRecord;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 
 use super::{parse_secret_id, with_current};
 use crate::authn::Caller;
@@ -29,7 +29,7 @@ pub(super) fn event(event_name: &'static str, field: &'static str, id: &str) -> 
 
 /// A secret with its path, for who may do this with it.
 pub(super) fn secret_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &SecretId,
     permission: Permission,

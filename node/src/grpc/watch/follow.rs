@@ -10,7 +10,7 @@ use lockbox_proto::lockbox::watch::v1::WatchResponse;
 use lockbox_raft::apply::Refusal;
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::replica::{ReadError, Reading};
-use lockbox_raft::state::tables;
+use lockbox_raft::state::{TimedView, tables};
 use lockbox_raft::store::View;
 use tokio::sync::mpsc::Sender;
 use tokio::time::Instant;
@@ -114,7 +114,7 @@ impl Follower {
 
     /// Judges the caller and takes the next changes, in one view.
     fn look(&self, view: &View<'_>, now: Option<LogTime>) -> Option<Looked> {
-        let read = |view: &dyn lockbox_raft::state::StateRead| {
+        let read = |view: &TimedView<'_>| {
             allowed(view, &self.caller.subject, &self.folder)?;
             let page = tables::changes_page(view, &self.folder, self.told, CHANGES_PER_LOOK)?;
             Ok((page.0, page.1.is_some()))
