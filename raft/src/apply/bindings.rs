@@ -7,10 +7,12 @@
 use std::collections::BTreeSet;
 
 use lockbox_core::{
-    LogTime, ResourceKind, ResourcePath, ResourceRef, Role, SubjectKind, SystemSubject, VersionId,
+    LogTime, ResourceKind, ResourcePath, ResourceRef, Role, SecretId, SubjectKind, SystemSubject,
+    VersionId,
 };
 
 use super::paths::bound_path;
+use super::secret::expect_current;
 use super::{Application, Effect, Refusal, access};
 use crate::domain::binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
 use crate::domain::command::Envelope;
@@ -142,7 +144,8 @@ pub(super) fn replace(
     Ok(())
 }
 
-/// Demands the right to grant on the resource: only an administrative role has it. Gives its path.
+/// Demands the right to grant on the resource: only an administrative role has it; and where it is
+/// a secret or one of its versions, that its current version is the expected one. Gives its path.
 fn require_admin(
     application: &Application<'_, '_>,
     envelope: &Envelope,
@@ -151,6 +154,12 @@ fn require_admin(
     let path = bound_path(application.state, resource)?;
     let view = application.view();
     access::require_grantor(&view, &envelope.subject, envelope.token.as_ref(), &path)?;
+    let secret = path.id_of(ResourceKind::Secret).and_then(|id| SecretId::parse(id).ok());
+    if let Some(id) = secret
+        && let Some(secret) = tables::secret(&view, &id)?
+    {
+        expect_current(envelope.if_version.as_ref(), &secret)?;
+    }
     Ok(path)
 }
 

@@ -153,6 +153,25 @@ fn bindings_of_a_version_go_with_it() {
     assert_eq!(versions_of_all(&world), ["w1"], "nothing of the deleted secret is left");
 }
 
+/// `x-if-version` is for every mutation of a secret (`design §8`), and so for who may read it.
+#[test]
+fn a_change_of_bindings_expects_the_version_that_it_names() {
+    let mut world = world();
+    let on_secret = Command::SetAccessBindings {
+        resource: ResourceRef::new(ResourceKind::Secret, "s"),
+        bindings: Vec::new(),
+    };
+    for command in [on_secret, add("v1", reader())] {
+        let mut envelope = world.envelope(command);
+        envelope.if_version = Some(version_id("v1"));
+        let expected = version_id("v1");
+        let moved = Rejection::CurrentMismatch { expected, current: Some(version_id("v2")) };
+        assert_eq!(world.refused(&envelope), moved);
+        envelope.if_version = Some(version_id("v2"));
+        world.done(&envelope);
+    }
+}
+
 /// The ids of all versions that have a record.
 fn versions_of_all(world: &World) -> Vec<String> {
     let table = keys::versions();
