@@ -104,6 +104,7 @@ async fn introspect(
         folders: known.rights.folders,
         index,
         term,
+        borrowed: caller.token.maker.is_some(),
     })
 }
 
