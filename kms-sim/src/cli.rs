@@ -1,7 +1,9 @@
-//! The command line: `serve`, `init-root`, `billing report`, `billing verify`.
+//! The command line: `serve`, `init-root`, `billing report`, `billing verify`, `admin`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
+
+mod admin;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -21,6 +23,7 @@ use lockbox_platform::tasks::Tasks;
 use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::admin::AdminArgs;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::prices::Prices;
@@ -63,6 +66,8 @@ enum Command {
         #[command(subcommand)]
         command: Billing,
     },
+    /// Does what only an operator may, at a running server.
+    Admin(AdminArgs),
     /// Lists the seeded bugs of this build.
     #[cfg(feature = "mutants")]
     Mutants {
@@ -144,6 +149,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve { config } => serve(&config),
         Command::InitRoot { file } => init_root(&file),
         Command::Billing { command } => billing(command),
+        Command::Admin(arguments) => admin::run(arguments),
         #[cfg(feature = "mutants")]
         Command::Mutants { format } => list_mutants(format),
     };

@@ -18,7 +18,6 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 from connection import CALL_SECONDS, Wrong
 
 NODE, KMS = "node", "kms"
-LATER = "not built yet (docs/compatibility.md)"
 POLICIES = "not part of this service (contract §1.14 no. 13)"
 WITH_ALL_IN_IT = "everything would go with it (docs/compatibility.md)"
 POLICY_METHODS = (
@@ -53,20 +52,6 @@ def _rpcs(program, service, methods):
 
 # What must answer UNIMPLEMENTED, by its reason.
 NOT_SERVED = {
-    LATER: _rpcs(
-        KMS,
-        "kms.v1.SymmetricKeyService",
-        (
-            "Delete",
-            "SetPrimaryVersion",
-            "ScheduleVersionDestruction",
-            "CancelVersionDestruction",
-            "ListOperations",
-            "ListAccessBindings",
-            "SetAccessBindings",
-            "UpdateAccessBindings",
-        ),
-    ),
     WITH_ALL_IN_IT: _rpcs(NODE, "resourcemanager.v1.CloudService", ("Delete",))
     + _rpcs(NODE, "resourcemanager.v1.FolderService", ("Delete",)),
     POLICIES: _rpcs(NODE, "resourcemanager.v1.CloudService", POLICY_METHODS)

@@ -88,6 +88,27 @@ impl Call {
         if violations.is_empty() { Ok(caller) } else { Err(ApiError::violations(violations)) }
     }
 
+    /// Recognises an operator by the name in the client certificate, then checks the request.
+    pub(super) fn admit_operator<M: Validate>(
+        &mut self,
+        edge: &Edge,
+        message: &M,
+    ) -> Result<Caller, ApiError> {
+        let Some(peer) = &self.context.peer_identity else {
+            return Err(ApiError::unauthenticated("the call needs a client certificate"));
+        };
+        let is_operator =
+            |name: &&String| edge.operators.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let Some(name) = peer.dns_names.iter().find(is_operator) else {
+            let message = "the client certificate does not carry a name that may call this";
+            return Err(ApiError::new(ErrorKind::PermissionDenied, message, Outcome::NotProposed));
+        };
+        let operator = Caller::operator(name);
+        self.authenticated = Some(operator.clone().into());
+        let violations = message.validate();
+        if violations.is_empty() { Ok(operator) } else { Err(ApiError::violations(violations)) }
+    }
+
     /// Id of the client's request: the one that a node asserts, or this call's own.
     pub(super) fn request_id(&self) -> &str {
         let asserted = self.authenticated.as_ref().and_then(|a| a.request_id.as_deref());

@@ -9,7 +9,8 @@ use serde::Serialize;
 
 pub use crate::audit::key_details::{
     AccessBindingsDetails, AuthorizedKeyDetails, Binding, BindingAction, BindingDelta,
-    CryptoDetails, IamTokenDetails, ReEncryptDetails, ServiceAccountDetails, SymmetricKeyDetails,
+    CryptoDetails, IamTokenDetails, KeyVersionDetails, ReEncryptDetails, ServiceAccountDetails,
+    SymmetricKeyDetails,
 };
 use crate::audit::record::EventSource;
 pub use crate::audit::secret_details::{
@@ -52,6 +53,11 @@ pub enum AuditDetails {
     CreateSymmetricKey(SymmetricKeyDetails),
     UpdateSymmetricKey(SymmetricKeyDetails),
     RotateSymmetricKey(SymmetricKeyDetails),
+    DeleteSymmetricKey(SymmetricKeyDetails),
+    CancelDeleteSymmetricKey(SymmetricKeyDetails),
+    SetPrimarySymmetricKeyVersion(KeyVersionDetails),
+    ScheduleSymmetricKeyVersionDestruction(KeyVersionDetails),
+    CancelSymmetricKeyVersionDestruction(KeyVersionDetails),
     Encrypt(CryptoDetails),
     Decrypt(CryptoDetails),
     ReEncrypt(ReEncryptDetails),
@@ -91,6 +97,13 @@ impl AuditDetails {
             Self::CreateSymmetricKey(_) => "CreateSymmetricKey",
             Self::UpdateSymmetricKey(_) => "UpdateSymmetricKey",
             Self::RotateSymmetricKey(_) => "RotateSymmetricKey",
+            Self::DeleteSymmetricKey(_) => "DeleteSymmetricKey",
+            Self::CancelDeleteSymmetricKey(_) => "CancelDeleteSymmetricKey",
+            Self::SetPrimarySymmetricKeyVersion(_) => "SetPrimarySymmetricKeyVersion",
+            Self::ScheduleSymmetricKeyVersionDestruction(_) => {
+                "ScheduleSymmetricKeyVersionDestruction"
+            }
+            Self::CancelSymmetricKeyVersionDestruction(_) => "CancelSymmetricKeyVersionDestruction",
             Self::Encrypt(_) => "Encrypt",
             Self::Decrypt(_) => "Decrypt",
             Self::ReEncrypt(_) => "ReEncrypt",
@@ -130,6 +143,11 @@ impl AuditDetails {
             Self::CreateSymmetricKey(_)
             | Self::UpdateSymmetricKey(_)
             | Self::RotateSymmetricKey(_)
+            | Self::DeleteSymmetricKey(_)
+            | Self::CancelDeleteSymmetricKey(_)
+            | Self::SetPrimarySymmetricKeyVersion(_)
+            | Self::ScheduleSymmetricKeyVersionDestruction(_)
+            | Self::CancelSymmetricKeyVersionDestruction(_)
             | Self::Encrypt(_)
             | Self::Decrypt(_)
             | Self::ReEncrypt(_)
