@@ -3,19 +3,19 @@
 //! Each command is a file with its flags and what it does. What can be wrong on this side is
 //! looked at before anything is sent.
 
-mod access;
+pub(crate) mod access;
 mod add_version;
 mod create;
 mod destruction;
-mod labels;
+pub(crate) mod labels;
 mod lifecycle;
-mod list;
-mod mutation;
-mod operations;
+pub(crate) mod list;
+pub(crate) mod mutation;
+pub(crate) mod operations;
 mod payload_flag;
 mod read;
 mod set_current_version;
-mod subject;
+pub(crate) mod subject;
 pub(crate) mod target;
 mod update;
 mod watch;

@@ -114,6 +114,17 @@ impl Session {
         })
     }
 
+    /// The same caller at another server, within the same deadline.
+    pub(crate) async fn at(&self, connection: &Connection) -> Result<Self, Failure> {
+        Ok(Self {
+            channel: connect(connection, self.deadline).await?,
+            address: connection.address.clone(),
+            bearer: self.bearer.clone(),
+            deadline: self.deadline,
+            retries: self.retries,
+        })
+    }
+
     /// `host:port`, for messages.
     pub(crate) fn address(&self) -> &str {
         &self.address

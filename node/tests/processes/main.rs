@@ -22,6 +22,8 @@ mod contention;
 #[cfg(test)]
 mod http1;
 #[cfg(test)]
+mod kms_commands;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod membership;

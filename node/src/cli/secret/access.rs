@@ -48,7 +48,7 @@ impl ListAccessBindings {
 }
 
 /// The bindings for people (`contract §11`).
-fn table(bindings: &[AccessBinding]) -> Table {
+pub(crate) fn table(bindings: &[AccessBinding]) -> Table {
     let row = |binding: &AccessBinding| {
         let subject = binding.subject.clone().unwrap_or_default();
         vec![binding.role_id.clone(), subject.r#type, subject.id]
@@ -117,7 +117,7 @@ pub(crate) struct SetAccessBindings {
 }
 
 /// Reads `role=ROLE,subject=TYPE:ID`, in any order.
-fn binding(text: &str) -> Result<AccessBinding, String> {
+pub(crate) fn binding(text: &str) -> Result<AccessBinding, String> {
     let form = || "a binding is role=ROLE,subject=TYPE:ID".to_owned();
     let (mut role, mut whom) = (None, None);
     for part in text.split(',') {
