@@ -58,7 +58,7 @@ pub struct Call<'a> {
     /// The caller's name, as the state has it.
     subject_name: Option<String>,
     consistency: Consistency,
-    /// What the caller has seen already, until the node has applied it.
+    /// What the caller has seen already: what the call reads reflects it, or is no answer.
     min_index: Option<u64>,
     observed: Option<DecidedAt>,
     /// Where the state last refused a proposal of this call.

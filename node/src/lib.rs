@@ -42,3 +42,4 @@ pub mod streams;
 pub mod turns;
 pub mod unseal;
 pub mod unserved;
+pub mod waiting_room;

@@ -43,7 +43,7 @@ use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
-use crate::{readiness, router, unseal};
+use crate::{consistency, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -293,6 +293,7 @@ fn app(
         clock,
         random,
         turns: crate::turns::Turns::default(),
+        catching_up: consistency::waiting_room(),
         calls: TaskTracker::new(),
         streams: Streams::default(),
     }))

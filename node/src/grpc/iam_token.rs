@@ -145,6 +145,7 @@ async fn create(
     let key_pem = &found.key.public_key_pem;
     jwt::verify(text, key_pem, &call.app.audiences, wall_ms).map_err(|_| refused())?;
     call.log_in(subject.clone(), found.account_name);
+    call.demand_min_index()?;
 
     let claims = TokenClaims {
         token_id: token.token_id,

@@ -189,6 +189,7 @@ impl Fresh {
             random,
             readiness: Readiness::new(),
             turns: lockbox::turns::Turns::default(),
+            catching_up: lockbox::consistency::waiting_room(),
             calls: TaskTracker::new(),
             streams: Streams::default(),
         });

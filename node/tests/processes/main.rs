@@ -20,6 +20,8 @@ mod confined;
 #[cfg(test)]
 mod contention;
 #[cfg(test)]
+mod freshness;
+#[cfg(test)]
 mod http1;
 #[cfg(test)]
 mod load;
