@@ -34,3 +34,4 @@ pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod unhandled;

@@ -5,9 +5,9 @@
 //! answer the same, so it makes another key, and the caller deletes what it does not use.
 
 mod changes;
+mod pairs;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lockbox_core::{
     AuthorizedKeyId, Permission, ResourceKind, ResourcePath, ServiceAccountId, Subject, SubjectKind,
@@ -15,10 +15,8 @@ use lockbox_core::{
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::AuthorizedKeyDetails;
 use lockbox_platform::audit::record::EventSource;
-use lockbox_platform::authorized_key::{
-    GeneratedKeyPair, KeyAlgorithm as PairAlgorithm, generate_key_pair,
-};
-use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
+use lockbox_platform::authorized_key::KeyAlgorithm as PairAlgorithm;
+use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::apply::{
@@ -29,10 +27,10 @@ use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, KeyAlgorithm};
 use lockbox_raft::domain::operation::OperationResult;
 use lockbox_raft::state::{StateRead, tables};
-use tokio::sync::Semaphore;
 use tonic::{Request, Response, Status};
 use wire::key_service_server::KeyService;
 
+use self::pairs::PairMaker;
 use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
@@ -41,23 +39,18 @@ use crate::page::{self, List};
 use crate::refused::{Refused, within};
 use crate::{convert, describe};
 
-/// Pairs that are made at one time: each takes a core for tenths of a second.
-const PAIRS_AT_ONCE: usize = 2;
-/// When to come back while others make theirs.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
-
 /// The service over the node's parts.
 #[derive(Clone)]
 pub struct KeyGrpc {
     app: Arc<App>,
-    making: Arc<Semaphore>,
+    pairs: PairMaker,
 }
 
 impl KeyGrpc {
     /// The service.
     #[must_use]
     pub fn new(app: Arc<App>) -> Self {
-        Self { app, making: Arc::new(Semaphore::new(PAIRS_AT_ONCE)) }
+        Self { app, pairs: PairMaker::default() }
     }
 }
 
@@ -100,7 +93,7 @@ impl KeyService for KeyGrpc {
         &self,
         request: Request<wire::CreateKeyRequest>,
     ) -> Answer<wire::CreateKeyResponse> {
-        let (app, making) = (Arc::clone(&self.app), Arc::clone(&self.making));
+        let (app, pairs) = (Arc::clone(&self.app), self.pairs.clone());
         let calls = app.calls.clone();
         detached(&calls, async move {
             let details = AuditDetails::CreateKey(AuthorizedKeyDetails {
@@ -108,7 +101,7 @@ impl KeyService for KeyGrpc {
                 ..AuthorizedKeyDetails::default()
             });
             let mut call = Call::begin(&app, &request, details)?;
-            let result = create(&mut call, making, request.get_ref()).await;
+            let result = create(&mut call, &pairs, request.get_ref()).await;
             call.finish(result).await
         })
         .await
@@ -279,7 +272,7 @@ async fn list_operations(
 
 async fn create(
     call: &mut Call<'_>,
-    making: Arc<Semaphore>,
+    pairs: &PairMaker,
     request: &wire::CreateKeyRequest,
 ) -> Result<wire::CreateKeyResponse, ApiError> {
     let caller = call.admit(request)?;
@@ -294,7 +287,7 @@ async fn create(
     // Before the pair is made: who may not have one must not cost a core.
     let path = call.prepare(&caller, |view| account_for(view, &caller, &account, wanted)).await?;
     call.path = Some(path);
-    let pair = make_pair(call, making, algorithm).await?;
+    let pair = pairs.make(algorithm, call.context.deadline).await?;
     let command = Command::CreateAuthorizedKey(CreateAuthorizedKey {
         id: AuthorizedKeyId::generate(call.app.random.as_ref()),
         service_account_id: account,
@@ -316,24 +309,4 @@ async fn create(
         key: Some(convert::authorized_key(record)),
         private_key: pair.private_key_pem.expose().clone(),
     })
-}
-
-/// Makes a pair off the runtime, a bounded number at a time.
-async fn make_pair(
-    call: &Call<'_>,
-    making: Arc<Semaphore>,
-    algorithm: PairAlgorithm,
-) -> Result<GeneratedKeyPair, ApiError> {
-    let waited = tokio::time::timeout_at(call.context.deadline, making.acquire_owned()).await;
-    let Ok(Ok(turn)) = waited else {
-        let exhausted = ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after: BUSY_RETRY });
-        return Err(ApiError::new(exhausted, "other keys are being made", Outcome::NotProposed));
-    };
-    let made = tokio::task::spawn_blocking(move || {
-        let pair = generate_key_pair(algorithm);
-        drop(turn);
-        pair
-    });
-    let made = made.await.map_err(|_panicked| ApiError::internal("no key pair was made"))?;
-    made.map_err(|error| ApiError::internal(error.to_string()))
 }

@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::body::{Body, to_bytes};
 use lockbox::router::{self, OWN_SERVICES, PUBLIC_SERVICES};
+use lockbox_platform::detach::CALLS_MAX;
 use lockbox_proto::METHODS;
 use lockbox_proto::yandex::cloud::endpoint::GetApiEndpointRequest;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_client::ApiEndpointServiceClient;
+use lockbox_proto::yandex::cloud::lockbox::v1::GetSecretRequest;
 use prost::Message;
 use serde_json::json;
 use tokio_stream::StreamExt;
@@ -21,6 +23,7 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
+use crate::client::text;
 use crate::fixture::Node;
 use crate::raw::Raw;
 
@@ -115,6 +118,35 @@ async fn a_message_that_does_not_decode_is_an_invalid_argument_on_record() {
         assert_eq!(written, usize::from(path != discovery), "{path}");
     }
     assert!(!node.audit().contains("canary"));
+    node.stop().await;
+}
+
+/// Calls outlive their callers, so there is a bound on them: the answer beyond it says what it is,
+/// and when to come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_so_many_calls_the_next_ones_are_told_to_come_back() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let get = || node.request(GetSecretRequest { secret_id: secret.id.clone() });
+    let under_way: Vec<_> = (0..CALLS_MAX).map(|_| node.app.calls.token()).collect();
+    let before = node.audit().lines().count();
+    let refused = node.secrets().get(get()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.metadata().get("lockbox-outcome").unwrap(), "not-proposed");
+    let details = lockbox_proto::google::rpc::Status::decode(refused.details()).unwrap().details;
+    for kind in ["RequestInfo", "RetryInfo"] {
+        assert!(details.iter().any(|any| any.type_url.ends_with(kind)), "{kind}");
+    }
+    // Nor is there room for recording what did not decode.
+    let mut client = tonic::client::Grpc::new(node.channel.clone());
+    client.ready().await.unwrap();
+    let at = PathAndQuery::from_static("/yandex.cloud.lockbox.v1.SecretService/Create");
+    let answer: Result<tonic::Response<Vec<u8>>, _> =
+        client.unary(node.request(vec![0x0a, 0x7f]), at, Raw).await;
+    assert_eq!(answer.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(node.audit().lines().count(), before);
+    drop(under_way);
+    node.secrets().get(get()).await.unwrap();
     node.stop().await;
 }
 

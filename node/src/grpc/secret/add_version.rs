@@ -26,7 +26,7 @@ use super::create::{cloud_of, generated};
 use super::{changes, few_changes, parse_secret_id};
 use crate::authn::Caller;
 use crate::call::{Attempt, Call};
-use crate::errors::{rejected, wrong_entries};
+use crate::errors::{no_turn, rejected, wrong_entries};
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
 use crate::kms::KeyOrigin;
@@ -221,7 +221,7 @@ impl Situation<'_> {
 /// Waits until no other call of this node is merging onto the secret.
 async fn my_turn(call: &Call<'_>, secret: &SecretId) -> Result<Turn, ApiError> {
     let turn = call.app.turns.take(secret, call.context.deadline).await;
-    turn.ok_or_else(|| ApiError::unavailable("other calls were adding versions to the secret"))
+    turn.map_err(no_turn)
 }
 
 /// A pause of random length.
