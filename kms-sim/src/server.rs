@@ -40,6 +40,7 @@ use crate::grpc::access::AccessService;
 use crate::grpc::crypto::CryptoService;
 use crate::grpc::keys::KeysService;
 use crate::grpc::operation::OperationsService;
+use crate::grpc::unread;
 use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
 use crate::store::StoreError;
@@ -260,7 +261,8 @@ async fn router(
         .with(reflection("grpc.reflection.v1.ServerReflection").build_v1()?)
         .with(reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
         .into_service();
-    let grpc = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone()).around(services);
+    let recorded = unread::recorded(Arc::clone(edge), services);
+    let grpc = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone()).around(recorded);
     let mounted = [CryptoServer::NAME, KeysServer::NAME, OperationsServer::NAME];
     Ok(RestGateway::new(&mounted, grpc, random)?.into_service())
 }

@@ -1,4 +1,5 @@
-//! Calls that reach no handler: methods that a later release serves, and messages that are none.
+//! Calls that reach no handler: methods that a later release serves, and messages that are none,
+//! by gRPC and by REST.
 //!
 //! One place for all of them: the generated code answers with a bare status, or a handler does by
 //! [`unserved`], and [`recorded`] sees it on its way out. It writes the audit record that every
@@ -17,7 +18,7 @@ use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::ApiError;
-use lockbox_platform::unhandled::Unhandled;
+use lockbox_platform::unhandled::{Undecoded, Unhandled};
 use lockbox_proto::METHODS;
 use tonic::Status;
 
@@ -114,12 +115,16 @@ pub fn unserved() -> Status {
 pub fn recorded(app: Arc<App>, services: HttpService) -> HttpService {
     HttpService::new(move |request| {
         let context = request.extensions().get::<Arc<RequestContext>>().cloned();
+        let undecoded = Undecoded::of(&request);
         let answered = services.answer(request);
         let app = Arc::clone(&app);
         async move {
             let response = answered.await;
-            match context.filter(|context| !context.is_handled()) {
-                Some(context) => record(app, context, response).await,
+            let Some(context) = context.filter(|context| !context.is_handled()) else {
+                return response;
+            };
+            match Unhandled::of(response.headers(), undecoded) {
+                Some(unhandled) => record(app, context, unhandled, response).await,
                 None => response,
             }
         }
@@ -131,9 +136,9 @@ pub fn recorded(app: Arc<App>, services: HttpService) -> HttpService {
 async fn record(
     app: Arc<App>,
     context: Arc<RequestContext>,
+    unhandled: Unhandled,
     response: Response<Body>,
 ) -> Response<Body> {
-    let Some(unhandled) = Unhandled::of(response.headers()) else { return response };
     let request_id = context.request_id.clone();
     let completed = |error: ApiError| error.into_status(&request_id).into_http();
     let defined = METHODS.iter().any(|method| method.grpc_path == context.method);
@@ -157,7 +162,7 @@ async fn record(
     // A call that ends with an error has no message; should it have one, the answer stands.
     let Err(status) = recorded.await else { return response };
     let recorded = status.into_http();
-    match Unhandled::of(recorded.headers()) {
+    match Unhandled::of(recorded.headers(), None) {
         // There was none for the recording either.
         Some(Unhandled::NoRoom(error)) => completed(error),
         Some(Unhandled::Message(_) | Unhandled::Method) | None => recorded,

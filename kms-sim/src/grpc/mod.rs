@@ -9,6 +9,7 @@ pub(crate) mod keys;
 mod mutations;
 pub(crate) mod operation;
 mod status;
+pub(crate) mod unread;
 
 use std::sync::Arc;
 use std::time::Duration;

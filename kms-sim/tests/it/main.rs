@@ -29,3 +29,5 @@ mod support;
 #[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
+#[cfg(test)]
+mod unread;

@@ -237,7 +237,7 @@ impl ServerFixture {
         AccessClient::new(self.channel(identity).await)
     }
 
-    async fn channel(&self, identity: Option<&str>) -> Channel {
+    pub(crate) async fn channel(&self, identity: Option<&str>) -> Channel {
         let directory: &Path = self.certificates.path();
         let identity = identity.map(|stem| certificates::leaf_files(directory, stem));
         let files = ClientTlsFiles { ca: directory.join("ca.pem"), identity };

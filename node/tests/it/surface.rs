@@ -121,6 +121,73 @@ async fn a_message_that_does_not_decode_is_an_invalid_argument_on_record() {
     node.stop().await;
 }
 
+/// The same over REST: neither a field that is none, nor a query, nor a body that is no JSON, is
+/// judged for who may not call, and each is a call on record and in the metrics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rest_request_that_is_no_message_is_a_call_like_any_other() {
+    let node = Node::start().await;
+    let router = router::public(&node.app, node.metrics.rpc.clone()).unwrap();
+    let secrets = ("POST", "/lockbox/v1/secrets");
+    let operation = ("GET", "/operations/canary?y=canary");
+    let login = ("POST", "/iam/v1/tokens");
+    let endpoints = ("GET", "/endpoints?y=canary");
+    let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(1 << 20));
+    let long = long.as_str();
+    let wrong = r#"{"x":"canary"}"#;
+    let cases = [
+        (secrets, false, wrong, 401, "CreateSecret"),
+        (secrets, true, wrong, 400, "CreateSecret"),
+        (secrets, true, "{", 400, "CreateSecret"),
+        (secrets, false, long, 401, "CreateSecret"),
+        (secrets, true, long, 400, "CreateSecret"),
+        (operation, false, "", 401, "GetOperation"),
+        (operation, true, "", 400, "GetOperation"),
+        // Who has no token yet is told what is wrong; discovery is not recorded.
+        (login, false, wrong, 400, "CreateIamToken"),
+        (endpoints, false, "", 400, ""),
+    ];
+    for (number, ((method, uri), known, body, expected, event)) in cases.into_iter().enumerate() {
+        let before = node.audit().lines().count();
+        let mut request = http::Request::builder().method(method).uri(uri);
+        if known {
+            request = request.header("authorization", format!("Bearer {}", node.token()));
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = router.answer(request).await;
+        let status = response.status().as_u16();
+        let named = response.headers().contains_key("x-request-id");
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(status, expected, "case {number}: {answer}");
+        assert!(named, "case {number}");
+        let details = answer["details"].as_array().unwrap();
+        let has = |kind: &str| details.iter().any(|any| any["@type"].as_str().unwrap().ends_with(kind));
+        assert!(has("google.rpc.RequestInfo"), "case {number}: {answer}");
+        // What is wrong is said to who may call, and nobody is told what was sent.
+        assert_eq!(has("google.rpc.BadRequest"), expected == 400, "case {number}: {answer}");
+        assert!(!answer.to_string().contains("canary"), "case {number}: {answer}");
+        let audit = node.audit();
+        let written: Vec<_> = audit.lines().skip(before).collect();
+        assert_eq!(written.len(), usize::from(!event.is_empty()), "case {number}");
+        for line in written {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(record["event_type"].as_str().unwrap().ends_with(event), "{record}");
+            assert_eq!(record["event_status"], "ERROR");
+            let subject = record["authentication"]["subject_id"].as_str().unwrap_or_default();
+            assert_eq!(subject, if known { node.made.admin_id.as_str() } else { "" }, "{record}");
+        }
+    }
+    assert!(!node.audit().contains("canary"));
+    let create = "/yandex.cloud.lockbox.v1.SecretService/Create";
+    let metrics = node.metrics.text();
+    for (code, calls) in [("INVALID_ARGUMENT", 3), ("UNAUTHENTICATED", 2)] {
+        let counted =
+            format!("lockbox_rpc_requests_total{{code=\"{code}\",method=\"{create}\"}} {calls}");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
+    node.stop().await;
+}
+
 /// Calls outlive their callers, so there is a bound on them: the answer beyond it says what it is,
 /// and when to come back.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,8 +2,8 @@
 //!
 //! Driven by the `google.api.http` options and the descriptors alone (`contract §0.4`): no method
 //! is written down here. Promises: a REST call goes through the same gRPC service, in process,
-//! with the same layers; neither paths with queries nor bodies are logged. Refuses to know what
-//! the services do.
+//! with the same layers, one that is no message of its method included; neither paths with queries
+//! nor bodies are logged. Refuses to know what the services do.
 
 mod body;
 mod call;
@@ -22,6 +22,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use lockbox_core::{Randomness, RequestId};
 use lockbox_proto::routes::REST_ROUTES;
 use prost_reflect::DescriptorPool;
+use tonic::Code;
 
 use self::error::error_response;
 use self::path::{Matched, RouteTable};
@@ -122,13 +123,20 @@ impl RestGateway {
         let body = body::read(body).await;
         let matched = self.routes.find(&parts.method, parts.uri.path()).ok_or_else(not_found)?;
         let Matched { route, variables } = matched;
-        let body = body?;
         let query = parts.uri.query().unwrap_or_default();
-        let message = transcode::request(route, &body, query, variables)?;
-        let answer = call::call(&self.grpc, route.grpc_path, &message, &parts).await?;
-        match answer.result {
-            Ok(encoded) => transcode::response(route, &encoded, &answer.headers),
-            Err(status) => Ok(error_response(&status, self.pool)),
+        let message = match body {
+            Ok(body) => transcode::request(route, &body, query, variables),
+            // Too long, but it is here: a call like any other.
+            Err(error) if error.code() == Code::InvalidArgument => Err(error),
+            Err(never_arrived) => return Err(never_arrived),
+        };
+        let wrong = message.as_ref().err().cloned();
+        let answer = call::call(&self.grpc, route.grpc_path, message, &parts).await?;
+        match (answer.result, wrong) {
+            (Ok(encoded), _) => transcode::response(route, &encoded, &answer.headers),
+            // Nobody has completed what the generated code said, as `unhandled` has it.
+            (Err(status), Some(wrong)) if status.details().is_empty() => Err(wrong),
+            (Err(status), _) => Ok(error_response(&status, self.pool)),
         }
     }
 }
