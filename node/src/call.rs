@@ -5,6 +5,7 @@
 //! puts the index that the answer reflects into the metadata.
 
 mod answer;
+mod counting;
 mod proposal;
 mod reading;
 
@@ -181,7 +182,7 @@ impl<'a> Call<'a> {
             return Err(ApiError::unauthenticated("token is not valid"));
         }
         self.caller = Some(caller.clone());
-        self.app.rate.admit(&caller.subject)?;
+        self.count(&caller)?;
         validate(message)?;
         self.if_version = match self.context.if_version.as_deref() {
             None => None,

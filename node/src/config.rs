@@ -153,7 +153,9 @@ pub struct LimitsConfig {
     pub entries: usize,
     /// Whether secrets' names are unique within a folder (`contract §13` no. 1).
     pub unique_names: bool,
-    /// Requests of one subject that this node takes in a second; 0 is no limit.
+    /// Requests of one subject that this node takes in a second; 0 is no limit. Logins of one
+    /// account are counted by themselves, and so are the requests of one token that revoke, or that
+    /// come after it was revoked.
     pub requests_per_second: u32,
     /// Requests of one subject at once after a pause; 0 is as many as in a second.
     pub requests_burst: u32,
