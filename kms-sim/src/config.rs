@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use lockbox_core::Sensitive;
 use lockbox_platform::audit::AuditSync;
+use lockbox_platform::body_budget;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
@@ -164,11 +165,19 @@ pub struct LimitsConfig {
     pub versions_per_key: u32,
     /// Shortest rotation period accepted, in seconds (`contract §13` no. 21).
     pub rotation_period_min_s: u64,
+    /// Bytes of requests that are in memory at one time: of those that are not finished, and of
+    /// those whose calls are under way. A quarter is for callers without a certificate.
+    pub request_bytes_in_memory: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { keys_per_cloud: 100, versions_per_key: 100, rotation_period_min_s: 24 * 3600 }
+        Self {
+            keys_per_cloud: 100,
+            versions_per_key: 100,
+            rotation_period_min_s: 24 * 3600,
+            request_bytes_in_memory: body_budget::BYTES_DEFAULT,
+        }
     }
 }
 
@@ -228,6 +237,9 @@ impl KmsConfig {
         }
         if self.limits.keys_per_cloud == 0 || self.limits.versions_per_key == 0 {
             return wrong("limits", "must be positive");
+        }
+        if self.limits.request_bytes_in_memory < body_budget::BYTES_MIN {
+            return wrong("limits.request_bytes_in_memory", "must be at least 17825792 (17 MiB)");
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditConfig, AuditOpenError};
+use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
@@ -167,7 +168,7 @@ impl KmsSim {
             fatal: tasks.fatal().clone(),
             rotation_period_min: Duration::from_secs(config.limits.rotation_period_min_s),
         });
-        let router = router(&edge, random, &metrics).await?;
+        let router = router(config, &edge, random, &metrics).await?;
         let limits = ListenerLimits::default();
         let api = api.start(router, &tasks, limits, metrics.tls.clone());
         let metrics = health.map(|bound| {
@@ -228,6 +229,7 @@ fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authentica
 }
 
 async fn router(
+    config: &KmsConfig,
     edge: &Arc<Edge>,
     random: Arc<dyn Randomness>,
     metrics: &Metrics,
@@ -262,7 +264,11 @@ async fn router(
         .with(reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
         .into_service();
     let recorded = unread::recorded(Arc::clone(edge), services);
-    let grpc = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone()).around(recorded);
+    // Nodes show certificates; to know a token, the cluster would have to be asked.
+    let bytes = config.limits.request_bytes_in_memory;
+    let budget = BodyBudget::new(bytes, |context| context.peer_identity.is_some());
+    let layer = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone());
+    let grpc = layer.within(budget.clone()).around(recorded);
     let mounted = [CryptoServer::NAME, KeysServer::NAME, OperationsServer::NAME];
-    Ok(RestGateway::new(&mounted, grpc, random)?.into_service())
+    Ok(RestGateway::new(&mounted, grpc, random)?.within(budget).into_service())
 }

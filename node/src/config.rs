@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockbox_core::NodeId;
+use lockbox_platform::body_budget;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use serde::Deserialize;
 
@@ -159,6 +160,9 @@ pub struct LimitsConfig {
     pub requests_per_second: u32,
     /// Requests of one subject at once after a pause; 0 is as many as in a second.
     pub requests_burst: u32,
+    /// Bytes of clients' requests that are in memory at one time: of those that are not finished,
+    /// and of those whose calls are under way. A quarter is for callers without a valid token.
+    pub request_bytes_in_memory: usize,
 }
 
 impl Default for LimitsConfig {
@@ -174,6 +178,7 @@ impl Default for LimitsConfig {
             unique_names: false,
             requests_per_second: 0,
             requests_burst: 0,
+            request_bytes_in_memory: body_budget::BYTES_DEFAULT,
         }
     }
 }
@@ -297,6 +302,9 @@ impl Config {
         if raft.snapshot_entries == 0 {
             return wrong("raft.snapshot_entries", "must be positive");
         }
+        if self.limits.request_bytes_in_memory < body_budget::BYTES_MIN {
+            return wrong("limits.request_bytes_in_memory", "must be at least 17825792 (17 MiB)");
+        }
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
@@ -376,6 +384,8 @@ mod tests {
         assert!(load(&missing, &[]).unwrap_err().contains("advertise"));
         let zero = FILE.replace("node_id = 1", "node_id = 0");
         assert!(load(&zero, &[]).unwrap_err().contains("node_id must be a positive"));
+        let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
+        assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
     }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::ListenerLimits;
@@ -87,9 +88,18 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
     let services = reflection::add_to(services, &served).into_service();
     let recorded = unserved::recorded(Arc::clone(app), services);
     let random = Arc::clone(&app.random);
+    let budget = body_budget(app);
     let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);
-    let grpc = layer.around(recorded);
-    Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_service())
+    let grpc = layer.within(budget.clone()).around(recorded);
+    Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.within(budget).into_service())
+}
+
+/// What is in memory of clients' requests. Who shows a token that this cluster has signed is known:
+/// whether it still counts is for the call to find out.
+fn body_budget(app: &Arc<App>) -> BodyBudget {
+    let bytes = app.config.limits.request_bytes_in_memory;
+    let app = Arc::clone(app);
+    BodyBudget::new(bytes, move |context| app.authenticator.caller(context).is_ok())
 }
 
 /// What the listener for peers serves: other nodes, the operator and the KMS.

@@ -7,6 +7,7 @@
 mod arrival;
 pub mod audit;
 pub mod authorized_key;
+pub mod body_budget;
 pub mod certificates;
 pub mod config_file;
 pub mod confinement;
