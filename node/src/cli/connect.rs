@@ -260,6 +260,11 @@ impl<'a> Context<'a> {
         self.format
     }
 
+    /// How often a call is tried again.
+    pub(crate) fn retries(&self) -> session::Retries {
+        self.connection.retries
+    }
+
     /// Connects, logs in and does this.
     pub(crate) fn run<R>(
         &self,

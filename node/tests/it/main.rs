@@ -75,3 +75,5 @@ mod tokens;
 mod trial;
 #[cfg(test)]
 mod watch;
+#[cfg(test)]
+mod watch_retries;
