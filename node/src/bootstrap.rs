@@ -192,6 +192,7 @@ async fn plan(
             FileAlgorithm::Rsa4096 => KeyAlgorithm::Rsa4096,
         },
         public_key_pem: public_key.pem().to_owned(),
+        keys_per_account_max: 0,
     };
     Ok(InitCluster {
         cluster: ClusterRecord {

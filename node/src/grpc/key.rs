@@ -21,6 +21,7 @@ use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::apply::{
     account_of, account_path, require, require_key_maker, require_over_keys, require_own_token,
+    room_for_authorized_key,
 };
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
@@ -285,7 +286,12 @@ async fn create(
     };
     let wanted = Wanted::Make;
     // Before the pair is made: who may not have one must not cost a core.
-    let path = call.prepare(&caller, |view| account_for(view, &caller, &account, wanted)).await?;
+    let keys_max = call.app.config.limits.keys_per_service_account;
+    let look = |view: &dyn StateRead| {
+        let path = account_for(view, &caller, &account, wanted)?;
+        Ok(within(path, |_| room_for_authorized_key(view, &account, keys_max))?.1)
+    };
+    let path = call.prepare(&caller, look).await?;
     call.path = Some(path);
     let pair = pairs.make(algorithm, call.context.deadline).await?;
     let command = Command::CreateAuthorizedKey(CreateAuthorizedKey {
@@ -294,6 +300,7 @@ async fn create(
         description: request.description.clone(),
         algorithm: stored_algorithm,
         public_key_pem: pair.public_key_pem,
+        keys_per_account_max: keys_max,
     });
     let operation = call.propose(&caller, None, command).await?;
     let OperationResult::AuthorizedKey(record) = &operation.result else {

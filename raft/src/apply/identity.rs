@@ -16,7 +16,7 @@ use crate::domain::identity::{
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
 use crate::error::StorageError;
-use crate::state::{Space, StateRead, keys, tables};
+use crate::state::{Direction, Scan, Space, StateRead, keys, tables};
 
 pub(super) fn init_cluster(
     application: &mut Application<'_, '_>,
@@ -164,6 +164,7 @@ pub(super) fn create_authorized_key(
     access::require_key_maker(application.state, &envelope.subject, account_id, &path)?;
     let key = keys::authorized_key(&create.id);
     require_absent(application.state, Space::Records, &key, ResourceKind::ServiceAccount)?;
+    room_for_authorized_key(application.state, account_id, create.keys_per_account_max)?;
     let record = store_authorized_key(application, create);
     Ok(Effect {
         description: "Create authorized key".to_owned(),
@@ -171,6 +172,30 @@ pub(super) fn create_authorized_key(
         metadata: OperationMetadata::CreateAuthorizedKey { key_id: record.id.clone() },
         result: OperationResult::AuthorizedKey(Box::new(record)),
     })
+}
+
+/// Whether an account can have one more key.
+///
+/// # Errors
+/// [`Rejection::QuotaExceeded`].
+pub fn room_for_authorized_key(
+    state: &dyn StateRead,
+    account: &ServiceAccountId,
+    limit: u32,
+) -> Result<(), Refusal> {
+    let prefix = keys::authorized_keys_of(account);
+    let full = usize::try_from(limit).unwrap_or(usize::MAX);
+    let scan = Scan {
+        space: Space::Records,
+        to: keys::prefix_end(&prefix),
+        from: prefix,
+        direction: Direction::Ascending,
+        limit: full,
+    };
+    if state.scan(&scan)?.len() < full {
+        return Ok(());
+    }
+    Err(Rejection::QuotaExceeded { quota: "iam.authorizedKeys.count".into(), limit }.into())
 }
 
 pub(super) fn update_authorized_key(

@@ -9,6 +9,7 @@ mod accounts;
 mod bindings;
 mod changes;
 mod containers;
+mod destroyed;
 mod destruction;
 mod identity;
 mod members;
@@ -35,7 +36,7 @@ pub use access::{
     require_key_maker, require_over_keys, require_own_token,
 };
 pub use destruction::destructions_due;
-pub use identity::{account_of, account_path};
+pub use identity::{account_of, account_path, room_for_authorized_key};
 pub use members::register_members;
 pub use paths::{bound_path, cloud_path, find_resource};
 pub use retention::{recall, recall_or_room};
@@ -209,9 +210,17 @@ fn dispatch(
         Command::UpdateFolder { folder_id, changes } => {
             containers::update_folder(application, envelope, folder_id, changes)
         }
-        Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms } => {
-            let pending = Duration::from_millis(*pending_ms);
-            destruction::schedule(application, envelope, (secret_id, version_id), pending)
+        Command::ScheduleVersionDestruction {
+            secret_id,
+            version_id,
+            pending_ms,
+            retained_ms,
+        } => {
+            let periods = destruction::Periods {
+                pending: Duration::from_millis(*pending_ms),
+                retained_ms: *retained_ms,
+            };
+            destruction::schedule(application, envelope, (secret_id, version_id), periods)
         }
         Command::CancelVersionDestruction { secret_id, version_id } => {
             destruction::cancel(application, envelope, secret_id, version_id)

@@ -94,6 +94,7 @@ pub(super) fn create(
         deletion_protection: create.deletion_protection,
         password_spec: create.password_spec.clone(),
         live_versions: 0,
+        destroyed_versions: 0,
         sequence: application.index,
         revision: application.index,
         managed_by: None,

@@ -4,6 +4,7 @@ mod access;
 mod advance_time;
 mod bound;
 mod changes;
+mod destroyed;
 mod destruction;
 mod expiry;
 mod limits;
@@ -180,6 +181,7 @@ impl World {
                 description: String::new(),
                 algorithm: KeyAlgorithm::Rsa2048,
                 public_key_pem: "pem".into(),
+                keys_per_account_max: 0,
             },
             keyring: Vec::new(),
         };

@@ -187,6 +187,10 @@ pub enum Command {
         /// How long it can be called off, in milliseconds.
         #[n(2)]
         pending_ms: u64,
+        /// How long the metadata stay after it, in milliseconds; configured on the node that
+        /// received the request (`contract §13` no. 13).
+        #[n(3)]
+        retained_ms: u64,
     },
     /// Calls the destruction of a version off.
     #[n(13)]

@@ -17,6 +17,9 @@ use lockbox_raft::domain::{AccessBinding, Command, TokenRef};
 
 use crate::harness::Random;
 
+/// Keys of one account.
+const KEYS_QUOTA: u32 = 4;
+
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
 pub(crate) const KINDS: [&str; 25] = [
     "init_cluster",
@@ -216,6 +219,7 @@ pub(crate) fn authorized_key(random: &mut Random, id: &str, owner: &str) -> Crea
         description: text(random),
         algorithm,
         public_key_pem: hex::encode(bytes(random, 60)),
+        keys_per_account_max: KEYS_QUOTA,
     }
 }
 

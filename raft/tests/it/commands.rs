@@ -25,7 +25,7 @@ use crate::command_parts::{
     init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, secret_id,
     service_account, text, token, version_id,
 };
-use crate::command_world::World;
+use crate::command_world::{RETAINED_MS, World};
 use crate::harness::Random;
 
 /// Secrets that are alive at the same time; the quota of the cloud is a little above.
@@ -247,6 +247,7 @@ impl Generator {
             secret_id: secret_id(secret),
             version_id: self.some_version(secret),
             destroy_at: LogTime::from_ms(self.now),
+            retained_ms: RETAINED_MS,
         });
         Command::DestroyVersion(Box::new(due))
     }
@@ -270,7 +271,12 @@ impl Generator {
             52..57 => {
                 let version_id = self.some_version(&secret);
                 let pending_ms = 1 + self.random.below(5_000);
-                Command::ScheduleVersionDestruction { secret_id: id, version_id, pending_ms }
+                Command::ScheduleVersionDestruction {
+                    secret_id: id,
+                    version_id,
+                    pending_ms,
+                    retained_ms: RETAINED_MS,
+                }
             }
             57..60 => self.cancel_destruction(&secret),
             60..62 => self.destroy_version(&secret),

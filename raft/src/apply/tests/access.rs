@@ -20,6 +20,7 @@ fn a_cluster_is_initialised_once() {
             description: String::new(),
             algorithm: KeyAlgorithm::Rsa4096,
             public_key_pem: String::new(),
+            keys_per_account_max: 0,
         },
         keyring: Vec::new(),
     };
@@ -99,6 +100,7 @@ fn a_deleted_key_takes_its_tokens_along() {
             description: String::new(),
             algorithm: KeyAlgorithm::Rsa2048,
             public_key_pem: "pem".into(),
+            keys_per_account_max: 9,
         }));
     }
     let mut by_other = world.envelope(delete("robot-key"));
@@ -235,6 +237,7 @@ fn nobody_manages_the_keys_of_who_may_more() {
             description: String::new(),
             algorithm: KeyAlgorithm::Rsa2048,
             public_key_pem: "pem".into(),
+            keys_per_account_max: 9,
         })
     };
     let delete = |text: &str| Command::DeleteAuthorizedKey { key_id: key_id(text) };

@@ -87,9 +87,10 @@ fn scheduled() -> (World, Destruction) {
         secret_id: secret_id.clone(),
         version_id: version_id.clone(),
         pending_ms: 7_000,
+        retained_ms: 86_400_000,
     });
     let destroy_at = world.now.plus(Duration::from_secs(7));
-    (world, Destruction { secret_id, version_id, destroy_at })
+    (world, Destruction { secret_id, version_id, destroy_at, retained_ms: 86_400_000 })
 }
 
 fn is_destroyed(world: &mut World, due: Destruction) -> bool {

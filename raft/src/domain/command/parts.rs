@@ -203,6 +203,10 @@ pub struct CreateAuthorizedKey {
     /// SubjectPublicKeyInfo in PEM.
     #[n(4)]
     pub public_key_pem: String,
+    /// The quota in force on the node that received the request; the administrator's first key has
+    /// none.
+    #[n(5)]
+    pub keys_per_account_max: u32,
 }
 
 /// `cluster init`: the first command of every cluster.
