@@ -34,11 +34,7 @@ impl PayloadLimits {
     ///
     /// # Errors
     /// [`MergeError::TooManyChanges`], [`MergeError::ValuesTooLarge`].
-    pub const fn check_changes(
-        self,
-        changes: usize,
-        value_bytes: usize,
-    ) -> Result<(), MergeError> {
+    pub const fn check_changes(self, changes: usize, value_bytes: usize) -> Result<(), MergeError> {
         let limit = self.changes_max();
         if changes > limit {
             return Err(MergeError::TooManyChanges { limit });

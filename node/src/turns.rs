@@ -85,14 +85,12 @@ impl Turns {
     fn enter(&self, secret: &SecretId) -> Result<(Place, Arc<Semaphore>), NoTurn> {
         let mut queues = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let queue = queues.entry(secret.clone());
-        let queue =
-            queue.or_insert_with(|| Queue { turn: Arc::new(Semaphore::new(1)), places: 0 });
+        let queue = queue.or_insert_with(|| Queue { turn: Arc::new(Semaphore::new(1)), places: 0 });
         if queue.places >= PLACES_MAX {
             return Err(NoTurn::Full);
         }
         queue.places += 1;
-        let place =
-            Place { queues: Arc::clone(&self.0), secret: secret.clone(), permit: None };
+        let place = Place { queues: Arc::clone(&self.0), secret: secret.clone(), permit: None };
         Ok((place, Arc::clone(&queue.turn)))
     }
 }

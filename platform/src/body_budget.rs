@@ -129,9 +129,8 @@ impl Drop for Share {
 
 fn take(pool: &AtomicUsize, bytes: usize) -> bool {
     // Only a number: nothing else is read because of it.
-    let taken = pool.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-        left.checked_sub(bytes)
-    });
+    let taken =
+        pool.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
     taken.is_ok()
 }
 
@@ -147,6 +146,13 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert("authorization", http::HeaderValue::from_static(token));
         Arc::new(RequestContext::take("/a.B/C", &mut headers, None, &SystemRandom))
+    }
+
+    /// gRPC's largest message, with its head, of somebody who logs in.
+    #[test]
+    fn the_largest_message_fits_into_the_smallest_budget() {
+        let budget = BodyBudget::new(BYTES_MIN, |_context| false);
+        budget.share().grow((4 << 20) + 5, || context("none")).unwrap();
     }
 
     #[test]

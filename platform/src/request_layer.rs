@@ -3,9 +3,9 @@
 //!
 //! Promises: every call is counted once, with the code it ended with, even when its client went
 //! away; a request arrives within [`DEADLINE_DEFAULT`] or its client's own time, or is let go,
-//! a stream of requests included, and what is in memory of all of them is bounded; the two response ids are headers on success and on a failure
-//! that has no body, and trailers on a failure at the end of a body (`contract §10`). Logs no
-//! value and no query.
+//! a stream of requests included, and what is in memory of all of them is bounded; the two
+//! response ids are headers on success and on a failure that has no body, and trailers on a
+//! failure at the end of a body (`contract §10`). Logs no value and no query.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;

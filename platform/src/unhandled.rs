@@ -46,7 +46,7 @@ pub enum Unhandled {
 }
 
 impl Unhandled {
-    /// By the status in the head of an answer, which has no details then: an answer of a handler has.
+    /// By the status in the head of an answer, which has no details then: one of a handler has.
     /// Its message may quote what did not decode, so nothing of it is passed on; what the gateway
     /// has found says more.
     #[must_use]

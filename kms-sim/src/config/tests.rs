@@ -45,6 +45,8 @@ fn mistakes_are_named() {
     assert!(wrong("data_dir", "data_dirr").contains("data_dir"));
     assert!(wrong("listen", "listn").contains("listn"));
     assert!(wrong("localhost:8461", "localhost").contains("cluster.nodes holds an address"));
+    let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
+    assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
     let everyone = format!("{FILE}\n[nodes]\nnames = [\"*\"]");
     assert!(load(&everyone, &[]).unwrap_err().contains("nodes.names"));
 }

@@ -122,8 +122,7 @@ async fn record(
 ) -> Option<Response<Body>> {
     let (_, source, event_name) = *EVENTS.iter().find(|(path, _, _)| *path == context.method)?;
     let details = RequestDetails { source, event_name, ids: Default::default() };
-    let event =
-        Event { details: AuditDetails::Request(details), path: ResourcePath::default() };
+    let event = Event { details: AuditDetails::Request(details), path: ResourcePath::default() };
     let mut headers = HeaderMap::new();
     if let Some(assertion) = assertion {
         headers.insert(ASSERTION_METADATA, assertion);

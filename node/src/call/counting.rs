@@ -37,9 +37,7 @@ impl Call<'_> {
     /// before the node has learnt the time.
     fn counts_here(&self, caller: &Caller) -> Result<bool, ApiError> {
         let looked = self.app.replica.read_stale(|view, now| {
-            now.is_some_and(|now| {
-                identify(view, &caller.subject, Some(&caller.token), now).is_ok()
-            })
+            now.is_some_and(|now| identify(view, &caller.subject, Some(&caller.token), now).is_ok())
         });
         let looked = looked.map_err(|error| ApiError::internal(error.to_string()))?;
         Ok(looked.value)

@@ -197,8 +197,7 @@ async fn what_is_left_of_a_version_is_forgotten_after_its_time() {
     let days = std::time::Duration::from_secs(31 * 86_400);
     let mut node = node.restart_after(days).await;
     node.renew_token().await;
-    let list =
-        || wire::ListVersionsRequest { secret_id: secret.id.clone(), ..Default::default() };
+    let list = || wire::ListVersionsRequest { secret_id: secret.id.clone(), ..Default::default() };
     let until = Instant::now() + WAIT;
     loop {
         // What is due goes with an entry.

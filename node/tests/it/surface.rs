@@ -161,7 +161,8 @@ async fn a_rest_request_that_is_no_message_is_a_call_like_any_other() {
         assert_eq!(status, expected, "case {number}: {answer}");
         assert!(named, "case {number}");
         let details = answer["details"].as_array().unwrap();
-        let has = |kind: &str| details.iter().any(|any| any["@type"].as_str().unwrap().ends_with(kind));
+        let has =
+            |kind: &str| details.iter().any(|any| any["@type"].as_str().unwrap().ends_with(kind));
         assert!(has("google.rpc.RequestInfo"), "case {number}: {answer}");
         // What is wrong is said to who may call, and nobody is told what was sent.
         assert_eq!(has("google.rpc.BadRequest"), expected == 400, "case {number}: {answer}");

@@ -12,8 +12,8 @@ use crate::status::{ApiError, ErrorKind, Outcome};
 
 /// The largest JSON body, in bytes: a payload of 64 KiB in base64 with its keys fits many times.
 const BODY_BYTES_MAX: usize = 1 << 20;
-/// How much of one that is not kept is read and dropped, in bytes, before the answer. Over HTTP/2 most
-/// clients take an answer to half a request for a broken stream, and never see what was wrong.
+/// How much of one that is not kept is read and dropped, in bytes, before the answer. Over HTTP/2
+/// most clients take an answer to half a request for a broken stream, and never see what was wrong.
 const READ_BYTES_MAX: usize = 8 * BODY_BYTES_MAX;
 
 /// The whole body, within what `share` may grow to; `context` says whose it is.

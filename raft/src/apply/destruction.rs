@@ -41,6 +41,7 @@ pub fn destructions_due(
 }
 
 /// What a schedule waits for, and how long the metadata stay after it.
+#[derive(Clone, Copy)]
 pub(super) struct Periods {
     /// How long it can be called off.
     pub(super) pending: Duration,

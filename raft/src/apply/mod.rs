@@ -210,12 +210,7 @@ fn dispatch(
         Command::UpdateFolder { folder_id, changes } => {
             containers::update_folder(application, envelope, folder_id, changes)
         }
-        Command::ScheduleVersionDestruction {
-            secret_id,
-            version_id,
-            pending_ms,
-            retained_ms,
-        } => {
+        Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms, retained_ms } => {
             let periods = destruction::Periods {
                 pending: Duration::from_millis(*pending_ms),
                 retained_ms: *retained_ms,
