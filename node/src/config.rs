@@ -3,11 +3,12 @@
 //! `api.listen` is overridden by `LOCKBOX_CONFIG_API__LISTEN`, and so on: upper case, two
 //! underscores between the table and the key. Secrets are named by file paths only.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockbox_core::NodeId;
+use lockbox_core::{CloudId, NodeId};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use serde::Deserialize;
 
@@ -140,6 +141,8 @@ pub struct AuditConfig {
 pub struct LimitsConfig {
     /// Secrets in one cloud.
     pub secrets_per_cloud: u32,
+    /// Clouds with a quota of their own: the cloud's id, and how many secrets it may have.
+    pub secrets_of_clouds: BTreeMap<String, u32>,
     /// Versions of one secret that are not destroyed.
     pub versions_per_secret: u32,
     /// The shortest time between the request to destroy a version and its destruction, in seconds
@@ -164,6 +167,7 @@ impl Default for LimitsConfig {
         let payload = PayloadLimits::default();
         Self {
             secrets_per_cloud: 10_000,
+            secrets_of_clouds: BTreeMap::new(),
             versions_per_secret: 1000,
             destruction_pending_min_seconds: 0,
             value_bytes: payload.value_bytes_max,
@@ -177,6 +181,12 @@ impl Default for LimitsConfig {
 }
 
 impl LimitsConfig {
+    /// Secrets that this cloud may have.
+    #[must_use]
+    pub fn secrets_of(&self, cloud: &str) -> u32 {
+        self.secrets_of_clouds.get(cloud).copied().unwrap_or(self.secrets_per_cloud)
+    }
+
     /// The shortest time between the request to destroy a version and its destruction.
     #[must_use]
     pub const fn destruction_pending_min(&self) -> Duration {
@@ -295,6 +305,9 @@ impl Config {
         if raft.snapshot_entries == 0 {
             return wrong("raft.snapshot_entries", "must be positive");
         }
+        if self.limits.secrets_of_clouds.keys().any(|id| CloudId::parse(id).is_err()) {
+            return wrong("limits.secrets_of_clouds", "must name clouds by their ids");
+        }
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
@@ -364,6 +377,15 @@ mod tests {
         let overrides = [("LOCKBOX_CONFIG_NODE_ID", "3"), ("LOCKBOX_CONFIG_LIMITS__ENTRIES", "7")];
         let config = load(FILE, &overrides).unwrap();
         assert_eq!((config.node_id, config.limits.entries), (3, 7));
+    }
+
+    #[test]
+    fn a_cloud_may_have_a_quota_of_its_own() {
+        let text = format!("{FILE}[limits.secrets_of_clouds]\nb1glarge = 20000\n");
+        let limits = load(&text, &[]).unwrap().limits;
+        assert_eq!((limits.secrets_of("b1glarge"), limits.secrets_of("b1gsmall")), (20_000, 10_000));
+        let nameless = text.replace("b1glarge", "\"\"");
+        assert!(load(&nameless, &[]).unwrap_err().contains("must name clouds by their ids"));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use lockbox::rate::RateLimits;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
 use lockbox::{router, unseal};
-use lockbox_core::{Clock, Randomness, SensitiveString};
+use lockbox_core::{Clock, CloudId, Randomness, SensitiveString};
 use lockbox_platform::audit::{self, AuditConfig, AuditSync};
 use lockbox_platform::authorized_key::{
     AuthorizedKeyFile, GeneratedKeyPair, KeyAlgorithm, generate_key_pair, sign_jwt,
@@ -57,6 +57,9 @@ pub(crate) const SYSTEM_KEY: &str = lockbox_kms_sim::SYSTEM_KEY_ID;
 const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// How long a test waits for what has to happen.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
+
+/// The id of the first cloud of [`Node::limited`].
+pub(crate) const LIMITED_CLOUD: &str = "b1glimited";
 
 /// One node with its data, its fake KMS and what initialisation made.
 pub(crate) struct Node {
@@ -222,15 +225,21 @@ impl Node {
         Self::of(Fresh::start().await).await
     }
 
-    /// The same with more lines of the table of limits in its configuration.
+    /// The same with more lines of the table of limits in its configuration, which can name the
+    /// first cloud: [`LIMITED_CLOUD`].
     pub(crate) async fn limited(limits: &str) -> Self {
         let data = TempDir::new().unwrap();
-        Self::of(Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await).await
+        let fresh = Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await;
+        let cloud_id = CloudId::parse(LIMITED_CLOUD).ok();
+        Self::named(fresh, FirstNames { cloud_id, ..FirstNames::default() }).await
     }
 
     async fn of(fresh: Fresh) -> Self {
+        Self::named(fresh, FirstNames::default()).await
+    }
+
+    async fn named(fresh: Fresh, names: FirstNames) -> Self {
         let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
-        let names = FirstNames::default();
         let made = initialise(&fresh.app, SYSTEM_KEY, members(), names, &pair.public_key_pem);
         let made = made.await.unwrap();
         let mut node = fresh.serve(made, pair, String::new()).await;
