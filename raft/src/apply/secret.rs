@@ -74,10 +74,13 @@ pub(super) fn create(
     if secret_id_taken(*state, &create.id)? {
         return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
     }
-    let limits = CreationLimits {
+    let mut limits = CreationLimits {
         secrets_per_cloud_max: create.secrets_per_cloud_max,
         unique_name: create.unique_name,
     };
+    if mutant(Mutant::QuotaJudgedEarly) {
+        limits.secrets_per_cloud_max = u32::MAX;
+    }
     let mut cloud = room_for_secret(*state, &create.folder_id, &create.name, limits)?;
     cloud.secrets += 1;
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
@@ -275,7 +278,9 @@ pub(super) fn delete(
     let now = application.now;
     application.put(Space::Records, keys::deleted_secret(id), &now);
     let mut cloud = cloud_of(application.state, folder)?;
-    cloud.secrets = cloud.secrets.saturating_sub(1);
+    if !mutant(Mutant::QuotaNotGivenBack) {
+        cloud.secrets = cloud.secrets.saturating_sub(1);
+    }
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
     Ok(Effect {
         description: "Delete secret".to_owned(),
