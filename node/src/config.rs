@@ -383,7 +383,10 @@ mod tests {
     fn a_cloud_may_have_a_quota_of_its_own() {
         let text = format!("{FILE}[limits.secrets_of_clouds]\nb1glarge = 20000\n");
         let limits = load(&text, &[]).unwrap().limits;
-        assert_eq!((limits.secrets_of("b1glarge"), limits.secrets_of("b1gsmall")), (20_000, 10_000));
+        assert_eq!(
+            (limits.secrets_of("b1glarge"), limits.secrets_of("b1gsmall")),
+            (20_000, 10_000)
+        );
         let nameless = text.replace("b1glarge", "\"\"");
         assert!(load(&nameless, &[]).unwrap_err().contains("must name clouds by their ids"));
     }
