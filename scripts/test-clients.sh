@@ -10,6 +10,8 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 
 work=$(mktemp -d)
+# Neither the caller's own profiles decide anything here, nor is one left among them.
+export LOCKBOX_CONFIG=$work/config.toml
 logs=.lockbox/test-clients
 status=0 dev_pid='' own_cluster=no
 # How long a server may take until it is ready, on a busy machine.
@@ -43,7 +45,7 @@ running() {
 start_dev() {
     local deadline=$((SECONDS + START_SECONDS))
     mkdir "$work/dev"
-    "$LOCKBOX_BIN/lockbox" dev --dir "$work/dev" --api-port 0 --kms-port 0 --peer-port 0 \
+    "$LOCKBOX_BIN/lockbox" dev --no-profile --dir "$work/dev" --api-port 0 --kms-port 0 --peer-port 0 \
         --metrics-port 0 --kms-metrics-port 0 >"$work/dev.log" 2>&1 &
     dev_pid=$!
     # The file is there only while everything is ready.
@@ -131,5 +133,9 @@ else
     export LOCKBOX_BIN
     try_own dev
     try_own cluster
+    if [ -e "$LOCKBOX_CONFIG" ]; then
+        printf 'test-clients: a server has left a profile behind\n' >&2
+        status=1
+    fi
 fi
 exit $status

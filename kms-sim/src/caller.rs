@@ -1,17 +1,19 @@
 //! Who calls, and what they may do: the outcome of authentication, judged on keys and folders.
 //!
-//! Promises: rights come only from the grants that arrived with this very call; the system key is
-//! for nodes in their own name, and nodes in their own name have nothing else.
+//! Promises: rights come only from the grants that arrived with this very call and from the key's
+//! own bindings in the view that is judged; the system key is for nodes in their own name, and
+//! nodes in their own name have nothing else.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 
+use lockbox_core::access::covers;
 use lockbox_core::{
     AccessQuery, CloudId, FolderId, OrganizationId, Permission, ResourcePath, ResourceRef, Role,
     Subject, SubjectKind, is_allowed,
 };
 
-use crate::store::records::{FolderPath, KeyRecord, KeyScope};
+use crate::store::records::{FolderPath, KeyBinding, KeyBindings, KeyRecord, KeyScope};
 
 /// A role of the caller on a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -66,6 +68,8 @@ pub enum Via {
     },
     /// The subject itself, with a token.
     Token,
+    /// An operator, by a certificate; for the operators' service alone.
+    Operator,
 }
 
 /// An authenticated caller.
@@ -77,6 +81,9 @@ pub struct Caller {
     pub subject_name: String,
     /// Public id of its token, for the audit; empty when there is none.
     pub token_id: String,
+    /// Whether its token was made for it by another account: such a token makes no bindings, for
+    /// they would outlive it.
+    pub borrowed: bool,
     /// How it was recognised.
     pub via: Via,
     /// What it may do.
@@ -91,9 +98,16 @@ impl Caller {
             subject: Subject { kind: SubjectKind::System, id: name.to_owned() },
             subject_name: name.to_owned(),
             token_id: String::new(),
+            borrowed: false,
             via: Via::Node { name: name.to_owned() },
             rights: Rights::default(),
         }
+    }
+
+    /// An operator, by the name in its certificate.
+    #[must_use]
+    pub fn operator(name: &str) -> Self {
+        Self { via: Via::Operator, ..Self::node(name) }
     }
 
     /// The node that speaks, if one does.
@@ -102,11 +116,11 @@ impl Caller {
         match &self.via {
             Via::Node { name } => Some(name),
             Via::Assertion { node, .. } => Some(node),
-            Via::Token => None,
+            Via::Token | Via::Operator => None,
         }
     }
 
-    /// Whether the caller has the permission on a key.
+    /// Whether the caller has the permission on a key by a role that came with the call.
     #[must_use]
     pub fn may(&self, permission: Permission, key: &KeyRecord) -> bool {
         match (key.scope, &self.via) {
@@ -114,33 +128,40 @@ impl Caller {
                 permission,
                 Permission::KmsKeysGet | Permission::KmsKeysEncrypt | Permission::KmsKeysDecrypt
             ),
-            (KeyScope::System, Via::Assertion { .. } | Via::Token)
-            | (KeyScope::Customer, Via::Node { .. }) => false,
+            (KeyScope::System, Via::Assertion { .. } | Via::Token | Via::Operator)
+            | (KeyScope::Customer, Via::Node { .. } | Via::Operator) => false,
             (KeyScope::Customer, Via::Assertion { .. } | Via::Token) => {
                 self.granted(permission, &key.resources())
             }
         }
     }
 
-    /// Whether the caller may have a key attached to a resource by the node that speaks for it:
-    /// any right to use the key will do (`contract §13` no. 19).
+    /// Whether the caller has the permission on a key by one of the bindings of the key itself.
     #[must_use]
-    pub fn may_attach(&self, key: &KeyRecord) -> bool {
-        match self.via {
-            Via::Assertion { .. } => {
-                [Permission::KmsKeysUse, Permission::KmsKeysEncrypt, Permission::KmsKeysDecrypt]
-                    .into_iter()
-                    .any(|permission| self.may(permission, key))
-            }
-            Via::Node { .. } | Via::Token => false,
-        }
+    pub fn may_by(&self, bindings: &KeyBindings, permission: Permission, key: &KeyRecord) -> bool {
+        let by_roles = match (key.scope, &self.via) {
+            (KeyScope::Customer, Via::Assertion { .. } | Via::Token) => true,
+            (KeyScope::Customer, Via::Node { .. } | Via::Operator) | (KeyScope::System, _) => false,
+        };
+        let gives = |binding: &KeyBinding| {
+            let role = Role::parse(&binding.role_id);
+            role.is_some_and(|role| role.grants(permission))
+                && covers(&binding.subject, &self.subject)
+        };
+        by_roles && bindings.bindings.iter().any(gives)
+    }
+
+    /// Whether a node speaks for the caller: only then may it ask to attach a key to a resource.
+    #[must_use]
+    pub const fn is_asserted(&self) -> bool {
+        matches!(self.via, Via::Assertion { .. })
     }
 
     /// Whether the caller has the permission on a folder.
     #[must_use]
     pub fn may_in(&self, permission: Permission, folder: &FolderPath) -> bool {
         match self.via {
-            Via::Node { .. } => false,
+            Via::Node { .. } | Via::Operator => false,
             Via::Assertion { .. } | Via::Token => self.granted(permission, &folder.resources()),
         }
     }
@@ -204,7 +225,14 @@ pub(crate) mod tests {
             })
             .collect();
         let subject = Subject { kind: SubjectKind::ServiceAccount, id: "sa".to_owned() };
-        Caller { subject, subject_name: String::new(), token_id: String::new(), via, rights }
+        Caller {
+            subject,
+            subject_name: String::new(),
+            token_id: String::new(),
+            borrowed: false,
+            via,
+            rights,
+        }
     }
 
     fn key(scope: KeyScope) -> KeyRecord {
@@ -227,6 +255,8 @@ pub(crate) mod tests {
             rotation_period_ms: None,
             deletion_protection: false,
             revision: 1,
+            deletion: None,
+            bindings_revision: 0,
         }
     }
 
@@ -261,6 +291,21 @@ pub(crate) mod tests {
             assert!(admin.may(Permission::KmsKeysDecrypt, &customer));
             assert!(!admin.may(Permission::KmsKeysDecrypt, &system));
         }
+        let bound = |id: &str| {
+            let subject = Subject { kind: SubjectKind::System, id: id.to_owned() };
+            let binding = KeyBinding { role_id: "kms.admin".to_owned(), subject };
+            KeyBindings { bindings: [binding].into() }
+        };
+        let (everybody, permission) = (bound("allUsers"), Permission::KmsKeysDecrypt);
+        let nobody = caller(Via::Token, &[]);
+        assert!(nobody.may_by(&everybody, permission, &customer));
+        assert!(!nobody.may_by(&everybody, permission, &system));
+        assert!(!nobody.may_by(&bound("internal"), permission, &customer));
+        for own in [Caller::node("node-1"), Caller::operator("operator")] {
+            assert!(!own.may_by(&everybody, permission, &customer));
+            assert!(!own.may_by(&everybody, permission, &system));
+        }
+        assert!(!Caller::operator("operator").may(permission, &system));
         let node = Caller::node("node-1");
         assert!(node.may(Permission::KmsKeysDecrypt, &system));
         assert!(!node.may(Permission::KmsKeysUpdate, &system));

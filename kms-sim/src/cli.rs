@@ -1,7 +1,9 @@
-//! The command line: `serve`, `init-root`, `billing report`, `billing verify`.
+//! The command line: `serve`, `init-root`, `billing report`, `billing verify`, `admin`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
+
+mod admin;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -15,12 +17,14 @@ use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
 use lockbox_platform::confinement::{confine_directory, confine_process};
 use lockbox_platform::exit::{ExitCode, FatalExit};
+use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
 use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
+use self::admin::AdminArgs;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::prices::Prices;
@@ -63,6 +67,8 @@ enum Command {
         #[command(subcommand)]
         command: Billing,
     },
+    /// Does what only an operator may, at a running server.
+    Admin(AdminArgs),
     /// Lists the seeded bugs of this build.
     #[cfg(feature = "mutants")]
     Mutants {
@@ -144,6 +150,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Serve { config } => serve(&config),
         Command::InitRoot { file } => init_root(&file),
         Command::Billing { command } => billing(command),
+        Command::Admin(arguments) => admin::run(arguments),
         #[cfg(feature = "mutants")]
         Command::Mutants { format } => list_mutants(format),
     };
@@ -172,6 +179,10 @@ fn list_mutants(format: lockbox_platform::mutants::ListFormat) -> Result<(), Fai
 fn serve(config: &Path) -> Result<(), Failure> {
     confine_process().map_err(|error| {
         Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
+    })?;
+    raise_file_limit().map_err(|error| {
+        let sentence = format!("cannot raise the limit on open files: {error}");
+        Failure::new(ExitCode::Internal, sentence)
     })?;
     let environment = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
@@ -279,6 +290,7 @@ fn damaged(error: StoreError) -> Failure {
     let code = match error {
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
         StoreError::InUse { .. }
+        | StoreError::Missing { .. }
         | StoreError::Open { .. }
         | StoreError::Write(_)
         | StoreError::DiskFull(_)

@@ -6,10 +6,13 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use lockbox_core::Sensitive;
 use lockbox_platform::audit::AuditSync;
+use lockbox_platform::body_budget;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
+use lockbox_platform::listener::ConnectionsConfig;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
@@ -17,6 +20,9 @@ use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
 use crate::keys::command::Quotas;
 use crate::root_key::{ROOT_KEY_VARIABLE, RootKey, RootKeyError};
+
+/// Time until a version is destroyed when the request does not say (`contract §3.2`).
+pub(crate) const PENDING_DEFAULT: Duration = Duration::from_hours(7 * 24);
 
 /// What the environment's overrides begin with.
 const OVERRIDE_PREFIX: &str = "KMS_CONFIG_";
@@ -37,6 +43,9 @@ pub struct KmsConfig {
     /// Which client certificates are nodes.
     #[serde(default)]
     pub nodes: NodesConfig,
+    /// Which client certificates are operators.
+    #[serde(default)]
+    pub operators: OperatorsConfig,
     /// The cluster that is asked about tokens; none for a KMS that stands alone.
     pub cluster: Option<ClusterConfig>,
     /// The static policy; none when the cluster alone knows the callers.
@@ -44,6 +53,9 @@ pub struct KmsConfig {
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// The connections of nodes and direct users.
+    #[serde(default)]
+    pub connections: ConnectionsConfig,
     /// Quotas and limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -93,6 +105,21 @@ pub struct NodesConfig {
 impl Default for NodesConfig {
     fn default() -> Self {
         Self { names: vec!["node-*.lockbox.internal".to_owned()] }
+    }
+}
+
+/// Which client certificates are operators: of whoever may take the deletion of a key back.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OperatorsConfig {
+    /// DNS names, whole; none at all leaves nobody.
+    pub names: Vec<String>,
+}
+
+impl Default for OperatorsConfig {
+    fn default() -> Self {
+        let names = ["operator.lockbox.internal", "admin.lockbox.internal"];
+        Self { names: names.map(str::to_owned).to_vec() }
     }
 }
 
@@ -164,11 +191,25 @@ pub struct LimitsConfig {
     pub versions_per_key: u32,
     /// Shortest rotation period accepted, in seconds (`contract §13` no. 21).
     pub rotation_period_min_s: u64,
+    /// Shortest time until a version's destruction accepted, in seconds (`contract §13` no. 2).
+    pub pending_period_min_s: u64,
+    /// Time until what a deleted key holds is destroyed, in seconds (`contract §3.2`).
+    pub deleted_key_retention_s: u64,
+    /// Bytes of requests that are in memory at one time: of those that are not finished, and of
+    /// those whose calls are under way. A quarter is for callers without a certificate.
+    pub request_bytes_in_memory: usize,
 }
 
 impl Default for LimitsConfig {
     fn default() -> Self {
-        Self { keys_per_cloud: 100, versions_per_key: 100, rotation_period_min_s: 24 * 3600 }
+        Self {
+            keys_per_cloud: 100,
+            versions_per_key: 100,
+            rotation_period_min_s: 24 * 3600,
+            pending_period_min_s: 24 * 3600,
+            deleted_key_retention_s: 72 * 3600,
+            request_bytes_in_memory: body_budget::BYTES_DEFAULT,
+        }
     }
 }
 
@@ -202,6 +243,17 @@ pub struct LogConfig {
     pub filter: Option<String>,
 }
 
+/// The times that requests are held to.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Periods {
+    /// Shortest rotation period accepted.
+    pub(crate) rotation_min: Duration,
+    /// Shortest time until a version's destruction accepted.
+    pub(crate) pending_min: Duration,
+    /// Time until what a deleted key holds is destroyed.
+    pub(crate) deleted: Duration,
+}
+
 impl KmsConfig {
     /// Reads, overrides and validates a configuration file.
     ///
@@ -226,10 +278,16 @@ impl KmsConfig {
         if self.cluster.as_ref().is_some_and(|cluster| cluster.nodes.is_empty()) {
             return wrong("cluster.nodes", "must name at least one node");
         }
+        if self.limits.pending_period_min_s > PENDING_DEFAULT.as_secs() {
+            return wrong("limits.pending_period_min_s", "must be at most 7 days, the default");
+        }
         if self.limits.keys_per_cloud == 0 || self.limits.versions_per_key == 0 {
             return wrong("limits", "must be positive");
         }
-        Ok(())
+        if self.limits.request_bytes_in_memory < body_budget::BYTES_MIN {
+            return wrong("limits.request_bytes_in_memory", "must be at least 17825792 (17 MiB)");
+        }
+        self.connections.check()
     }
 
     /// The audit file.
@@ -250,6 +308,16 @@ impl KmsConfig {
         Quotas {
             keys_per_cloud: self.limits.keys_per_cloud,
             versions_per_key: self.limits.versions_per_key,
+        }
+    }
+
+    /// The times that requests are held to.
+    #[must_use]
+    pub(crate) const fn periods(&self) -> Periods {
+        Periods {
+            rotation_min: Duration::from_secs(self.limits.rotation_period_min_s),
+            pending_min: Duration::from_secs(self.limits.pending_period_min_s),
+            deleted: Duration::from_secs(self.limits.deleted_key_retention_s),
         }
     }
 

@@ -166,7 +166,7 @@ pub async fn execute(
         Via::Assertion { kms_request_id: None, .. } => {
             return Err(KmsError::invalid("kms_request_id", "must be 16 or 32 bytes"));
         }
-        Via::Node { .. } | Via::Token => None,
+        Via::Node { .. } | Via::Token | Via::Operator => None,
     };
     for _ in 0..TRIES_MAX {
         let Computed { mut output, seen, key } = compute(engine, caller, input, observed)?;

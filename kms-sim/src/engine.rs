@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lockbox_core::{
-    Clock, FolderId, KmsKeyId, KmsKeyVersionId, OperationId, Permission, Randomness, Subject,
+    Clock, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, OperationId, Permission, Randomness,
+    Subject,
 };
 use lockbox_platform::tasks::Tasks;
 
@@ -16,6 +17,7 @@ use crate::algorithm::Algorithm;
 use crate::caller::Caller;
 use crate::commit::Committer;
 use crate::error::{KmsError, Rejection};
+use crate::keys::apply::read_bindings;
 use crate::keys::command::{Command, CreateKey, Envelope, NewVersion, Quotas};
 use crate::mac::MacKey;
 use crate::material::{self, KeyMaterial, MaterialPlace, WrappedMaterial};
@@ -85,6 +87,7 @@ pub struct Engine {
     mac_key: MacKey,
     committer: Committer,
     random: Arc<dyn Randomness>,
+    clock: Arc<dyn Clock>,
 }
 
 /// Where the store of a data directory is.
@@ -105,8 +108,9 @@ impl Engine {
             .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
         let db = Arc::new(Db::open(&directory)?);
         let mac_key = open_mac_key(&db, &root, random.as_ref(), data_dir)?;
-        let committer = Committer::start(Arc::clone(&db), clock, quotas, metrics, &tasks)?;
-        let engine = Self { db, root, mac_key, committer, random };
+        let writers_clock = Arc::clone(&clock);
+        let committer = Committer::start(Arc::clone(&db), writers_clock, quotas, metrics, &tasks)?;
+        let engine = Self { db, root, mac_key, committer, random, clock };
         engine.ensure_system_key().await?;
         Ok(engine)
     }
@@ -120,6 +124,22 @@ impl Engine {
     #[must_use]
     pub fn view(&self) -> View<'_> {
         self.db.view()
+    }
+
+    /// The time that a commit would have now: the clock's, but never before the last commit's.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn now(&self) -> Result<LogTime, StoreError> {
+        Ok(self.view().head()?.time.max(LogTime::from_ms(self.clock.wall_ms())))
+    }
+
+    /// Takes destroyed material out of every file of the store. Blocks; see [`Db::purge`].
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn purge_destroyed(&self) -> Result<(), StoreError> {
+        self.db.purge(Table::Materials)
     }
 
     /// Orders and records calls.
@@ -203,6 +223,7 @@ impl Engine {
             command: Command::Create(create),
             operation_id: OperationId::generate(self.random()),
             created_by: Subject::internal(),
+            seen: None,
             idempotency: None,
         };
         match self.committer.mutate(envelope).await {
@@ -234,10 +255,46 @@ impl Reading<'_> {
         observed: &mut Option<KeyRecord>,
     ) -> Result<KeyRecord, KmsError> {
         let key = self.key(key_id, observed)?;
-        if caller.may(permission, &key) { Ok(key) } else { Err(self.reject(Rejection::Denied)) }
+        self.require(caller, &[permission], &key)?;
+        Ok(key)
     }
 
-    /// A key, whoever asks; `observed` is filled in with it.
+    /// Demands permissions on a key.
+    ///
+    /// # Errors
+    /// [`KmsError::Rejected`] when one is missing.
+    pub fn require(
+        &self,
+        caller: &Caller,
+        needed: &[Permission],
+        key: &KeyRecord,
+    ) -> Result<(), KmsError> {
+        for permission in needed {
+            if !self.may(caller, *permission, key)? {
+                return Err(self.reject(Rejection::Denied));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the caller has a permission on a key: by a role that came with the call, or by one
+    /// that is bound on the key itself.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn may(
+        &self,
+        caller: &Caller,
+        permission: Permission,
+        key: &KeyRecord,
+    ) -> Result<bool, StoreError> {
+        if caller.may(permission, key) {
+            return Ok(true);
+        }
+        Ok(caller.may_by(&read_bindings(&self.view, &key.id)?, permission, key))
+    }
+
+    /// A key, whoever asks; `observed` is filled in with it. One that is deleted is not there.
     ///
     /// # Errors
     /// [`KmsError::Rejected`] when there is no such key.
@@ -247,7 +304,8 @@ impl Reading<'_> {
         observed: &mut Option<KeyRecord>,
     ) -> Result<KeyRecord, KmsError> {
         let row = tables::key(key_id);
-        let Some(key) = self.view.record::<KeyRecord>(Table::Keys, &row)? else {
+        let found: Option<KeyRecord> = self.view.record(Table::Keys, &row)?;
+        let Some(key) = found.filter(|key| key.deletion.is_none()) else {
             return Err(self.reject(Rejection::KeyNotFound(key_id.clone())));
         };
         *observed = Some(key.clone());

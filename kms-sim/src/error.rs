@@ -31,6 +31,18 @@ pub enum Rejection {
     /// The version is scheduled for destruction or destroyed.
     #[error("version {1} of symmetric key {0} is not active")]
     VersionNotActive(KmsKeyId, KmsKeyVersionId),
+    /// The key is protected from deletion.
+    #[error("symmetric key {0} is protected from deletion")]
+    DeletionProtected(KmsKeyId),
+    /// There is no deletion to take back.
+    #[error("symmetric key {0} is not deleted, or what it held is destroyed")]
+    KeyNotDeleted(KmsKeyId),
+    /// Only scheduled versions can be kept.
+    #[error("version {1} of symmetric key {0} is not scheduled for destruction")]
+    VersionNotScheduled(KmsKeyId, KmsKeyVersionId),
+    /// A key always has its primary version.
+    #[error("version {1} of symmetric key {0} is primary: make another one primary first")]
+    VersionIsPrimary(KmsKeyId, KmsKeyVersionId),
     /// The ciphertext does not open; the same for every cause.
     #[error("the ciphertext cannot be decrypted with this key and context")]
     Ciphertext,
@@ -51,6 +63,9 @@ pub enum Rejection {
     /// The key has as many versions as it may.
     #[error("the quota of versions per symmetric key is reached")]
     TooManyVersions,
+    /// The key would have more bindings than it may.
+    #[error("the quota of access bindings per symmetric key is reached")]
+    TooManyBindings,
 }
 
 /// Why a call has no answer.

@@ -3,7 +3,8 @@
 //! One straight line: [`server`] takes a call, `grpc` reads it and asks [`authn`] who calls,
 //! [`crypto`] or [`keys`] decide on a view of the [`store`], the [`commit`] writer decides again at
 //! the call's own place in the commit sequence, writes and syncs, the audit is written, and the
-//! answer leaves. Depends on the platform and the wire definitions; knows nothing of Raft.
+//! answer leaves. What nobody asks for (destruction, rotation) [`schedule`] hands to the same
+//! writer. Depends on the platform and the wire definitions; knows nothing of Raft.
 
 pub mod algorithm;
 pub mod authn;
@@ -23,6 +24,7 @@ pub mod mac;
 pub mod material;
 pub mod metrics;
 pub mod root_key;
+pub mod schedule;
 pub mod server;
 pub mod store;
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditConfig, AuditOpenError};
+use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
@@ -17,16 +18,18 @@ use lockbox_platform::listener::{self, ListenError, ListenerLimits, Security, Se
 use lockbox_platform::metrics::{Metrics, MetricsError};
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
-use lockbox_platform::tasks::Tasks;
+use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
 };
 use lockbox_proto::FILE_DESCRIPTOR_SET;
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
+use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminServiceServer;
 use lockbox_proto::yandex::cloud::kms::v1::{
     symmetric_crypto_service_server as crypto_server, symmetric_key_service_server as key_server,
 };
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
+use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 
@@ -37,14 +40,18 @@ use crate::config::KmsConfig;
 use crate::engine::{Engine, EngineParts, OpenError};
 use crate::grpc::Edge;
 use crate::grpc::access::AccessService;
+use crate::grpc::admin::AdminService;
 use crate::grpc::crypto::CryptoService;
 use crate::grpc::keys::KeysService;
 use crate::grpc::operation::OperationsService;
+use crate::grpc::unread;
 use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
+use crate::schedule;
 use crate::store::StoreError;
 
 type AccessServer = KeyAccessServiceServer<AccessService>;
+type AdminServer = KeyAdminServiceServer<AdminService>;
 type CryptoServer = crypto_server::SymmetricCryptoServiceServer<CryptoService>;
 type KeysServer = key_server::SymmetricKeyServiceServer<KeysService>;
 type OperationsServer = OperationServiceServer<OperationsService>;
@@ -115,6 +122,8 @@ pub struct KmsSim {
     metrics: Option<Serving>,
     calls: TaskTracker,
     engine: Arc<Engine>,
+    /// Ends what the server does by itself.
+    unscheduled: CancellationToken,
 }
 
 impl KmsSim {
@@ -164,19 +173,23 @@ impl KmsSim {
             random: Arc::clone(&random),
             calls: calls.clone(),
             fatal: tasks.fatal().clone(),
-            rotation_period_min: Duration::from_secs(config.limits.rotation_period_min_s),
+            operators: config.operators.names.clone(),
+            periods: config.periods(),
         });
-        let router = router(&edge, random, &metrics).await?;
-        let limits = ListenerLimits::default();
-        let api = api.start(router, &tasks, limits, metrics.tls.clone());
+        let router = router(config, &edge, random, &metrics).await?;
+        let unscheduled = tasks.token().child_token();
+        let work = schedule::run(Arc::clone(&edge), unscheduled.clone());
+        tasks.spawn(TaskKind::Critical, "kms-schedule", work);
+        let of_clients = config.connections.limits();
+        let api = api.start(router, &tasks, of_clients, metrics.tls.clone());
         let metrics = health.map(|bound| {
             let readiness = Readiness::new();
             readiness.component("ledger").ready();
             let tls_metrics = metrics.tls.clone();
             let routes = health::router(metrics, readiness, tasks.fatal().clone());
-            bound.start(routes, &tasks, limits, tls_metrics)
+            bound.start(routes, &tasks, ListenerLimits::default(), tls_metrics)
         });
-        Ok(Self { api, metrics, calls, engine })
+        Ok(Self { api, metrics, calls, engine, unscheduled })
     }
 
     /// Where it serves.
@@ -191,8 +204,9 @@ impl KmsSim {
         self.metrics.as_ref().map(Serving::local_addr)
     }
 
-    /// Ends it: no new calls, `grace` for those in flight, their audit records, then the ledger. Call this before
-    /// the tasks are shut down: they include the ledger's writer, which ends here.
+    /// Ends it: no new calls, `grace` for those in flight, their audit records, what it does by
+    /// itself, then the ledger. Call this before the tasks are shut down: they include the ledger's
+    /// writer, which ends here.
     pub async fn stop(self, grace: Duration) {
         self.api.stop(grace).await;
         if let Some(metrics) = self.metrics {
@@ -201,6 +215,7 @@ impl KmsSim {
         // What a caller no longer waits for is recorded all the same.
         self.calls.close();
         self.calls.wait().await;
+        self.unscheduled.cancel();
         self.engine.stop().await;
     }
 }
@@ -227,12 +242,14 @@ fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authentica
 }
 
 async fn router(
+    config: &KmsConfig,
     edge: &Arc<Edge>,
     random: Arc<dyn Randomness>,
     metrics: &Metrics,
 ) -> Result<HttpService, StartError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     health.set_serving::<AccessServer>().await;
+    health.set_serving::<AdminServer>().await;
     health.set_serving::<CryptoServer>().await;
     health.set_serving::<KeysServer>().await;
     health.set_serving::<OperationsServer>().await;
@@ -241,6 +258,7 @@ async fn router(
         let served = [
             CryptoServer::NAME,
             AccessServer::NAME,
+            AdminServer::NAME,
             KeysServer::NAME,
             OperationsServer::NAME,
             "grpc.health.v1.Health",
@@ -254,13 +272,19 @@ async fn router(
     let services = GrpcServices::new()
         .with(CryptoServer::new(CryptoService::new(Arc::clone(edge))))
         .with(AccessServer::new(AccessService::new(Arc::clone(edge))))
+        .with(AdminServer::new(AdminService::new(Arc::clone(edge))))
         .with(KeysServer::new(KeysService::new(Arc::clone(edge))))
         .with(OperationsServer::new(OperationsService::new(Arc::clone(edge))))
         .with(health_service)
         .with(reflection("grpc.reflection.v1.ServerReflection").build_v1()?)
         .with(reflection("grpc.reflection.v1alpha.ServerReflection").build_v1alpha()?)
         .into_service();
-    let grpc = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone()).around(services);
+    let recorded = unread::recorded(Arc::clone(edge), services);
+    // Nodes show certificates; to know a token, the cluster would have to be asked.
+    let bytes = config.limits.request_bytes_in_memory;
+    let budget = BodyBudget::new(bytes, |context| context.peer_identity.is_some());
+    let layer = RequestLayer::new(Arc::clone(&random), metrics.rpc.clone());
+    let grpc = layer.within(budget.clone()).around(recorded);
     let mounted = [CryptoServer::NAME, KeysServer::NAME, OperationsServer::NAME];
-    Ok(RestGateway::new(&mounted, grpc, random)?.into_service())
+    Ok(RestGateway::new(&mounted, grpc, random)?.within(budget).into_service())
 }

@@ -18,6 +18,7 @@ use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::turns::Turns;
 use crate::usage::PayloadReads;
+use crate::waiting_room::WaitingRoom;
 
 /// The node's parts, shared by its services. No lock is around them.
 pub struct App {
@@ -47,6 +48,8 @@ pub struct App {
     pub readiness: Readiness,
     /// Whose turn it is to merge onto a secret.
     pub turns: Turns,
+    /// Stale reads that wait for an entry which their caller has seen.
+    pub catching_up: WaitingRoom,
     /// Calls under way, see [`lockbox_platform::detach`]; joined at shutdown.
     pub calls: TaskTracker,
     /// Streams of changes that are open; ended before the connections at shutdown.

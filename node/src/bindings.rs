@@ -3,18 +3,39 @@
 use lockbox_core::{Subject, SubjectKind};
 use lockbox_platform::audit::details as audit;
 use lockbox_platform::status::ApiError;
+use lockbox_proto::lockbox::iam::v1 as own;
 use lockbox_proto::yandex::cloud::access as wire;
 use lockbox_raft::domain::binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
 use sha2::{Digest, Sha256};
 
+use crate::conditions;
+
+/// A subject as a request has it, at this path of the request.
+fn subject(named: Option<wire::Subject>, at: &str) -> Result<Subject, ApiError> {
+    let named = named.unwrap_or_default();
+    let kind = SubjectKind::parse(&named.r#type).ok_or_else(|| {
+        ApiError::invalid(format!("{at}.subject.type"), "is not a known type of subject")
+    })?;
+    Ok(Subject { kind, id: named.id })
+}
+
 /// A binding as a request has it, at this path of the request; whether the role exists is the
 /// state's to say.
 fn from_wire(binding: wire::AccessBinding, at: &str) -> Result<AccessBinding, ApiError> {
-    let subject = binding.subject.unwrap_or_default();
-    let kind = SubjectKind::parse(&subject.r#type).ok_or_else(|| {
-        ApiError::invalid(format!("{at}.subject.type"), "is not a known type of subject")
-    })?;
-    Ok(AccessBinding::new(&binding.role_id, Subject { kind, id: subject.id }))
+    let subject = subject(binding.subject, at)?;
+    conditions::read(&binding.role_id, subject)
+        .map_err(|wrong| ApiError::invalid(format!("{at}.role_id"), wrong))
+}
+
+/// The same of one of our own messages.
+fn from_own(binding: own::Binding, at: &str) -> Result<AccessBinding, ApiError> {
+    if binding.role_id.contains(conditions::MARK) {
+        let description = "has conditions, which have a field of their own";
+        return Err(ApiError::invalid(format!("{at}.role_id"), description));
+    }
+    let plain = AccessBinding::new(&binding.role_id, subject(binding.subject, at)?);
+    conditions::from_own(plain, binding.conditions)
+        .map_err(|wrong| ApiError::invalid(format!("{at}.conditions.not_after"), wrong))
 }
 
 /// The whole new set of a request.
@@ -29,19 +50,14 @@ pub fn set_from_wire(bindings: Vec<wire::AccessBinding>) -> Result<Vec<AccessBin
 /// The changes of a request.
 ///
 /// # Errors
-/// As [`set_from_wire`]; INVALID_ARGUMENT for an action that is neither.
+/// As [`set_from_wire`]; INVALID_ARGUMENT for an action that is neither, and for conditions that are
+/// none.
 pub fn deltas_from_wire(
     deltas: Vec<wire::AccessBindingDelta>,
 ) -> Result<Vec<BindingDelta>, ApiError> {
     let one = |(position, delta): (usize, wire::AccessBindingDelta)| {
         let at = format!("access_binding_deltas[{position}]");
-        let action = match delta.action() {
-            wire::AccessBindingAction::Add => DeltaAction::Add,
-            wire::AccessBindingAction::Remove => DeltaAction::Remove,
-            wire::AccessBindingAction::Unspecified => {
-                return Err(ApiError::invalid(format!("{at}.action"), "value is required"));
-            }
-        };
+        let action = action(delta.action(), &at)?;
         let binding = delta.access_binding.unwrap_or_default();
         let binding = from_wire(binding, &format!("{at}.access_binding"))?;
         Ok(BindingDelta { action, binding })
@@ -49,12 +65,49 @@ pub fn deltas_from_wire(
     deltas.into_iter().enumerate().map(one).collect()
 }
 
-/// A binding on the wire.
+/// The changes of one of our own requests.
+///
+/// # Errors
+/// As [`deltas_from_wire`].
+pub fn deltas_from_own(deltas: Vec<own::BindingDelta>) -> Result<Vec<BindingDelta>, ApiError> {
+    let one = |(position, delta): (usize, own::BindingDelta)| {
+        let at = format!("deltas[{position}]");
+        let action = action(delta.action(), &at)?;
+        let binding = from_own(delta.binding.unwrap_or_default(), &format!("{at}.binding"))?;
+        Ok(BindingDelta { action, binding })
+    };
+    deltas.into_iter().enumerate().map(one).collect()
+}
+
+fn action(action: wire::AccessBindingAction, at: &str) -> Result<DeltaAction, ApiError> {
+    match action {
+        wire::AccessBindingAction::Add => Ok(DeltaAction::Add),
+        wire::AccessBindingAction::Remove => Ok(DeltaAction::Remove),
+        wire::AccessBindingAction::Unspecified => {
+            Err(ApiError::invalid(format!("{at}.action"), "value is required"))
+        }
+    }
+}
+
+fn subject_to_wire(subject: &Subject) -> wire::Subject {
+    wire::Subject { id: subject.id.clone(), r#type: subject.kind.as_str().to_owned() }
+}
+
+/// A binding on the wire, its conditions noted behind the role id.
 #[must_use]
 pub fn to_wire(binding: &AccessBinding) -> wire::AccessBinding {
-    let (id, kind) = (binding.subject.id.clone(), binding.subject.kind.as_str().to_owned());
-    let subject = Some(wire::Subject { id, r#type: kind });
-    wire::AccessBinding { role_id: binding.role_id.clone(), subject }
+    let subject = Some(subject_to_wire(&binding.subject));
+    wire::AccessBinding { role_id: conditions::noted(binding), subject }
+}
+
+/// A binding in one of our own messages.
+#[must_use]
+pub fn to_own(binding: &AccessBinding) -> own::Binding {
+    own::Binding {
+        role_id: binding.role_id.clone(),
+        subject: Some(subject_to_wire(&binding.subject)),
+        conditions: conditions::to_own(binding),
+    }
 }
 
 /// What an operation on bindings answers with.
@@ -78,6 +131,8 @@ pub fn to_audit(binding: &AccessBinding) -> audit::Binding {
         role_id: binding.role_id.clone(),
         subject_id: binding.subject.id.clone(),
         subject_type: binding.subject.kind.audit_name(),
+        not_after: binding.not_after.map(Into::into),
+        only_current_version: binding.only_current_version(),
     }
 }
 
@@ -102,19 +157,20 @@ pub fn page(
     set: &BindingSet,
     after: Option<u64>,
     size: usize,
-) -> (Vec<wire::AccessBinding>, Option<u64>) {
+) -> (Vec<&AccessBinding>, Option<u64>) {
     let behind = |(place, _): &(u64, _)| after.is_none_or(|after| *place > after);
     let mut rows: Vec<_> = set.bindings().iter().map(|b| (place(b), b)).filter(behind).collect();
     rows.sort_unstable_by_key(|(place, _)| *place);
     let more = rows.len() > size;
     rows.truncate(size);
     let next = rows.last().map(|(place, _)| *place).filter(|_| more);
-    (rows.into_iter().map(|(_, binding)| to_wire(binding)).collect(), next)
+    (rows.into_iter().map(|(_, binding)| binding).collect(), next)
 }
 
 fn place(binding: &AccessBinding) -> u64 {
     let mut hash = Sha256::new();
-    for part in [&*binding.role_id, binding.subject.kind.as_str(), &*binding.subject.id] {
+    let role = conditions::noted(binding);
+    for part in [&*role, binding.subject.kind.as_str(), &*binding.subject.id] {
         hash.update((part.len() as u64).to_be_bytes());
         hash.update(part);
     }
@@ -140,7 +196,7 @@ mod tests {
         let (mut seen, mut after) = (Vec::new(), None);
         loop {
             let (page, next) = page(&set, after, 3);
-            seen.extend(page.into_iter().filter_map(|b| b.subject).map(|s| s.id));
+            seen.extend(page.into_iter().map(|binding| binding.subject.id.clone()));
             // What was shown goes: the rest must not move.
             let gone = set.bindings().iter().find(|b| seen.contains(&b.subject.id)).cloned();
             let binding = gone.unwrap();
@@ -152,7 +208,8 @@ mod tests {
         }
         assert_eq!(seen.len(), 10);
         assert_eq!(seen.into_iter().collect::<BTreeSet<_>>().len(), 10);
-        let (all, next) = page(&bindings(3), None, 3);
+        let three = bindings(3);
+        let (all, next) = page(&three, None, 3);
         assert_eq!((all.len(), next), (3, None));
     }
 

@@ -22,7 +22,7 @@ use lockbox_raft::domain::command::{
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
 use lockbox_raft::domain::outcome::{Outcome, Precondition, Rejection};
-use lockbox_raft::replica::InitializeError;
+use lockbox_raft::replica::{Applied, InitializeError};
 use lockbox_raft::state::{StateRead, tables};
 use lockbox_raft::types::Member;
 use tokio::time::Instant;
@@ -35,7 +35,7 @@ use crate::seal::SymmetricKey;
 /// How long initialisation may wait for a leader and the KMS.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// The administrator's name.
-const ADMIN_NAME: &str = "admin";
+pub(crate) const ADMIN_NAME: &str = "admin";
 /// The first folder's name, unless given.
 const FOLDER_NAME: &str = "default";
 
@@ -187,11 +187,9 @@ async fn plan(
         id: AuthorizedKeyId::generate(random),
         service_account_id: admin.id.clone(),
         description: "brought to cluster init".to_owned(),
-        algorithm: match public_key.algorithm() {
-            FileAlgorithm::Rsa2048 => KeyAlgorithm::Rsa2048,
-            FileAlgorithm::Rsa4096 => KeyAlgorithm::Rsa4096,
-        },
+        algorithm: stored_algorithm(public_key),
         public_key_pem: public_key.pem().to_owned(),
+        keys_per_account_max: 0,
     };
     Ok(InitCluster {
         cluster: ClusterRecord {
@@ -208,6 +206,14 @@ async fn plan(
         admin_key,
         keyring,
     })
+}
+
+/// The algorithm of a key as the state has it.
+pub(crate) fn stored_algorithm(key: &PublicKey) -> KeyAlgorithm {
+    match key.algorithm() {
+        FileAlgorithm::Rsa2048 => KeyAlgorithm::Rsa2048,
+        FileAlgorithm::Rsa4096 => KeyAlgorithm::Rsa4096,
+    }
 }
 
 /// One key for each purpose, wrapped by the system key.
@@ -246,12 +252,12 @@ fn public_half(id: u32, seed: &SymmetricKey) -> Result<Vec<u8>, ApiError> {
     Ok(signer.public_key().to_vec())
 }
 
-/// Proposes it; nothing when another initialisation came first.
-async fn propose(
+/// Proposes what a certificate admits: the cluster's own doing, for no subject can log in.
+pub(crate) async fn propose_for_cluster(
     app: &App,
-    init: &InitCluster,
+    command: Command,
     deadline: Instant,
-) -> Result<Option<LogTime>, ApiError> {
+) -> Result<Applied, ApiError> {
     let random = app.random.as_ref();
     let envelope = Envelope {
         request_id: RequestId::generate(random),
@@ -261,10 +267,20 @@ async fn propose(
         idempotency: None,
         if_version: None,
         proposed_at: LogTime::default(),
-        command: Command::InitCluster(Box::new(init.clone())),
+        command,
     };
     let applied = app.replica.propose(envelope, deadline).await;
-    let applied = applied.map_err(|error| unproposed(&error))?;
+    applied.map_err(|error| unproposed(&error))
+}
+
+/// Proposes it; nothing when another initialisation came first.
+async fn propose(
+    app: &App,
+    init: &InitCluster,
+    deadline: Instant,
+) -> Result<Option<LogTime>, ApiError> {
+    let command = Command::InitCluster(Box::new(init.clone()));
+    let applied = propose_for_cluster(app, command, deadline).await?;
     match applied.outcome {
         Outcome::Done(operation) => Ok(Some(operation.created_at)),
         Outcome::Rejected(Rejection::Precondition(Precondition::AlreadyInitialised)) => Ok(None),

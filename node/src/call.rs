@@ -5,6 +5,7 @@
 //! puts the index that the answer reflects into the metadata.
 
 mod answer;
+mod counting;
 mod proposal;
 mod reading;
 
@@ -58,7 +59,7 @@ pub struct Call<'a> {
     /// The caller's name, as the state has it.
     subject_name: Option<String>,
     consistency: Consistency,
-    /// What the caller has seen already, until the node has applied it.
+    /// What the caller has seen already: what the call reads reflects it, or is no answer.
     min_index: Option<u64>,
     observed: Option<DecidedAt>,
     /// Where the state last refused a proposal of this call.
@@ -181,7 +182,7 @@ impl<'a> Call<'a> {
             return Err(ApiError::unauthenticated("token is not valid"));
         }
         self.caller = Some(caller.clone());
-        self.app.rate.admit(&caller.subject)?;
+        self.count(&caller)?;
         validate(message)?;
         self.if_version = match self.context.if_version.as_deref() {
             None => None,

@@ -3,15 +3,18 @@
 //! `api.listen` is overridden by `LOCKBOX_CONFIG_API__LISTEN`, and so on: upper case, two
 //! underscores between the table and the key. Secrets are named by file paths only.
 
+mod limits;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockbox_core::NodeId;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
+use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
-use crate::merge::PayloadLimits;
+pub use self::limits::LimitsConfig;
 
 /// What the environment's overrides begin with.
 const OVERRIDE_PREFIX: &str = "LOCKBOX_CONFIG_";
@@ -35,6 +38,9 @@ pub struct Config {
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// The connections of clients.
+    #[serde(default)]
+    pub connections: ConnectionsConfig,
     /// Quotas and limits.
     #[serde(default)]
     pub limits: LimitsConfig,
@@ -132,66 +138,6 @@ pub struct AuditConfig {
     /// When records are synced.
     #[serde(default)]
     pub sync: AuditSyncMode,
-}
-
-/// Quotas and limits (`contract §9`).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LimitsConfig {
-    /// Secrets in one cloud.
-    pub secrets_per_cloud: u32,
-    /// Versions of one secret that are not destroyed.
-    pub versions_per_secret: u32,
-    /// The shortest time between the request to destroy a version and its destruction, in seconds
-    /// (`contract §13` no. 2).
-    pub destruction_pending_min_seconds: u64,
-    /// Sum of the values of one version, in bytes.
-    pub value_bytes: usize,
-    /// Sum of the keys of one version, in bytes.
-    pub key_bytes: usize,
-    /// Entries of one version.
-    pub entries: usize,
-    /// Whether secrets' names are unique within a folder (`contract §13` no. 1).
-    pub unique_names: bool,
-    /// Requests of one subject that this node takes in a second; 0 is no limit.
-    pub requests_per_second: u32,
-    /// Requests of one subject at once after a pause; 0 is as many as in a second.
-    pub requests_burst: u32,
-}
-
-impl Default for LimitsConfig {
-    fn default() -> Self {
-        let payload = PayloadLimits::default();
-        Self {
-            secrets_per_cloud: 10_000,
-            versions_per_secret: 1000,
-            destruction_pending_min_seconds: 0,
-            value_bytes: payload.value_bytes_max,
-            key_bytes: payload.key_bytes_max,
-            entries: payload.entries_max,
-            unique_names: false,
-            requests_per_second: 0,
-            requests_burst: 0,
-        }
-    }
-}
-
-impl LimitsConfig {
-    /// The shortest time between the request to destroy a version and its destruction.
-    #[must_use]
-    pub const fn destruction_pending_min(&self) -> Duration {
-        Duration::from_secs(self.destruction_pending_min_seconds)
-    }
-
-    /// The limits on one version's entries.
-    #[must_use]
-    pub const fn payload(&self) -> PayloadLimits {
-        PayloadLimits {
-            value_bytes_max: self.value_bytes,
-            key_bytes_max: self.key_bytes,
-            entries_max: self.entries,
-        }
-    }
 }
 
 /// Tokens and logins.
@@ -295,10 +241,12 @@ impl Config {
         if raft.snapshot_entries == 0 {
             return wrong("raft.snapshot_entries", "must be positive");
         }
+        self.limits.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
         }
+        self.connections.check()?;
         for (key, address) in [
             ("api.advertise", &self.api.advertise),
             ("peer.advertise", &self.peer.advertise),
@@ -367,6 +315,18 @@ mod tests {
     }
 
     #[test]
+    fn a_cloud_may_have_a_quota_of_its_own() {
+        let text = format!("{FILE}[limits.secrets_of_clouds]\nb1glarge = 20000\n");
+        let limits = load(&text, &[]).unwrap().limits;
+        assert_eq!(
+            (limits.secrets_of("b1glarge"), limits.secrets_of("b1gsmall")),
+            (20_000, 10_000)
+        );
+        let nameless = text.replace("b1glarge", "\"\"");
+        assert!(load(&nameless, &[]).unwrap_err().contains("must name clouds by their ids"));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let unknown = FILE.replace("node_id = 1", "node_id = 1\nnode_idd = 1");
         assert!(load(&unknown, &[]).unwrap_err().contains("node_idd"));
@@ -374,7 +334,13 @@ mod tests {
         assert!(load(&missing, &[]).unwrap_err().contains("advertise"));
         let zero = FILE.replace("node_id = 1", "node_id = 0");
         assert!(load(&zero, &[]).unwrap_err().contains("node_id must be a positive"));
+        let short = format!("{FILE}\n[limits]\ndestroyed_versions_retention_seconds = 172799");
+        assert!(load(&short, &[]).unwrap_err().contains("retention_seconds must be at least"));
+        let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
+        assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
+        let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
+        assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
     }
 }

@@ -1,7 +1,20 @@
 //! `x-consistency` and `lockbox-min-index`: how fresh a read must be (`design §5`).
 
+use std::time::Duration;
+
 use lockbox_platform::headers;
 use lockbox_platform::status::ApiError;
+use lockbox_raft::domain::Rejection;
+
+use crate::waiting_room::WaitingRoom;
+
+/// How long a stale read waits for an index at most. A node that follows has it within
+/// milliseconds; with one that does not, the caller is better off elsewhere.
+pub(crate) const CATCHING_UP_MAX: Duration = Duration::from_secs(5);
+/// Stale reads of one node that wait for an index. Each is woken by every batch that is applied.
+const CATCHING_UP_CALLS_MAX: usize = 512;
+/// When to come back while so many wait.
+const CATCHING_UP_RETRY: Duration = Duration::from_millis(200);
 
 /// How fresh.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,9 +70,38 @@ pub fn min_index(header: Option<&str>) -> Result<Option<u64>, ApiError> {
     index.map(Some).ok_or_else(wrong)
 }
 
+/// Refuses an index that is ahead of what a view behind the read barrier has applied. Every index
+/// that was told before the call is committed, so it is in that view: this one is of no answer of
+/// this cluster, and waiting for it would be waiting for others to write.
+pub(crate) fn within_log(min_index: Option<u64>, applied: u64) -> Result<(), Rejection> {
+    match min_index {
+        Some(index) if index > applied => Err(Rejection::InvalidArgument {
+            field: headers::MIN_INDEX.to_owned(),
+            description: "is ahead of the log".to_owned(),
+        }),
+        Some(_) | None => Ok(()),
+    }
+}
+
+/// Where stale reads wait for an index.
+#[must_use]
+pub fn waiting_room() -> WaitingRoom {
+    let full = "too many reads wait for what this node has not applied";
+    WaitingRoom::new(CATCHING_UP_CALLS_MAX, full, CATCHING_UP_RETRY)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_was_told_is_in_the_log_and_the_rest_is_refused() {
+        for within in [None, Some(0), Some(7)] {
+            assert_eq!(within_log(within, 7), Ok(()));
+        }
+        let refused = within_log(Some(8), 7).unwrap_err();
+        assert_eq!(refused.to_string(), "lockbox-min-index: is ahead of the log");
+    }
 
     #[test]
     fn an_index_is_a_number_and_nothing_else() {

@@ -295,6 +295,7 @@ fn metadata(metadata: &OperationMetadata) -> Option<Any> {
         // Records of the cluster's own doing: no public method answers with them.
         OperationMetadata::CreateAuthorizedKey { .. }
         | OperationMetadata::InitCluster
+        | OperationMetadata::RecoverAdmin { .. }
         | OperationMetadata::DestroyVersion { .. }
         | OperationMetadata::RevokeToken { .. }
         | OperationMetadata::ChangeKeyring { .. } => return None,

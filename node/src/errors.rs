@@ -12,6 +12,7 @@ use lockbox_raft::replica::{
 
 use crate::merge::MergeError;
 use crate::password::SpecError;
+use crate::turns::NoTurn;
 
 /// How long a caller waits before trying again what raced.
 const RETRY_AFTER: Duration = Duration::from_millis(100);
@@ -170,6 +171,16 @@ pub fn unproposed(error: &ProposeError) -> ApiError {
         ProposeError::Storage(error) => return ApiError::internal(error.to_string()),
     };
     ApiError::new(kind, error.to_string(), outcome)
+}
+
+/// Maps a turn that did not come: nothing was merged, and trying again is right.
+#[must_use]
+pub fn no_turn(error: NoTurn) -> ApiError {
+    let kind = match error {
+        NoTurn::Full => ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after: BUSY_RETRY }),
+        NoTurn::Late => ErrorKind::Unavailable { retry_after: None },
+    };
+    ApiError::new(kind, error.to_string(), Outcome::NotProposed)
 }
 
 fn busy() -> ApiError {

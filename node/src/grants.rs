@@ -1,11 +1,11 @@
 //! What the KMS is told about a caller (`design §7`): an assertion made in the read's own view.
 
-use lockbox_core::{Role, Subject, SubjectKind, VersionId};
+use lockbox_core::{LogTime, Permission, Role, Subject, SubjectKind, VersionId};
 use lockbox_platform::request::RequestContext;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, Grant};
 use lockbox_raft::apply::Refusal;
-use lockbox_raft::domain::Rejection;
-use lockbox_raft::state::StateRead;
+use lockbox_raft::domain::{AccessBinding, Rejection};
+use lockbox_raft::state::TimedView;
 use lockbox_raft::state::holdings::{Holding, holdings};
 use prost::Message;
 use sha2::{Digest, Sha256};
@@ -26,19 +26,20 @@ const EVERYBODY: [&str; 2] = ["allAuthenticatedUsers", "allUsers"];
 ///
 /// The key may live in any folder: only the KMS knows which. So it is told every role that the
 /// caller holds on a container. A role on a secret has no effect on a key (`contract §4.5`), and
-/// one on the key itself is the KMS's to know.
+/// one on the key itself is the KMS's to know. A role that ends is told while it lasts: the
+/// assertion is for this one read, and is judged by the read's own moment as all of it is.
 ///
 /// # Errors
 /// [`Rejection::QuotaExceeded`] when the roles do not fit into one assertion: leaving some out
 /// would deny what was granted without saying why. Or a storage error.
-pub fn kms_grants(view: &dyn StateRead, caller: &Caller) -> Result<Grants, Refusal> {
+pub fn kms_grants(view: &TimedView<'_>, caller: &Caller) -> Result<Grants, Refusal> {
     let system = |id: &str| Subject { kind: SubjectKind::System, id: id.to_owned() };
     let mut grants = Vec::new();
     let mut left = HOLDINGS_MAX;
     for subject in EVERYBODY.map(system).iter().chain([&caller.subject]) {
         let held = holdings(view, subject, left.saturating_add(1))?;
         left = left.checked_sub(held.len()).ok_or_else(too_many)?;
-        grants.extend(held.iter().flat_map(assertable));
+        grants.extend(held.iter().flat_map(|held| assertable(held, view.now())));
     }
     let bytes: usize = grants.iter().map(Message::encoded_len).sum();
     if bytes > GRANTS_BYTES_MAX as usize {
@@ -52,15 +53,32 @@ fn too_many() -> Refusal {
     Rejection::QuotaExceeded { quota, limit: GRANTS_BYTES_MAX }.into()
 }
 
-/// What of a holding the KMS is told: a conditional binding must not pass for a plain one.
-fn assertable(held: &Holding) -> impl Iterator<Item = Grant> + '_ {
+/// What of a holding the KMS is told: it knows of no conditions, so what has ended is left out, and
+/// what is for the current version of a secret says nothing of a key.
+fn assertable(held: &Holding, now: LogTime) -> impl Iterator<Item = Grant> + '_ {
     let concerns = |role_id: &str| Role::parse(role_id).is_some_and(Role::concerns_kms);
-    let bindings = held.bindings.iter().filter(|binding| binding.is_unconditional());
-    bindings.filter(move |binding| concerns(&binding.role_id)).map(|binding| Grant {
+    let roles = held.bindings.iter().filter_map(move |binding| told_role(binding, now));
+    roles.filter(move |role_id| concerns(role_id)).map(|role_id| Grant {
         resource_type: held.on.kind.audit_name().to_owned(),
         resource_id: held.on.id.clone(),
-        role_id: binding.role_id.clone(),
+        role_id: role_id.to_owned(),
     })
+}
+
+/// The role that the KMS is told for a binding, if the binding counts at this time.
+///
+/// A role that ends leaves nothing behind that does not: one with which bindings of keys could be
+/// changed, and keys ended, passes for the greatest one that does neither.
+#[must_use]
+pub fn told_role(binding: &AccessBinding, now: LogTime) -> Option<&str> {
+    if binding.has_ended(now) || binding.only_current_version() {
+        return None;
+    }
+    let grants = |role: Role| role.grants(Permission::KmsKeysSetAccessBindings);
+    if binding.not_after.is_some() && Role::parse(&binding.role_id).is_some_and(grants) {
+        return Some(Role::KmsEditor.as_str());
+    }
+    Some(&binding.role_id)
 }
 
 /// The caller's roles, ready to be asserted.
@@ -147,13 +165,13 @@ fn kms_request_id(caller: &Caller, method: &str, step: KmsStep<'_>) -> Vec<u8> {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::collections::{BTreeMap, BTreeSet};
 
-    use lockbox_core::{LogTime, ResourceKind, ResourceRef, ServiceAccountId, TokenId};
+    use lockbox_core::{ResourceKind, ResourceRef, ServiceAccountId, TokenId};
     use lockbox_raft::domain::command::TokenRef;
-    use lockbox_raft::domain::{AccessBinding, codec};
+    use lockbox_raft::domain::{Versions, codec};
     use lockbox_raft::error::StorageError;
-    use lockbox_raft::state::{Row, Scan, Space, keys};
+    use lockbox_raft::state::{Row, Scan, Space, StateRead, keys};
 
     use super::*;
 
@@ -195,7 +213,12 @@ mod tests {
     }
 
     fn asserted(state: &Held) -> Vec<(String, String)> {
-        let grants = kms_grants(state, &caller()).unwrap().0;
+        asserted_at(state, 1_000)
+    }
+
+    fn asserted_at(state: &Held, ms: u64) -> Vec<(String, String)> {
+        let view = TimedView::new(state, LogTime::from_ms(ms));
+        let grants = kms_grants(&view, &caller()).unwrap().0;
         grants.into_iter().map(|grant| (grant.resource_id, grant.role_id)).collect()
     }
 
@@ -210,18 +233,56 @@ mod tests {
     }
 
     #[test]
-    fn roles_of_everybody_count_and_conditional_or_foreign_ones_do_not() {
+    fn roles_of_everybody_count_and_foreign_ones_do_not() {
         let mut state = Held::default();
         let everybody = Subject { kind: SubjectKind::System, id: "allAuthenticatedUsers".into() };
         state.bind(1, AccessBinding::new("kms.keys.encrypter", everybody));
-        let until = AccessBinding {
-            not_after: Some(LogTime::from_ms(u64::MAX)),
-            ..AccessBinding::new("kms.admin", caller().subject)
-        };
-        state.bind(2, until);
         let other = Subject::service_account(&ServiceAccountId::parse("b").unwrap());
         state.bind(3, AccessBinding::new("kms.admin", other));
         assert_eq!(asserted(&state), [("folder00001".into(), "kms.keys.encrypter".into())]);
+    }
+
+    #[test]
+    fn a_role_is_told_until_it_ends_and_never_for_a_condition_that_the_kms_does_not_know() {
+        let mut state = Held::default();
+        let until = AccessBinding {
+            not_after: Some(LogTime::from_ms(2_000)),
+            ..AccessBinding::new("kms.keys.decrypter", caller().subject)
+        };
+        state.bind(1, until);
+        // No command makes one.
+        let current = AccessBinding {
+            versions: Some(Versions::Current),
+            ..AccessBinding::new("kms.admin", caller().subject)
+        };
+        state.bind(2, current);
+        let administrator = AccessBinding {
+            not_after: Some(LogTime::from_ms(2_001)),
+            ..AccessBinding::new("admin", caller().subject)
+        };
+        state.bind(3, administrator);
+        let told = [("folder00001", "kms.keys.decrypter"), ("folder00003", "kms.editor")]
+            .map(|(folder, role)| (folder.to_owned(), role.to_owned()));
+        assert_eq!(asserted_at(&state, 1_999), told);
+        assert_eq!(asserted_at(&state, 2_000), told[1..]);
+        assert_eq!(asserted_at(&state, 2_001), []);
+    }
+
+    #[test]
+    fn what_passes_for_a_role_that_ends_is_the_most_that_grants_nothing() {
+        for role in
+            Role::ALL.iter().filter(|role| role.grants(Permission::KmsKeysSetAccessBindings))
+        {
+            let of_kms = role.permissions().filter(|p| p.as_str().starts_with("kms."));
+            let lost: BTreeSet<_> =
+                of_kms.filter(|permission| !Role::KmsEditor.grants(*permission)).collect();
+            let expected = [
+                Permission::KmsKeysSetStatus,
+                Permission::KmsKeysAdminister,
+                Permission::KmsKeysSetAccessBindings,
+            ];
+            assert_eq!(lost, BTreeSet::from(expected), "{role:?}");
+        }
     }
 
     #[test]
@@ -230,7 +291,8 @@ mod tests {
         for folder in 0..1_000 {
             state.bind(folder, AccessBinding::new("kms.keys.decrypter", caller().subject));
         }
-        let refused = kms_grants(&state, &caller()).err();
+        let view = TimedView::new(&state, LogTime::default());
+        let refused = kms_grants(&view, &caller()).err();
         let Some(Refusal::Rejected(Rejection::QuotaExceeded { .. })) = refused else {
             panic!("{refused:?}")
         };

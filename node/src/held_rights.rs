@@ -11,7 +11,9 @@ use lockbox_proto::lockbox::cluster::v1::{FolderPath, Grant};
 use lockbox_raft::domain::AccessBinding;
 use lockbox_raft::domain::identity::FolderRecord;
 use lockbox_raft::error::StorageError;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
+
+use crate::grants::told_role;
 
 /// Folders read at a time.
 const FOLDERS_PAGE: usize = 1_000;
@@ -25,11 +27,11 @@ pub struct HeldRights {
     pub folders: Vec<FolderPath>,
 }
 
-/// Collects what `subject` holds in this view.
+/// Collects what `subject` holds in this view, at its time: the KMS keeps nothing of it.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn held_rights(view: &dyn StateRead, subject: &Subject) -> Result<HeldRights, StorageError> {
+pub fn held_rights(view: &TimedView<'_>, subject: &Subject) -> Result<HeldRights, StorageError> {
     let mut walk = Walk { view, subject, seen: BTreeMap::new(), found: HeldRights::default() };
     let mut after = None;
     loop {
@@ -45,7 +47,7 @@ pub fn held_rights(view: &dyn StateRead, subject: &Subject) -> Result<HeldRights
 }
 
 struct Walk<'a> {
-    view: &'a dyn StateRead,
+    view: &'a TimedView<'a>,
     subject: &'a Subject,
     /// Containers visited before, and whether the subject holds anything there.
     seen: BTreeMap<ResourceRef, bool>,
@@ -75,14 +77,10 @@ impl Walk<'_> {
             return Ok(*held);
         }
         let set = tables::bindings(self.view, resource)?;
-        let counts = |binding: &&AccessBinding| {
-            // Conditional bindings are reserved: one of a later build grants nothing here.
-            let unconditional =
-                binding.not_after.is_none() && binding.current_version_only.is_none();
-            unconditional && access::covers(&binding.subject, self.subject)
-        };
+        let covers = |binding: &&AccessBinding| access::covers(&binding.subject, self.subject);
+        let own = set.bindings().iter().filter(covers);
         let mut roles: Vec<&str> =
-            set.bindings().iter().filter(counts).map(|b| b.role_id.as_str()).collect();
+            own.filter_map(|binding| told_role(binding, self.view.now())).collect();
         // The subject itself and a group that it is in may have the same role.
         roles.sort_unstable();
         roles.dedup();

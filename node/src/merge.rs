@@ -29,13 +29,18 @@ impl PayloadLimits {
         self.entries_max.saturating_mul(2)
     }
 
-    /// Refuses a request that names more changes than that, before anything is done with them.
+    /// Refuses a request that names more changes than that, or sets larger values than fit into a
+    /// version whatever it is merged onto, before anything is done with them.
     ///
     /// # Errors
-    /// [`MergeError::TooManyChanges`].
-    pub const fn check_changes(self, changes: usize) -> Result<(), MergeError> {
+    /// [`MergeError::TooManyChanges`], [`MergeError::ValuesTooLarge`].
+    pub const fn check_changes(self, changes: usize, value_bytes: usize) -> Result<(), MergeError> {
         let limit = self.changes_max();
-        if changes > limit { Err(MergeError::TooManyChanges { limit }) } else { Ok(()) }
+        if changes > limit {
+            return Err(MergeError::TooManyChanges { limit });
+        }
+        let limit = self.value_bytes_max;
+        if value_bytes > limit { Err(MergeError::ValuesTooLarge { limit }) } else { Ok(()) }
     }
 }
 
@@ -234,9 +239,11 @@ mod tests {
     #[test]
     fn changes_are_as_many_as_replace_a_full_version() {
         let limits = PayloadLimits::default();
-        assert_eq!(limits.check_changes(2000), Ok(()));
-        let refused = limits.check_changes(2001);
+        assert_eq!(limits.check_changes(2000, 65_536), Ok(()));
+        let refused = limits.check_changes(2001, 0);
         assert_eq!(refused, Err(MergeError::TooManyChanges { limit: 2000 }));
+        let refused = limits.check_changes(1, 65_537);
+        assert_eq!(refused, Err(MergeError::ValuesTooLarge { limit: 65_536 }));
     }
 
     /// A quadratic merge of what fits into one message would stop the node for minutes.

@@ -1,7 +1,8 @@
 //! How many requests one subject may make of this node (`contract §9`); off unless configured.
 //!
-//! One busy client must not take the node from the others. Subjects are those of tokens that this
-//! cluster has signed, so there are no more of them than accounts.
+//! One busy client must not take the node from the others, nor from itself: who holds a token that
+//! was revoked has no part of its subject's limit. Subjects and tokens are those that this cluster
+//! has signed for, so there are no more of them than accounts and logins.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -10,22 +11,44 @@ use governor::clock::{Clock, MonotonicClock};
 use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
-use lockbox_core::Subject;
+use lockbox_core::{Subject, TokenId};
 use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 
 use crate::config::LimitsConfig;
 
-/// After so many requests those subjects are forgotten that have not asked for a while.
+/// After so many requests those are forgotten that have not asked for a while.
 const FORGET_EVERY: u32 = 10_000;
 
+/// What a request counts against. Each has the whole limit for itself.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Counted {
+    /// A subject, for what it does with tokens that count.
+    Subject(Subject),
+    /// One token: it is dead by the node's own view, or it revokes another one. A stolen token must
+    /// neither use up what its owner has, nor keep the owner from revoking it.
+    Token(TokenId),
+    /// The logins of an account, once their signatures are verified.
+    Logins(Subject),
+}
+
+impl Counted {
+    const fn refusal(&self) -> &'static str {
+        match self {
+            Self::Subject(_) => "too many requests of this subject",
+            Self::Token(_) => "too many requests with this token",
+            Self::Logins(_) => "too many logins of this account",
+        }
+    }
+}
+
 type Limiter = RateLimiter<
-    Subject,
-    HashMapStateStore<Subject>,
+    Counted,
+    HashMapStateStore<Counted>,
     MonotonicClock,
     NoOpMiddleware<<MonotonicClock as Clock>::Instant>,
 >;
 
-/// The limit of each subject.
+/// The limit of each subject, token and login.
 pub struct RateLimits {
     /// Nothing when there is no limit.
     limiter: Option<Limiter>,
@@ -46,20 +69,26 @@ impl RateLimits {
         Self { limiter, counted: AtomicU32::new(0) }
     }
 
+    /// Whether anything is counted at all.
+    #[must_use]
+    pub const fn is_limited(&self) -> bool {
+        self.limiter.is_some()
+    }
+
     /// Counts one request.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED, with the time after which the next one is let through.
-    pub fn admit(&self, subject: &Subject) -> Result<(), ApiError> {
+    pub fn admit(&self, counted: &Counted) -> Result<(), ApiError> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         if self.counted.fetch_add(1, Ordering::Relaxed) % FORGET_EVERY == FORGET_EVERY - 1 {
             limiter.retain_recent();
             limiter.shrink_to_fit();
         }
-        limiter.check_key(subject).map_err(|not_until| {
+        limiter.check_key(counted).map_err(|not_until| {
             let retry_after = not_until.wait_time_from(MonotonicClock.now());
             let busy = ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after });
-            ApiError::new(busy, "too many requests of this subject", Outcome::NotProposed)
+            ApiError::new(busy, counted.refusal(), Outcome::NotProposed)
         })
     }
 }
@@ -71,8 +100,12 @@ mod tests {
 
     use super::*;
 
-    fn subject(id: &str) -> Subject {
+    fn account(id: &str) -> Subject {
         Subject::service_account(&ServiceAccountId::parse(id).unwrap())
+    }
+
+    fn subject(id: &str) -> Counted {
+        Counted::Subject(account(id))
     }
 
     #[test]
@@ -87,6 +120,8 @@ mod tests {
         let refused = (0..100).find_map(|_| limits.admit(&subject("aje1")).err()).unwrap();
         assert_eq!(refused.code(), Code::ResourceExhausted);
         limits.admit(&subject("aje2")).unwrap();
+        limits.admit(&Counted::Logins(account("aje1"))).unwrap();
+        limits.admit(&Counted::Token(TokenId::parse("ait1").unwrap())).unwrap();
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::ListenerLimits;
@@ -27,11 +28,11 @@ use lockbox_raft::replica::PeerServices;
 use tonic_health::pb::health_server::HealthServer;
 
 use crate::app::App;
+use crate::grpc::access::AccessGrpc;
 use crate::grpc::admin::AdminGrpc;
 use crate::grpc::cloud::CloudGrpc;
 use crate::grpc::cluster::ClusterGrpc;
 use crate::grpc::endpoint::EndpointGrpc;
-use crate::grpc::explain::ExplainGrpc;
 use crate::grpc::folder::FolderGrpc;
 use crate::grpc::health::HealthGrpc;
 use crate::grpc::iam_token::IamTokenGrpc;
@@ -45,7 +46,7 @@ use crate::grpc::service_account::ServiceAccountGrpc;
 use crate::grpc::watch::WatchGrpc;
 use crate::unserved;
 
-/// The services of the public listener: those that REST requests reach and health knows.
+/// The services of the public API on the public listener, which health knows.
 pub const PUBLIC_SERVICES: [&str; 9] = [
     "yandex.cloud.endpoint.ApiEndpointService",
     "yandex.cloud.iam.v1.IamTokenService",
@@ -58,7 +59,7 @@ pub const PUBLIC_SERVICES: [&str; 9] = [
     "yandex.cloud.resourcemanager.v1.FolderService",
 ];
 
-/// Our own services beside them: by gRPC alone.
+/// Our own services beside them. REST requests reach those of their methods that have a route.
 pub const OWN_SERVICES: [&str; 2] =
     ["lockbox.iam.v1.AccessService", "lockbox.watch.v1.WatchService"];
 
@@ -78,7 +79,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
         .with(OperationServiceServer::new(OperationGrpc::new(Arc::clone(app))))
         .with(PayloadServiceServer::new(PayloadGrpc::new(Arc::clone(app))))
         .with(SecretServiceServer::new(SecretGrpc::new(Arc::clone(app))))
-        .with(AccessServiceServer::new(ExplainGrpc::new(Arc::clone(app))))
+        .with(AccessServiceServer::new(AccessGrpc::new(Arc::clone(app))))
         .with(WatchServiceServer::new(WatchGrpc::new(Arc::clone(app))))
         .with(CloudServiceServer::new(CloudGrpc::new(Arc::clone(app))))
         .with(FolderServiceServer::new(FolderGrpc::new(Arc::clone(app))))
@@ -87,9 +88,18 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
     let services = reflection::add_to(services, &served).into_service();
     let recorded = unserved::recorded(Arc::clone(app), services);
     let random = Arc::clone(&app.random);
+    let budget = body_budget(app);
     let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);
-    let grpc = layer.around(recorded);
-    Ok(RestGateway::new(&PUBLIC_SERVICES, grpc, random)?.into_service())
+    let grpc = layer.within(budget.clone()).around(recorded);
+    Ok(RestGateway::new(&served, grpc, random)?.within(budget).into_service())
+}
+
+/// What is in memory of clients' requests. Who shows a token that this cluster has signed is known:
+/// whether it still counts is for the call to find out.
+fn body_budget(app: &Arc<App>) -> BodyBudget {
+    let bytes = app.config.limits.request_bytes_in_memory;
+    let app = Arc::clone(app);
+    BodyBudget::new(bytes, move |context| app.authenticator.caller(context).is_ok())
 }
 
 /// What the listener for peers serves: other nodes, the operator and the KMS.

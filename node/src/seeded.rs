@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use lockbox_core::{ResourcePath, Subject, VersionId};
+use lockbox_core::{FolderId, ResourcePath, Subject, VersionId};
 use lockbox_raft::apply::Refusal;
 use lockbox_raft::domain::identity::ServiceAccountRecord;
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
@@ -78,6 +78,57 @@ pub(crate) fn or_accepted_before(
         return judgement;
     }
     if accepted.contains(&token) { Ok(None) } else { judgement }
+}
+
+/// Some secrets of a folder, and what the token of the next page holds.
+type SecretsPage = Result<(Vec<SecretRecord>, Option<u64>), StorageError>;
+
+/// All of a folder's secrets, in the order of lists.
+fn all_secrets(view: &dyn StateRead, folder: &FolderId) -> Result<Vec<SecretRecord>, StorageError> {
+    Ok(tables::secrets_page(view, folder, 0, usize::MAX)?.0)
+}
+
+/// The page behind so many secrets ([`lockbox_core::Mutant::PageByOffset`]).
+pub(crate) fn page_by_offset(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    offset: u64,
+    size: usize,
+) -> SecretsPage {
+    let all = all_secrets(view, folder)?;
+    let shown = all.iter().skip(usize::try_from(offset).unwrap_or(usize::MAX)).take(size);
+    let page: Vec<SecretRecord> = shown.cloned().collect();
+    let next = offset.saturating_add(page.len() as u64);
+    Ok((page, Some(next).filter(|next| *next < all.len() as u64)))
+}
+
+/// The page behind a second ([`lockbox_core::Mutant::PageByTime`]).
+pub(crate) fn page_by_time(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    second: u64,
+    size: usize,
+) -> SecretsPage {
+    let second_of = |secret: &SecretRecord| secret.created_at.as_ms() / 1000;
+    let mut page = all_secrets(view, folder)?;
+    page.retain(|secret| second_of(secret) > second);
+    let more = page.len() > size;
+    page.truncate(size);
+    let next = page.last().map(second_of).filter(|_| more);
+    Ok((page, next))
+}
+
+/// The page behind the secret of this place, or the first one when that secret is gone
+/// ([`lockbox_core::Mutant::PageRestarts`]).
+pub(crate) fn page_or_first(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    place: u64,
+    size: usize,
+) -> SecretsPage {
+    let (found, _) = tables::secrets_page(view, folder, place.saturating_sub(1), 1)?;
+    let is_there = found.first().is_some_and(|secret| secret.sequence == place);
+    tables::secrets_page(view, folder, if is_there { place } else { 0 }, size)
 }
 
 /// What payload reads take for the current version: the newest one, when the pointer moved right

@@ -44,7 +44,7 @@ use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{readiness, router, unseal};
+use crate::{consistency, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -145,7 +145,8 @@ impl NodeServer {
         let app = app(config, replica.clone(), kms, &tasks, &metrics, clock, random)?;
         let heard = LeaderHeard::default();
         metrics.collector(Box::new(ReplicaCollector::new(replica, heard.clone())?))?;
-        let (readiness, limits) = (app.readiness.clone(), ListenerLimits::default());
+        let readiness = app.readiness.clone();
+        let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
         spawn_tasks(&app, &tasks, heard);
         let tls_metrics = || metrics.tls.clone();
@@ -158,7 +159,7 @@ impl NodeServer {
         let health = health::router(metrics.clone(), readiness.clone(), tasks.fatal().clone());
         let health = health.merge(usage::router(Arc::clone(&app)));
         let health = ports.metrics.start(health, &tasks, limits, tls_metrics());
-        let api = ports.api.start(api_router, &tasks, limits, tls_metrics());
+        let api = ports.api.start(api_router, &tasks, of_clients, tls_metrics());
         Ok(Self { app, readiness, api, peer, metrics: health })
     }
 
@@ -295,6 +296,7 @@ fn app(
         clock,
         random,
         turns: crate::turns::Turns::default(),
+        catching_up: consistency::waiting_room(),
         calls: TaskTracker::new(),
         streams: Streams::default(),
         payload_reads: PayloadReads::default(),

@@ -125,7 +125,7 @@ mod tests {
         let mut own: Vec<_> =
             (0..STREAMS_OF_SUBJECT_MAX).map(|_| streams.slot(&robot(0)).unwrap()).collect();
         let refused = streams.slot(&robot(0)).unwrap_err();
-        assert!(matches!(refused.kind, ErrorKind::ResourceExhausted(_)), "{refused:?}");
+        assert!(matches!(refused.kind(), ErrorKind::ResourceExhausted(_)), "{refused:?}");
         let other = streams.slot(&robot(1)).unwrap();
         own.pop();
         drop(streams.slot(&robot(0)).unwrap());

@@ -1,23 +1,26 @@
-//! Calls that reach no handler: methods that a later release serves, and messages that are none.
+//! Calls that reach no handler: methods that a later release serves, and messages that are none,
+//! by gRPC and by REST.
 //!
 //! One place for all of them: the generated code answers with a bare status, or a handler does by
 //! [`unserved`], and [`recorded`] sees it on its way out. It writes the audit record that every
 //! call has (`contract §14` no. 18) and gives the answer its code and details. A call that a handler
-//! took up is that handler's to record, so no call is recorded twice.
+//! took up is that handler's to record, so no call is recorded twice. One that was refused because
+//! too many are under way is only counted and logged: its record would be one more.
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use futures::FutureExt;
-use http::{HeaderMap, Response};
+use http::Response;
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::request::RequestContext;
-use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
+use lockbox_platform::status::ApiError;
+use lockbox_platform::unhandled::{ACCEPTED_ENCODINGS, Undecoded, Unhandled};
 use lockbox_proto::METHODS;
-use tonic::{Code, Status};
+use tonic::Status;
 
 use crate::app::App;
 use crate::call::{Call, detached};
@@ -25,8 +28,10 @@ use crate::call::{Call, detached};
 const MESSAGE: &str = "this method is not served yet";
 
 /// The events of methods whose own name says too little, as `contract §6.1` would name them.
-const EVENTS: [(&str, &str); 55] = [
+const EVENTS: [(&str, &str); 57] = [
     ("/lockbox.iam.v1.AccessService/Explain", "ExplainAccess"),
+    ("/lockbox.iam.v1.AccessService/ListBindings", "ListBindings"),
+    ("/lockbox.iam.v1.AccessService/UpdateBindings", "UpdateBindings"),
     ("/lockbox.watch.v1.WatchService/Watch", "WatchSecrets"),
     ("/yandex.cloud.iam.v1.IamTokenService/Create", "CreateIamToken"),
     ("/yandex.cloud.iam.v1.KeyService/Create", "CreateKey"),
@@ -112,12 +117,16 @@ pub fn unserved() -> Status {
 pub fn recorded(app: Arc<App>, services: HttpService) -> HttpService {
     HttpService::new(move |request| {
         let context = request.extensions().get::<Arc<RequestContext>>().cloned();
+        let undecoded = Undecoded::of(&request);
         let answered = services.answer(request);
         let app = Arc::clone(&app);
         async move {
             let response = answered.await;
-            match context.filter(|context| !context.is_handled()) {
-                Some(context) => record(app, context, response).await,
+            let Some(context) = context.filter(|context| !context.is_handled()) else {
+                return response;
+            };
+            match Unhandled::of(response.headers(), undecoded) {
+                Some(unhandled) => record(app, context, unhandled, response).await,
                 None => response,
             }
         }
@@ -129,73 +138,50 @@ pub fn recorded(app: Arc<App>, services: HttpService) -> HttpService {
 async fn record(
     app: Arc<App>,
     context: Arc<RequestContext>,
+    unhandled: Unhandled,
     response: Response<Body>,
 ) -> Response<Body> {
-    let Some(unhandled) = Unhandled::of(response.headers()) else { return response };
-    let Some(details) = event(&context.method) else {
-        let defined = METHODS.iter().any(|method| method.grpc_path == context.method);
-        return match unhandled {
-            Unhandled::Message(error) if defined => {
-                error.into_status(&context.request_id).into_http()
-            }
-            Unhandled::Message(_) | Unhandled::Method => response,
-        };
+    let accepted = response.headers().get(ACCEPTED_ENCODINGS).cloned();
+    let mut response = answer_unhandled(app, context, unhandled, response).await;
+    if let Some(accepted) = accepted {
+        response.headers_mut().insert(ACCEPTED_ENCODINGS, accepted);
+    }
+    response
+}
+
+async fn answer_unhandled(
+    app: Arc<App>,
+    context: Arc<RequestContext>,
+    unhandled: Unhandled,
+    response: Response<Body>,
+) -> Response<Body> {
+    let request_id = context.request_id.clone();
+    let completed = |error: ApiError| error.into_status(&request_id).into_http();
+    let defined = METHODS.iter().any(|method| method.grpc_path == context.method);
+    let (details, unread) = match (event(&context.method), unhandled) {
+        (_, Unhandled::NoRoom(error)) => return completed(error),
+        (None, Unhandled::Message(error)) if defined => return completed(error),
+        (None, Unhandled::Message(_) | Unhandled::Method) => return response,
+        (Some(details), Unhandled::Message(error)) => (details, Some(error)),
+        (Some(details), Unhandled::Method) => (details, None),
     };
     let calls = app.calls.clone();
     let recorded = detached(&calls, async move {
         let mut call = Call::of(&app, context, details);
         call.recognise();
-        let error = match unhandled {
-            Unhandled::Method => ApiError::unimplemented(MESSAGE),
-            Unhandled::Message(error) => call.unauthenticated().unwrap_or(error),
+        let error = match unread {
+            None => ApiError::unimplemented(MESSAGE),
+            Some(error) => call.unauthenticated().unwrap_or(error),
         };
         call.finish(Err::<(), _>(error)).await
     });
-    match recorded.await {
-        Err(status) => status.into_http(),
-        // A call that ends with an error has no message; should it have one, the answer stands.
-        Ok(_) => response,
-    }
-}
-
-/// Why a call reached no handler.
-enum Unhandled {
-    /// Nobody serves the method.
-    Method,
-    /// Its message could not be read.
-    Message(ApiError),
-}
-
-impl Unhandled {
-    /// By the status of the generated code, which gives no details. Its message may quote what did
-    /// not decode, so nothing of it is passed on.
-    fn of(headers: &HeaderMap) -> Option<Self> {
-        if headers.contains_key(Status::GRPC_STATUS_DETAILS) {
-            return None;
-        }
-        let malformed = |what: &str| {
-            let kind = ErrorKind::InvalidArgument(Vec::new());
-            Self::Message(ApiError::new(kind, what, Outcome::NotProposed))
-        };
-        match Code::from_bytes(headers.get(Status::GRPC_STATUS)?.as_bytes()) {
-            Code::Unimplemented => Some(Self::Method),
-            Code::Internal => Some(malformed("the request is no message of this method")),
-            Code::OutOfRange => Some(malformed("the request is longer than this server reads")),
-            Code::Ok
-            | Code::Cancelled
-            | Code::Unknown
-            | Code::InvalidArgument
-            | Code::DeadlineExceeded
-            | Code::NotFound
-            | Code::AlreadyExists
-            | Code::PermissionDenied
-            | Code::ResourceExhausted
-            | Code::FailedPrecondition
-            | Code::Aborted
-            | Code::Unavailable
-            | Code::DataLoss
-            | Code::Unauthenticated => None,
-        }
+    // A call that ends with an error has no message; should it have one, the answer stands.
+    let Err(status) = recorded.await else { return response };
+    let recorded = status.into_http();
+    match Unhandled::of(recorded.headers(), None) {
+        // There was none for the recording either.
+        Some(Unhandled::NoRoom(error)) => completed(error),
+        Some(Unhandled::Message(_) | Unhandled::Method) | None => recorded,
     }
 }
 

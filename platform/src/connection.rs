@@ -1,7 +1,12 @@
 //! HTTP on one connection: which versions, which limits, and how it is told to finish.
 //!
 //! Promises: a client that sends pings, however many, is never told to calm down (clients of the
-//! API ping every 30 s, `contract §0.1`; hyper has no such policy); a dead client is noticed.
+//! API ping every 30 s, `contract §0.1`; hyper has no such policy); a dead client is noticed, an
+//! idle one told to go, and for one that does not read nothing is kept for long.
+
+mod calls;
+mod unread;
+mod written;
 
 use std::convert::Infallible;
 use std::pin::pin;
@@ -12,11 +17,14 @@ use futures::FutureExt;
 use http::Request;
 use hyper::body::Incoming;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use self::calls::Calls;
+use self::unread::{AnswerBody, CallTasks};
+use self::written::WrittenInTime;
 use crate::http_service::HttpService;
 use crate::listener::{ConnectionInfo, ListenerLimits};
 use crate::tls::ALPN_H2;
@@ -50,7 +58,8 @@ impl Served {
 /// An error of the connection, for the log.
 pub(crate) type ConnectionError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Serves requests until the client goes away or `stop` is cancelled and those in flight are done.
+/// Serves requests until the client goes away, or until none was in flight for a while or `stop` is
+/// cancelled; then those in flight are finished.
 pub(crate) async fn serve<S>(
     stream: S,
     service: HttpService,
@@ -62,22 +71,29 @@ pub(crate) async fn serve<S>(
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
+    let calls = Calls::new();
+    let begun = calls.clone();
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(info.clone());
-        service.answer(request.map(Body::new)).map(Ok::<_, Infallible>)
+        let call = begun.begin();
+        let answered = service.answer(request.map(Body::new));
+        answered.map(|answer| Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, call))))
     });
     let builder = builder(served, limits);
+    let stream = WrittenInTime::new(stream, limits.unread_timeout);
     let connection = builder.serve_connection(TokioIo::new(stream), answer);
     let mut connection = pin!(connection);
     tokio::select! {
         ended = connection.as_mut() => return ended,
-        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+        () = stop.cancelled() => {}
+        () = calls.idle_for(limits.idle_timeout) => {}
     }
+    connection.as_mut().graceful_shutdown();
     connection.await
 }
 
-fn builder(served: Served, limits: ListenerLimits) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+fn builder(served: Served, limits: ListenerLimits) -> auto::Builder<CallTasks> {
+    let mut builder = auto::Builder::new(CallTasks { unread_timeout: limits.unread_timeout });
     builder
         .http1()
         .timer(TokioTimer::new())

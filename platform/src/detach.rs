@@ -12,21 +12,29 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::{Response, Status};
 use tracing::Instrument;
 
+/// Calls of a server that are under way at one time, whether or not their callers still wait:
+/// many times what a busy server has, and few enough for its memory.
+pub const CALLS_MAX: usize = 8192;
+
 /// Runs a call to its end even when its caller hangs up.
 ///
 /// A handler's future is dropped with its connection: a mutation would then be committed, or a
-/// crypto call billed, without an audit record, and a caller could bring that about at will. The
-/// listener's connections and streams bound the calls that have a caller; those whose caller left
-/// are bounded by their deadlines and by the queues behind them, which refuse at once when full
-/// (`design §4`). Who owns `calls` joins them, after the listener's end and before that of what
-/// they use.
+/// crypto call billed, without an audit record, and a caller could bring that about at will. So
+/// the listener's connections and streams do not bound how many calls there are: [`CALLS_MAX`]
+/// does, and the queues behind them, which refuse at once when full (`design §4`). Who owns `calls`
+/// joins them, after the listener's end and before that of what they use.
 ///
 /// # Errors
-/// The call's own, or INTERNAL when it panicked.
+/// The call's own; INTERNAL when it panicked; RESOURCE_EXHAUSTED when too many are under way, and
+/// then the call has not begun. Its bare status is completed by [`crate::unhandled::Unhandled`].
 pub async fn detached<T: Send + 'static>(
     calls: &TaskTracker,
     call: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
 ) -> Result<Response<T>, Status> {
+    // Two that look at once may both find the last place. That does not matter.
+    if calls.len() >= CALLS_MAX {
+        return Err(Status::resource_exhausted("too many calls are under way"));
+    }
     let call = AssertUnwindSafe(call.in_current_span()).catch_unwind().boxed();
     let attended =
         Attended { call: Some(call), calls, _counted: calls.token(), runtime: Handle::current() };
@@ -68,6 +76,7 @@ impl<T: Send> Drop for Attended<'_, T> {
 #[cfg(test)]
 mod tests {
     use tokio::sync::oneshot;
+    use tokio_util::sync::CancellationToken;
     use tonic::Code;
 
     use super::*;
@@ -102,5 +111,29 @@ mod tests {
         let broken: Result<Response<()>, _> = detached(&calls, async { panic!("broken") }).await;
         assert_eq!(broken.unwrap_err().code(), Code::Internal);
         assert!(calls.is_empty());
+    }
+
+    /// Whose caller has left counts like any other.
+    #[tokio::test]
+    async fn so_many_calls_are_under_way_and_the_next_one_does_not_begin() {
+        let calls = TaskTracker::new();
+        let stop = CancellationToken::new();
+        for _ in 0..CALLS_MAX {
+            let stopped = stop.clone().cancelled_owned();
+            let call = async move {
+                stopped.await;
+                Ok(Response::new(()))
+            };
+            let mut caller = Box::pin(detached(&calls, call));
+            assert!(futures::poll!(caller.as_mut()).is_pending());
+        }
+        assert_eq!(calls.len(), CALLS_MAX, "a call has ended with its caller");
+        let begun = async { panic!("it has begun") };
+        let refused: Result<Response<()>, _> = detached(&calls, begun).await;
+        assert_eq!(refused.unwrap_err().code(), Code::ResourceExhausted);
+        stop.cancel();
+        calls.close();
+        calls.wait().await;
+        detached(&calls, async { Ok(Response::new(())) }).await.unwrap();
     }
 }

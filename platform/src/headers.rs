@@ -19,7 +19,7 @@ pub const RETRY_ATTEMPT: &str = "x-retry-attempt";
 pub const IF_VERSION: &str = "x-if-version";
 /// Our extension: how fresh a metadata read must be.
 pub const CONSISTENCY: &str = "x-consistency";
-/// Our extension: answer once the node has applied this Raft index, a freshness token from the
+/// Our extension: answer from a state that has this Raft index, a freshness token from the
 /// [`INDEX`] of an earlier answer.
 pub const MIN_INDEX: &str = "lockbox-min-index";
 /// The client's program.

@@ -1,8 +1,10 @@
 //! The listener: accepts connections, terminates TLS, speaks HTTP/1.1 and HTTP/2.
 //!
 //! Promises: plaintext only on loopback (the metrics port aside, which serves no secrets); a
-//! bounded number of connections, each with a time limit on its handshake; a stop that lets
-//! requests in flight finish. Refuses to know what is served.
+//! bounded number of connections, each with a time limit on its handshake and on what it may be
+//! idle; a stop that lets requests in flight finish. Refuses to know what is served.
+
+mod limits;
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
+pub use self::limits::{ConnectionsConfig, ListenerLimits};
 use crate::connection::{self, Served};
 use crate::exit::ExitCode;
 use crate::http_service::HttpService;
@@ -22,14 +25,6 @@ use crate::metrics::TlsMetrics;
 use crate::tasks::{TaskKind, Tasks};
 use crate::tls::{PeerIdentity, ServerTls};
 
-/// Open connections of a listener, unless configured.
-const CONNECTIONS_MAX: usize = 4096;
-/// Calls at one time on one HTTP/2 connection, unless configured.
-const STREAMS_MAX: u32 = 1024;
-/// Receive window of one HTTP/2 stream in bytes, unless configured: more than the largest request.
-const STREAM_WINDOW_BYTES: u32 = 1 << 20;
-/// Receive window of one HTTP/2 connection in bytes, unless configured.
-const CONNECTION_WINDOW_BYTES: u32 = 4 << 20;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// The pause after a failed accept: out of descriptors, it would fail at once again.
@@ -46,30 +41,6 @@ pub enum Security {
     PlaintextLoopback,
     /// None, on any address: only for the metrics and health routes.
     PlaintextHealth,
-}
-
-/// The bounds of a listener.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ListenerLimits {
-    /// Open connections; more wait in the kernel's queue.
-    pub connections_max: usize,
-    /// Calls at one time on one HTTP/2 connection.
-    pub streams_max: u32,
-    /// Receive window of one HTTP/2 stream, in bytes.
-    pub stream_window_bytes: u32,
-    /// Receive window of one HTTP/2 connection, in bytes.
-    pub connection_window_bytes: u32,
-}
-
-impl Default for ListenerLimits {
-    fn default() -> Self {
-        Self {
-            connections_max: CONNECTIONS_MAX,
-            streams_max: STREAMS_MAX,
-            stream_window_bytes: STREAM_WINDOW_BYTES,
-            connection_window_bytes: CONNECTION_WINDOW_BYTES,
-        }
-    }
 }
 
 /// Why a listener cannot start.

@@ -5,14 +5,15 @@
 //! here is authenticated.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use http::HeaderMap;
 use lockbox_core::{Randomness, RequestId, SensitiveString};
 use tokio::time::Instant;
 
+use crate::body_budget::Share;
 use crate::headers;
 use crate::listener::ConnectionInfo;
 use crate::status::ApiError;
@@ -77,6 +78,8 @@ pub struct RequestContext {
     pub method: String,
     /// Whether a handler has taken the request up.
     handled: AtomicBool,
+    /// What the message takes up of the listener's budget.
+    held: Mutex<Option<Share>>,
 }
 
 impl RequestContext {
@@ -114,6 +117,7 @@ impl RequestContext {
             retry_attempt: text(headers, headers::RETRY_ATTEMPT).and_then(|t| t.parse().ok()),
             method: method.to_owned(),
             handled: AtomicBool::new(false),
+            held: Mutex::new(None),
         }
     }
 
@@ -134,6 +138,16 @@ impl RequestContext {
     #[must_use]
     pub fn is_handled(&self) -> bool {
         self.handled.load(Ordering::Relaxed)
+    }
+
+    /// Counts what has arrived until the call has ended, with or without its caller.
+    pub(crate) fn hold(&self, share: Share) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = Some(share);
+    }
+
+    /// The call has ended: its message is no longer in memory.
+    pub(crate) fn let_go(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
     /// The bearer token.

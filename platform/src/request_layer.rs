@@ -3,9 +3,9 @@
 //!
 //! Promises: every call is counted once, with the code it ended with, even when its client went
 //! away; a request arrives within [`DEADLINE_DEFAULT`] or its client's own time, or is let go,
-//! a stream of requests included; the two response ids are headers on success and on a failure
-//! that has no body, and trailers on a failure at the end of a body (`contract §10`). Logs no
-//! value and no query.
+//! a stream of requests included, and what is in memory of all of them is bounded; the two
+//! response ids are headers on success and on a failure that has no body, and trailers on a
+//! failure at the end of a body (`contract §10`). Logs no value and no query.
 
 use std::collections::BTreeSet;
 use std::pin::Pin;
@@ -24,6 +24,7 @@ use tonic::Code;
 use tracing::Instrument;
 
 use crate::arrival::TimelyBody;
+use crate::body_budget::BodyBudget;
 use crate::headers;
 use crate::http_service::HttpService;
 use crate::listener::ConnectionInfo;
@@ -46,13 +47,23 @@ struct Shared {
     methods: BTreeSet<String>,
     /// What every answer says of who gave it.
     served_by: Option<HeaderValue>,
+    /// What of requests is in memory at one time.
+    budget: BodyBudget,
 }
 
 impl RequestLayer {
     /// A layer that counts into `metrics`.
     #[must_use]
     pub fn new(random: Arc<dyn Randomness>, metrics: RpcMetrics) -> Self {
-        Self { shared: Shared { random, metrics, methods: known_methods(), served_by: None } }
+        let (methods, budget) = (known_methods(), BodyBudget::default());
+        Self { shared: Shared { random, metrics, methods, served_by: None, budget } }
+    }
+
+    /// The same; what is in memory of requests is within this budget.
+    #[must_use]
+    pub fn within(mut self, budget: BodyBudget) -> Self {
+        self.shared.budget = budget;
+        self
     }
 
     /// The same; every answer says that this node gave it, whatever became of the call.
@@ -104,9 +115,10 @@ impl Shared {
         let span = tracing::info_span!("rpc", method, request_id = %context.request_id);
         // The client's own time, but not more than a call has that does not say.
         let deadline = context.deadline.min(Instant::now() + DEADLINE_DEFAULT);
-        let request_id = context.request_id.clone();
-        let observed = Observed::begin(self, context);
-        let request = request.map(|body| Body::new(TimelyBody::new(body, deadline, &request_id)));
+        let observed = Observed::begin(self, Arc::clone(&context));
+        let budget = &self.budget;
+        let request =
+            request.map(|body| Body::new(TimelyBody::new(body, deadline, budget, context)));
         let answered = services.answer(request);
         async move { observed.answer(answered.await) }.instrument(span).boxed()
     }
@@ -128,6 +140,7 @@ impl Observed {
 
     /// Adds the response ids, and watches the body for how the call ends.
     fn answer(mut self, response: Response<Body>) -> Response<Body> {
+        self.context.let_go();
         let (mut parts, body) = response.into_parts();
         self.label(&mut parts.headers);
         if let Some(code) = code_in(&parts.headers) {

@@ -1,4 +1,4 @@
-//! The real clock and the real source of randomness.
+//! The real clock, the real source of randomness, and the user that the process acts as.
 //!
 //! Owns the only calls of the process to the wall clock, the monotonic clock and the kernel's
 //! random generator. Everything else takes [`Clock`] and [`Randomness`], so that a test or a
@@ -56,9 +56,22 @@ impl Randomness for SystemRandom {
     }
 }
 
+/// The id of the user whose rights the process has.
+#[must_use]
+pub fn effective_user() -> u32 {
+    rustix::process::geteuid().as_raw()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_the_process_makes_is_its_users() {
+        let file = tempfile::tempfile().unwrap();
+        let metadata = file.metadata().unwrap();
+        assert_eq!(std::os::unix::fs::MetadataExt::uid(&metadata), effective_user());
+    }
 
     #[test]
     fn the_wall_clock_is_past_the_day_this_was_written() {

@@ -48,6 +48,11 @@ impl Schema {
         self.pool.services().filter(|service| service.package_name().starts_with("yandex.cloud."))
     }
 
+    /// Services of our own, in file order.
+    pub(crate) fn own_services(&self) -> impl Iterator<Item = ServiceDescriptor> + '_ {
+        self.pool.services().filter(|service| service.package_name().starts_with("lockbox."))
+    }
+
     /// Finds a message by a name that is relative to a package, innermost scope first.
     pub(crate) fn resolve(&self, package: &str, name: &str) -> Result<MessageDescriptor, String> {
         let mut scope = Some(package);

@@ -12,12 +12,14 @@ use crate::schema::{Schema, option_value};
 /// Fields of `google.api.HttpRule` that stand for a verb.
 const VERBS: [&str; 5] = ["get", "put", "post", "delete", "patch"];
 
-/// Writes `REST_ROUTES`.
+/// Writes `REST_ROUTES`: of every public method, and of those of our own that have a rule.
 pub(crate) fn rest_routes(schema: &Schema) -> Result<String, String> {
     let http = schema.option("google.api.http")?;
     let mut seen = BTreeSet::new();
     let mut rows = String::new();
-    for method in public_methods(schema) {
+    let own = schema.own_services().flat_map(|service| service.methods().collect::<Vec<_>>());
+    let own = own.filter(|method| option_value(&method.options(), &http).is_some());
+    for method in public_methods(schema).chain(own.collect::<Vec<_>>()) {
         let Some(Value::Message(rule)) = option_value(&method.options(), &http) else {
             return Err(format!("{} has no HTTP rule", method.full_name()));
         };

@@ -20,5 +20,6 @@ pub struct RestRoute {
     pub output: &'static str,
 }
 
-/// Routes of all public methods, in the order of their definition.
+/// Routes of all public methods, in the order of their definition; behind them those of our own
+/// methods that have one.
 pub static REST_ROUTES: &[RestRoute] = include!(concat!(env!("OUT_DIR"), "/rest_routes.rs"));

@@ -105,6 +105,7 @@ fn init_cluster() -> Command {
             description: String::new(),
             algorithm: KeyAlgorithm::Rsa2048,
             public_key_pem: String::new(),
+            keys_per_account_max: 0,
         },
         keyring: Vec::new(),
     }))

@@ -51,6 +51,8 @@ class Coverages(unittest.TestCase):
         self.assertEqual(in_description("node", described("ThingService_Get_get")), {GET})
         with self.assertRaisesRegex(Wrong, "under a.v1.OtherService"):
             in_description("node", described("ThingService_Get_get", "a.v1.OtherService"))
+        ours = described("AccessService_Explain_post", "lockbox.iam.v1.AccessService")
+        self.assertEqual(in_description("node", ours), set())
 
 
 class Pages(unittest.TestCase):

@@ -52,7 +52,10 @@ impl Looks {
                 Some(Answer::Refused(refusal)) => {
                     looks.unseen |= refusal.code == Code::ResourceExhausted;
                 }
-                Some(Answer::Secret(_) | Answer::Version(_) | Answer::Done) | None => {}
+                Some(
+                    Answer::Secret(_) | Answer::Version(_) | Answer::Secrets(_) | Answer::Done,
+                )
+                | None => {}
             }
             let named = match &found.op.asked.call {
                 Call::SetCurrentVersion(call) => Some(&call.version),

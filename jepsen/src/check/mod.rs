@@ -9,6 +9,7 @@ pub mod coverage;
 pub mod directory;
 pub mod export;
 pub mod fences;
+pub mod folders;
 mod hidden;
 pub mod jit;
 pub mod laws;

@@ -51,7 +51,9 @@ pub fn partition<'a>(history: &'a History, makers: &Makers) -> Vec<SecretHistory
     let mut secrets: BTreeMap<&SecretId, Vec<Move<'a>>> = BTreeMap::new();
     let mut keyed: BTreeMap<(&SecretId, &IdempotencyKey), usize> = BTreeMap::new();
     for op in &history.ops {
-        let Some(secret) = op.secret() else { continue };
+        // A page of its folder may tell what a creation without an answer has made.
+        let made = || makers.made_by(op.id).map(|(secret, _)| secret);
+        let Some(secret) = op.secret().or_else(made) else { continue };
         let Some(found) = as_move(op, makers) else { continue };
         let moves = secrets.entry(secret).or_default();
         if let Some(key) = op.asked.idempotency_key.as_ref().filter(|_| op.may_have_effect()) {
@@ -83,8 +85,8 @@ fn as_move<'a>(op: &'a Op, makers: &Makers) -> Option<Move<'a>> {
     }
     let mut named = Named::unknown(op.id);
     let made = makers.made_by(op.id);
-    if let Some((_, version)) = made {
-        named.version = version.clone();
+    if let Some((secret, version)) = made {
+        (named.secret, named.version) = (secret.clone(), version.clone());
     }
     let unnamed = made.is_none() && matches!(op.asked.call, Call::AddVersion(_));
     Some(Move { op, from: op.invoked.order, to: None, answer: None, named, unnamed })
@@ -189,8 +191,11 @@ impl SecretHistory<'_> {
 mod tests {
     use crate::check::jit::{STEPS_MAX, Searched, search};
     use crate::check::script::{
-        Script, add, create, entries, list, payload, secret, version, versions,
+        Script, add, create, delete, entries, get, list, page, payload, refused, secret, version,
+        versions,
     };
+    use crate::history::answer::{Code, SecretPage, SecretView};
+    use crate::history::call::UpdateSecret;
 
     use super::*;
 
@@ -243,6 +248,59 @@ mod tests {
         assert_eq!(lost_twice("second").0, Searched::Legal);
         let (found, op) = lost_twice("nobody's");
         assert_eq!(found, Searched::Illegal { op });
+    }
+
+    fn rename(name: &str) -> Call {
+        Call::UpdateSecret(UpdateSecret {
+            secret: "s".into(),
+            name: Some(name.to_owned()),
+            description: None,
+            labels: None,
+            deletion_protection: None,
+            if_version: None,
+        })
+    }
+
+    fn named(name: &str) -> SecretView {
+        let Answer::Secret(view) = secret(Some(version("v1", "first", &["a"]))) else {
+            unreachable!()
+        };
+        SecretView { name: name.to_owned(), ..view }
+    }
+
+    /// A creation that nobody was answered, if there was one, a page that shows what it made, and
+    /// what the others did with it then.
+    fn searched_after_a_page(created: bool, go_on: impl FnOnce(&mut Script) -> OpId) -> Searched {
+        let mut script = Script::new();
+        if created {
+            let lost = script.begin(create(&[("a", 1)]));
+            script.info(lost);
+        }
+        let secrets = vec![named("name")];
+        script.done(page("w", None), Answer::Secrets(SecretPage { secrets, next: None }), 1);
+        go_on(&mut script);
+        searched(script)
+    }
+
+    #[test]
+    fn a_page_tells_what_a_lost_creation_made() {
+        let all = |script: &mut Script| {
+            script.done(rename("one"), Answer::Secret(named("one")), 2);
+            let lost = script.begin(rename("two"));
+            script.info(lost);
+            script.done(get(), Answer::Secret(named("two")), 3);
+            script.done(rename("three"), Answer::Secret(named("three")), 4);
+            script.done(delete("s"), Answer::Secret(named("three")), 5);
+            script.done(rename("four"), refused(Code::NotFound), 5)
+        };
+        assert_eq!(searched_after_a_page(true, all), Searched::Legal);
+        // Without a creation it cannot be there.
+        assert!(matches!(searched_after_a_page(false, all), Searched::Illegal { .. }));
+        let stale = |script: &mut Script| {
+            script.done(rename("one"), Answer::Secret(named("one")), 2);
+            script.done(get(), Answer::Secret(named("name")), 3)
+        };
+        assert_eq!(searched_after_a_page(true, stale), Searched::Illegal { op: OpId(3) });
     }
 
     /// Two operations were lost; one payload shows which of them made the version that is read.

@@ -7,6 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::history::History;
+use crate::history::answer::{Answer, Code, SecretView};
 use crate::history::call::Call;
 use crate::history::ids::{OpId, SecretId, VersionId};
 use crate::history::log_dump::{CommittedLog, EntryKind, EntryOutcome};
@@ -61,6 +62,8 @@ enum What<'a> {
     Answered(&'a Op),
     /// One without, that the log has.
     Found(&'a Op, Named),
+    /// How a page of its folder shows the secret.
+    Shown(&'a Op, &'a SecretView),
     /// The clock destroyed a version.
     Destroyed(VersionId),
 }
@@ -77,22 +80,26 @@ pub fn replay(history: &History, resolution: &Resolution, log: Option<&Committed
     let mut replay = Replay::default();
     for (secret, mut items) in by_secret(history, resolution, log) {
         items.sort_by_key(|item| (item.index, item.observes, item.order));
-        let horizon = horizons.get(&secret).copied().unwrap_or(u64::MAX);
+        let mut horizon = horizons.of_secret.get(&secret).copied().unwrap_or(u64::MAX);
+        if !items.iter().any(|item| item.what.creates()) {
+            // A page shows what a creation without an answer may have made.
+            horizon = horizon.min(horizons.of_creations);
+        }
         replay.secrets += 1;
         let mut progress = Progress { state: SecretState::Absent, changed_by: None };
         for item in &items {
             if item.index > horizon {
-                replay.left_to_search += u64::from(matches!(item.what, What::Answered(_)));
+                replay.left_to_search += u64::from(item.what.is_answer());
                 continue;
             }
-            if let Some((expected, op)) = advance(&mut progress, &item.what, &mut replay.compared) {
+            if let Some(wrong) = advance(&mut progress, &item.what, &mut replay.compared) {
                 replay.differences.push(Difference {
-                    op: op.id,
+                    op: wrong.op.id,
                     after: progress.changed_by,
                     secret: secret.clone(),
                     index: item.index,
-                    expected: expected.to_string(),
-                    got: op.reply().map(|reply| describe(&reply.answer)).unwrap_or_default(),
+                    expected: wrong.expected.to_string(),
+                    got: describe(&wrong.got),
                 });
                 // What follows on this secret differs for the same reason.
                 break;
@@ -108,10 +115,15 @@ pub fn replay(history: &History, resolution: &Resolution, log: Option<&Committed
 /// can be in its way.
 fn refused_creations(history: &History, replay: &mut Replay) {
     for op in &history.ops {
-        let (Call::CreateSecret(_), Some(reply), None) = (&op.asked.call, op.reply(), op.secret())
+        let (Call::CreateSecret(call), Some(reply), None) =
+            (&op.asked.call, op.reply(), op.secret())
         else {
             continue;
         };
+        if call.folder.is_some() && is_exhausted(&reply.answer) {
+            // The other secrets of the folder decide that, and law L17 knows them.
+            continue;
+        }
         let (subject, named) = (op.asked.subject.as_ref(), Named::unknown(op.id));
         let expected = step(&SecretState::Absent, subject, &op.asked.call, &named).answer;
         replay.compared += 1;
@@ -128,13 +140,57 @@ fn refused_creations(history: &History, replay: &mut Replay) {
     }
 }
 
+fn is_exhausted(answer: &Answer) -> bool {
+    matches!(answer, Answer::Refused(refusal) if refusal.code == Code::ResourceExhausted)
+}
+
+impl What<'_> {
+    /// Whether it is a creation of the secret.
+    const fn creates(&self) -> bool {
+        match self {
+            Self::Answered(op) | Self::Found(op, _) => {
+                matches!(op.asked.call, Call::CreateSecret(_))
+            }
+            Self::Shown(..) | Self::Destroyed(_) => false,
+        }
+    }
+
+    /// Whether there is something to compare.
+    const fn is_answer(&self) -> bool {
+        match self {
+            Self::Answered(_) | Self::Shown(..) => true,
+            Self::Found(..) | Self::Destroyed(_) => false,
+        }
+    }
+}
+
+/// An answer that is not the specification's.
+struct Wrong<'a> {
+    op: &'a Op,
+    expected: Expected,
+    got: Answer,
+}
+
+/// A page shows the secret as a read of it would.
+fn compare_shown<'a>(progress: &mut Progress, op: &'a Op, view: &SecretView) -> Option<Wrong<'a>> {
+    let got = Answer::Secret(view.clone());
+    if let Some(next) = clock_passed(&progress.state, &op.asked.call, &got) {
+        progress.state = next;
+    }
+    let expected = match progress.state.live() {
+        Some(secret) => Expected::Secret(secret.into()),
+        None => Expected::Refused(&[Code::NotFound]),
+    };
+    (!expected.agrees(&got)).then_some(Wrong { op, expected, got })
+}
+
 /// Applies one item; gives what was expected when the answer is another one.
-fn advance<'a>(
-    progress: &mut Progress,
-    what: &What<'a>,
-    compared: &mut u64,
-) -> Option<(Expected, &'a Op)> {
+fn advance<'a>(progress: &mut Progress, what: &What<'a>, compared: &mut u64) -> Option<Wrong<'a>> {
     let (op, named) = match what {
+        What::Shown(op, view) => {
+            *compared += 1;
+            return compare_shown(progress, op, view);
+        }
         What::Destroyed(version) => {
             if let Some(next) = progress.state.destroyed(version) {
                 progress.state = next;
@@ -152,7 +208,7 @@ fn advance<'a>(
         }
         let step = step(&progress.state, subject, call, &named);
         if !step.answer.agrees(&reply.answer) {
-            return Some((step.answer, op));
+            return Some(Wrong { op, expected: step.answer, got: reply.answer.clone() });
         }
         if let Some(next) = step.next {
             progress.state = next;
@@ -167,14 +223,23 @@ fn advance<'a>(
     None
 }
 
-/// For each secret the index up to which all of its effects are known.
-fn horizons(history: &History, resolution: &Resolution) -> BTreeMap<SecretId, u64> {
-    let mut horizons = BTreeMap::new();
+/// Up to which index effects are known.
+struct Horizons {
+    /// All of those on a secret.
+    of_secret: BTreeMap<SecretId, u64>,
+    /// All creations.
+    of_creations: u64,
+}
+
+fn horizons(history: &History, resolution: &Resolution) -> Horizons {
+    let mut horizons = Horizons { of_secret: BTreeMap::new(), of_creations: u64::MAX };
     for (op, fate) in resolution.fates() {
         let Fate::Unknown { after } = fate else { continue };
-        // A creation without an answer: nobody knows the secret's id, so nobody asked for it.
-        let Some(secret) = history.op(op).asked.call.secret() else { continue };
-        let horizon = horizons.entry(secret.clone()).or_insert(u64::MAX);
+        let horizon = match history.op(op).asked.call.secret() {
+            Some(secret) => horizons.of_secret.entry(secret.clone()).or_insert(u64::MAX),
+            // A creation without an answer: nobody knows the secret's id.
+            None => &mut horizons.of_creations,
+        };
         *horizon = (*horizon).min(*after);
     }
     horizons
@@ -191,6 +256,15 @@ fn by_secret<'a>(
             continue;
         }
         let order = op.invoked.order;
+        if let Some(reply) = op.reply()
+            && let Answer::Secrets(page) = &reply.answer
+        {
+            for view in &page.secrets {
+                let what = What::Shown(op, view);
+                let item = Item { index: reply.index, observes: true, order, what };
+                items.entry(view.id.clone()).or_default().push(item);
+            }
+        }
         match (op.reply(), op.secret(), resolution.fate(op.id)) {
             (Some(reply), Some(secret), _) => {
                 let observes = !(op.asked.call.is_mutation() && reply.answer.is_success());
@@ -208,7 +282,8 @@ fn by_secret<'a>(
                 let item = Item { index: *index, observes: false, order, what };
                 items.entry(secret.clone()).or_default().push(item);
             }
-            // Refused creations are compared elsewhere, and what never happened is in no order.
+            // Refused creations and what a page leaves out are judged elsewhere, and what never
+            // happened is in no order.
             _ => {}
         }
     }

@@ -2,12 +2,12 @@
 
 use crate::history::History;
 use crate::history::answer::{
-    Answer, Code, PayloadEntry, PayloadView, Refusal, SecretStatus, SecretView, VersionList,
-    VersionStatus, VersionView,
+    Answer, Code, PayloadEntry, PayloadView, Refusal, SecretPage, SecretStatus, SecretView,
+    VersionList, VersionStatus, VersionView,
 };
 use crate::history::call::{
-    AddVersion, Call, ChangeBinding, CreateSecret, EntryChange, FirstVersion, GetPayload, OnSecret,
-    OnVersion, ReadSecret,
+    AddVersion, Call, ChangeBinding, CreateSecret, EntryChange, FirstVersion, GetPayload,
+    ListSecrets, OnSecret, OnVersion, ReadSecret,
 };
 use crate::history::event::{
     Complete, Event, FORMAT_VERSION, Header, Invoke, MajorityEvent, Phase, PhaseEvent,
@@ -168,6 +168,7 @@ impl Script {
 pub(crate) fn create(entries: &[(&str, u8)]) -> Call {
     let first = FirstVersion { description: "first".into(), entries: changes(entries) };
     Call::CreateSecret(CreateSecret {
+        folder: None,
         name: "name".into(),
         kms_key: None,
         deletion_protection: false,
@@ -214,6 +215,27 @@ pub(crate) fn list() -> Call {
     Call::ListVersions(ReadSecret { secret: "s".into() })
 }
 
+/// A secret of this name in a folder; it has no version.
+pub(crate) fn create_in(folder: &str, name: &str) -> Call {
+    Call::CreateSecret(CreateSecret {
+        folder: Some(folder.into()),
+        name: name.into(),
+        kms_key: None,
+        deletion_protection: false,
+        first: None,
+    })
+}
+
+pub(crate) fn delete(secret: &str) -> Call {
+    Call::DeleteSecret(OnSecret { secret: secret.into(), if_version: None })
+}
+
+/// The page of two secrets of the folder `f` behind a token.
+pub(crate) fn page(walk: &str, token: Option<&str>) -> Call {
+    let (folder, walk, token) = ("f".into(), walk.into(), token.map(Into::into));
+    Call::ListSecrets(ListSecrets { folder, walk, page_size: 2, token })
+}
+
 pub(crate) fn payload(version: Option<&str>) -> Call {
     Call::GetPayload(GetPayload { secret: "s".into(), version: version.map(Into::into) })
 }
@@ -239,6 +261,7 @@ pub(crate) fn version(id: &str, description: &str, keys: &[&str]) -> VersionView
 pub(crate) fn secret(current: Option<VersionView>) -> Answer {
     Answer::Secret(SecretView {
         id: "s".into(),
+        folder: None,
         name: "name".into(),
         description: String::new(),
         labels: std::collections::BTreeMap::new(),
@@ -248,6 +271,23 @@ pub(crate) fn secret(current: Option<VersionView>) -> Answer {
         created_at_ns: 1000,
         current,
     })
+}
+
+fn view_in(folder: &str, id: &str, created_at_ns: i64) -> SecretView {
+    let Answer::Secret(view) = secret(None) else { unreachable!() };
+    let folder = Some(folder.into());
+    SecretView { id: id.into(), folder, name: id.to_owned(), created_at_ns, ..view }
+}
+
+/// A secret in a folder, called as its id, and its time of creation.
+pub(crate) fn secret_in(folder: &str, id: &str, created_at_ns: i64) -> Answer {
+    Answer::Secret(view_in(folder, id, created_at_ns))
+}
+
+/// A page of secrets of the folder `f`, each with its time of creation.
+pub(crate) fn secrets(shown: &[(&str, i64)], next: Option<&str>) -> Answer {
+    let secrets = shown.iter().map(|(id, created_at_ns)| view_in("f", id, *created_at_ns));
+    Answer::Secrets(SecretPage { secrets: secrets.collect(), next: next.map(Into::into) })
 }
 
 pub(crate) fn inactive(current: Option<VersionView>) -> Answer {
@@ -286,6 +326,7 @@ pub(crate) fn dump(node: u64, kinds: &[(EntryKind, Option<&str>)]) -> LogDump {
         term: 1,
         kind: *kind,
         secret: Some("s".into()),
+        folder: None,
         version: version.map(Into::into),
         description: None,
         key: None,

@@ -71,7 +71,8 @@ impl<'a> Target<'a> {
                 | Call::ChangeBinding(_)
                 | Call::GetSecret(_)
                 | Call::ListVersions(_)
-                | Call::GetPayload(_) => {}
+                | Call::GetPayload(_)
+                | Call::ListSecrets(_) => {}
             }
         }
         let here = &current.content.entries;

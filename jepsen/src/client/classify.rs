@@ -114,7 +114,9 @@ fn refused(call: &Call, code: Code, message: String, marks: Marks) -> Outcome {
 /// read of metadata leaves no trace anywhere.
 fn unknown(call: &Call, code: Code, message: String) -> Outcome {
     match call {
-        Call::GetSecret(_) | Call::ListVersions(_) => Outcome::Fail(failure(code, message)),
+        Call::GetSecret(_) | Call::ListVersions(_) | Call::ListSecrets(_) => {
+            Outcome::Fail(failure(code, message))
+        }
         Call::CreateSecret(_)
         | Call::AddVersion(_)
         | Call::SetCurrentVersion(_)

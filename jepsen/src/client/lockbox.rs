@@ -21,6 +21,7 @@ use super::wire::{Raw, read};
 use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, EntryChange, UpdateSecret,
 };
+use crate::history::ids::FolderId;
 use crate::history::op::Outcome;
 
 /// The condition on the current version.
@@ -105,6 +106,15 @@ impl LockboxClient {
                 };
                 let answer = secrets.list_versions(self.dress(request, message)).await?;
                 return parts(answer, Raw::Versions);
+            }
+            Call::ListSecrets(call) => {
+                let message = wire::ListSecretsRequest {
+                    folder_id: call.folder.to_string(),
+                    page_size: i64::from(call.page_size),
+                    page_token: text(call.token.as_ref()),
+                };
+                let answer = secrets.list(self.dress(request, message)).await?;
+                return parts(answer, Raw::Secrets);
             }
             Call::GetPayload(call) => {
                 let message = wire::GetPayloadRequest {
@@ -202,7 +212,7 @@ fn create(
         None => (String::new(), Vec::new()),
     };
     wire::CreateSecretRequest {
-        folder_id: folder.to_owned(),
+        folder_id: call.folder.as_ref().map_or(folder, FolderId::as_str).to_owned(),
         name: call.name.clone(),
         kms_key_id: text(call.kms_key.as_ref()),
         version_description: description,

@@ -12,8 +12,8 @@ use wire::payload::entry::Value;
 
 use super::request::{hash_binary, hash_text};
 use crate::history::answer::{
-    Answer, PayloadEntry, PayloadView, SecretStatus, SecretView, VersionList, VersionStatus,
-    VersionView,
+    Answer, PayloadEntry, PayloadView, SecretPage, SecretStatus, SecretView, VersionList,
+    VersionStatus, VersionView,
 };
 use crate::history::call::Call;
 use crate::history::ids::SecretId;
@@ -30,12 +30,15 @@ pub enum Raw {
     Secret(Box<wire::Secret>),
     /// Of `SecretService.ListVersions`.
     Versions(wire::ListVersionsResponse),
+    /// Of `SecretService.List`.
+    Secrets(wire::ListSecretsResponse),
     /// Of `PayloadService.Get`.
     Payload(wire::Payload),
 }
 
 /// What an operation ended with.
 #[derive(Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "almost all are the largest variant")]
 pub enum Ended {
     /// It did what was asked.
     Well(Answer),
@@ -43,7 +46,8 @@ pub enum Ended {
     Failed(i32, String),
 }
 
-/// Reads an answer to this call. `folder` is where the secrets of the run are.
+/// Reads an answer to this call. `folder` is where the secrets of the run are that no call puts
+/// elsewhere.
 ///
 /// # Errors
 /// What about it is out of contract.
@@ -56,6 +60,14 @@ pub fn read(call: &Call, folder: &str, raw: Raw) -> Result<Ended, OutOfContract>
             let versions = page.versions.into_iter().map(|version| of_version(secret, version));
             let versions = versions.collect::<Result<_, _>>()?;
             Answer::Versions(VersionList { versions, complete: page.next_page_token.is_empty() })
+        }
+        Raw::Secrets(page) => {
+            let secrets = page.secrets.into_iter().map(|secret| of_secret(folder, secret));
+            let next = Some(page.next_page_token).filter(|token| !token.is_empty());
+            Answer::Secrets(SecretPage {
+                secrets: secrets.collect::<Result<_, _>>()?,
+                next: next.map(|token| token.as_str().into()),
+            })
         }
         Raw::Payload(payload) => Answer::Payload(of_payload(payload)?),
     };
@@ -121,7 +133,7 @@ fn of_operation(call: &Call, folder: &str, done: Operation) -> Result<Ended, Out
             unpack::<()>(&response)?;
             Answer::Done
         }
-        Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) => {
+        Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) | Call::ListSecrets(_) => {
             return Err("an operation as the answer to a read".to_owned());
         }
     };
@@ -174,9 +186,6 @@ fn right_secret(call: &Call, answer: &Answer) -> Result<(), OutOfContract> {
 }
 
 fn of_secret(folder: &str, secret: wire::Secret) -> Result<SecretView, OutOfContract> {
-    if secret.folder_id != folder {
-        return Err(format!("secret {} is in the folder {:?}", secret.id, secret.folder_id));
-    }
     if secret.payload_specification.is_some() {
         return Err(format!("secret {} has a payload specification", secret.id));
     }
@@ -192,6 +201,8 @@ fn of_secret(folder: &str, secret: wire::Secret) -> Result<SecretView, OutOfCont
     Ok(SecretView {
         created_at_ns: nanoseconds(secret.created_at, "created_at")?,
         id,
+        // Whether it is the right one is for the specification to say.
+        folder: Some(secret.folder_id.as_str()).filter(|id| *id != folder).map(Into::into),
         name: secret.name,
         description: secret.description,
         labels: secret.labels.into_iter().collect(),

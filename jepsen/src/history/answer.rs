@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{EntryKey, KmsKeyId, SecretId, ValueHash, VersionId};
+use super::ids::{EntryKey, FolderId, KmsKeyId, PageToken, SecretId, ValueHash, VersionId};
 
 /// An answer that the service decided in some state: a success, or a refusal, which is an
 /// observation as good as any (`verification §3.4`).
@@ -19,6 +19,8 @@ pub enum Answer {
     Versions(VersionList),
     /// A payload.
     Payload(PayloadView),
+    /// Some secrets of a folder.
+    Secrets(SecretPage),
     /// Success without content (binding changes).
     Done,
     /// A refusal that the state decided.
@@ -31,6 +33,9 @@ pub enum Answer {
 pub struct SecretView {
     /// Its id.
     pub id: SecretId,
+    /// Its folder, if that is another one than the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderId>,
     /// Its name.
     pub name: String,
     /// Its description.
@@ -104,6 +109,17 @@ pub struct VersionList {
     pub versions: Vec<VersionView>,
     /// Whether that is all of them: the page had no token for a next one.
     pub complete: bool,
+}
+
+/// A page of a folder's secrets, by their creation (`contract §2.11`).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SecretPage {
+    /// The secrets.
+    pub secrets: Vec<SecretView>,
+    /// Where the list goes on; absent from its last page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<PageToken>,
 }
 
 /// A payload: the version that it is of, and its entries in order.
@@ -212,12 +228,14 @@ impl Answer {
 
     /// Every version that the answer shows the metadata of.
     pub fn versions(&self) -> impl Iterator<Item = &VersionView> {
-        let (one, list) = match self {
-            Self::Secret(secret) => (secret.current.as_ref(), &[][..]),
-            Self::Version(version) => (Some(version), &[][..]),
-            Self::Versions(list) => (None, list.versions.as_slice()),
-            Self::Payload(_) | Self::Done | Self::Refused(_) => (None, &[][..]),
+        let (one, list, secrets) = match self {
+            Self::Secret(secret) => (secret.current.as_ref(), &[][..], &[][..]),
+            Self::Version(version) => (Some(version), &[][..], &[][..]),
+            Self::Versions(list) => (None, list.versions.as_slice(), &[][..]),
+            Self::Secrets(page) => (None, &[][..], page.secrets.as_slice()),
+            Self::Payload(_) | Self::Done | Self::Refused(_) => (None, &[][..], &[][..]),
         };
-        one.into_iter().chain(list)
+        let of_secrets = secrets.iter().filter_map(|secret| secret.current.as_ref());
+        one.into_iter().chain(list).chain(of_secrets)
     }
 }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{EntryKey, KmsKeyId, SecretId, Subject, ValueHash, VersionId};
+use super::ids::{
+    EntryKey, FolderId, KmsKeyId, PageToken, SecretId, Subject, ValueHash, VersionId, WalkId,
+};
 
 /// One request, with hashes in place of values.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -36,12 +38,18 @@ pub enum Call {
     ListVersions(ReadSecret),
     /// `PayloadService.Get`.
     GetPayload(GetPayload),
+    /// `SecretService.List`, one page.
+    ListSecrets(ListSecrets),
 }
 
 /// What a new secret is asked to be.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CreateSecret {
+    /// The folder; without one that of the run. Each folder that is named here is the only one of
+    /// a cloud of its own, whose quota is [`crate::model::quota::SECRETS_MAX`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderId>,
     /// Name; a run gives each secret its own, so that a creation without an answer can be found.
     pub name: String,
     /// Own KMS key; without it the common system key is used.
@@ -191,6 +199,21 @@ pub struct GetPayload {
     pub version: Option<VersionId>,
 }
 
+/// A page of a folder's secrets.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ListSecrets {
+    /// The folder.
+    pub folder: FolderId,
+    /// The walk whose next page this is.
+    pub walk: WalkId,
+    /// The most secrets of the page; from 1 to 1000 (`contract §2.11`).
+    pub page_size: u32,
+    /// Where the page before it ended; absent asks for the first one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<PageToken>,
+}
+
 impl Call {
     /// Name of the call as the history writes it.
     #[must_use]
@@ -209,20 +232,25 @@ impl Call {
             Self::GetSecret(_) => "get_secret",
             Self::ListVersions(_) => "list_versions",
             Self::GetPayload(_) => "get_payload",
+            Self::ListSecrets(_) => "list_secrets",
         }
     }
 
     /// Whether the call may change the state.
     #[must_use]
     pub const fn is_mutation(&self) -> bool {
-        !matches!(self, Self::GetSecret(_) | Self::ListVersions(_) | Self::GetPayload(_))
+        !matches!(
+            self,
+            Self::GetSecret(_) | Self::ListVersions(_) | Self::GetPayload(_) | Self::ListSecrets(_)
+        )
     }
 
-    /// The secret that the call names; none for a creation, whose answer names it.
+    /// The secret that the call names; none for a creation, whose answer names it, and for a list
+    /// of secrets.
     #[must_use]
     pub const fn secret(&self) -> Option<&SecretId> {
         match self {
-            Self::CreateSecret(_) => None,
+            Self::CreateSecret(_) | Self::ListSecrets(_) => None,
             Self::AddVersion(call) => Some(&call.secret),
             Self::SetCurrentVersion(call) | Self::CancelDestruction(call) => Some(&call.secret),
             Self::ScheduleDestruction(call) => Some(&call.secret),
@@ -253,7 +281,8 @@ impl Call {
             | Self::ChangeBinding(_)
             | Self::GetSecret(_)
             | Self::ListVersions(_)
-            | Self::GetPayload(_) => None,
+            | Self::GetPayload(_)
+            | Self::ListSecrets(_) => None,
         }
     }
 }

@@ -66,6 +66,18 @@ text_id! {
     EntryKey
 }
 text_id! {
+    /// A folder.
+    FolderId
+}
+text_id! {
+    /// A walk through a list, page by page. The run's own name for it, which no server is told.
+    WalkId
+}
+text_id! {
+    /// Where a list goes on, as the server named it.
+    PageToken
+}
+text_id! {
     /// Who calls. Rights of a named subject come from bindings on secrets alone.
     Subject
 }

@@ -9,7 +9,7 @@ use std::io::{self, BufRead};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::ids::{IdempotencyKey, NodeId, SecretId, VersionId};
+use super::ids::{FolderId, IdempotencyKey, NodeId, SecretId, VersionId};
 
 /// The dump of one node.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -45,6 +45,9 @@ pub struct LogEntry {
     /// The secret that it makes or names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret: Option<SecretId>,
+    /// The folder of the secret that it makes, if that is another one than the run's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<FolderId>,
     /// The version that it makes or names.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<VersionId>,

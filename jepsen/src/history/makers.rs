@@ -1,11 +1,12 @@
 //! Which operation made which version, as far as answers tell.
 //!
-//! An AddVersion without an answer still shows itself: the version that it made carries its
-//! description, which is unique in a run.
+//! An operation without an answer still shows itself: the version that it made carries its
+//! description, which is unique in a run. So a page of a folder tells of secrets that no answer
+//! to a creation names.
 
 use std::collections::BTreeMap;
 
-use super::answer::Answer;
+use super::answer::{Answer, VersionView};
 use super::call::Call;
 use super::ids::{OpId, SecretId, VersionId};
 use super::op::Op;
@@ -39,12 +40,19 @@ impl Makers {
         if by_description.is_empty() {
             return makers;
         }
+        let mut shown = |secret: &SecretId, version: &VersionView| {
+            if let Some(maker) = by_description.get(version.description.as_str()) {
+                makers.note(*maker, secret.clone(), version.id.clone());
+            }
+        };
         for op in &history.ops {
-            let (Some(secret), Some(reply)) = (op.secret(), op.reply()) else { continue };
-            for version in reply.answer.versions() {
-                if let Some(maker) = by_description.get(version.description.as_str()) {
-                    makers.note(*maker, secret.clone(), version.id.clone());
+            let Some(reply) = op.reply() else { continue };
+            if let Answer::Secrets(page) = &reply.answer {
+                for view in &page.secrets {
+                    view.current.iter().for_each(|version| shown(&view.id, version));
                 }
+            } else if let Some(secret) = op.secret() {
+                reply.answer.versions().for_each(|version| shown(secret, version));
             }
         }
         makers
@@ -100,6 +108,7 @@ pub fn description(call: &Call) -> Option<&str> {
         | Call::ChangeBinding(_)
         | Call::GetSecret(_)
         | Call::ListVersions(_)
-        | Call::GetPayload(_) => None,
+        | Call::GetPayload(_)
+        | Call::ListSecrets(_) => None,
     }
 }

@@ -183,7 +183,7 @@ pub fn could_be(op: &Op, entry: &LogEntry) -> bool {
     let names_secret = |secret: &SecretId| entry.secret.as_ref() == Some(secret);
     let names_version = |version: &VersionId| entry.version.as_ref() == Some(version);
     match (&op.asked.call, entry.kind) {
-        (Call::CreateSecret(_), EntryKind::CreateSecret) => true,
+        (Call::CreateSecret(call), EntryKind::CreateSecret) => call.folder == entry.folder,
         (Call::AddVersion(call), EntryKind::AddVersion) => names_secret(&call.secret),
         (Call::SetCurrentVersion(call), EntryKind::SetCurrentVersion)
         | (Call::CancelDestruction(call), EntryKind::CancelDestruction) => {

@@ -140,6 +140,11 @@ impl Focus {
             | "bindings-cached"
             | "cancel-keeps-timer"
             | "map-order"
+            | "page-by-offset"
+            | "page-by-time"
+            | "page-restarts"
+            | "quota-judged-early"
+            | "quota-not-given-back"
             | "plaintext-at-rest" => Self::calm(),
             "plaintext-in-log" => {
                 Self { name: "calm-debug", log_level: Some("debug"), ..Self::calm() }

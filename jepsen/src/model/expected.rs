@@ -87,6 +87,7 @@ fn secret_agrees(shape: &SecretShape, view: &SecretView) -> bool {
     };
     current
         && facts.id == view.id
+        && facts.folder == view.folder
         && facts.name == view.name
         && facts.description == view.description
         && facts.labels == view.labels
@@ -164,6 +165,7 @@ pub fn describe(answer: &Answer) -> String {
         Answer::Payload(view) => {
             format!("{} entries of version {}", view.entries.len(), view.version)
         }
+        Answer::Secrets(page) => format!("{} secrets", page.secrets.len()),
         Answer::Done => "success".to_owned(),
         Answer::Refused(refusal) => format!("{:?}", refusal.code),
     }

@@ -5,7 +5,7 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::history::answer::{PayloadEntry, SecretStatus, VersionStatus};
-use crate::history::ids::{KmsKeyId, SecretId, Subject, VersionId};
+use crate::history::ids::{FolderId, KmsKeyId, SecretId, Subject, VersionId};
 
 /// A secret id and what stands behind it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -36,6 +36,8 @@ pub struct Secret {
 pub struct Facts {
     /// Its id.
     pub id: SecretId,
+    /// Its folder, if that is another one than the run's.
+    pub folder: Option<FolderId>,
     /// Its name.
     pub name: String,
     /// Its description.

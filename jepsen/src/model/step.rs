@@ -120,6 +120,7 @@ pub fn step(state: &SecretState, subject: Option<&Subject>, call: &Call, named: 
         Call::GetSecret(_) => Step::stays(Expected::Secret(secret.into())),
         Call::ListVersions(_) => Step::stays(Expected::Versions(secret.versions.clone())),
         Call::GetPayload(call) => Step::stays(payload(secret, call)),
+        Call::ListSecrets(_) => Step::stays(Expected::Impossible("a list is of no single secret")),
     }
 }
 
@@ -138,6 +139,7 @@ fn create_secret(
     let mut secret = Secret {
         facts: Arc::new(Facts {
             id: named.secret.clone(),
+            folder: call.folder.clone(),
             name: call.name.clone(),
             description: String::new(),
             labels: std::collections::BTreeMap::new(),
@@ -350,7 +352,8 @@ pub fn clock_passed(state: &SecretState, call: &Call, answer: &Answer) -> Option
             | Call::ChangeBinding(_)
             | Call::GetSecret(_)
             | Call::ListVersions(_)
-            | Call::GetPayload(_) => {}
+            | Call::GetPayload(_)
+            | Call::ListSecrets(_) => {}
         }
     }
     passed

@@ -277,11 +277,19 @@ impl World {
         self.index += 1;
         let (index, term) = (self.index, self.term);
         let log_time_ns = Some(i64::try_from(self.at.ns).unwrap_or(i64::MAX));
-        // Its operations have no keys.
-        let key = None;
-        let entry =
-            LogEntry { index, term, kind, secret, version, description, key, outcome, log_time_ns };
-        self.entries.push(entry);
+        self.entries.push(LogEntry {
+            index,
+            term,
+            kind,
+            secret,
+            folder: None,
+            version,
+            description,
+            // Its operations have no keys.
+            key: None,
+            outcome,
+            log_time_ns,
+        });
     }
 }
 
@@ -301,6 +309,8 @@ fn kind_of(call: &Call) -> EntryKind {
         Call::DeleteSecret(_) => EntryKind::DeleteSecret,
         Call::UpdateSecret(_) => EntryKind::UpdateSecret,
         Call::ChangeBinding(_) => EntryKind::ChangeBinding,
-        Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) => EntryKind::Other,
+        Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) | Call::ListSecrets(_) => {
+            EntryKind::Other
+        }
     }
 }

@@ -16,6 +16,7 @@ pub(super) fn answer(expected: &Expected) -> Answer {
     match expected {
         Expected::Secret(shape) => Answer::Secret(SecretView {
             id: shape.facts.id.clone(),
+            folder: shape.facts.folder.clone(),
             name: shape.facts.name.clone(),
             description: shape.facts.description.clone(),
             labels: shape.facts.labels.clone(),

@@ -72,6 +72,7 @@ fn create(dice: &mut Dice, op: OpId) -> Call {
         entries: vec![set("k0", op, 0), set("k1", op, 1)],
     });
     Call::CreateSecret(CreateSecret {
+        folder: None,
         name: format!("secret {op}"),
         kms_key: None,
         deletion_protection: dice.chance(50),

@@ -67,6 +67,7 @@ const fn call_word(call: &Call) -> &'static str {
         Call::GetPayload(_) => "read payload",
         Call::GetSecret(_) => "read secret",
         Call::ListVersions(_) => "list versions",
+        Call::ListSecrets(_) => "list secrets",
         Call::AddVersion(_) => "add version",
         Call::CreateSecret(_) => "create",
         Call::SetCurrentVersion(_) => "set current",
@@ -91,6 +92,10 @@ fn answer_words(answer: &Answer, shown: Option<usize>) -> String {
         Answer::Versions(list) => match list.versions.first() {
             Some(newest) => format!("{} versions to {}", list.versions.len(), id(&newest.id)),
             None => "no versions".to_owned(),
+        },
+        Answer::Secrets(page) => match page.next {
+            Some(_) => format!("{} secrets and more", page.secrets.len()),
+            None => format!("the last {} secrets", page.secrets.len()),
         },
         Answer::Payload(payload) => format!("version {}", id(&payload.version)),
         Answer::Done => "done".to_owned(),

@@ -26,7 +26,7 @@ impl Kind {
     pub(super) const fn of(call: &Call) -> Self {
         match call {
             Call::GetPayload(_) => Self::PayloadRead,
-            Call::GetSecret(_) | Call::ListVersions(_) => Self::MetadataRead,
+            Call::GetSecret(_) | Call::ListVersions(_) | Call::ListSecrets(_) => Self::MetadataRead,
             Call::CreateSecret(_)
             | Call::AddVersion(_)
             | Call::SetCurrentVersion(_)

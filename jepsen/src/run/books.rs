@@ -34,6 +34,7 @@ impl SecretBook {
                 Answer::Secret(view) => Some(&view.id),
                 Answer::Version(_)
                 | Answer::Versions(_)
+                | Answer::Secrets(_)
                 | Answer::Payload(_)
                 | Answer::Done
                 | Answer::Refused(_) => None,
@@ -61,7 +62,8 @@ impl SecretBook {
             | Call::ChangeBinding(_)
             | Call::GetSecret(_)
             | Call::ListVersions(_)
-            | Call::GetPayload(_) => {}
+            | Call::GetPayload(_)
+            | Call::ListSecrets(_) => {}
         }
     }
 
@@ -144,6 +146,7 @@ mod tests {
     fn answered(request: &Request, book: &SecretBook) {
         let view = SecretView {
             id: "s".into(),
+            folder: None,
             name: "name".to_owned(),
             description: String::new(),
             labels: std::collections::BTreeMap::new(),
@@ -161,6 +164,7 @@ mod tests {
     #[test]
     fn a_repeated_creation_does_not_bring_back_what_was_deleted() {
         let created = Request::new(Call::CreateSecret(CreateSecret {
+            folder: None,
             name: "name".to_owned(),
             kms_key: None,
             deletion_protection: false,

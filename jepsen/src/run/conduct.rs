@@ -18,6 +18,7 @@ use tokio_util::sync::CancellationToken;
 use super::attempt::Shared;
 use super::books::{CanaryBook, Planted, SecretBook};
 use super::finale;
+use super::folders::create_folders;
 use super::load::{Load, workers_of};
 use super::log_follower::LogFollower;
 use super::pace::{HarnessShare, Pace};
@@ -30,7 +31,7 @@ use super::trouble::Trouble;
 use crate::client::callers::Callers;
 use crate::history::event::Phase;
 use crate::history::recorder::Recorder;
-use crate::workload::Mix;
+use crate::workload::{Mix, Premises};
 
 /// How long the cluster may take until it is whole before the first phase.
 const START: Duration = Duration::from_secs(60);
@@ -135,7 +136,11 @@ impl Run {
             0 => BTreeMap::new(),
             _ => create_readers(&self.site, &token).await?,
         };
-        let subjects: Vec<_> = readers.keys().cloned().collect();
+        let folders = match self.score.mix.folders() {
+            0 => Vec::new(),
+            count => create_folders(&self.site, &token, count).await?,
+        };
+        let premises = Premises { own_key, readers: readers.keys().cloned().collect(), folders };
         let callers = Callers::new(token).with_readers(readers);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));
@@ -152,7 +157,7 @@ impl Run {
             mended: AtomicBool::new(false),
         });
         let (mix, seed) = (&self.score.mix, self.score.seed);
-        let load = Load::start(&shared, mix, seed, own_key.as_ref(), &subjects);
+        let load = Load::start(&shared, mix, seed, &premises);
         let loaded = self.under_load(load, trouble, &shared, &sampler).await;
         let played = match &loaded {
             Ok(()) if !self.interrupt.is_cancelled() => self.finish(&shared, &sampler).await,

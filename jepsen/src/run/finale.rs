@@ -140,6 +140,7 @@ impl FinalAsker {
         let request = Request::with_values(vec![first], |entries| {
             let first = Some(FirstVersion { description: first_description, entries });
             Call::CreateSecret(CreateSecret {
+                folder: None,
                 name,
                 kms_key: None,
                 deletion_protection: false,

@@ -8,8 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::attempt::Shared;
 use super::worker::{Group, Place, Worker};
-use crate::history::ids::{KmsKeyId, Subject};
-use crate::workload::{Mix, SEATS_MAX, generator};
+use crate::workload::{Mix, Premises, SEATS_MAX, generator};
 
 /// The workers. They end with this value.
 pub struct Load {
@@ -47,17 +46,11 @@ fn places(mix: &Mix) -> Vec<Place> {
 impl Load {
     /// Begins.
     #[must_use]
-    pub fn start(
-        shared: &Arc<Shared>,
-        mix: &Mix,
-        seed: u64,
-        own_key: Option<&KmsKeyId>,
-        readers: &[Subject],
-    ) -> Self {
+    pub fn start(shared: &Arc<Shared>, mix: &Mix, seed: u64, premises: &Premises) -> Self {
         let families = mix.groups().into_iter().enumerate();
         let groups = families.map(|(number, family)| Group {
             family,
-            generator: Mutex::new(generator(family, number, seed, mix, own_key, readers)),
+            generator: Mutex::new(generator(family, number, seed, mix, premises)),
         });
         let groups: Arc<[Group]> = groups.collect();
         let stop = CancellationToken::new();

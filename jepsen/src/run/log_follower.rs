@@ -43,8 +43,13 @@ impl LogFollower {
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         for node in &site.nodes {
             let client = site.operator_client(node)?.patient(PIECE_PATIENCE);
-            let reader =
-                Reader { client, directory: directory.to_owned(), next: 1, stretch: Vec::new() };
+            let reader = Reader {
+                client,
+                directory: directory.to_owned(),
+                folder: site.folder.clone(),
+                next: 1,
+                stretch: Vec::new(),
+            };
             tasks.spawn(reader.follow(stop.clone()));
         }
         Ok(Self { tasks, stop })
@@ -66,6 +71,8 @@ impl LogFollower {
 struct Reader {
     client: OperatorClient,
     directory: PathBuf,
+    /// The run's own, which no line names.
+    folder: String,
     next: u64,
     /// Entries that follow each other without a gap.
     stretch: Vec<LogEntry>,
@@ -94,7 +101,7 @@ impl Reader {
                     self.write()?;
                 }
                 self.next = entry.index + 1;
-                self.stretch.push(line(&entry));
+                self.stretch.push(line(&entry, &self.folder));
             }
             if !more {
                 break;
@@ -123,15 +130,17 @@ impl Reader {
     }
 }
 
-/// The checker's line of an entry.
-fn line(entry: &wire::LoggedEntry) -> LogEntry {
+/// The checker's line of an entry, in a run of this folder.
+fn line(entry: &wire::LoggedEntry, folder: &str) -> LogEntry {
     let kind = kind(&entry.kind, &entry.detail);
     let named = |id: &str| (!id.is_empty()).then(|| id.to_owned());
+    let elsewhere = kind == EntryKind::CreateSecret && entry.detail != folder;
     LogEntry {
         index: entry.index,
         term: entry.term,
         kind,
         secret: named(&entry.secret_id).map(|id| id.as_str().into()),
+        folder: named(&entry.detail).filter(|_| elsewhere).map(|id| id.as_str().into()),
         version: named(&entry.version_id).map(|id| id.as_str().into()),
         description: None,
         key: named(&entry.idempotency_key).map(|key| key.as_str().into()),
@@ -186,10 +195,21 @@ mod tests {
             log_time_ms: 3,
             ..Default::default()
         };
-        let line = line(&entry);
+        let line = line(&entry, "folder-1");
         assert_eq!((line.index, line.term, line.kind), (7, 2, EntryKind::Deactivate));
         assert_eq!((line.secret, line.version), (Some("secret-1".into()), None));
         assert_eq!(line.key, Some("key-1".into()));
         assert_eq!((line.outcome, line.log_time_ns), (EntryOutcome::Refused, Some(3_000_000)));
+    }
+
+    #[test]
+    fn the_folder_of_a_new_secret_is_told_where_it_is_not_the_runs() {
+        let folder = |detail: &str| {
+            let (kind, detail) = ("create_secret".to_owned(), detail.to_owned());
+            let entry = wire::LoggedEntry { kind, detail, ..Default::default() };
+            line(&entry, "folder-1").folder
+        };
+        assert_eq!(folder("folder-1"), None);
+        assert_eq!(folder("folder-2"), Some("folder-2".into()));
     }
 }

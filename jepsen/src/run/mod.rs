@@ -13,6 +13,7 @@ pub mod directory;
 pub mod evidence;
 pub mod facts;
 pub mod finale;
+pub mod folders;
 pub mod keep_data;
 pub mod load;
 pub mod log_follower;

@@ -83,7 +83,8 @@ async fn create_key(channel: &Channel, token: &Token, account: &str) -> Result<A
     AccountKey::new(key.id, account.to_owned(), &private_key)
 }
 
-fn by<M>(token: &Token, message: M) -> tonic::Request<M> {
+/// A request with a token.
+pub(super) fn by<M>(token: &Token, message: M) -> tonic::Request<M> {
     let mut request = tonic::Request::new(message);
     request.metadata_mut().insert("authorization", token.bearer());
     request

@@ -19,7 +19,7 @@ const MEMBERSHIPS_OF_SOAK: u64 = 30;
 const DUMPED_OF_THOUSAND: u64 = 995;
 /// Successes of each call in a minute of load. A node that never answered one of them was not
 /// tested by it.
-const SUCCESSES_PER_MINUTE: [(&str, u64); 12] = [
+const SUCCESSES_PER_MINUTE: [(&str, u64); 14] = [
     ("create_secret", 5),
     ("add_version", 200),
     ("set_current_version", 20),
@@ -29,9 +29,11 @@ const SUCCESSES_PER_MINUTE: [(&str, u64); 12] = [
     ("activate", 2),
     ("deactivate", 2),
     ("update_secret", 4),
+    ("delete_secret", 20),
     ("get_secret", 100),
     ("get_payload", 300),
     ("list_versions", 20),
+    ("list_secrets", 200),
 ];
 
 /// What is required of it.

@@ -24,7 +24,7 @@ const FORMER_PERCENT: u64 = 5;
 /// A client that dies does so within this time, in milliseconds.
 const ABANDONED_MS_MAX: u64 = 30;
 
-/// One secret at a time, and those who ask about it.
+/// One secret at a time, or one folder, and those who ask about it.
 pub struct Group {
     /// What it is for.
     pub family: Family,

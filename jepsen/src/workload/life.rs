@@ -67,7 +67,7 @@ impl Life {
         }
         let Outcome::Ok(reply) = outcome else { return };
         match (&reply.answer, request.call()) {
-            (Answer::Refused(_) | Answer::Done | Answer::Payload(_), _) => {}
+            (Answer::Refused(_) | Answer::Done | Answer::Payload(_) | Answer::Secrets(_), _) => {}
             (Answer::Secret(_), Call::DeleteSecret(_)) => known.gone = true,
             (Answer::Secret(view), _) => {
                 known.active = view.status == SecretStatus::Active;

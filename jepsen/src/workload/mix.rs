@@ -24,17 +24,23 @@ pub enum Family {
     Rights,
     /// [`super::destruction`].
     Destruction,
+    /// [`super::paging`].
+    Paging,
+    /// [`super::quota`].
+    Quota,
 }
 
 /// See [`Mix::doubled`]. Two of five operations are mutations: at the full rate for an hour that
 /// would be 86,000 keys.
 const KEYED_PERCENT_OF_AN_HOUR: u64 = 5;
+/// The most that an hour's workers ask in a second: at 700, 22 GB of disks were full after 40 minutes.
+const OPS_PER_SECOND_OF_AN_HOUR: u64 = 500;
 
 /// The mix of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Mix {
-    /// Groups of each family: a group is a secret at a time and two to five workers.
+    /// Groups of each family: a group is a secret at a time, or a folder, and two to five workers.
     pub registers: usize,
     /// Likewise.
     pub activations: usize,
@@ -52,6 +58,12 @@ pub struct Mix {
     /// Likewise.
     #[serde(default)]
     pub destructions: usize,
+    /// Likewise; each group has a folder of its own instead of a secret.
+    #[serde(default)]
+    pub pagings: usize,
+    /// Likewise.
+    #[serde(default)]
+    pub quotas: usize,
     /// Workers of each group that ask one node alone, each another one.
     pub pinned: usize,
     /// Workers of the run that ask any node about any group.
@@ -82,6 +94,8 @@ impl Mix {
             canaries: 1,
             rights: 1,
             destructions: 1,
+            pagings: 1,
+            quotas: 1,
             pinned: 3,
             roaming: 2,
             ops_per_secret: 300,
@@ -92,9 +106,11 @@ impl Mix {
         }
     }
 
-    /// Twice the groups and the rate: of an hour's run less is left to each worker, because more of
-    /// its time there is no majority, and everybody waits. Keys are fewer, for all operations are of
-    /// one subject, which may have 100,000 of them in a day (`contract §10`).
+    /// Twice the groups: of an hour's run less is left to each worker, because more of its time there
+    /// is no majority, and everybody waits. Not those with folders: their pages are
+    /// the longest answers of a history, which is judged in memory. Keys are fewer, for all
+    /// operations are of one subject, which may have 100,000 of them in a day (`contract §10`). And
+    /// all together ask more slowly: the servers' disks are in memory, and fill with each answer.
     #[must_use]
     pub const fn doubled(self) -> Self {
         Self {
@@ -106,13 +122,19 @@ impl Mix {
             canaries: 2 * self.canaries,
             rights: 2 * self.rights,
             destructions: 2 * self.destructions,
-            ops_per_second: 2 * self.ops_per_second,
+            ops_per_second: OPS_PER_SECOND_OF_AN_HOUR,
             keyed_percent: KEYED_PERCENT_OF_AN_HOUR,
             ..self
         }
     }
 
-    /// The family of each group.
+    /// How many groups have a folder of their own.
+    #[must_use]
+    pub const fn folders(&self) -> usize {
+        self.pagings + self.quotas
+    }
+
+    /// The family of each group; those with folders of their own are the last ones.
     #[must_use]
     pub fn groups(&self) -> Vec<Family> {
         let counts = [
@@ -124,6 +146,8 @@ impl Mix {
             (self.canaries, Family::Canary),
             (self.rights, Family::Rights),
             (self.destructions, Family::Destruction),
+            (self.pagings, Family::Paging),
+            (self.quotas, Family::Quota),
         ];
         counts.iter().flat_map(|(count, family)| std::iter::repeat_n(*family, *count)).collect()
     }

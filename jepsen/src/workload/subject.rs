@@ -9,7 +9,7 @@ use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, FirstVersion, GetPayload, OnSecret, OnVersion,
     ReadSecret, ScheduleDestruction, UpdateSecret,
 };
-use crate::history::ids::{IdempotencyKey, KmsKeyId, Subject as Reader, VersionId};
+use crate::history::ids::{FolderId, IdempotencyKey, KmsKeyId, Subject as Reader, VersionId};
 use crate::history::op::Outcome;
 
 /// Keys of the entries that most families write.
@@ -28,6 +28,8 @@ pub struct Subject {
 /// What a new secret is to be.
 #[derive(Debug, Clone, Default)]
 pub struct Wish {
+    /// Its folder, if that is another one than the run's.
+    pub folder: Option<FolderId>,
     /// Its own key.
     pub kms_key: Option<KmsKeyId>,
     /// Whether its deletion is refused.
@@ -113,18 +115,9 @@ impl Subject {
 
     /// A creation.
     pub fn create(&mut self, wish: Wish) -> Request {
-        let (name, description) = (self.material.name(), self.material.name());
-        self.life.stage = Stage::Creating(name.clone());
-        let first = !wish.entries.is_empty();
-        let request = Request::with_values(wish.entries, |entries| {
-            Call::CreateSecret(CreateSecret {
-                name,
-                kms_key: wish.kms_key,
-                deletion_protection: wish.protected,
-                first: first.then_some(FirstVersion { description, entries }),
-            })
-        });
-        self.perhaps_keyed(request)
+        let names = (self.material.name(), self.material.name());
+        self.life.stage = Stage::Creating(names.0.clone());
+        self.keyed(creation(names, wish))
     }
 
     /// A version with these changes.
@@ -140,7 +133,7 @@ impl Subject {
         let request = Request::with_values(changes, |changes| {
             Call::AddVersion(AddVersion { secret, base, changes, description, if_version })
         });
-        self.perhaps_keyed(request)
+        self.keyed(request)
     }
 
     /// Makes a version current.
@@ -152,7 +145,7 @@ impl Subject {
     ) -> Request {
         let secret = known.secret.clone();
         let call = Call::SetCurrentVersion(OnVersion { secret, version, if_version });
-        self.perhaps_keyed(Request::new(call))
+        self.keyed(Request::new(call))
     }
 
     /// The destruction of a version, later.
@@ -160,27 +153,27 @@ impl Subject {
         let secret = known.secret.clone();
         let pending_ms = Some(pending_ms);
         let call = ScheduleDestruction { secret, version, pending_ms, if_version: None };
-        self.perhaps_keyed(Request::new(Call::ScheduleDestruction(call)))
+        self.keyed(Request::new(Call::ScheduleDestruction(call)))
     }
 
     /// No destruction of a version after all.
     pub fn cancel(&mut self, known: &Known, version: VersionId) -> Request {
         let secret = known.secret.clone();
         let call = Call::CancelDestruction(OnVersion { secret, version, if_version: None });
-        self.perhaps_keyed(Request::new(call))
+        self.keyed(Request::new(call))
     }
 
     /// A role on the secret that a member gets, or loses.
     pub fn bind(&mut self, known: &Known, role: &str, member: Reader, grant: bool) -> Request {
         let (secret, role) = (known.secret.clone(), role.to_owned());
         let call = Call::ChangeBinding(ChangeBinding { secret, role, member, grant });
-        self.perhaps_keyed(Request::new(call))
+        self.keyed(Request::new(call))
     }
 
     /// A mutation of the secret as a whole.
     pub fn change(&mut self, known: &Known, call: fn(OnSecret) -> Call) -> Request {
         let call = call(OnSecret { secret: known.secret.clone(), if_version: None });
-        self.perhaps_keyed(Request::new(call))
+        self.keyed(Request::new(call))
     }
 
     /// A change of its fields.
@@ -194,7 +187,7 @@ impl Subject {
             if_version: None,
         };
         change(&mut call);
-        self.perhaps_keyed(Request::new(Call::UpdateSecret(call)))
+        self.keyed(Request::new(Call::UpdateSecret(call)))
     }
 
     /// Some entries, each set to a new value.
@@ -208,7 +201,7 @@ impl Subject {
 
     /// An entry, set to a new value.
     pub fn entry(&mut self, key: &str) -> Change {
-        Change { key: key.into(), value: Some(self.material.value()) }
+        entry(&mut self.material, key)
     }
 
     /// One of the versions that are known.
@@ -216,13 +209,38 @@ impl Subject {
         self.material.random.pick(&known.versions).cloned()
     }
 
-    fn perhaps_keyed(&mut self, mut request: Request) -> Request {
-        if self.material.random.chance(self.mix.keyed_percent) {
-            let name = self.material.name();
-            request.idempotency_key = Some(IdempotencyKey::from(name.as_str()));
-        }
-        request
+    fn keyed(&mut self, request: Request) -> Request {
+        perhaps_keyed(&mut self.material, &self.mix, request)
     }
+}
+
+/// A creation of a secret of this name, whose version has this description.
+#[must_use]
+pub fn creation((name, description): (String, String), wish: Wish) -> Request {
+    let first = !wish.entries.is_empty();
+    Request::with_values(wish.entries, |entries| {
+        Call::CreateSecret(CreateSecret {
+            folder: wish.folder,
+            name,
+            kms_key: wish.kms_key,
+            deletion_protection: wish.protected,
+            first: first.then_some(FirstVersion { description, entries }),
+        })
+    })
+}
+
+/// An entry, set to a new value.
+pub fn entry(material: &mut Material, key: &str) -> Change {
+    Change { key: key.into(), value: Some(material.value()) }
+}
+
+/// A mutation under an `idempotency-key`, as often as the mix says.
+pub fn perhaps_keyed(material: &mut Material, mix: &Mix, mut request: Request) -> Request {
+    if material.random.chance(mix.keyed_percent) {
+        let name = material.name();
+        request.idempotency_key = Some(IdempotencyKey::from(name.as_str()));
+    }
+    request
 }
 
 /// A read of the secret's metadata.

@@ -133,6 +133,8 @@ fn required() -> Required {
         Law::L13,
         Law::L14,
         Law::L15,
+        Law::L16,
+        Law::L17,
     ];
     Required { ops: 200, leaderships: 1, laws: laws.into(), ..Required::default() }
 }

@@ -4,7 +4,9 @@ use std::time::Duration;
 
 use lockbox_jepsen::client::request::{Change, Plaintext, Request};
 use lockbox_jepsen::history::answer::{Answer, Code};
-use lockbox_jepsen::history::call::{AddVersion, Call, GetPayload, OnSecret, ReadSecret};
+use lockbox_jepsen::history::call::{
+    AddVersion, Call, GetPayload, ListSecrets, OnSecret, ReadSecret,
+};
 use lockbox_jepsen::history::ids::{NodeId, ValueHash};
 use lockbox_jepsen::history::op::Outcome;
 use lockbox_proto::any::pack;
@@ -137,6 +139,42 @@ async fn a_success_with_its_place_is_ok_and_sent_as_it_was_asked() {
 }
 
 #[tokio::test]
+async fn a_page_of_another_folder_is_asked_for_and_read() {
+    let node = FakeNode::start().await;
+    let there = wire::Secret { folder_id: "folder-2".to_owned(), ..secret() };
+    let page = wire::ListSecretsResponse {
+        secrets: vec![there, secret()],
+        next_page_token: "next".to_owned(),
+    };
+    node.will_say(Says::Secrets(page, PLACE));
+    node.will_say(Says::Secrets(wire::ListSecretsResponse::default(), PLACE));
+    node.will_say(Says::Nothing);
+    let request = |token: Option<&str>| {
+        Request::new(Call::ListSecrets(ListSecrets {
+            folder: "folder-2".into(),
+            walk: "walk".into(),
+            page_size: 7,
+            token: token.map(Into::into),
+        }))
+    };
+    let mut client = node.client();
+    let Outcome::Ok(reply) = client.call(&request(None)).await else { panic!("not ok") };
+    let Answer::Secrets(page) = reply.answer else { panic!("no page") };
+    let folders: Vec<_> = page.secrets.iter().map(|view| view.folder.clone()).collect();
+    assert_eq!(folders, [Some("folder-2".into()), None], "the run's own is not named");
+    assert_eq!(page.next, Some("next".into()));
+    let Outcome::Ok(reply) = client.call(&request(Some("next"))).await else { panic!("not ok") };
+    let Answer::Secrets(page) = reply.answer else { panic!("no page") };
+    assert_eq!((page.secrets.len(), page.next), (0, None));
+    let asked: Vec<_> = node.arrived().into_iter().map(|call| call.listed.unwrap()).collect();
+    let token = |place: usize| asked[place].page_token.as_str();
+    assert_eq!((token(0), token(1)), ("", "next"));
+    assert_eq!((asked[0].folder_id.as_str(), asked[0].page_size), ("folder-2", 7));
+    // As every read of metadata it leaves no trace when nobody answers.
+    assert_eq!(code(&client.call(&request(None)).await).0, "fail");
+}
+
+#[tokio::test]
 async fn values_come_back_as_hashes_of_their_kind() {
     use wire::payload::entry::Value::{BinaryValue, TextValue};
     let entry = |key: &str, value| wire::payload::Entry { key: key.to_owned(), value };
@@ -233,10 +271,9 @@ async fn an_answer_that_cannot_be_is_unexpected() {
         let outcome = outcome(&mutation(), Says::Operation(operation, PLACE)).await;
         assert_eq!(code(&outcome), ("unexpected", Code::Ok));
     }
-    let elsewhere = wire::Secret { folder_id: "folder-2".to_owned(), ..secret() };
     let creating = wire::Secret { status: wire::secret::Status::Creating as i32, ..secret() };
     let another = wire::Secret { id: "secret-2".to_owned(), current_version: None, ..secret() };
-    for secret in [elsewhere, creating, another] {
+    for secret in [creating, another] {
         let outcome = outcome(&metadata_read(), Says::Secret(Box::new(secret), PLACE)).await;
         assert_eq!(code(&outcome), ("unexpected", Code::Ok));
     }

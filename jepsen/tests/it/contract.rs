@@ -75,8 +75,13 @@ impl World {
         let mut world = Self { state: SecretState::Absent, made: 0, subject: None };
         let entries = vec![change("a", 1), change("b", 2)];
         let first = Some(FirstVersion { description: String::new(), entries });
-        let create =
-            CreateSecret { name: "n".into(), kms_key: None, deletion_protection: false, first };
+        let create = CreateSecret {
+            folder: None,
+            name: "n".into(),
+            kms_key: None,
+            deletion_protection: false,
+            first,
+        };
         assert!(matches!(world.run(&Call::CreateSecret(create)), Expected::Secret(_)));
         world
     }
@@ -191,8 +196,13 @@ fn protection_stops_the_deletion_and_nothing_else() {
     for call in [get(), payload(None), add(None, &[("a", 1)]), Call::Activate(on_secret())] {
         world.refuses(&call, &[Code::NotFound]);
     }
-    let again =
-        CreateSecret { name: "n".into(), kms_key: None, deletion_protection: false, first: None };
+    let again = CreateSecret {
+        folder: None,
+        name: "n".into(),
+        kms_key: None,
+        deletion_protection: false,
+        first: None,
+    };
     assert!(matches!(world.run(&Call::CreateSecret(again)), Expected::Impossible(_)));
 }
 

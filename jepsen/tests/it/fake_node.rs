@@ -37,6 +37,8 @@ pub(crate) enum Says {
     Secret(Box<wire::Secret>, Headers),
     /// A payload, with these headers.
     Payload(wire::Payload, Headers),
+    /// A page of secrets, with these headers.
+    Secrets(wire::ListSecretsResponse, Headers),
     /// A status, with these headers.
     Status(tonic::Code, Headers),
     /// Nothing, for ever.
@@ -50,6 +52,13 @@ pub(crate) type Headers = &'static [(&'static str, &'static str)];
 pub(crate) struct Arrived {
     pub(crate) metadata: MetadataMap,
     pub(crate) added: Option<wire::AddVersionRequest>,
+    pub(crate) listed: Option<wire::ListSecretsRequest>,
+}
+
+impl Arrived {
+    fn with<M>(request: &Request<M>) -> Self {
+        Self { metadata: request.metadata().clone(), added: None, listed: None }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -170,10 +179,10 @@ fn spawn(task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
 }
 
 impl Fake {
-    async fn next<M>(&self, request: &Request<M>, added: Option<wire::AddVersionRequest>) -> Says {
+    async fn next(&self, arrived: Arrived) -> Says {
         let says = {
             let mut script = self.0.lock().unwrap();
-            script.arrived.push(Arrived { metadata: request.metadata().clone(), added });
+            script.arrived.push(arrived);
             script.answers.pop_front().expect("the script has no more answers")
         };
         if matches!(says, Says::Nothing) {
@@ -183,7 +192,7 @@ impl Fake {
     }
 
     async fn operation<M>(&self, request: &Request<M>) -> Result<Response<Operation>, Status> {
-        match self.next(request, None).await {
+        match self.next(Arrived::with(request)).await {
             Says::Operation(operation, headers) => Ok(dressed(operation, headers)),
             other => Err(status(&other)),
         }
@@ -214,7 +223,7 @@ type Answer<M> = Result<Response<M>, Status>;
 #[tonic::async_trait]
 impl PayloadService for Fake {
     async fn get(&self, request: Request<wire::GetPayloadRequest>) -> Answer<wire::Payload> {
-        match self.next(&request, None).await {
+        match self.next(Arrived::with(&request)).await {
             Says::Payload(payload, headers) => Ok(dressed(payload, headers)),
             other => Err(status(&other)),
         }
@@ -228,7 +237,7 @@ impl PayloadService for Fake {
 #[tonic::async_trait]
 impl SecretService for Fake {
     async fn get(&self, request: Request<wire::GetSecretRequest>) -> Answer<wire::Secret> {
-        match self.next(&request, None).await {
+        match self.next(Arrived::with(&request)).await {
             Says::Secret(secret, headers) => Ok(dressed(*secret, headers)),
             other => Err(status(&other)),
         }
@@ -239,7 +248,8 @@ impl SecretService for Fake {
     }
 
     async fn add_version(&self, request: Request<wire::AddVersionRequest>) -> Answer<Operation> {
-        match self.next(&request, Some(request.get_ref().clone())).await {
+        let added = Some(request.get_ref().clone());
+        match self.next(Arrived { added, ..Arrived::with(&request) }).await {
             Says::Operation(operation, headers) => Ok(dressed(operation, headers)),
             other => Err(status(&other)),
         }
@@ -294,9 +304,13 @@ impl SecretService for Fake {
 
     async fn list(
         &self,
-        _: Request<wire::ListSecretsRequest>,
+        request: Request<wire::ListSecretsRequest>,
     ) -> Answer<wire::ListSecretsResponse> {
-        panic!("the suite does not ask this")
+        let listed = Some(request.get_ref().clone());
+        match self.next(Arrived { listed, ..Arrived::with(&request) }).await {
+            Says::Secrets(page, headers) => Ok(dressed(page, headers)),
+            other => Err(status(&other)),
+        }
     }
 
     async fn list_versions(

@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use lockbox_jepsen::client::request::Request;
 use lockbox_jepsen::history::answer::{
-    Answer, Code, PayloadView, Refusal, SecretStatus, SecretView, VersionList, VersionStatus,
-    VersionView,
+    Answer, Code, PayloadView, Refusal, SecretPage, SecretStatus, SecretView, VersionList,
+    VersionStatus, VersionView,
 };
-use lockbox_jepsen::history::call::Call;
+use lockbox_jepsen::history::call::{Call, ListSecrets};
 use lockbox_jepsen::history::ids::{NodeId, SecretId, VersionId};
 use lockbox_jepsen::history::op::{Failure, Outcome, Reply};
+use lockbox_jepsen::model::quota::SECRETS_MAX;
 
 #[derive(Default)]
 pub(crate) struct FakeSecrets {
@@ -43,9 +44,15 @@ impl FakeSecrets {
     fn decide(&mut self, call: &Call) -> Answer {
         let refused = |code| Answer::Refused(Refusal { code, message: String::new() });
         if let Call::CreateSecret(call) = call {
+            let beside = |view: &&SecretView| view.folder == call.folder;
+            let full = self.secrets.values().filter(beside).count() >= SECRETS_MAX as usize;
+            if call.folder.is_some() && full {
+                return refused(Code::ResourceExhausted);
+            }
             let current = call.first.as_ref().map(|_| self.version());
             let view = SecretView {
                 id: SecretId::from(self.next_id().as_str()),
+                folder: call.folder.clone(),
                 name: call.name.clone(),
                 description: String::new(),
                 labels: BTreeMap::new(),
@@ -57,6 +64,9 @@ impl FakeSecrets {
             };
             self.secrets.insert(view.id.clone(), view.clone());
             return Answer::Secret(view);
+        }
+        if let Call::ListSecrets(call) = call {
+            return self.page(call);
         }
         let id = call.secret().unwrap().clone();
         let Some(mut view) = self.secrets.get(&id).cloned() else {
@@ -112,12 +122,29 @@ impl FakeSecrets {
             Call::CancelDestruction(call) => {
                 Answer::Version(VersionView { id: call.version.clone(), ..self.version() })
             }
-            Call::CreateSecret(_) => {
-                panic!("no generator asks this")
-            }
+            Call::CreateSecret(_) | Call::ListSecrets(_) => panic!("answered above"),
         };
         self.secrets.insert(id, view);
         answer
+    }
+
+    /// Behind the id that the token is; ids are longer the later they were given.
+    fn page(&self, call: &ListSecrets) -> Answer {
+        let place = |id: &str| (id.len(), id.to_owned());
+        let after = call.token.as_ref().map(|token| place(token.as_str()));
+        let mut behind: Vec<SecretView> = self
+            .secrets
+            .values()
+            .filter(|view| view.folder.as_ref() == Some(&call.folder))
+            .filter(|view| Some(place(view.id.as_str())) > after)
+            .cloned()
+            .collect();
+        behind.sort_by_key(|view| place(view.id.as_str()));
+        let size = usize::try_from(call.page_size).unwrap();
+        let more = behind.len() > size;
+        behind.truncate(size);
+        let next = behind.last().filter(|_| more).map(|view| view.id.as_str().into());
+        Answer::Secrets(SecretPage { secrets: behind, next })
     }
 
     fn next_id(&mut self) -> String {

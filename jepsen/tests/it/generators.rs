@@ -3,15 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lockbox_jepsen::client::request::{Plaintext, Request};
+use lockbox_jepsen::history::answer::Answer;
 use lockbox_jepsen::history::call::Call;
-use lockbox_jepsen::history::ids::{KmsKeyId, SecretId, Subject};
+use lockbox_jepsen::history::ids::{FolderId, KmsKeyId, SecretId, Subject};
 use lockbox_jepsen::history::op::Outcome;
 use lockbox_jepsen::random::Random;
-use lockbox_jepsen::workload::{Family, Mix, SEATS_MAX, generator};
+use lockbox_jepsen::workload::{Family, Mix, Premises, SEATS_MAX, generator};
 
 use crate::fake_secrets::FakeSecrets;
 
-const FAMILIES: [Family; 8] = [
+const FAMILIES: [Family; 10] = [
     Family::Register,
     Family::Activation,
     Family::Deletion,
@@ -20,7 +21,11 @@ const FAMILIES: [Family; 8] = [
     Family::Canary,
     Family::Rights,
     Family::Destruction,
+    Family::Paging,
+    Family::Quota,
 ];
+
+const FOLDER: &str = "folder-1";
 
 fn mix(seed: u64) -> Mix {
     Mix { keyed_percent: 40, ..Mix::draw(&mut Random::new(seed)) }
@@ -29,9 +34,12 @@ fn mix(seed: u64) -> Mix {
 /// What all workers of one group ask: each has one request open, and answers come in the order of
 /// the questions.
 fn run(family: Family, seed: u64, turns: usize) -> Vec<(usize, Request, Outcome)> {
-    let key = KmsKeyId::from("key-1");
-    let readers = ["ann", "bob"].map(Subject::from);
-    let mut generator = generator(family, 3, seed, &mix(seed), Some(&key), &readers);
+    let premises = Premises {
+        own_key: Some(KmsKeyId::from("key-1")),
+        readers: ["ann", "bob"].map(Subject::from).to_vec(),
+        folders: vec![FolderId::from(FOLDER)],
+    };
+    let mut generator = generator(family, 3, seed, &mix(seed), &premises);
     let mut service = FakeSecrets::default();
     let mut open: VecDeque<(usize, Request)> = VecDeque::new();
     let mut asked = Vec::new();
@@ -218,6 +226,40 @@ fn reads_go_on_after_a_deletion() {
         }
     }
     assert!(gone.len() > 10 && after > gone.len(), "{} deleted, {after} after", gone.len());
+}
+
+/// Every page goes on where an answered one of the same walk ended, and walks come to their ends.
+#[test]
+fn pages_of_a_walk_follow_one_another_and_the_folder_changes_meanwhile() {
+    for family in [Family::Paging, Family::Quota] {
+        let (mut ends, mut tokens) = (0, BTreeMap::new());
+        let mut calls = BTreeSet::new();
+        for (_, request, outcome) in run(family, 6, 4000) {
+            calls.insert(request.call().name());
+            match request.call() {
+                Call::CreateSecret(call) => {
+                    assert_eq!(call.folder, Some(FolderId::from(FOLDER)));
+                    assert!(call.first.is_some(), "its description tells who made it");
+                }
+                Call::ListSecrets(call) => {
+                    assert_eq!(call.folder, FolderId::from(FOLDER));
+                    let known = tokens.get(&call.walk).cloned().unwrap_or_default();
+                    assert_eq!(call.token, known, "walk {}", call.walk);
+                    if let Outcome::Ok(reply) = &outcome
+                        && let Answer::Secrets(page) = &reply.answer
+                    {
+                        ends += u64::from(page.next.is_none());
+                        tokens.insert(call.walk.clone(), page.next.clone());
+                    }
+                }
+                _ => {}
+            }
+        }
+        let expected =
+            ["create_secret", "delete_secret", "get_secret", "list_secrets", "update_secret"];
+        assert_eq!(calls, BTreeSet::from(expected));
+        assert!(ends >= 20, "{family:?}: only {ends} walks came to their ends");
+    }
 }
 
 #[test]

@@ -30,6 +30,8 @@ mod faults;
 #[cfg(test)]
 mod files;
 #[cfg(test)]
+mod folders;
+#[cfg(test)]
 mod generators;
 #[cfg(test)]
 mod long;
@@ -53,3 +55,5 @@ mod report;
 mod runs;
 #[cfg(test)]
 mod search;
+#[cfg(test)]
+mod simulated;

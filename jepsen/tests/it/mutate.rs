@@ -2,7 +2,7 @@
 
 use lockbox_jepsen::history::History;
 use lockbox_jepsen::history::answer::{Answer, Code};
-use lockbox_jepsen::history::ids::ValueHash;
+use lockbox_jepsen::history::ids::{OpId, ValueHash};
 use lockbox_jepsen::history::op::{Failure, Op, Outcome};
 use lockbox_jepsen::model::dice::Dice;
 
@@ -84,6 +84,15 @@ pub(crate) fn spread(history: &mut History) {
             at.order *= 16;
         }
     }
+}
+
+/// Operations are numbered in the order of their beginnings; some have just been moved.
+pub(crate) fn numbered(mut history: History) -> History {
+    history.ops.sort_by_key(|op| op.invoked.order);
+    for (op, id) in history.ops.iter_mut().zip(0..) {
+        op.id = OpId(id);
+    }
+    history
 }
 
 /// Puts an operation right before (or behind) a moment.

@@ -13,7 +13,7 @@ use lockbox_jepsen::check::laws::{Finding, Law, LawReport};
 use lockbox_jepsen::check::partition::partition;
 use lockbox_jepsen::check::verdict::{Judgement, SearchBounds, Verdict, judge};
 use lockbox_jepsen::history::History;
-use lockbox_jepsen::history::ids::{OpId, SecretId};
+use lockbox_jepsen::history::ids::SecretId;
 use lockbox_jepsen::history::makers::Makers;
 use lockbox_jepsen::history::op::Op;
 use lockbox_jepsen::model::dice::Dice;
@@ -22,7 +22,7 @@ use lockbox_jepsen::model::synthetic::{Wanted, synthesize};
 use lockbox_jepsen::model::{Named, SecretState};
 
 use crate::brute::is_legal;
-use crate::mutate::{INDEX_MUTATORS, MUTATORS, Mutator, spread};
+use crate::mutate::{INDEX_MUTATORS, MUTATORS, Mutator, numbered, spread};
 
 /// What the oracle that tries everything can try in a moment.
 const MOVES_MAX: usize = 7;
@@ -40,15 +40,6 @@ fn small(seed: u64, info_of_thousand: u64) -> History {
     };
     let mut history = synthesize(&wanted).unwrap().history;
     spread(&mut history);
-    history
-}
-
-/// Operations are numbered in the order of their beginnings; some have just been moved.
-fn numbered(mut history: History) -> History {
-    history.ops.sort_by_key(|op| op.invoked.order);
-    for (op, id) in history.ops.iter_mut().zip(0..) {
-        op.id = OpId(id);
-    }
     history
 }
 

@@ -82,6 +82,8 @@ pub fn read(bytes: &[u8], node: &str, now_ms: u64) -> Result<Asserted, Assertion
             subject: Subject { kind, id: assertion.subject_id },
             subject_name: assertion.subject_name,
             token_id: assertion.token_id,
+            // Nodes pass on no changes of bindings.
+            borrowed: false,
             via: Via::Assertion { node: node.to_owned(), kms_request_id },
             rights,
         },

@@ -32,6 +32,8 @@ pub struct Introspected {
     pub subject_name: String,
     /// Public id of the token, for the audit.
     pub token_id: String,
+    /// Whether another account had the token made.
+    pub borrowed: bool,
     /// What the subject may do.
     pub rights: Rights,
 }
@@ -139,6 +141,7 @@ fn read(response: IntrospectResponse) -> Option<Introspected> {
         subject: Subject { kind, id: response.subject_id },
         subject_name: response.subject_name,
         token_id: response.token_id,
+        borrowed: response.borrowed,
         rights,
     })
 }

@@ -125,8 +125,8 @@ impl Authenticator {
 
 impl From<Introspected> for Caller {
     fn from(found: Introspected) -> Self {
-        let Introspected { subject, subject_name, token_id, rights } = found;
-        Self { subject, subject_name, token_id, via: Via::Token, rights }
+        let Introspected { subject, subject_name, token_id, borrowed, rights } = found;
+        Self { subject, subject_name, token_id, borrowed, via: Via::Token, rights }
     }
 }
 

@@ -136,8 +136,13 @@ impl TokenEntry {
             rights.grants.push(Grant { resource, role_id: role });
         }
         let subject = Subject { kind, id: subject_id };
-        let found =
-            Introspected { subject, subject_name: self.name, token_id: String::new(), rights };
+        let found = Introspected {
+            subject,
+            subject_name: self.name,
+            token_id: String::new(),
+            borrowed: false,
+            rights,
+        };
         Ok((hash, found))
     }
 }

@@ -26,6 +26,7 @@ impl Introspector for FakeIntrospector {
                 subject: Subject { kind: SubjectKind::ServiceAccount, id: "sa".to_owned() },
                 subject_name: "name".to_owned(),
                 token_id: "id".to_owned(),
+                borrowed: false,
                 rights: Rights::default(),
             })),
             "down" => Err(ClusterUnavailable),

@@ -24,7 +24,7 @@ pub const BILLED_REQUEST_RETENTION: Duration =
     IDEMPOTENCY_RETENTION.saturating_add(Duration::from_hours(1));
 /// Encryptions that one key version may do: the bound for random nonces (SP 800-38D §8.3).
 pub const ENCRYPTIONS_MAX: u64 = 1 << 32;
-/// Encryptions at which a version's owner is told to rotate.
+/// Encryptions from which on a key gets another primary version by itself.
 pub const ENCRYPTIONS_WARN: u64 = 1 << 31;
 
 /// Units charged for one operation (`contract §7`).
@@ -180,7 +180,7 @@ impl<'a> Staged<'a> {
         }
         if uses + 1 == ENCRYPTIONS_WARN {
             let key_id = &entry.target.key_id;
-            tracing::warn!(%key_id, %version_id, uses, "key version should be rotated soon");
+            tracing::warn!(%key_id, %version_id, uses, "key version has encrypted enough");
         }
         self.usage.insert(version_id.clone(), uses + 1);
         Ok(true)

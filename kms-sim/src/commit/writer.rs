@@ -256,6 +256,7 @@ const fn exit_code(error: &StoreError) -> ExitCode {
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
         StoreError::InUse { .. }
         | StoreError::Open { .. }
+        | StoreError::Missing { .. }
         | StoreError::Write(_)
         | StoreError::Read(_) => ExitCode::Storage,
     }

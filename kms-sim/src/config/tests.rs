@@ -27,6 +27,9 @@ fn a_small_file_has_the_documented_defaults() {
     let config = load(FILE, &[]).unwrap();
     assert_eq!(config.quotas(), Quotas { keys_per_cloud: 100, versions_per_key: 100 });
     assert_eq!(config.limits.rotation_period_min_s, 86_400);
+    assert_eq!(config.limits.pending_period_min_s, 86_400);
+    assert_eq!(config.limits.deleted_key_retention_s, 259_200);
+    assert_eq!(config.operators.names[0], "operator.lockbox.internal");
     assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
     assert!(config.node_names()[0].matches("node-7.lockbox.internal"));
 }
@@ -45,6 +48,10 @@ fn mistakes_are_named() {
     assert!(wrong("data_dir", "data_dirr").contains("data_dir"));
     assert!(wrong("listen", "listn").contains("listn"));
     assert!(wrong("localhost:8461", "localhost").contains("cluster.nodes holds an address"));
+    let long = format!("{FILE}\n[limits]\npending_period_min_s = 604801");
+    assert!(load(&long, &[]).unwrap_err().contains("limits.pending_period_min_s"));
+    let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
+    assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
     let everyone = format!("{FILE}\n[nodes]\nnames = [\"*\"]");
     assert!(load(&everyone, &[]).unwrap_err().contains("nodes.names"));
 }

@@ -19,7 +19,7 @@ use lockbox_platform::request::{Authorization, RequestContext};
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_platform::token;
 use lockbox_proto::validate::Validate;
-use tonic::metadata::MetadataValue;
+use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Code, Request, Response, Status};
 
 use super::Edge;
@@ -48,12 +48,16 @@ pub(super) struct Event {
 impl Call {
     /// Takes what identifies the caller out of a request.
     pub(super) fn begin<T>(request: &Request<T>) -> Result<Self, Status> {
-        let context = RequestContext::of(request)?;
-        let assertion = request.metadata().get_bin(ASSERTION_METADATA).map(|value| {
+        Ok(Self::of(RequestContext::of(request)?, request.metadata()))
+    }
+
+    /// Takes up a request whose context is at hand; of its metadata, the assertion counts.
+    pub(super) fn of(context: Arc<RequestContext>, metadata: &MetadataMap) -> Self {
+        let assertion = metadata.get_bin(ASSERTION_METADATA).map(|value| {
             // Bytes that do not decode must not pass for no assertion at all.
             value.to_bytes().map_or_else(|_| vec![0xff], |bytes| bytes.to_vec())
         });
-        Ok(Self { context, assertion, authenticated: None })
+        Self { context, assertion, authenticated: None }
     }
 
     /// Recognises the caller, then checks the request against its constraints
@@ -63,6 +67,13 @@ impl Call {
         edge: &Edge,
         message: &M,
     ) -> Result<Caller, ApiError> {
+        let caller = self.recognise(edge).await?;
+        let violations = message.validate();
+        if violations.is_empty() { Ok(caller) } else { Err(ApiError::violations(violations)) }
+    }
+
+    /// Recognises the caller.
+    pub(super) async fn recognise(&mut self, edge: &Edge) -> Result<Caller, ApiError> {
         let token = match &self.context.authorization {
             Authorization::Bearer(token) => Some(token),
             Authorization::Missing => None,
@@ -84,8 +95,28 @@ impl Call {
             edge.authenticator.authenticate(credentials).await.map_err(unrecognised)?;
         let caller = authenticated.caller.clone();
         self.authenticated = Some(authenticated);
+        Ok(caller)
+    }
+
+    /// Recognises an operator by the name in the client certificate, then checks the request.
+    pub(super) fn admit_operator<M: Validate>(
+        &mut self,
+        edge: &Edge,
+        message: &M,
+    ) -> Result<Caller, ApiError> {
+        let Some(peer) = &self.context.peer_identity else {
+            return Err(ApiError::unauthenticated("the call needs a client certificate"));
+        };
+        let is_operator =
+            |name: &&String| edge.operators.iter().any(|own| own.eq_ignore_ascii_case(name));
+        let Some(name) = peer.dns_names.iter().find(is_operator) else {
+            let message = "the client certificate does not carry a name that may call this";
+            return Err(ApiError::new(ErrorKind::PermissionDenied, message, Outcome::NotProposed));
+        };
+        let operator = Caller::operator(name);
+        self.authenticated = Some(operator.clone().into());
         let violations = message.validate();
-        if violations.is_empty() { Ok(caller) } else { Err(ApiError::violations(violations)) }
+        if violations.is_empty() { Ok(operator) } else { Err(ApiError::violations(violations)) }
     }
 
     /// Id of the client's request: the one that a node asserts, or this call's own.

@@ -1,19 +1,19 @@
 //! From the wire and to it: the only place where messages and records meet.
 
 use lockbox_core::{FolderId, IdError, KmsKeyId, KmsKeyVersionId, LogTime, OperationId};
-use lockbox_proto::any;
 use lockbox_proto::yandex::cloud::kms::v1::{
-    CreateSymmetricKeyMetadata, RotateSymmetricKeyMetadata, SymmetricAlgorithm, SymmetricKey,
-    SymmetricKeyVersion, UpdateSymmetricKeyMetadata, symmetric_key, symmetric_key_version,
+    SymmetricAlgorithm, SymmetricKey, SymmetricKeyVersion, symmetric_key, symmetric_key_version,
 };
-use lockbox_proto::yandex::cloud::operation::{Operation, operation};
 use prost_types::{Duration, Timestamp};
 
 use crate::algorithm::Algorithm;
+use crate::config::PENDING_DEFAULT;
 use crate::error::KmsError;
-use crate::store::records::{
-    KeyRecord, KeyStatus, OperationKind, OperationRecord, VersionRecord, VersionStatus,
-};
+use crate::keys::command::VersionOf;
+use crate::store::records::{KeyRecord, KeyStatus, VersionRecord, VersionStatus};
+
+/// The longest time that may be asked for (`contract §13` no. 2).
+const PENDING_MAX: std::time::Duration = std::time::Duration::from_hours(365 * 24);
 
 /// Reads a key id.
 pub(super) fn key_id(field: &'static str, text: &str) -> Result<KmsKeyId, KmsError> {
@@ -26,6 +26,14 @@ pub(super) fn version_id(text: &str) -> Result<Option<KmsKeyVersionId>, KmsError
         return Ok(None);
     }
     KmsKeyVersionId::parse(text).map(Some).map_err(|error| bad_id("version_id", &error))
+}
+
+/// Reads the ids of a version and of its key.
+pub(super) fn version_of(key: &str, version: &str) -> Result<VersionOf, KmsError> {
+    Ok(VersionOf {
+        key_id: key_id("key_id", key)?,
+        version_id: KmsKeyVersionId::parse(version).map_err(|e| bad_id("version_id", &e))?,
+    })
 }
 
 /// Reads a folder id.
@@ -97,11 +105,47 @@ pub(super) fn rotation_period_ms(
         let problem = format!("must be at least {} s", min.as_secs());
         KmsError::invalid("rotation_period", problem)
     };
-    let period = std::time::Duration::try_from(period).map_err(|_| wrong())?;
+    let period = not_negative(&period).ok_or_else(wrong)?;
     if period < min || period.is_zero() {
         return Err(wrong());
     }
     u64::try_from(period.as_millis()).map(Some).map_err(|_| wrong())
+}
+
+/// Reads the time until a version is destroyed; unset means 7 days.
+pub(super) fn pending_period(
+    period: Option<&Duration>,
+    min: std::time::Duration,
+) -> Result<std::time::Duration, KmsError> {
+    let wrong = |problem: String| KmsError::invalid("pending_period", problem);
+    let pending = match period {
+        None => PENDING_DEFAULT,
+        Some(period) => not_negative(period)
+            .ok_or_else(|| wrong("must be a duration that is not negative".to_owned()))?,
+    };
+    if pending.is_zero() {
+        return Err(wrong("must be positive".to_owned()));
+    }
+    if pending < min {
+        return Err(wrong(format!("must be at least {} s", min.as_secs())));
+    }
+    if pending > PENDING_MAX {
+        return Err(wrong(format!("must be at most {} s", PENDING_MAX.as_secs())));
+    }
+    // The store counts milliseconds: none is cut down to nothing.
+    let ms = pending.as_nanos().div_ceil(1_000_000);
+    let ms = u64::try_from(ms).map_err(|error| wrong(error.to_string()))?;
+    Ok(std::time::Duration::from_millis(ms))
+}
+
+/// By hand: the conversion of prost negates what it was sent, and -2^63 has no opposite.
+fn not_negative(period: &Duration) -> Option<std::time::Duration> {
+    match (u64::try_from(period.seconds), u32::try_from(period.nanos)) {
+        (Ok(seconds), Ok(nanos @ 0..=999_999_999)) => {
+            Some(std::time::Duration::new(seconds, nanos))
+        }
+        _ => None,
+    }
 }
 
 /// A time on the wire.
@@ -159,37 +203,6 @@ pub(super) fn version(version: &VersionRecord, primary: bool) -> SymmetricKeyVer
     }
 }
 
-/// An operation on the wire, with the types that clients expect (`contract §1.5`).
-pub(super) fn operation(record: &OperationRecord) -> Operation {
-    let key_id = record.key.id.to_string();
-    let (description, metadata) = match record.kind {
-        OperationKind::CreateKey => {
-            let primary_version_id = record.primary_version.id.to_string();
-            let metadata = CreateSymmetricKeyMetadata { key_id, primary_version_id };
-            ("Create symmetric key", any::pack(&metadata))
-        }
-        OperationKind::UpdateKey => {
-            ("Update symmetric key", any::pack(&UpdateSymmetricKeyMetadata { key_id }))
-        }
-        OperationKind::RotateKey => {
-            let new_primary_version_id = record.primary_version.id.to_string();
-            let metadata = RotateSymmetricKeyMetadata { key_id, new_primary_version_id };
-            ("Rotate symmetric key", any::pack(&metadata))
-        }
-    };
-    let response = any::pack(&key(&record.key, &record.primary_version));
-    Operation {
-        id: record.id.to_string(),
-        description: description.to_owned(),
-        created_at: Some(timestamp(record.created_at)),
-        created_by: record.created_by.id.clone(),
-        modified_at: Some(timestamp(record.created_at)),
-        done: true,
-        metadata: Some(metadata),
-        result: Some(operation::Result::Response(response)),
-    }
-}
-
 fn algorithm(algorithm: Algorithm) -> SymmetricAlgorithm {
     match algorithm {
         Algorithm::Aes128 => SymmetricAlgorithm::Aes128,
@@ -221,8 +234,27 @@ mod tests {
         let period = |seconds| rotation_period_ms(Some(Duration { seconds, nanos: 0 }), day);
         assert_eq!(period(86_400).ok(), Some(Some(86_400_000)));
         assert_eq!(rotation_period_ms(None, day).ok(), Some(None));
-        for seconds in [86_399, 0, -1] {
+        for seconds in [86_399, 0, -1, i64::MIN] {
             assert!(period(seconds).is_err(), "{seconds}");
+        }
+    }
+
+    #[test]
+    fn pending_periods_are_positive_and_within_their_bounds() {
+        let day = std::time::Duration::from_hours(24);
+        let ms = |seconds, nanos, min| {
+            let period = pending_period(Some(&Duration { seconds, nanos }), min).ok()?;
+            Some(period.as_millis())
+        };
+        assert_eq!(pending_period(None, day).ok(), Some(7 * day));
+        assert_eq!(ms(86_400, 0, day), Some(86_400_000));
+        assert_eq!(ms(86_399, 999_999_999, day), None);
+        assert_eq!(ms(365 * 86_400, 0, day), Some(31_536_000_000));
+        assert_eq!(ms(365 * 86_400, 1, day), None);
+        let none = std::time::Duration::ZERO;
+        assert_eq!(ms(0, 1, none), Some(1));
+        for (seconds, nanos) in [(0, 0), (-1, 0), (0, -1), (0, 1_000_000_000), (i64::MIN, 0)] {
+            assert_eq!(ms(seconds, nanos, none), None, "{seconds} {nanos}");
         }
     }
 }

@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 
 use lockbox_core::ResourcePath;
 use lockbox_platform::audit::details::{
-    CryptoDetails, ReEncryptDetails, RequestDetails, SymmetricKeyDetails,
+    AccessBindingsDetails, CryptoDetails, KeyVersionDetails, ReEncryptDetails, RequestDetails,
+    SymmetricKeyDetails,
 };
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::audit::{AuditDetails, AuditTime};
 
+use super::bindings;
 use super::call::Event;
 use crate::crypto::Observed;
+use crate::keys::command::BindingsChange;
 use crate::ledger::record::CryptoOperation;
-use crate::store::records::{KeyRecord, OperationRecord};
+use crate::store::records::{KeyRecord, OperationKind, OperationRecord};
 
 /// The event of a crypto call; `key_id` and `source_key_id` are the ids as asked for.
 pub(super) fn crypto(
@@ -53,30 +56,122 @@ pub(super) enum Mutation {
     Create,
     Update,
     Rotate,
+    Delete,
+    Undelete,
 }
 
-/// The event of a mutation: the key afterwards, or what was seen of it before it was refused.
-pub(super) fn mutation(
-    mutation: Mutation,
-    key_id: &str,
-    operation: Option<&OperationRecord>,
-    observed: Option<&KeyRecord>,
-) -> Event {
-    let key = operation.map(|operation| &operation.key).or(observed);
-    let mut details = key.map_or_else(
-        || SymmetricKeyDetails { key_id: key_id.to_owned(), ..SymmetricKeyDetails::default() },
-        key_details,
-    );
-    if let Some(operation) = operation {
-        details.primary_version_status = Some(operation.primary_version.status.as_str());
-        details.primary_version_algorithm = Some(operation.primary_version.algorithm.as_str());
+/// Which mutation of a version an event is about.
+#[derive(Clone, Copy)]
+pub(super) enum VersionMutation {
+    SetPrimary,
+    ScheduleDestruction,
+    CancelDestruction,
+}
+
+/// Which mutation of bindings an event is about.
+#[derive(Clone, Copy)]
+pub(super) enum BindingsMutation {
+    Set,
+    Update,
+}
+
+/// What a mutation came to: the operation, or what was seen of the key before it was refused.
+#[derive(Clone, Copy)]
+pub(super) struct Effect<'a> {
+    pub(super) operation: Option<&'a OperationRecord>,
+    pub(super) observed: Option<&'a KeyRecord>,
+}
+
+impl<'a> Effect<'a> {
+    fn key(self) -> Option<&'a KeyRecord> {
+        self.operation.map(|operation| &operation.key).or(self.observed)
     }
+
+    fn key_details(self, key_id: &str) -> SymmetricKeyDetails {
+        let mut details = self.key().map_or_else(
+            || SymmetricKeyDetails { key_id: key_id.to_owned(), ..SymmetricKeyDetails::default() },
+            key_details,
+        );
+        if let Some(operation) = self.operation {
+            let primary = &operation.primary_version;
+            details.primary_version_status = Some(primary.status.as_str());
+            details.primary_version_algorithm = Some(primary.algorithm.as_str());
+            details.primary_version_hosted_by_hsm = Some(false);
+            details.primary_version_created_at = Some(AuditTime::from(primary.created_at));
+            details.primary_version_destroy_at = primary.destroy_at.map(AuditTime::from);
+        }
+        details
+    }
+}
+
+/// The event of a mutation of a key; `key_id` is the id as asked for.
+pub(super) fn mutation(mutation: Mutation, key_id: &str, effect: Effect<'_>) -> Event {
+    let details = effect.key_details(key_id);
     let details = match mutation {
         Mutation::Create => AuditDetails::CreateSymmetricKey(details),
         Mutation::Update => AuditDetails::UpdateSymmetricKey(details),
         Mutation::Rotate => AuditDetails::RotateSymmetricKey(details),
+        Mutation::Delete => AuditDetails::DeleteSymmetricKey(details),
+        Mutation::Undelete => AuditDetails::CancelDeleteSymmetricKey(details),
     };
-    Event { details, path: path(key) }
+    Event { details, path: path(effect.key()) }
+}
+
+/// The event of a mutation of a version; the ids are those that were asked for.
+pub(super) fn version_mutation(
+    mutation: VersionMutation,
+    (key_id, version_id): (&str, &str),
+    effect: Effect<'_>,
+) -> Event {
+    let mut details = KeyVersionDetails {
+        key: effect.key_details(key_id),
+        version_id: version_id.to_owned(),
+        ..KeyVersionDetails::default()
+    };
+    match effect.operation.map(|operation| &operation.kind) {
+        Some(OperationKind::SetPrimaryVersion { before }) => {
+            details.old_primary_version_id = before.to_string();
+        }
+        Some(
+            OperationKind::ScheduleVersionDestruction { version }
+            | OperationKind::CancelVersionDestruction { version },
+        ) => {
+            details.version_status = Some(version.status.as_str());
+            details.destroy_at = version.destroy_at.map(AuditTime::from);
+        }
+        // No operation, or none of a version.
+        Some(_) | None => {}
+    }
+    let details = match mutation {
+        VersionMutation::SetPrimary => AuditDetails::SetPrimarySymmetricKeyVersion(details),
+        VersionMutation::ScheduleDestruction => {
+            AuditDetails::ScheduleSymmetricKeyVersionDestruction(details)
+        }
+        VersionMutation::CancelDestruction => {
+            AuditDetails::CancelSymmetricKeyVersionDestruction(details)
+        }
+    };
+    Event { details, path: path(effect.key()) }
+}
+
+/// The event of a change of bindings; `change` is none when the request could not be read.
+pub(super) fn bindings_mutation(
+    mutation: BindingsMutation,
+    key_id: &str,
+    change: Option<&BindingsChange>,
+    effect: Effect<'_>,
+) -> Event {
+    let key_name = effect.key().map(|key| key.name.clone()).unwrap_or_default();
+    let key_id = key_id.to_owned();
+    let mut details = AccessBindingsDetails { key_id, key_name, ..Default::default() };
+    if let Some(change) = change {
+        bindings::describe(change, &mut details);
+    }
+    let details = match mutation {
+        BindingsMutation::Set => AuditDetails::SetSymmetricKeyAccessBindings(details),
+        BindingsMutation::Update => AuditDetails::UpdateSymmetricKeyAccessBindings(details),
+    };
+    Event { details, path: path(effect.key()) }
 }
 
 /// The event of any other call: its name and the id that it named.
@@ -107,6 +202,9 @@ fn key_details(key: &KeyRecord) -> SymmetricKeyDetails {
         deletion_protection: Some(key.deletion_protection),
         primary_version_status: None,
         primary_version_algorithm: None,
+        primary_version_hosted_by_hsm: None,
+        primary_version_created_at: None,
+        primary_version_destroy_at: None,
         description: key.description.clone(),
         labels: key.labels.clone(),
         created_at: Some(AuditTime::from(key.created_at)),

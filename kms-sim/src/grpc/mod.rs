@@ -1,17 +1,22 @@
 //! The gRPC services: the only place that knows messages, statuses and the audit envelope.
 
 pub(crate) mod access;
+pub(crate) mod admin;
+pub(crate) mod automatic;
+mod bindings;
 mod call;
 mod convert;
 pub(crate) mod crypto;
 mod events;
 pub(crate) mod keys;
+mod lists;
 mod mutations;
 pub(crate) mod operation;
+mod operations;
 mod status;
+pub(crate) mod unread;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
@@ -19,6 +24,7 @@ use lockbox_platform::exit::FatalExit;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
+use crate::config::Periods;
 use crate::engine::Engine;
 use crate::metrics::KmsMetrics;
 
@@ -40,6 +46,8 @@ pub(crate) struct Edge {
     pub(crate) calls: TaskTracker,
     /// Ends the process when the store fails.
     pub(crate) fatal: FatalExit,
-    /// Shortest rotation period accepted.
-    pub(crate) rotation_period_min: Duration,
+    /// Names in certificates that may do an operator's work.
+    pub(crate) operators: Vec<String>,
+    /// What requests may ask for.
+    pub(crate) periods: Periods,
 }

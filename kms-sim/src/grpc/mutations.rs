@@ -1,22 +1,28 @@
 //! The mutations of SymmetricKeyService: from a message to a command's input.
 
 use lockbox_platform::status::ApiError;
+use lockbox_proto::yandex::cloud::access::{SetAccessBindingsRequest, UpdateAccessBindingsRequest};
 use lockbox_proto::yandex::cloud::kms::v1::{
-    CreateSymmetricKeyRequest, RotateSymmetricKeyRequest, UpdateSymmetricKeyRequest,
+    CancelSymmetricKeyVersionDestructionRequest, CreateSymmetricKeyRequest,
+    DeleteSymmetricKeyRequest, RotateSymmetricKeyRequest,
+    ScheduleSymmetricKeyVersionDestructionRequest, SetPrimarySymmetricKeyVersionRequest,
+    UpdateSymmetricKeyRequest,
 };
 use prost::Message;
 
 use super::call::Call;
-use super::{Edge, convert};
+use super::{Edge, bindings, convert};
+use crate::caller::Caller;
 use crate::error::KmsError;
-use crate::keys::command::{IdempotencyClaim, UpdateKey};
-use crate::keys::service::{self, Answer, NewKey};
-use crate::store::records::{KeyRecord, OperationRecord};
+use crate::keys::command::{BindingsChange, IdempotencyClaim, UpdateKey};
+use crate::keys::service::{self, NewKey};
+use crate::keys::{Done, bindings as key_bindings, versions};
+use crate::store::records::KeyRecord;
 
 /// Longest idempotency key accepted, in bytes; a UUID is advised (`contract §10`).
 const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
-type Mutated = Result<Answer<Box<OperationRecord>>, ApiError>;
+type Mutated = Result<Done, ApiError>;
 
 pub(super) async fn create(
     edge: &Edge,
@@ -30,7 +36,7 @@ pub(super) async fn create(
         default_algorithm: convert::key_algorithm(message.default_algorithm)?,
         rotation_period_ms: convert::rotation_period_ms(
             message.rotation_period,
-            edge.rotation_period_min,
+            edge.periods.rotation_min,
         )?,
         name: message.name,
         description: message.description,
@@ -66,6 +72,106 @@ pub(super) async fn rotate(
     call.commit(work).await
 }
 
+pub(super) async fn delete(
+    edge: &Edge,
+    call: &mut Call,
+    message: &DeleteSymmetricKeyRequest,
+    observed: &mut Option<KeyRecord>,
+) -> Mutated {
+    let caller = call.admit(edge, message).await?;
+    let idempotency = claim(edge, call, "SymmetricKeyService.Delete", message)?;
+    let key_id = convert::key_id("key_id", &message.key_id)?;
+    let retention = edge.periods.deleted;
+    let work = service::delete(&edge.engine, &caller, &key_id, retention, idempotency, observed);
+    call.commit(work).await
+}
+
+pub(super) async fn set_primary(
+    edge: &Edge,
+    call: &mut Call,
+    message: &SetPrimarySymmetricKeyVersionRequest,
+    observed: &mut Option<KeyRecord>,
+) -> Mutated {
+    let caller = call.admit(edge, message).await?;
+    let idempotency = claim(edge, call, "SymmetricKeyService.SetPrimaryVersion", message)?;
+    let version = convert::version_of(&message.key_id, &message.version_id)?;
+    let work = versions::set_primary(&edge.engine, &caller, &version, idempotency, observed);
+    call.commit(work).await
+}
+
+pub(super) async fn schedule(
+    edge: &Edge,
+    call: &mut Call,
+    message: &ScheduleSymmetricKeyVersionDestructionRequest,
+    observed: &mut Option<KeyRecord>,
+) -> Mutated {
+    let caller = call.admit(edge, message).await?;
+    let method = "SymmetricKeyService.ScheduleVersionDestruction";
+    let idempotency = claim(edge, call, method, message)?;
+    let version = convert::version_of(&message.key_id, &message.version_id)?;
+    let min = edge.periods.pending_min;
+    let pending = convert::pending_period(message.pending_period.as_ref(), min)?;
+    let engine = &edge.engine;
+    let work =
+        versions::schedule_destruction(engine, &caller, &version, pending, idempotency, observed);
+    call.commit(work).await
+}
+
+pub(super) async fn cancel(
+    edge: &Edge,
+    call: &mut Call,
+    message: &CancelSymmetricKeyVersionDestructionRequest,
+    observed: &mut Option<KeyRecord>,
+) -> Mutated {
+    let caller = call.admit(edge, message).await?;
+    let method = "SymmetricKeyService.CancelVersionDestruction";
+    let idempotency = claim(edge, call, method, message)?;
+    let version = convert::version_of(&message.key_id, &message.version_id)?;
+    let work = versions::cancel_destruction(&edge.engine, &caller, &version, idempotency, observed);
+    call.commit(work).await
+}
+
+pub(super) async fn set_bindings(
+    edge: &Edge,
+    call: &mut Call,
+    message: SetAccessBindingsRequest,
+    change: &mut Option<BindingsChange>,
+    observed: &mut Option<KeyRecord>,
+) -> Mutated {
+    let caller = call.admit(edge, &message).await?;
+    let idempotency = claim(edge, call, "SymmetricKeyService.SetAccessBindings", &message)?;
+    let change = change.insert(bindings::set(message.access_bindings)?);
+    change_bindings(edge, call, &caller, &message.resource_id, change, idempotency, observed).await
+}
+
+pub(super) async fn update_bindings(
+    edge: &Edge,
+    call: &mut Call,
+    message: UpdateAccessBindingsRequest,
+    change: &mut Option<BindingsChange>,
+    observed: &mut Option<KeyRecord>,
+) -> Mutated {
+    let caller = call.admit(edge, &message).await?;
+    let idempotency = claim(edge, call, "SymmetricKeyService.UpdateAccessBindings", &message)?;
+    let change = change.insert(bindings::deltas(message.access_binding_deltas)?);
+    change_bindings(edge, call, &caller, &message.resource_id, change, idempotency, observed).await
+}
+
+async fn change_bindings(
+    edge: &Edge,
+    call: &Call,
+    caller: &Caller,
+    resource_id: &str,
+    change: &BindingsChange,
+    idempotency: Option<IdempotencyClaim>,
+    observed: &mut Option<KeyRecord>,
+) -> Mutated {
+    let key_id = convert::key_id("resource_id", resource_id)?;
+    let engine = &edge.engine;
+    let work = key_bindings::change(engine, caller, &key_id, change, idempotency, observed);
+    call.commit(work).await
+}
+
 /// Takes from an update what its mask names (`contract §3.2`).
 fn read_update(edge: &Edge, message: UpdateSymmetricKeyRequest) -> Result<UpdateKey, KmsError> {
     let paths = message.update_mask.map(|mask| mask.paths).unwrap_or_default();
@@ -93,7 +199,7 @@ fn read_update(edge: &Edge, message: UpdateSymmetricKeyRequest) -> Result<Update
                 update.default_algorithm = Some(algorithm);
             }
             "rotation_period" => {
-                let min = edge.rotation_period_min;
+                let min = edge.periods.rotation_min;
                 let period = convert::rotation_period_ms(message.rotation_period, min)?;
                 update.rotation_period_ms = Some(period);
             }

@@ -12,8 +12,9 @@ use lockbox_proto::yandex::cloud::operation::{
 use tonic::{Request, Response, Status};
 
 use super::call::Call;
-use super::{Edge, convert, events};
-use crate::keys::service::{self, Answer};
+use super::{Edge, convert, events, operations};
+use crate::keys;
+use crate::keys::service::Answer;
 
 /// The service.
 pub(crate) struct OperationsService {
@@ -49,8 +50,8 @@ impl OperationsService {
     ) -> Result<Answer<Operation>, ApiError> {
         let caller = call.admit(edge, message).await?;
         let id = convert::operation_id(id)?;
-        let Answer { value, index } = service::operation(&edge.engine, &caller, &id)?;
-        Ok(Answer { value: convert::operation(&value), index })
+        let Answer { value, index } = keys::operations::get(&edge.engine, &caller, &id)?;
+        Ok(Answer { value: operations::to_wire(&value), index })
     }
 }
 

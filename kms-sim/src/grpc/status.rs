@@ -93,6 +93,12 @@ fn kind(rejection: Rejection) -> ErrorKind {
         Rejection::KeyInactive(id) => precondition("KEY_INACTIVE", id.into()),
         Rejection::VersionNotActive(_, id) => precondition("KEY_VERSION_NOT_ACTIVE", id.into()),
         Rejection::VersionExhausted(_, id) => precondition("KEY_VERSION_EXHAUSTED", id.into()),
+        Rejection::DeletionProtected(id) => precondition("KEY_DELETION_PROTECTED", id.into()),
+        Rejection::KeyNotDeleted(id) => precondition("KEY_NOT_DELETED", id.into()),
+        Rejection::VersionNotScheduled(_, id) => {
+            precondition("KEY_VERSION_NOT_SCHEDULED", id.into())
+        }
+        Rejection::VersionIsPrimary(_, id) => precondition("KEY_VERSION_IS_PRIMARY", id.into()),
         Rejection::Ciphertext | Rejection::RequestIdReused | Rejection::IdempotencyKeyReused => {
             ErrorKind::InvalidArgument(Vec::new())
         }
@@ -102,6 +108,10 @@ fn kind(rejection: Rejection) -> ErrorKind {
         }
         Rejection::TooManyVersions => {
             let subject = "kms.symmetricKeyVersions.count".to_owned();
+            ErrorKind::ResourceExhausted(Exhausted::Quota { subject, description })
+        }
+        Rejection::TooManyBindings => {
+            let subject = "access.bindings.count".to_owned();
             ErrorKind::ResourceExhausted(Exhausted::Quota { subject, description })
         }
     }
@@ -125,11 +135,16 @@ mod tests {
             (Rejection::KeyInactive(key()), Code::FailedPrecondition),
             (Rejection::VersionNotActive(key(), version()), Code::FailedPrecondition),
             (Rejection::VersionExhausted(key(), version()), Code::FailedPrecondition),
+            (Rejection::DeletionProtected(key()), Code::FailedPrecondition),
+            (Rejection::KeyNotDeleted(key()), Code::FailedPrecondition),
+            (Rejection::VersionNotScheduled(key(), version()), Code::FailedPrecondition),
+            (Rejection::VersionIsPrimary(key(), version()), Code::FailedPrecondition),
             (Rejection::Ciphertext, Code::InvalidArgument),
             (Rejection::RequestIdReused, Code::InvalidArgument),
             (Rejection::IdempotencyKeyReused, Code::InvalidArgument),
             (Rejection::TooManyKeys, Code::ResourceExhausted),
             (Rejection::TooManyVersions, Code::ResourceExhausted),
+            (Rejection::TooManyBindings, Code::ResourceExhausted),
         ] {
             let status =
                 ApiError::from(KmsError::Rejected { index: 7, rejection }).into_status("r");

@@ -3,13 +3,14 @@
 //! Everything random or secret is made before (ids, wrapped material); the decision about state
 //! falls in [`super::apply`], at the command's own place in the commit sequence.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
-use lockbox_core::{KmsKeyId, KmsKeyVersionId, OperationId, Subject};
+use lockbox_core::{KmsKeyId, KmsKeyVersionId, LogTime, OperationId, Subject};
 
 use crate::algorithm::Algorithm;
 use crate::material::WrappedMaterial;
-use crate::store::records::{FolderPath, KeyScope, KeyStatus};
+use crate::store::records::{FolderPath, KeyBinding, KeyScope, KeyStatus};
 
 /// Quotas of the control plane (`contract §9`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +83,55 @@ pub struct RotateKey {
     pub key_id: KmsKeyId,
     /// The version. Its algorithm must be the key's default at the time of the commit.
     pub version: NewVersion,
+    /// Why.
+    pub cause: RotationCause,
+}
+
+/// Why a key is rotated. A cause that no longer holds at the commit is none.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RotationCause {
+    /// Somebody asked for it.
+    Asked,
+    /// Its rotation period has passed at this time.
+    Due(LogTime),
+    /// This version, the primary one, has encrypted enough.
+    Worn(KmsKeyVersionId),
+}
+
+/// Names a version of a key.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VersionOf {
+    /// The key.
+    pub key_id: KmsKeyId,
+    /// The version.
+    pub version_id: KmsKeyVersionId,
+}
+
+/// Deletes a key: it is gone from sight now, and its material later.
+#[derive(Debug, Clone)]
+pub struct DeleteKey {
+    /// The key.
+    pub key_id: KmsKeyId,
+    /// How much later.
+    pub retention: Duration,
+}
+
+/// What becomes of a key's bindings.
+#[derive(Debug, Clone)]
+pub enum BindingsChange {
+    /// These, and no others.
+    Set(BTreeSet<KeyBinding>),
+    /// One after the other; adding what is there and removing what is not change nothing.
+    Update(Vec<BindingDelta>),
+}
+
+/// One change of a key's bindings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BindingDelta {
+    /// Somebody gets a role.
+    Add(KeyBinding),
+    /// Somebody loses it.
+    Remove(KeyBinding),
 }
 
 /// One mutation.
@@ -93,6 +143,22 @@ pub enum Command {
     Update(UpdateKey),
     /// Rotates a key.
     Rotate(RotateKey),
+    /// Deletes a key.
+    Delete(DeleteKey),
+    /// Takes a deletion back.
+    Undelete(KmsKeyId),
+    /// Makes another version primary.
+    SetPrimaryVersion(VersionOf),
+    /// Closes a version, and destroys it once this time has passed.
+    ScheduleVersionDestruction(VersionOf, Duration),
+    /// Opens a version that was to be destroyed.
+    CancelVersionDestruction(VersionOf),
+    /// Destroys a version that is scheduled for this very time, when it has come.
+    DestroyVersion(VersionOf, LogTime),
+    /// Destroys what a key holds whose deletion ends at this very time, when it has come.
+    DestroyKey(KmsKeyId, LogTime),
+    /// Changes who may do what with a key.
+    ChangeBindings(KmsKeyId, BindingsChange),
 }
 
 impl Command {
@@ -103,6 +169,14 @@ impl Command {
             Self::Create(create) => &create.key_id,
             Self::Update(update) => &update.key_id,
             Self::Rotate(rotate) => &rotate.key_id,
+            Self::Delete(delete) => &delete.key_id,
+            Self::SetPrimaryVersion(version)
+            | Self::ScheduleVersionDestruction(version, _)
+            | Self::CancelVersionDestruction(version)
+            | Self::DestroyVersion(version, _) => &version.key_id,
+            Self::Undelete(key_id)
+            | Self::DestroyKey(key_id, _)
+            | Self::ChangeBindings(key_id, _) => key_id,
         }
     }
 }
@@ -127,6 +201,11 @@ pub struct Envelope {
     pub operation_id: OperationId,
     /// Who asked for it.
     pub created_by: Subject,
+    /// The key's [`bindings_revision`] that the caller's rights were judged on; none where no right
+    /// on a key is in question. When others hold at the commit, the rights are judged again.
+    ///
+    /// [`bindings_revision`]: crate::store::records::KeyRecord::bindings_revision
+    pub seen: Option<u64>,
     /// By what a repeat is recognised, if the client wants that.
     pub idempotency: Option<IdempotencyClaim>,
 }

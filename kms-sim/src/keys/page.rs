@@ -49,6 +49,28 @@ pub struct VersionPosition {
     pub version_id: KmsKeyVersionId,
 }
 
+/// Where a listing of a key's operations goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct OperationPosition {
+    /// The listed key.
+    #[n(0)]
+    pub key_id: KmsKeyId,
+    /// Commit sequence of the last operation shown.
+    #[n(1)]
+    pub sequence: u64,
+}
+
+/// Where a listing of a key's bindings goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct BindingPosition {
+    /// The listed key.
+    #[n(0)]
+    pub key_id: KmsKeyId,
+    /// Place of the last binding shown.
+    #[n(1)]
+    pub place: u64,
+}
+
 impl PageRequest {
     /// Takes the two fields of a list request.
     ///
@@ -117,6 +139,10 @@ mod tests {
         assert_eq!(page.position().unwrap(), Some(position));
         let version = VersionPosition { version_id: KmsKeyVersionId::parse(&key).unwrap() };
         assert!(token(&version).len() <= 100);
+        let key_id = KmsKeyId::parse(&key).unwrap();
+        let binding = BindingPosition { key_id: key_id.clone(), place: u64::MAX };
+        assert!(token(&binding).len() <= 100);
+        assert!(token(&OperationPosition { key_id, sequence: u64::MAX }).len() <= 100);
         for garbled in ["!", "AAAA", &made[..10]] {
             let page = PageRequest::new(5, garbled).unwrap();
             assert!(page.position::<KeyPosition>().is_err(), "{garbled}");

@@ -1,27 +1,27 @@
-//! What callers do with keys: create, read, list, change, rotate. Refuses to know gRPC.
+//! What callers do with keys: create, read, list, change, rotate, delete. Refuses to know gRPC.
 //!
 //! Reads answer from one view. Mutations are authorized on a view, made complete (ids, material),
 //! and decided by [`super::apply`] at their own place in the commit sequence.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
-use lockbox_core::{FolderId, KmsKeyId, OperationId, Permission};
+use lockbox_core::{FolderId, KmsKeyId, Permission};
 
-use super::apply::{self, Refusal};
-use super::command::{Command, CreateKey, Envelope, IdempotencyClaim, RotateKey, UpdateKey};
+use super::apply;
+use super::command::{
+    Command, CreateKey, DeleteKey, IdempotencyClaim, RotateKey, RotationCause, UpdateKey,
+};
+use super::mutate::{self, Done, Target};
 use super::page::{self, KeyPosition, PAGE_BYTES_MAX, PageRequest, VersionPosition};
 use crate::algorithm::Algorithm;
 use crate::caller::Caller;
 use crate::engine::{Engine, Reading, SYSTEM_FOLDER_ID};
 use crate::error::{KmsError, Rejection};
-use crate::store::records::{
-    FolderPath, KeyRecord, KeyScope, KeyStatus, OperationRecord, VersionRecord,
-};
+use crate::store::records::{FolderPath, KeyRecord, KeyScope, KeyStatus, VersionRecord};
 use crate::store::tables::{self, Table};
 use crate::store::{StoreError, View};
 
-/// Times a rotation makes new material because the default algorithm changed meanwhile.
-const TRIES_MAX: usize = 4;
 /// What a key takes in an answer besides its texts, in bytes; rounded up.
 const KEY_BYTES_FIXED: usize = 256;
 
@@ -80,7 +80,11 @@ pub async fn create(
     caller: &Caller,
     new: NewKey,
     idempotency: Option<IdempotencyClaim>,
-) -> Result<Answer<Box<OperationRecord>>, KmsError> {
+) -> Result<Done, KmsError> {
+    if let Some(repeat) = mutate::recall(engine, caller, idempotency.as_ref())? {
+        return Ok(repeat);
+    }
+    // A right on a folder is not the KMS's to know: it came with the call, and holds for it.
     let path = permitted_folder(engine, caller, Permission::KmsKeysCreate, &new.folder_id)?;
     let key_id = KmsKeyId::generate(engine.random());
     let command = Command::Create(CreateKey {
@@ -94,7 +98,7 @@ pub async fn create(
         rotation_period_ms: new.rotation_period_ms,
         deletion_protection: new.deletion_protection,
     });
-    mutate(engine, caller, command, idempotency.as_ref()).await?.or_reject()
+    mutate::commit(engine, caller.subject.clone(), command, idempotency).await
 }
 
 /// Changes a key. A new status takes a right of its own (`contract §13` no. 38).
@@ -107,24 +111,23 @@ pub async fn update(
     update: UpdateKey,
     idempotency: Option<IdempotencyClaim>,
     observed: &mut Option<KeyRecord>,
-) -> Result<Answer<Box<OperationRecord>>, KmsError> {
+) -> Result<Done, KmsError> {
     let attributes = update.name.is_some()
         || update.description.is_some()
         || update.labels.is_some()
         || update.default_algorithm.is_some()
         || update.rotation_period_ms.is_some()
         || update.deletion_protection.is_some();
-    let needed = [
+    let needed: Vec<Permission> = [
         attributes.then_some(Permission::KmsKeysUpdate),
         update.status.is_some().then_some(Permission::KmsKeysSetStatus),
-    ];
-    {
-        let reading = engine.reading()?;
-        for permission in needed.into_iter().flatten() {
-            reading.permitted_key(caller, permission, &update.key_id, observed)?;
-        }
-    }
-    mutate(engine, caller, Command::Update(update), idempotency.as_ref()).await?.or_reject()
+    ]
+    .into_iter()
+    .flatten()
+    .collect();
+    let target = Target::key(&update.key_id, &needed);
+    let command = |_: &KeyRecord| Ok(Command::Update(update.clone()));
+    mutate::change(engine, caller, target, idempotency, observed, command).await
 }
 
 /// Adds a version with the default algorithm and makes it primary.
@@ -137,18 +140,46 @@ pub async fn rotate(
     key_id: &KmsKeyId,
     idempotency: Option<IdempotencyClaim>,
     observed: &mut Option<KeyRecord>,
-) -> Result<Answer<Box<OperationRecord>>, KmsError> {
-    for _ in 0..TRIES_MAX {
-        let key =
-            engine.reading()?.permitted_key(caller, Permission::KmsKeysUpdate, key_id, observed)?;
+) -> Result<Done, KmsError> {
+    let target = Target::key(key_id, &[Permission::KmsKeysUpdate]);
+    let command = |key: &KeyRecord| {
         let version = engine.new_version(key_id, key.default_algorithm);
-        let command = Command::Rotate(RotateKey { key_id: key_id.clone(), version });
-        match mutate(engine, caller, command, idempotency.as_ref()).await? {
-            Decided { refusal: Some(Refusal::AlgorithmChanged), .. } => {}
-            decided => return decided.or_reject(),
-        }
-    }
-    Err(KmsError::Contended)
+        let cause = RotationCause::Asked;
+        Ok(Command::Rotate(RotateKey { key_id: key_id.clone(), version, cause }))
+    };
+    mutate::change(engine, caller, target, idempotency, observed, command).await
+}
+
+/// Deletes a key: nobody sees it or uses it any more, and after `retention` its material goes.
+///
+/// # Errors
+/// [`KmsError`].
+pub async fn delete(
+    engine: &Engine,
+    caller: &Caller,
+    key_id: &KmsKeyId,
+    retention: Duration,
+    idempotency: Option<IdempotencyClaim>,
+    observed: &mut Option<KeyRecord>,
+) -> Result<Done, KmsError> {
+    let target = Target::key(key_id, &[Permission::KmsKeysAdminister]);
+    let command =
+        |_: &KeyRecord| Ok(Command::Delete(DeleteKey { key_id: key_id.clone(), retention }));
+    mutate::change(engine, caller, target, idempotency, observed, command).await
+}
+
+/// Takes the deletion of a key back, for an operator. Whether the caller is one, the caller of this
+/// has found out.
+///
+/// # Errors
+/// [`KmsError`].
+pub async fn undelete(
+    engine: &Engine,
+    operator: &Caller,
+    key_id: &KmsKeyId,
+) -> Result<Done, KmsError> {
+    let command = Command::Undelete(key_id.clone());
+    mutate::commit(engine, operator.subject.clone(), command, None).await
 }
 
 /// One key.
@@ -180,13 +211,25 @@ pub fn attachable(
 ) -> Result<u64, KmsError> {
     let reading = engine.reading()?;
     let key = reading.key(key_id, observed)?;
-    if !caller.may_attach(&key) {
+    if !caller.is_asserted() || !uses(&reading, caller, &key)? {
         return Err(reading.reject(Rejection::Denied));
     }
     match key.status {
         KeyStatus::Active => Ok(reading.index),
         KeyStatus::Inactive => Err(reading.reject(Rejection::KeyInactive(key.id))),
     }
+}
+
+/// Whether the caller has any right to use a key (`contract §13` no. 19).
+fn uses(reading: &Reading<'_>, caller: &Caller, key: &KeyRecord) -> Result<bool, StoreError> {
+    for permission in
+        [Permission::KmsKeysUse, Permission::KmsKeysEncrypt, Permission::KmsKeysDecrypt]
+    {
+        if reading.may(caller, permission, key)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A folder's keys, oldest first. The right is needed on the folder, not on each key.
@@ -221,7 +264,7 @@ pub fn list(
             return Ok(Answer { value: Page { rows, next_token }, index: reading.index });
         }
         let found = listed_key(&reading.view, &row, folder_id)?;
-        bytes += bytes_of(&found.key);
+        bytes += key_bytes(&found.key);
         rows.push(found);
     }
     Ok(Answer { value: Page { rows, next_token: String::new() }, index: reading.index })
@@ -263,78 +306,6 @@ pub fn list_versions(
         _ => String::new(),
     };
     Ok(Answer { value: Page { rows, next_token }, index: reading.index })
-}
-
-/// One operation, for who started it and for who may read its key.
-///
-/// # Errors
-/// [`KmsError`].
-pub fn operation(
-    engine: &Engine,
-    caller: &Caller,
-    id: &OperationId,
-) -> Result<Answer<OperationRecord>, KmsError> {
-    let reading = engine.reading()?;
-    let row = tables::operation(id);
-    let Some(operation) = reading.view.record::<OperationRecord>(Table::Operations, &row)? else {
-        return Err(reading.reject(Rejection::OperationNotFound(id.clone())));
-    };
-    let started = operation.created_by == caller.subject;
-    if started || caller.may(Permission::KmsKeysGet, &operation.key) {
-        Ok(Answer { value: operation, index: reading.index })
-    } else {
-        Err(reading.reject(Rejection::Denied))
-    }
-}
-
-/// A decision of the commit writer.
-struct Decided {
-    index: u64,
-    operation: Option<Box<OperationRecord>>,
-    refusal: Option<Refusal>,
-    key_id: KmsKeyId,
-}
-
-impl Decided {
-    fn or_reject(self) -> Result<Answer<Box<OperationRecord>>, KmsError> {
-        let Self { index, operation, refusal, key_id } = self;
-        match (operation, refusal) {
-            (Some(value), _) => Ok(Answer { value, index }),
-            (None, Some(refusal)) => {
-                let rejection = match refusal {
-                    Refusal::KeyNotFound => Rejection::KeyNotFound(key_id),
-                    Refusal::KeyInactive => Rejection::KeyInactive(key_id),
-                    Refusal::TooManyKeys => Rejection::TooManyKeys,
-                    Refusal::TooManyVersions => Rejection::TooManyVersions,
-                    Refusal::IdempotencyKeyReused => Rejection::IdempotencyKeyReused,
-                    Refusal::AlgorithmChanged => return Err(KmsError::Contended),
-                };
-                Err(KmsError::Rejected { index, rejection })
-            }
-            (None, None) => Err(KmsError::Contended),
-        }
-    }
-}
-
-async fn mutate(
-    engine: &Engine,
-    caller: &Caller,
-    command: Command,
-    idempotency: Option<&IdempotencyClaim>,
-) -> Result<Decided, KmsError> {
-    let key_id = command.key_id().clone();
-    let envelope = Envelope {
-        command,
-        operation_id: OperationId::generate(engine.random()),
-        created_by: caller.subject.clone(),
-        idempotency: idempotency.cloned(),
-    };
-    let mutated = engine.committer().mutate(envelope).await?;
-    let (operation, refusal) = match mutated.outcome {
-        Ok(operation) => (Some(operation), None),
-        Err(refusal) => (None, Some(refusal)),
-    };
-    Ok(Decided { index: mutated.index, operation, refusal, key_id })
 }
 
 fn permitted_folder(
@@ -389,7 +360,8 @@ fn next_key(last: &KeyWithPrimary) -> String {
     })
 }
 
-fn bytes_of(key: &KeyRecord) -> usize {
+/// Bytes that a key takes in an answer, rounded up.
+pub(super) fn key_bytes(key: &KeyRecord) -> usize {
     let labels: usize = key.labels.iter().map(|(name, value)| name.len() + value.len() + 8).sum();
     KEY_BYTES_FIXED + key.name.len() + key.description.len() + labels
 }

@@ -7,8 +7,9 @@
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
-    ColumnFamily, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, Options,
-    ReadOptions, SnapshotWithThreadMode, WriteBatch, WriteOptions,
+    BottommostLevelCompaction, ColumnFamily, ColumnFamilyDescriptor, CompactOptions, DB,
+    DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions,
+    SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
 use super::records::Head;
@@ -30,6 +31,12 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the data directory {directory} is in use by another process")]
     InUse {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// It is not there.
+    #[error("there is no store in {directory}")]
+    Missing {
         /// The directory.
         directory: PathBuf,
     },
@@ -124,8 +131,12 @@ impl Db {
     /// the time of opening.
     ///
     /// # Errors
-    /// [`StoreError::Open`].
+    /// [`StoreError::Missing`], [`StoreError::Open`].
     pub fn open_read_only(directory: &Path) -> Result<Self, StoreError> {
+        // RocksDB would make the directory, even to say that there is nothing in it.
+        if !directory.is_dir() {
+            return Err(StoreError::Missing { directory: directory.to_owned() });
+        }
         let names = Table::ALL.map(Table::name);
         let rocks = DB::open_cf_for_read_only(&options(), directory, names, false)
             .map_err(|source| open_error(directory, source))?;
@@ -158,6 +169,24 @@ impl Db {
             let full = error.as_ref().contains(NO_SPACE);
             if full { StoreError::DiskFull(error) } else { StoreError::Write(error) }
         })
+    }
+
+    /// Takes what was removed from a table out of its files, too: until then a removed row is
+    /// still in the write-ahead log and in older files. A view that is older than the removal keeps
+    /// the row, so this comes a while after it. Blocks for as long as it takes to write the table.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn purge(&self, table: Table) -> Result<(), StoreError> {
+        // Every table: a log goes once all that it holds is in files.
+        let families = Table::ALL.map(|table| family(&self.rocks, table));
+        let flushed = self.rocks.flush_cfs_opt(families.as_slice(), &FlushOptions::default());
+        flushed.map_err(StoreError::Write)?;
+        let mut options = CompactOptions::default();
+        options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
+        let (family, all) = (family(&self.rocks, table), None::<&[u8]>);
+        self.rocks.compact_range_cf_opt(family, all, all, &options);
+        Ok(())
     }
 }
 
@@ -281,6 +310,34 @@ mod tests {
         assert_eq!(rows(&before, b""), [b"a1", b"a2"]);
         assert_eq!(rows(&db.view(), b""), [b"a2", b"a3"]);
         assert_eq!(rows(&db.view(), b"a3"), [b"a3"]);
+    }
+
+    #[test]
+    fn a_purge_takes_removed_rows_out_of_every_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::open(directory.path()).unwrap();
+        let (canary, kept) = ([0xc7; 48], [0xd1; 48]);
+        let put =
+            |row: &[u8], value: &[u8]| Write::put(Table::Materials, row.to_vec(), value.to_vec());
+        db.commit(&[put(b"a", &canary), put(b"b", &kept)]).unwrap();
+        // Something in another table that shares the log.
+        db.commit(&[Write::put(Table::Ledger, b"1".to_vec(), vec![1])]).unwrap();
+        db.commit(&[Write::delete(Table::Materials, b"a".to_vec())]).unwrap();
+        let held_by = |bytes: &[u8]| {
+            let files = std::fs::read_dir(directory.path()).unwrap();
+            let holds = |path: &Path| {
+                let content = std::fs::read(path).unwrap();
+                content.windows(bytes.len()).any(|window| window == bytes)
+            };
+            files.map(|entry| entry.unwrap().path()).filter(|path| holds(path)).count()
+        };
+        assert!(held_by(&canary) > 0, "the search finds what is there");
+        db.purge(Table::Materials).unwrap();
+        // Files that nobody needs any more are removed at the latest now.
+        drop(db);
+        assert_eq!(held_by(&canary), 0);
+        let db = Db::open(directory.path()).unwrap();
+        assert_eq!(db.view().get(Table::Materials, b"b").unwrap(), Some(kept.to_vec()));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What `kms-sim` keeps on disk: rows, their encoding and the RocksDB instance that holds them.
 
 pub mod db;
+pub mod due;
 pub mod records;
 pub mod tables;
 

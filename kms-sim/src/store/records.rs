@@ -2,7 +2,8 @@
 //!
 //! No row holds a plaintext, a token or unwrapped key material. Field numbers are never reused.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use lockbox_core::{
     CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, OperationId, OrganizationId,
@@ -122,9 +123,41 @@ pub struct KeyRecord {
     /// whose view is older than this is decided again.
     #[n(13)]
     pub revision: u64,
+    /// Its deletion; none while it can be used and seen.
+    #[n(14)]
+    pub deletion: Option<Deletion>,
+    /// Commit sequence of the last change of its bindings; zero when there was none. Rights that
+    /// were judged on older ones are judged again.
+    #[n(15)]
+    pub bindings_revision: u64,
+}
+
+/// A deletion. The versions keep their own status, so that an undelete finds them as they were;
+/// nobody sees them meanwhile, and nothing is done with them.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Deletion {
+    /// When it was asked for.
+    #[n(0)]
+    pub deleted_at: LogTime,
+    /// When the material goes; until then an operator may take the deletion back
+    /// (`contract §3.2`).
+    #[n(1)]
+    pub destroy_at: LogTime,
+    /// When the material went. The record stays, for bills of hours past.
+    #[n(2)]
+    pub destroyed_at: Option<LogTime>,
 }
 
 impl KeyRecord {
+    /// When it is to be rotated by itself; inactive and deleted keys are not
+    /// (`contract §3.2`).
+    #[must_use]
+    pub fn rotation_due(&self) -> Option<LogTime> {
+        let rotates = self.status == KeyStatus::Active && self.deletion.is_none();
+        let period = self.rotation_period_ms.filter(|_| rotates)?;
+        Some(self.rotated_at.plus(Duration::from_millis(period)))
+    }
+
     /// The resources from the organization down to the key.
     #[must_use]
     pub fn resources(&self) -> ResourcePath {
@@ -185,7 +218,7 @@ pub struct VersionRecord {
     pub destroyed_at: Option<LogTime>,
 }
 
-/// What an operation did, with the ids that its metadata names.
+/// What an operation did, with what its metadata and its response need beside the key.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum OperationKind {
     /// A key was made.
@@ -197,9 +230,64 @@ pub enum OperationKind {
     /// A version was added and made primary.
     #[n(2)]
     RotateKey,
+    /// A key was deleted.
+    #[n(3)]
+    DeleteKey,
+    /// Another version was made primary.
+    #[n(4)]
+    SetPrimaryVersion {
+        /// The one that was.
+        #[n(0)]
+        before: KmsKeyVersionId,
+    },
+    /// A version is to be destroyed.
+    #[n(5)]
+    ScheduleVersionDestruction {
+        /// As it is now.
+        #[n(0)]
+        version: VersionRecord,
+    },
+    /// A version is not to be destroyed after all.
+    #[n(6)]
+    CancelVersionDestruction {
+        /// As it is now.
+        #[n(0)]
+        version: VersionRecord,
+    },
+    /// The key's bindings were replaced.
+    #[n(7)]
+    SetAccessBindings,
+    /// The key's bindings were changed.
+    #[n(8)]
+    UpdateAccessBindings,
+    /// An operator took a deletion back. Not on the wire, and so not stored.
+    #[n(9)]
+    UndeleteKey,
+    /// The material of a version, or of a deleted key, went. Not on the wire, and so not stored.
+    #[n(10)]
+    Destroy,
 }
 
-/// A finished mutation and the key as it left it.
+impl OperationKind {
+    /// Whether it is an operation on the wire: what is none is in no list of operations.
+    #[must_use]
+    pub const fn is_public(&self) -> bool {
+        match self {
+            Self::CreateKey
+            | Self::UpdateKey
+            | Self::RotateKey
+            | Self::DeleteKey
+            | Self::SetPrimaryVersion { .. }
+            | Self::ScheduleVersionDestruction { .. }
+            | Self::CancelVersionDestruction { .. }
+            | Self::SetAccessBindings
+            | Self::UpdateAccessBindings => true,
+            Self::UndeleteKey | Self::Destroy => false,
+        }
+    }
+}
+
+/// A finished mutation and the key as it left it. Its commit sequence is the key's revision.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct OperationRecord {
     /// Its id.
@@ -220,6 +308,25 @@ pub struct OperationRecord {
     /// Its primary version afterwards.
     #[n(5)]
     pub primary_version: VersionRecord,
+}
+
+/// A role that somebody has on one key (`contract §2.12`).
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct KeyBinding {
+    /// The role's id, as the caller wrote it.
+    #[n(0)]
+    pub role_id: String,
+    /// Who has it.
+    #[n(1)]
+    pub subject: Subject,
+}
+
+/// All bindings that are set on one key itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Encode, Decode)]
+pub struct KeyBindings {
+    /// Sorted; each once.
+    #[n(0)]
+    pub bindings: BTreeSet<KeyBinding>,
 }
 
 /// What a KMS request id was used for (`design §9`).

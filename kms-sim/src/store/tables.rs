@@ -21,8 +21,14 @@ pub enum Table {
     Versions,
     /// Key id, version id → wrapped material. Apart, so that destruction deletes a whole row.
     Materials,
+    /// Key id → bindings set on the key itself.
+    Bindings,
+    /// Time, what to do, key id, version id → nothing: what the KMS does by itself, soonest first.
+    Due,
     /// Operation id → operation.
     Operations,
+    /// Key id, falling commit sequence → operation id: a key's operations, newest first.
+    OperationsByKey,
     /// Commit sequence → ledger record.
     Ledger,
     /// Hour, key, version, operation, subject → counts. Derived from the ledger.
@@ -39,13 +45,16 @@ pub enum Table {
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 15] = [
         Self::Meta,
         Self::Keys,
         Self::KeysByFolder,
         Self::Versions,
         Self::Materials,
+        Self::Bindings,
+        Self::Due,
         Self::Operations,
+        Self::OperationsByKey,
         Self::Ledger,
         Self::Counters,
         Self::Usage,
@@ -63,7 +72,10 @@ impl Table {
             Self::KeysByFolder => "keys_by_folder",
             Self::Versions => "versions",
             Self::Materials => "materials",
+            Self::Bindings => "bindings",
+            Self::Due => "due",
             Self::Operations => "operations",
+            Self::OperationsByKey => "operations_by_key",
             Self::Ledger => "ledger",
             Self::Counters => "counters",
             Self::Usage => "usage",
@@ -83,10 +95,13 @@ pub enum Expiring {
     Idempotency = 2,
     /// [`Table::Operations`].
     Operations = 3,
+    /// [`Table::OperationsByKey`].
+    OperationsByKey = 4,
 }
 
 impl Expiring {
-    const ALL: [Self; 3] = [Self::BilledRequests, Self::Idempotency, Self::Operations];
+    const ALL: [Self; 4] =
+        [Self::BilledRequests, Self::Idempotency, Self::Operations, Self::OperationsByKey];
 
     /// The table.
     #[must_use]
@@ -95,6 +110,7 @@ impl Expiring {
             Self::BilledRequests => Table::BilledRequests,
             Self::Idempotency => Table::Idempotency,
             Self::Operations => Table::Operations,
+            Self::OperationsByKey => Table::OperationsByKey,
         }
     }
 }
@@ -151,6 +167,20 @@ pub fn versions_prefix(key_id: &KmsKeyId) -> Vec<u8> {
 #[must_use]
 pub fn operation(id: &OperationId) -> Vec<u8> {
     id.as_str().as_bytes().to_vec()
+}
+
+/// Row of an operation in its key's listing; later ones sort first.
+#[must_use]
+pub fn operation_by_key(key_id: &KmsKeyId, sequence: u64) -> Vec<u8> {
+    let mut bytes = operations_prefix(key_id);
+    bytes.extend_from_slice(&(u64::MAX - sequence).to_be_bytes());
+    bytes
+}
+
+/// What the rows of a key's operations begin with.
+#[must_use]
+pub fn operations_prefix(key_id: &KmsKeyId) -> Vec<u8> {
+    terminated(key_id.as_str())
 }
 
 /// Row of a ledger record.

@@ -9,6 +9,7 @@ use lockbox_kms_sim::engine::SYSTEM_KEY_ID;
 use lockbox_kms_sim::error::Rejection;
 use lockbox_kms_sim::keys::apply::IDEMPOTENCY_RETENTION;
 use lockbox_kms_sim::keys::command::{IdempotencyClaim, Quotas, UpdateKey};
+use lockbox_kms_sim::keys::operations;
 use lockbox_kms_sim::keys::page::PageRequest;
 use lockbox_kms_sim::keys::service::{self, NewKey};
 use lockbox_kms_sim::store::records::KeyStatus;
@@ -22,7 +23,7 @@ fn folder() -> FolderId {
     FolderId::parse(FOLDER).unwrap()
 }
 
-fn claim(key: &str, mac: u8) -> Option<IdempotencyClaim> {
+pub(crate) fn claim(key: &str, mac: u8) -> Option<IdempotencyClaim> {
     let idempotency_key = key.to_owned();
     Some(IdempotencyClaim { idempotency_key, method: "/x/Create", request_mac: [mac; 32] })
 }
@@ -192,12 +193,12 @@ async fn a_repeated_mutation_gives_the_first_operation_also_after_a_restart() {
 
     let kms = open_with(directory.path(), ROOT, clock.clone(), quotas).await.unwrap();
     assert_eq!(create_claimed(&kms, claim("k1", 1)).await, first);
-    let read = service::operation(&kms.engine, &admin(), &first.0).unwrap().value;
+    let read = operations::get(&kms.engine, &admin(), &first.0).unwrap().value;
     assert_eq!(read.key.id, first.1);
     let stranger = user("stranger", "kms.keys.user");
-    assert!(service::operation(&kms.engine, &stranger, &first.0).is_ok(), "may read the key");
+    assert!(operations::get(&kms.engine, &stranger, &first.0).is_ok(), "may read the key");
     let nobody = user("nobody", "lockbox.admin");
-    let refused = service::operation(&kms.engine, &nobody, &first.0);
+    let refused = operations::get(&kms.engine, &nobody, &first.0);
     assert_eq!(rejection(refused), Rejection::Denied);
 
     // Forgotten once the retention has passed and later calls have cleared it away.

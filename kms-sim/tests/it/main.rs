@@ -1,22 +1,46 @@
 //! What `kms-sim` promises, tested through its engine and through its server.
 
 #[cfg(test)]
+mod admin;
+#[cfg(test)]
 mod billing;
+#[cfg(test)]
+mod bindings;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod consistency;
+#[cfg(test)]
 mod crypto;
+#[cfg(test)]
+mod deletion;
+#[cfg(test)]
+mod key_events;
 #[cfg(test)]
 mod keys;
 #[cfg(test)]
 mod kill;
+#[cfg(test)]
+mod kill_lifecycle;
+#[cfg(test)]
+mod lifecycle;
 #[cfg(test)]
 #[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]
 mod node_calls;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod process;
+#[cfg(test)]
+mod random_lives;
+#[cfg(test)]
+mod requests;
+#[cfg(test)]
+mod roles;
+#[cfg(test)]
+mod rotation;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
@@ -29,3 +53,7 @@ mod support;
 #[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
+#[cfg(test)]
+mod unread;
+#[cfg(test)]
+mod versions;

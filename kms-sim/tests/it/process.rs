@@ -125,8 +125,11 @@ fn what_is_wrong_is_said_in_one_sentence() {
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace("[root_key]", "[root_kee]")).unwrap();
     refused(2, "root_kee");
-    let (code, _, error) = run(&["billing", "verify", "--data", "/nowhere"]);
+    let nowhere = directory.path().join("nowhere");
+    let (code, _, error) = run(&["billing", "verify", "--data", nowhere.to_str().unwrap()]);
     assert_eq!(code, 10, "{error}");
+    assert!(error.contains("there is no store in"), "{error}");
+    assert!(!nowhere.exists(), "who looks makes nothing");
     let file = config.as_str();
     let (code, _, error) = run(&["init-root", "--file", file]);
     assert_eq!(code, 2);

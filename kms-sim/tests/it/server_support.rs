@@ -8,13 +8,13 @@ use std::time::Duration;
 use lockbox_core::Clock;
 use lockbox_kms_sim::config::{
     ApiConfig, AuditConfig, ClusterConfig, ClusterNodeConfig, LimitsConfig, LogConfig, NodesConfig,
-    RootKeyConfig,
+    OperatorsConfig, RootKeyConfig,
 };
 use lockbox_kms_sim::root_key::RootKey;
 use lockbox_kms_sim::{KmsConfig, KmsDeps, KmsSim, StartError};
 use lockbox_platform::certificates::{self, LeafSpec};
 use lockbox_platform::exit::FatalExit;
-use lockbox_platform::listener::{self, ListenerLimits, Security, Serving};
+use lockbox_platform::listener::{self, ConnectionsConfig, ListenerLimits, Security, Serving};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
@@ -24,6 +24,7 @@ use lockbox_proto::lockbox::cluster::v1::introspection_service_server::{
 };
 use lockbox_proto::lockbox::cluster::v1::{self as cluster, IntrospectRequest, IntrospectResponse};
 use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
+use lockbox_proto::lockbox::kms::v1::key_admin_service_client::KeyAdminServiceClient;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, FolderPath, Grant};
 use lockbox_proto::yandex::cloud::kms::v1::{
     symmetric_crypto_service_client as crypto_client, symmetric_key_service_client as key_client,
@@ -37,6 +38,7 @@ use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
 pub(crate) type AccessClient = KeyAccessServiceClient<Channel>;
+pub(crate) type AdminClient = KeyAdminServiceClient<Channel>;
 pub(crate) type CryptoClient = crypto_client::SymmetricCryptoServiceClient<Channel>;
 pub(crate) type KeyClient = key_client::SymmetricKeyServiceClient<Channel>;
 
@@ -49,7 +51,7 @@ pub(crate) const CLUSTER_DOWN: &str = "token-that-finds-the-cluster-down";
 
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Certificates of the KMS, of two nodes and of the CA, in a directory of their own.
+/// Certificates of the KMS, of a node, of an operator and of the CA, in a directory of their own.
 pub(crate) fn client_tls() -> Arc<TempDir> {
     let directory = tempfile::tempdir().unwrap();
     let leaf = |stem: &str| LeafSpec {
@@ -57,7 +59,7 @@ pub(crate) fn client_tls() -> Arc<TempDir> {
         dns_names: vec![format!("{stem}.lockbox.internal"), "localhost".to_owned()],
         ips: vec![[127, 0, 0, 1].into()],
     };
-    let leaves = [leaf("kms"), leaf("node-1")];
+    let leaves = [leaf("kms"), leaf("node-1"), leaf("operator")];
     certificates::issue_all(directory.path(), &leaves, &SystemClock::new()).unwrap();
     Arc::new(directory)
 }
@@ -190,9 +192,11 @@ impl ServerFixture {
             metrics: None,
             root_key: RootKeyConfig::default(),
             nodes: NodesConfig::default(),
+            operators: OperatorsConfig::default(),
             cluster: None,
             policy: None,
             audit: AuditConfig::default(),
+            connections: ConnectionsConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
         };
@@ -211,6 +215,11 @@ impl ServerFixture {
 
     pub(crate) const fn addr(&self) -> SocketAddr {
         self.kms.addr()
+    }
+
+    /// Where the certificates are.
+    pub(crate) fn certificates(&self) -> &Path {
+        self.certificates.path()
     }
 
     pub(crate) fn data_dir(&self) -> PathBuf {
@@ -237,7 +246,11 @@ impl ServerFixture {
         AccessClient::new(self.channel(identity).await)
     }
 
-    async fn channel(&self, identity: Option<&str>) -> Channel {
+    pub(crate) async fn admin(&self, identity: Option<&str>) -> AdminClient {
+        AdminClient::new(self.channel(identity).await)
+    }
+
+    pub(crate) async fn channel(&self, identity: Option<&str>) -> Channel {
         let directory: &Path = self.certificates.path();
         let identity = identity.map(|stem| certificates::leaf_files(directory, stem));
         let files = ClientTlsFiles { ca: directory.join("ca.pem"), identity };

@@ -18,6 +18,7 @@ use lockbox_kms_sim::keys::command::{Quotas, UpdateKey};
 use lockbox_kms_sim::keys::service::{self, NewKey};
 use lockbox_kms_sim::metrics::KmsMetrics;
 use lockbox_kms_sim::root_key::RootKey;
+use lockbox_kms_sim::schedule::{Pass, Scheduler};
 use lockbox_kms_sim::store::records::{KeyStatus, OperationRecord};
 use lockbox_platform::exit::FatalExit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -77,8 +78,13 @@ pub(crate) async fn open_with(
 }
 
 pub(crate) async fn open(directory: &Path) -> Running {
+    open_at(directory, TestClock::new()).await
+}
+
+/// With a clock that the test moves.
+pub(crate) async fn open_at(directory: &Path, clock: Arc<TestClock>) -> Running {
     let quotas = Quotas { keys_per_cloud: 100, versions_per_key: 100 };
-    open_with(directory, ROOT, TestClock::new(), quotas).await.unwrap()
+    open_with(directory, ROOT, clock, quotas).await.unwrap()
 }
 
 impl Running {
@@ -186,6 +192,7 @@ pub(crate) fn user(id: &str, role: &str) -> Caller {
         subject: Subject { kind: SubjectKind::ServiceAccount, id: id.to_owned() },
         subject_name: id.to_owned(),
         token_id: String::new(),
+        borrowed: false,
         via: Via::Token,
         rights,
     }
@@ -200,6 +207,20 @@ pub(crate) fn through_node(caller: &Caller, request: &[u8; 16]) -> Caller {
     let kms_request_id = KmsRequestId::from_bytes(request.to_vec());
     let via = Via::Assertion { node: "node-1.lockbox.internal".to_owned(), kms_request_id };
     Caller { via, ..caller.clone() }
+}
+
+/// Somebody with a token and no role at all.
+pub(crate) fn nobody(id: &str) -> Caller {
+    let mut caller = user(id, "kms.viewer");
+    caller.rights.grants.clear();
+    caller
+}
+
+/// Does what is due at the test's present time.
+pub(crate) async fn pass(kms: &Running, scheduler: &mut Scheduler) -> Pass {
+    let mut done = Pass::default();
+    scheduler.pass(&kms.engine, &mut done).await.unwrap();
+    done
 }
 
 /// The refusal of a call that was refused.

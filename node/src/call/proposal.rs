@@ -22,6 +22,11 @@ impl Call<'_> {
         claim: Option<IdempotencyClaim>,
         command: Command,
     ) -> Result<OperationRecord, Attempt> {
+        if self.if_version.is_some() && !command.changes_a_secret() {
+            // A condition that nobody looks at must not be believed to hold.
+            let description = "is for changes of a secret that is there already";
+            return Err(Attempt::Failed(ApiError::invalid("x-if-version", description)));
+        }
         let envelope = self.envelope(caller, claim, command);
         let applied = self.app.replica.propose(envelope, self.context.deadline).await;
         let applied = applied.map_err(|error| Attempt::Failed(unproposed(&error)))?;

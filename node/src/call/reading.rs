@@ -6,23 +6,28 @@ use lockbox_raft::apply::{self, Refusal, identify};
 use lockbox_raft::domain::command::IdempotencyClaim;
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::replica::{ReadError, Reading};
-use lockbox_raft::state::StateRead;
+use lockbox_raft::state::{StateRead, TimedView};
 use lockbox_raft::store::View;
+use tokio::time::Instant;
 
 use super::Call;
 use crate::authn::Caller;
-use crate::consistency::{Consistency, min_index};
+use crate::consistency::{CATCHING_UP_MAX, Consistency, min_index, within_log};
 use crate::errors::{DecidedAt, rejected, unread};
 use crate::refused::Refused;
 use crate::seeded;
 
 impl Call<'_> {
-    /// Waits until this node has applied what the caller has seen (`lockbox-min-index`): whatever
-    /// the call reads then reflects it, a stale read too.
-    async fn reach_min_index(&mut self) -> Result<(), ApiError> {
-        let Some(index) = self.min_index.take() else { return Ok(()) };
-        let reached = self.app.replica.wait_applied(index, self.context.deadline).await;
-        reached.map_err(|error| match error {
+    /// Waits a little until this node has applied what the caller has seen (`lockbox-min-index`),
+    /// so that a stale read reflects it. No other read waits: behind the barrier it is there.
+    async fn catch_up(&self) -> Result<(), ApiError> {
+        let replica = &self.app.replica;
+        let Some(index) = self.min_index.filter(|index| !replica.has_applied(*index)) else {
+            return Ok(());
+        };
+        let _place = self.app.catching_up.enter()?;
+        let by = self.context.deadline.min(Instant::now() + CATCHING_UP_MAX);
+        replica.wait_applied(index, by).await.map_err(|error| match error {
             ReadError::Deadline => {
                 ApiError::unavailable(format!("this node has not applied index {index} in time"))
             }
@@ -36,20 +41,22 @@ impl Call<'_> {
     /// Reads linearizably: authenticates the caller in the view, then runs `read` in it.
     ///
     /// # Errors
-    /// What `read` refuses, decided at the view's index; UNAVAILABLE without a leader in time.
+    /// What `read` refuses, decided at the view's index, and a `lockbox-min-index` that is ahead of
+    /// it; UNAVAILABLE without a leader in time.
     pub async fn read<R>(
         &mut self,
         caller: &Caller,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+        read: impl FnOnce(&TimedView<'_>) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
-        self.reach_min_index().await?;
-        let reading = self
-            .app
-            .replica
-            .read(self.context.deadline, |view, now| judge(view, caller, now, read))
-            .await
-            .map_err(unread)?;
-        let value = self.settle(reading)?;
+        let min_index = self.min_index;
+        let judged = |view: &View<'_>, now: LogTime| {
+            judge(view, caller, now, |state| {
+                within_log(min_index, view.applied().index)?;
+                read(state)
+            })
+        };
+        let reading = self.app.replica.read(self.context.deadline, judged).await;
+        let value = self.settle(reading.map_err(unread)?)?;
         self.authorized = true;
         Ok(value)
     }
@@ -61,17 +68,17 @@ impl Call<'_> {
     pub async fn read_metadata<R>(
         &mut self,
         caller: &Caller,
-        read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+        read: impl FnOnce(&TimedView<'_>) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
         match self.consistency {
             Consistency::Linearizable => self.read(caller, read).await,
             Consistency::Stale => {
-                self.reach_min_index().await?;
                 let replica = &self.app.replica;
                 // While log time is unknown nobody's token can be judged on the local view.
                 let Some(known) = replica.log_time() else {
                     return self.read(caller, read).await;
                 };
+                self.catch_up().await?;
                 self.stale = true;
                 // By the view's own time: an earlier one may lie before what it has forgotten.
                 let reading =
@@ -98,11 +105,13 @@ impl Call<'_> {
         claim: Option<&IdempotencyClaim>,
     ) -> Result<Option<OperationRecord>, ApiError> {
         let Some(claim) = claim else { return Ok(None) };
-        self.reach_min_index().await?;
-        let look = |view: &dyn StateRead| {
-            apply::recall_or_room(view, &caller.subject, claim).map_err(Refused::from)
+        let min_index = self.min_index;
+        let judged = |view: &View<'_>, now: LogTime| {
+            judge(view, caller, now, |state| {
+                within_log(min_index, view.applied().index)?;
+                apply::recall_or_room(state, &caller.subject, claim).map_err(Refused::from)
+            })
         };
-        let judged = |view: &View<'_>, now: LogTime| judge(view, caller, now, look);
         let reading = self.app.replica.read(self.context.deadline, judged).await;
         let operation = self.settle(reading.map_err(unread)?)?;
         self.authorized = operation.is_some();
@@ -113,6 +122,8 @@ impl Call<'_> {
     }
 
     /// Reads linearizably for a caller who has no token yet; `read` gets the time to judge by.
+    /// Nobody is known yet, so nothing is said of the caller's `lockbox-min-index` before
+    /// [`Self::demand_min_index`].
     ///
     /// # Errors
     /// As [`Call::read`]; INVALID_ARGUMENT where a stale answer is asked for.
@@ -122,7 +133,6 @@ impl Call<'_> {
     ) -> Result<R, ApiError> {
         Consistency::parse(self.context.consistency.as_deref())?.demand_linearizable()?;
         self.min_index = min_index(self.context.min_index.as_deref())?;
-        self.reach_min_index().await?;
         let deadline = self.context.deadline;
         let nameless = |view: &View<'_>, now: LogTime| {
             (None::<String>, read(view, now).map_err(Refused::from))
@@ -134,7 +144,18 @@ impl Call<'_> {
         Ok(value)
     }
 
-    /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses.
+    /// Judges the `lockbox-min-index` of a caller who was looked up by [`Self::look`], once it has
+    /// shown who it is: how long the log is, is not for everybody.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT for an index that is ahead of the view that was looked at.
+    pub fn demand_min_index(&self) -> Result<(), ApiError> {
+        let Some(at) = self.observed else { return Ok(()) };
+        within_log(self.min_index, at.index).map_err(|rejection| rejected(&rejection, at))
+    }
+
+    /// Prepares a mutation: reads the local view, and again behind a barrier if that refuses or
+    /// lags behind what the caller has seen.
     ///
     /// What comes back only has to be plausible, for `apply` decides again; but a refusal is an
     /// answer, and an answer must reflect everything acknowledged before. Until this process has
@@ -145,14 +166,16 @@ impl Call<'_> {
     pub async fn prepare<R>(
         &mut self,
         caller: &Caller,
-        read: impl Fn(&dyn StateRead) -> Result<R, Refused>,
+        read: impl Fn(&TimedView<'_>) -> Result<R, Refused>,
     ) -> Result<R, ApiError> {
-        self.reach_min_index().await?;
         let glance = self
             .app
             .replica
             .read_stale(|view, now| Some(judge(view, caller, now?, &read)))
             .map_err(|error| ApiError::internal(error.to_string()))?;
+        if within_log(self.min_index, glance.index).is_err() {
+            return self.read(caller, read).await;
+        }
         let Some((subject_name, result)) = glance.value else {
             return self.read(caller, read).await;
         };
@@ -193,19 +216,19 @@ impl Call<'_> {
 /// The caller's name, and what a read in its name came to.
 pub(crate) type Judged<R> = (Option<String>, Result<R, Refused>);
 
-/// Authenticates the caller in a view, by this time, then runs `read` in it.
+/// Authenticates the caller in a view, by this time, then runs `read` in it, by the same.
 pub(crate) fn judge<R>(
     view: &dyn StateRead,
     caller: &Caller,
     now: LogTime,
-    read: impl FnOnce(&dyn StateRead) -> Result<R, Refused>,
+    read: impl FnOnce(&TimedView<'_>) -> Result<R, Refused>,
 ) -> Judged<R> {
     let mut identified = identify(view, &caller.subject, Some(&caller.token), now);
     if mutant(Mutant::RevokedTokenCached) {
         identified = seeded::or_accepted_before(identified, caller);
     }
     match identified {
-        Ok(account) => (account.map(|account| account.name), read(view)),
+        Ok(account) => (account.map(|account| account.name), read(&TimedView::new(view, now))),
         Err(refusal) => (None, Err(refusal.into())),
     }
 }

@@ -1,10 +1,11 @@
-//! `lockbox cluster`: forming a cluster, looking at a node, and changing who is a member and who
-//! leads, on the peer listener.
+//! `lockbox cluster`: forming a cluster, recovering its administrator, looking at a node, and
+//! changing who is a member and who leads, on the peer listener.
 
 mod admin_key;
 mod change;
 mod init;
 mod member;
+mod recover;
 mod status;
 
 use clap::{Args, Subcommand};
@@ -32,6 +33,8 @@ pub(crate) struct ClusterArgs {
 enum ClusterCommand {
     /// Forms a cluster out of fresh nodes and makes its first administrator.
     Init(init::Init),
+    /// Gives the cluster's first administrator a new key, in place of one that is lost.
+    RecoverAdmin(recover::RecoverAdmin),
     /// Shows the state of the node that is asked.
     Status,
     /// Adds a fresh node as a learner, and waits until it has caught up.
@@ -67,6 +70,7 @@ pub(crate) fn run(arguments: ClusterArgs, environment: &Environment) -> Result<(
     let target = arguments.peer.resolve(environment)?;
     let text = match arguments.command {
         ClusterCommand::Init(init) => init.run(&target),
+        ClusterCommand::RecoverAdmin(recover) => recover.run(&target),
         ClusterCommand::Status => status::run(&target),
         ClusterCommand::Add(add) => add.run(&target),
         ClusterCommand::Promote(promote) => promote.run(&target),

@@ -17,7 +17,7 @@ use crate::cli::failure::Failure;
 use crate::cli::folder::Folder;
 use crate::cli::output::Format;
 use crate::cli::session::{self, Session};
-use crate::cli::settings::{self, Settings};
+use crate::cli::settings::{self, Setting, Settings};
 
 /// What programs are told about this one.
 const USER_AGENT: &str = concat!("lockbox-cli/", env!("CARGO_PKG_VERSION"));
@@ -258,6 +258,28 @@ impl<'a> Context<'a> {
     /// How the answer is printed.
     pub(crate) fn format(&self) -> Format {
         self.format
+    }
+
+    /// A setting that not every command needs; nothing when nobody says it.
+    pub(crate) fn setting(&self, setting: Setting, flag: Option<&str>) -> Option<String> {
+        self.settings.get(setting, flag).map(ToOwned::to_owned)
+    }
+
+    /// Another server of the same installation: the same authorities, the same tries.
+    pub(crate) fn other(
+        &self,
+        address: &str,
+        server_name: Option<&str>,
+    ) -> Result<Connection, Failure> {
+        let (_, ca) = self.flags.reach.resolve(&self.settings)?;
+        let files = ClientTlsFiles { ca, identity: None };
+        let tries = &self.flags.call.tries;
+        Connection::new(address, &files, server_name, Credential::None, tries)
+    }
+
+    /// How often a call is tried again.
+    pub(crate) fn retries(&self) -> session::Retries {
+        self.connection.retries
     }
 
     /// Connects, logs in and does this.

@@ -76,6 +76,7 @@ pub(crate) struct DevArgs {
 /// Runs `lockbox dev`.
 pub(crate) fn run(arguments: &DevArgs, environment: &Environment) -> Result<(), Failure> {
     supervise::confine()?;
+    supervise::raise_files()?;
     let filter = arguments.log.as_deref().or_else(|| environment.get("LOCKBOX_LOG"));
     telemetry::init(LogFormat::Human, filter.or(Some(FILTER))).map_err(Failure::usage)?;
     #[cfg(feature = "mutants")]

@@ -1,6 +1,7 @@
-//! `lockbox iam`: who may do what, and why.
+//! `lockbox iam`: who may do what and why, and the keys by which accounts log in.
 
 mod explain;
+mod key;
 
 use clap::{Args, Subcommand};
 
@@ -22,6 +23,8 @@ pub(crate) struct IamArgs {
 enum IamCommand {
     /// Says whether somebody may do something with a resource, and why.
     Explain(explain::Explain),
+    /// Manages authorized keys, by which service accounts log in.
+    Key(key::KeyArgs),
 }
 
 /// Runs `lockbox iam`.
@@ -29,6 +32,7 @@ pub(crate) fn run(arguments: IamArgs, environment: &Environment) -> Result<(), F
     let context = Context::new(&arguments.connection, environment)?;
     let text = match arguments.command {
         IamCommand::Explain(command) => command.run(&context),
+        IamCommand::Key(command) => command.run(&context),
     };
     output::write(text?.as_bytes())
 }

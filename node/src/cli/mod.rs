@@ -20,6 +20,7 @@ mod failure;
 mod filter;
 mod folder;
 mod iam;
+mod kms;
 mod local;
 mod login;
 mod man;
@@ -76,7 +77,9 @@ enum Command {
     Secret(Box<secret::SecretArgs>),
     /// Reads the values of secrets.
     Payload(payload::PayloadArgs),
-    /// Says who may do what, and why.
+    /// Manages symmetric keys, and encrypts and decrypts with them.
+    Kms(Box<kms::KmsArgs>),
+    /// Says who may do what and why, and manages the keys of accounts.
     Iam(iam::IamArgs),
     /// Manages profiles: names for a server, who calls it and where.
     Config(config::ConfigArgs),
@@ -99,7 +102,12 @@ impl Command {
     const fn takes_a_profile(&self) -> bool {
         matches!(
             self,
-            Self::Secret(_) | Self::Payload(_) | Self::Iam(_) | Self::Config(_) | Self::Metadata(_)
+            Self::Secret(_)
+                | Self::Payload(_)
+                | Self::Kms(_)
+                | Self::Iam(_)
+                | Self::Config(_)
+                | Self::Metadata(_)
         )
     }
 }
@@ -126,8 +134,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let dispatched = match cli.profile {
         None => dispatch(cli.command, &environment),
         Some(_) if !cli.command.takes_a_profile() => Err(Failure::usage(
-            "--profile is for commands that call a server as a client: secret, payload, iam, \
-             config, metadata",
+            "--profile is for commands that call a server as a client: secret, payload, kms, \
+             iam, config, metadata",
         )),
         // Before the command it stands for the variable, which the same flag behind it overrides.
         Some(name) => dispatch(cli.command, &environment.with(PROFILE_VARIABLE, name)),
@@ -149,6 +157,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Local(arguments) => local::run(arguments),
         Command::Secret(arguments) => secret::run(*arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),
+        Command::Kms(arguments) => kms::run(*arguments, environment),
         Command::Iam(arguments) => iam::run(arguments, environment),
         Command::Config(arguments) => config::run(arguments, environment),
         Command::Metadata(arguments) => metadata::run(&arguments, environment),

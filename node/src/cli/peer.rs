@@ -39,8 +39,8 @@ pub(crate) struct PeerFlags {
     ca: Option<PathBuf>,
     /// PEM file of the certificate to show.
     ///
-    /// `cluster init` needs the name admin.lockbox.internal in it, everything else that changes a
-    /// cluster that name or operator.lockbox.internal.
+    /// `cluster init` and `cluster recover-admin` need the name admin.lockbox.internal in it,
+    /// everything else that changes a cluster that name or operator.lockbox.internal.
     #[arg(long, global = true, value_name = "FILE", requires = "key")]
     certificate: Option<PathBuf>,
     /// PEM file of the certificate's private key.

@@ -9,6 +9,13 @@ pub(crate) struct Period {
     pub(crate) nanos: i32,
 }
 
+impl Period {
+    /// The period in a request.
+    pub(crate) const fn to_wire(self) -> prost_types::Duration {
+        prost_types::Duration { seconds: self.seconds, nanos: self.nanos }
+    }
+}
+
 const BILLION: u128 = 1_000_000_000;
 
 /// Reads a period that is not negative.

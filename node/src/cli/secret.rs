@@ -3,19 +3,19 @@
 //! Each command is a file with its flags and what it does. What can be wrong on this side is
 //! looked at before anything is sent.
 
-mod access;
+pub(crate) mod access;
 mod add_version;
 mod create;
 mod destruction;
-mod labels;
+pub(crate) mod labels;
 mod lifecycle;
-mod list;
-mod mutation;
-mod operations;
+pub(crate) mod list;
+pub(crate) mod mutation;
+pub(crate) mod operations;
 mod payload_flag;
 mod read;
 mod set_current_version;
-mod subject;
+pub(crate) mod subject;
 pub(crate) mod target;
 mod update;
 mod watch;
@@ -65,12 +65,12 @@ enum SecretCommand {
     ListVersions(read::ListVersions),
     /// Lists what was done to a secret, newest first.
     ListOperations(operations::ListOperations),
-    /// Lists who has which role on a secret itself.
+    /// Lists who has which role on a secret itself, or on one of its versions.
     #[command(alias = "list-access-binding")]
     ListAccessBindings(access::ListAccessBindings),
-    /// Gives somebody a role on a secret.
+    /// Gives somebody a role on a secret, or on one of its versions.
     AddAccessBinding(access::OneBinding),
-    /// Takes a role on a secret from somebody.
+    /// Takes a role on a secret, or on one of its versions, from somebody.
     RemoveAccessBinding(access::OneBinding),
     /// Replaces all roles on a secret.
     SetAccessBindings(access::SetAccessBindings),

@@ -23,6 +23,7 @@ pub(crate) struct ServeArgs {
 /// Runs `lockbox serve`.
 pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<(), Failure> {
     supervise::confine()?;
+    supervise::raise_files()?;
     let config = Config::load(&arguments.config, environment.all()).map_err(Failure::usage)?;
     let format = match config.log.format {
         LogStyle::Json => LogFormat::Json,

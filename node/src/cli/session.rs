@@ -40,6 +40,15 @@ impl Retries {
     pub(crate) fn from_flag(retries: i32) -> Self {
         u32::try_from(retries).map_or(Self::Unlimited, Self::AtMost)
     }
+
+    /// What is left after one more; nothing when there is none.
+    pub(crate) const fn after_one(self) -> Option<Self> {
+        match self {
+            Self::AtMost(0) => None,
+            Self::AtMost(left) => Some(Self::AtMost(left - 1)),
+            Self::Unlimited => Some(Self::Unlimited),
+        }
+    }
 }
 
 /// What a call is, as far as repeating goes.
@@ -49,6 +58,8 @@ pub(crate) enum Kind<'a> {
     Repeatable,
     /// A change, which the server does once for each of these keys.
     Mutation(&'a str),
+    /// A change that the server would do again: it is sent once.
+    Once,
 }
 
 /// A key for one mutation and its repetitions.
@@ -114,6 +125,17 @@ impl Session {
         })
     }
 
+    /// The same caller at another server, within the same deadline.
+    pub(crate) async fn at(&self, connection: &Connection) -> Result<Self, Failure> {
+        Ok(Self {
+            channel: connect(connection, self.deadline).await?,
+            address: connection.address.clone(),
+            bearer: self.bearer.clone(),
+            deadline: self.deadline,
+            retries: self.retries,
+        })
+    }
+
     /// `host:port`, for messages.
     pub(crate) fn address(&self) -> &str {
         &self.address
@@ -126,36 +148,44 @@ impl Session {
         message: &M,
         send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
+        self.tried(kind, || self.request(kind, message.clone()), send).await
+    }
+
+    /// Opens a stream, again if need be. Only that it is answered at all is under the deadline.
+    pub(crate) async fn stream<M: Clone, R>(
+        &self,
+        message: &M,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let request = || {
+            let mut request = self.request(Kind::Repeatable, message.clone())?;
+            // As a timeout it would be one of the whole stream.
+            request.metadata_mut().remove(headers::GRPC_TIMEOUT);
+            Ok(request)
+        };
+        self.tried(Kind::Repeatable, request, send).await
+    }
+
+    /// Sends requests until one is answered, or another one would find nothing else.
+    async fn tried<M, R>(
+        &self,
+        kind: Kind<'_>,
+        request: impl Fn() -> Result<Request<M>, Failure>,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
         let mut backoff = Backoff::new(self.retries);
         loop {
-            let request = self.request(kind, message.clone())?;
-            let sent = timeout_at(self.deadline, send(self.channel.clone(), request));
+            let sent = timeout_at(self.deadline, send(self.channel.clone(), request()?));
             let status = match sent.await {
                 Ok(Ok(response)) => return Ok(response.into_inner()),
                 Ok(Err(status)) => status,
                 Err(_elapsed) => return Err(Failure::timeout(&self.address)),
             };
             let failure = Failure::call(&self.address, &status);
-            if !is_transient(&status) || !backoff.wait(self.deadline).await {
+            let again = kind != Kind::Once && is_transient(&status);
+            if !again || !backoff.wait(self.deadline).await {
                 return Err(failure);
             }
-        }
-    }
-
-    /// Opens a stream. Only that it is answered at all is under the deadline.
-    pub(crate) async fn stream<M, R>(
-        &self,
-        message: M,
-        send: impl AsyncFnOnce(Channel, Request<M>) -> Result<Response<R>, Status>,
-    ) -> Result<R, Failure> {
-        let mut request = self.request(Kind::Repeatable, message)?;
-        // As a timeout it would be one of the whole stream.
-        request.metadata_mut().remove(headers::GRPC_TIMEOUT);
-        let sent = timeout_at(self.deadline, send(self.channel.clone(), request));
-        match sent.await {
-            Ok(Ok(response)) => Ok(response.into_inner()),
-            Ok(Err(status)) => Err(Failure::call(&self.address, &status)),
-            Err(_elapsed) => Err(Failure::timeout(&self.address)),
         }
     }
 
@@ -245,11 +275,8 @@ impl Backoff {
 
     /// Waits for the next try; false when there is none, or no time for one.
     async fn wait(&mut self, deadline: Instant) -> bool {
-        self.left = match self.left {
-            Retries::AtMost(0) => return false,
-            Retries::AtMost(left) => Retries::AtMost(left - 1),
-            Retries::Unlimited => Retries::Unlimited,
-        };
+        let Some(left) = self.left.after_one() else { return false };
+        self.left = left;
         let mut random = [0_u8; 1];
         SystemRandom.fill(&mut random);
         // Many programs may have met the same failure at once: spread them over half the wait.

@@ -33,6 +33,13 @@ pub(crate) const ENDPOINT: Setting = Setting {
     variable: "LOCKBOX_ENDPOINT",
     key: SettingKey::Endpoint,
 };
+/// The KMS.
+pub(crate) const KMS_ENDPOINT: Setting = Setting {
+    what: "KMS",
+    flag: "--kms-endpoint",
+    variable: "LOCKBOX_KMS_ENDPOINT",
+    key: SettingKey::KmsEndpoint,
+};
 /// The authorities to trust.
 pub(crate) const CA: Setting = Setting {
     what: "certificate authority",
@@ -77,7 +84,8 @@ pub(crate) const FORMAT: Setting = Setting {
 };
 
 /// All of them.
-pub(crate) const ALL: [Setting; 7] = [ENDPOINT, CA, SA_KEY, TOKEN, CLOUD, FOLDER, FORMAT];
+pub(crate) const ALL: [Setting; 8] =
+    [ENDPOINT, KMS_ENDPOINT, CA, SA_KEY, TOKEN, CLOUD, FOLDER, FORMAT];
 
 /// The environment and the chosen profile.
 pub(crate) struct Settings<'a> {

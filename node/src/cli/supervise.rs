@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use lockbox_platform::confinement::{confine_directory, confine_process};
 use lockbox_platform::exit::{ExitCode, FatalExit};
+use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
@@ -76,6 +77,14 @@ impl Process {
 pub(crate) fn confine() -> Result<(), Failure> {
     confine_process().map_err(|error| {
         Failure::server(ExitCode::Internal, format_args!("cannot forbid core files: {error}"))
+    })
+}
+
+/// Takes as many open files as the system gives: each client's connection is one.
+pub(crate) fn raise_files() -> Result<(), Failure> {
+    raise_file_limit().map_err(|error| {
+        let sentence = format_args!("cannot raise the limit on open files: {error}");
+        Failure::server(ExitCode::Internal, sentence)
     })
 }
 

@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use lockbox_core::id::ID_CHARS_MAX;
 use lockbox_core::{
     CloudId, FolderId, IdError, Permission, ResourceKind, ResourceRef, SecretId, ServiceAccountId,
 };
@@ -16,13 +17,15 @@ use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::access as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::apply::{bound_path, require, require_grantor};
+use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, IdempotencyClaim};
 use lockbox_raft::state::tables;
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
 use crate::authn::Caller;
-use crate::call::{Call, detached};
+use crate::call::{Attempt, Call, detached};
+use crate::errors::rejected;
 use crate::page::{self, List};
 use crate::refused::within;
 use crate::{bindings, convert, describe, idempotency};
@@ -33,8 +36,6 @@ pub(super) struct Bound {
     check_id: fn(&str) -> Result<(), IdError>,
     /// The name of the list, for its page tokens.
     list: &'static str,
-    /// Who sees the bindings.
-    seen_by: Permission,
     source: EventSource,
     list_event: &'static str,
     details: fn(String) -> AccessBindingsDetails,
@@ -47,7 +48,6 @@ pub(super) const SECRET: Bound = Bound {
     kind: ResourceKind::Secret,
     check_id: |id| SecretId::parse(id).map(drop),
     list: "bindings of a secret",
-    seen_by: Permission::SecretsListAccessBindings,
     source: EventSource::Lockbox,
     list_event: "ListSecretAccessBindings",
     details: |secret_id| AccessBindingsDetails { secret_id, ..Default::default() },
@@ -60,7 +60,6 @@ pub(super) const CLOUD: Bound = Bound {
     kind: ResourceKind::Cloud,
     check_id: |id| CloudId::parse(id).map(drop),
     list: "bindings of a cloud",
-    seen_by: Permission::ResourceManagerGet,
     source: EventSource::ResourceManager,
     list_event: "ListCloudAccessBindings",
     details: on_resource,
@@ -73,7 +72,6 @@ pub(super) const FOLDER: Bound = Bound {
     kind: ResourceKind::Folder,
     check_id: |id| FolderId::parse(id).map(drop),
     list: "bindings of a folder",
-    seen_by: Permission::ResourceManagerGet,
     source: EventSource::ResourceManager,
     list_event: "ListFolderAccessBindings",
     details: on_resource,
@@ -86,7 +84,6 @@ pub(super) const SERVICE_ACCOUNT: Bound = Bound {
     kind: ResourceKind::ServiceAccount,
     check_id: |id| ServiceAccountId::parse(id).map(drop),
     list: "bindings of a service account",
-    seen_by: Permission::ServiceAccountsGet,
     source: EventSource::Iam,
     list_event: "ListServiceAccountAccessBindings",
     details: on_resource,
@@ -94,13 +91,36 @@ pub(super) const SERVICE_ACCOUNT: Bound = Bound {
     update_event: AuditDetails::UpdateServiceAccountAccessBindings,
 };
 
-fn on_resource(resource_id: String) -> AccessBindingsDetails {
+/// Who sees the bindings of a resource of this kind; nobody where they are not here.
+pub(super) const fn seen_by(kind: ResourceKind) -> Option<Permission> {
+    match kind {
+        ResourceKind::Secret | ResourceKind::SecretVersion => {
+            Some(Permission::SecretsListAccessBindings)
+        }
+        ResourceKind::Organization | ResourceKind::Cloud | ResourceKind::Folder => {
+            Some(Permission::ResourceManagerGet)
+        }
+        ResourceKind::ServiceAccount => Some(Permission::ServiceAccountsGet),
+        ResourceKind::KmsKey => None,
+    }
+}
+
+pub(super) fn on_resource(resource_id: String) -> AccessBindingsDetails {
     AccessBindingsDetails { resource_id, ..Default::default() }
 }
 
 impl Bound {
     fn resource(&self, id: &str) -> Result<ResourceRef, ApiError> {
-        (self.check_id)(id).map_err(|error| ApiError::invalid("resource_id", error.to_string()))?;
+        let checked = match (self.check_id)(id) {
+            // These methods take 64 characters, more than an id has (`contract §9`): such a text is
+            // the id of nothing, and no mistake in the request.
+            Err(IdError::TooLong) => match id.split_at_checked(ID_CHARS_MAX) {
+                Some((begin, rest)) => (self.check_id)(begin).and_then(|()| (self.check_id)(rest)),
+                None => Err(IdError::BadCharacter),
+            },
+            checked => checked,
+        };
+        checked.map_err(|error| ApiError::invalid("resource_id", error.to_string()))?;
         Ok(ResourceRef::new(self.kind, id))
     }
 }
@@ -172,15 +192,18 @@ async fn page_of(
     let (set, path) = call
         .read_metadata(&caller, |view| {
             within(bound_path(view, &resource)?, |path| {
-                require(view, &caller.subject, bound.seen_by, path)?;
-                Ok(tables::bindings(view, &resource)?)
+                let seen_by = seen_by(resource.kind).ok_or(Rejection::PermissionDenied)?;
+                require(view, &caller.subject, seen_by, path)?;
+                Ok(tables::bindings(view, &resource)?.living(view.now()))
             })
         })
         .await?;
     call.path = Some(path);
-    let (access_bindings, next) = bindings::page(&set, after, size);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
-    Ok(wire::ListAccessBindingsResponse { access_bindings, next_page_token })
+    let (page, next) = bindings::page(&set, after, size);
+    Ok(wire::ListAccessBindingsResponse {
+        access_bindings: page.into_iter().map(bindings::to_wire).collect(),
+        next_page_token: next.map(|place| list.token(place)).unwrap_or_default(),
+    })
 }
 
 async fn replace(
@@ -242,5 +265,18 @@ async fn propose(
         .await?;
     call.path = Some(path);
     call.details = details;
-    Ok(convert::operation(&call.propose(caller, claim, command).await?))
+    match call.propose(caller, claim, command).await {
+        Ok(operation) => Ok(convert::operation(&operation)),
+        Err(Attempt::Rejected(rejection, at)) => Err(rejected(&in_the_role(rejection), at)),
+        Err(Attempt::Failed(error)) => Err(error),
+    }
+}
+
+/// A refusal with the field as the cloud's messages have it: there conditions are in the role id.
+fn in_the_role(rejection: Rejection) -> Rejection {
+    let Rejection::InvalidArgument { mut field, description } = rejection else { return rejection };
+    if let Some(at) = field.find(".conditions") {
+        field.replace_range(at.., ".role_id");
+    }
+    Rejection::InvalidArgument { field, description }
 }

@@ -17,21 +17,18 @@ use lockbox_raft::apply::{authorize, cloud_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::identity::CloudRecord;
 use lockbox_raft::error::StorageError;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::cloud_service_server::CloudService;
 
 use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
-use crate::grpc::{access_bindings, operations_of};
+use crate::grpc::{access_bindings, container_pages, operations_of};
 use crate::page::{self, List};
 use crate::refused::{Refused, within};
 use crate::unserved::unserved;
 use crate::{convert, describe, name_filter};
-
-/// Clouds read at a time while those of a caller are looked for.
-const CLOUDS_READ: usize = 1_000;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -155,7 +152,7 @@ fn parse_cloud_id(field: &str, text: &str) -> Result<CloudId, ApiError> {
 
 /// A cloud with its path, for who may do this with it.
 fn cloud_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &CloudId,
     permission: Permission,
@@ -197,42 +194,26 @@ async fn list(
         (organization.is_empty() || cloud.organization_id.as_str() == organization)
             && name.as_ref().is_none_or(|name| cloud.name == *name)
     };
-    let mut records = call
-        .read(&caller, |view| Ok(clouds_behind(view, &caller, after.clone(), size + 1, wanted)?))
+    let records = call
+        .read(&caller, |view| {
+            let read = |after: Option<&CloudId>, size| tables::clouds_page(view, after, size);
+            let seen = |cloud: &CloudRecord| Ok(wanted(cloud) && may_see(view, &caller, cloud)?);
+            let id = |cloud: &CloudRecord| cloud.id.clone();
+            Ok(container_pages::behind(after.clone(), size + 1, read, id, seen)?)
+        })
         .await?;
-    let more = records.len() > size;
-    records.truncate(size);
-    let mut clouds: Vec<_> = records.iter().map(convert::cloud).collect();
-    let more = page::cut(&mut clouds) || more;
-    let last = clouds.last().filter(|_| more);
-    let next_page_token = last.map(|cloud| list.id_token(&cloud.id)).unwrap_or_default();
+    let (clouds, next_page_token) =
+        container_pages::of_records(list, records, size, convert::cloud, |cloud| &cloud.id);
     Ok(wire::ListCloudsResponse { clouds, next_page_token })
 }
 
-/// At most `limit` wanted clouds by id, behind `after`, of those that the caller may see.
-fn clouds_behind(
-    view: &dyn StateRead,
+fn may_see(
+    view: &TimedView<'_>,
     caller: &Caller,
-    mut after: Option<CloudId>,
-    limit: usize,
-    wanted: impl Fn(&CloudRecord) -> bool,
-) -> Result<Vec<CloudRecord>, StorageError> {
-    let mut found = Vec::new();
-    loop {
-        let (page, more) = tables::clouds_page(view, after.as_ref(), CLOUDS_READ)?;
-        after = page.last().map(|cloud| cloud.id.clone());
-        for cloud in page.into_iter().filter(&wanted) {
-            let path = cloud_path(&cloud);
-            let seen = authorize(view, &caller.subject, Permission::ResourceManagerGet, &path)?;
-            if seen.allowed() {
-                found.push(cloud);
-            }
-        }
-        if !more || found.len() >= limit {
-            found.truncate(limit);
-            return Ok(found);
-        }
-    }
+    cloud: &CloudRecord,
+) -> Result<bool, StorageError> {
+    let permission = Permission::ResourceManagerGet;
+    Ok(authorize(view, &caller.subject, permission, &cloud_path(cloud))?.allowed())
 }
 
 async fn list_operations(
@@ -242,16 +223,13 @@ async fn list_operations(
     let caller = call.admit(request)?;
     let id = parse_cloud_id("cloud_id", &request.cloud_id)?;
     let list = List { kind: "operations on a cloud", of: id.as_str() };
-    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
-    let size = page::size(request.page_size);
-    let ((operations, next), path) = call
-        .read(&caller, |view| {
+    let asked = operations_of::Asked::new(list, &request.page_token, request.page_size)?;
+    let (operations, next_page_token) = asked
+        .answer(call, &caller, |view, asked| {
             let (_, path) = cloud_for(view, &caller, &id, Permission::ResourceManagerGet)?;
             let of = ResourceRef::new(ResourceKind::Cloud, id.as_str());
-            Ok((operations_of::page(view, &of, before, size)?, path))
+            Ok((asked.of_resource(view, &of)?, path))
         })
         .await?;
-    call.path = Some(path);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
     Ok(wire::ListCloudOperationsResponse { operations, next_page_token })
 }

@@ -1,4 +1,5 @@
-//! `lockbox.cluster.v1.ClusterService`, on the listener for peers: `cluster init` and `status`.
+//! `lockbox.cluster.v1.ClusterService`, on the listener for peers: `cluster init`, `recover-admin`
+//! and `status`.
 //!
 //! The operator is known by a certificate, for there is nobody yet who could log in. Status
 //! answers in every state that the process can be in: sealed, without a leader, uninitialised.
@@ -24,6 +25,7 @@ use crate::call::{Call, detached, validate};
 use crate::convert;
 use crate::errors::DecidedAt;
 use crate::peer_name::{Peer, require};
+use crate::recovery::recover_admin;
 use crate::unseal;
 
 /// The service over the node's parts.
@@ -61,6 +63,20 @@ impl ClusterService for ClusterGrpc {
         .await
     }
 
+    async fn recover_admin(
+        &self,
+        request: Request<wire::RecoverAdminRequest>,
+    ) -> Result<Response<wire::RecoverAdminResponse>, Status> {
+        let app = Arc::clone(&self.app);
+        let calls = app.calls.clone();
+        detached(&calls, async move {
+            let mut call = Call::begin(&app, &request, event("RecoverAdministrator"))?;
+            let result = recover(&mut call, request.get_ref()).await;
+            call.finish(result).await
+        })
+        .await
+    }
+
     async fn status(
         &self,
         request: Request<wire::StatusRequest>,
@@ -93,6 +109,37 @@ async fn init(
     let system_key = &call.app.config.kms.system_key_id;
     let made = initialise(call.app, system_key, members, names, &request.admin_public_key).await?;
     Ok(answer(made))
+}
+
+async fn recover(
+    call: &mut Call<'_>,
+    request: &wire::RecoverAdminRequest,
+) -> Result<wire::RecoverAdminResponse, ApiError> {
+    let name = require(&call.context, &[Peer::Admin])?;
+    call.admit_certificate(name);
+    validate(request)?;
+    let (key, deadline) = (&request.admin_public_key, call.context.deadline);
+    let recovered = recover_admin(call.app, key, request.keep_other_keys, deadline).await?;
+    call.observe(recovered.at);
+    let deleted_key_ids: Vec<String> =
+        recovered.deleted_key_ids.into_iter().map(String::from).collect();
+    let (first, key) = (recovered.first, recovered.key);
+    let ids = BTreeMap::from([
+        ("service_account_id", key.service_account_id.to_string()),
+        ("key_id", key.id.to_string()),
+        ("deleted_key_ids", deleted_key_ids.join(",")),
+    ]);
+    let (source, event_name) = (EventSource::Cluster, "RecoverAdministrator");
+    call.details = AuditDetails::Request(RequestDetails { source, event_name, ids });
+    Ok(wire::RecoverAdminResponse {
+        cloud_id: first.cloud_id.into(),
+        folder_id: first.folder_id.into(),
+        admin_service_account_id: key.service_account_id.into(),
+        admin_key_id: key.id.into(),
+        admin_public_key: key.public_key_pem,
+        created_at: Some(convert::timestamp(key.created_at)),
+        deleted_key_ids,
+    })
 }
 
 fn answer(made: Initialised) -> wire::InitResponse {

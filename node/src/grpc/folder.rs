@@ -17,22 +17,18 @@ use lockbox_proto::yandex::cloud::resourcemanager::v1 as wire;
 use lockbox_raft::apply::{cloud_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::identity::FolderRecord;
-use lockbox_raft::error::StorageError;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::folder_service_server::FolderService;
 
 use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
-use crate::grpc::{access_bindings, operations_of};
+use crate::grpc::{access_bindings, container_pages, operations_of};
 use crate::page::{self, List};
 use crate::refused::{Refused, within};
 use crate::unserved::unserved;
 use crate::{convert, describe, name_filter};
-
-/// Folders read at a time while a cloud's are looked for.
-const FOLDERS_READ: usize = 1_000;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -154,7 +150,7 @@ fn parse_folder_id(field: &str, text: &str) -> Result<FolderId, ApiError> {
 
 /// A folder with its path, for who may do this with it.
 fn folder_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &FolderId,
     permission: Permission,
@@ -194,45 +190,28 @@ async fn list(
     let after = list.id_place(&request.page_token)?;
     let after = after.map(|id| parse_folder_id("page_token", &id)).transpose()?;
     let size = page::size(request.page_size);
-    let wanted = |folder: &FolderRecord| {
-        folder.cloud_id == cloud_id && name.as_ref().is_none_or(|name| folder.name == *name)
-    };
-    let (mut records, path) = call
+    let (records, path) = call
         .read(&caller, |view| {
             let cloud = tables::cloud(view, &cloud_id)?
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Cloud, cloud_id.as_str()))?;
             let path = cloud_path(&cloud);
             require(view, &caller.subject, Permission::ResourceManagerGet, &path)?;
-            Ok((folders_behind(view, after.clone(), size + 1, wanted)?, path))
+            if let Some(name) = &name {
+                // There is one at most, and it is found without looking at all the others.
+                let found = tables::folder_named(view, &cloud_id, name)?;
+                let behind = |folder: &FolderRecord| after.as_ref().is_none_or(|a| folder.id > *a);
+                return Ok((found.into_iter().filter(behind).collect(), path));
+            }
+            let read = |after: Option<&FolderId>, size| tables::folders_page(view, after, size);
+            let id = |folder: &FolderRecord| folder.id.clone();
+            let wanted = |folder: &FolderRecord| Ok(folder.cloud_id == cloud_id);
+            Ok((container_pages::behind(after.clone(), size + 1, read, id, wanted)?, path))
         })
         .await?;
     call.path = Some(path);
-    let more = records.len() > size;
-    records.truncate(size);
-    let mut folders: Vec<_> = records.iter().map(convert::folder).collect();
-    let more = page::cut(&mut folders) || more;
-    let last = folders.last().filter(|_| more);
-    let next_page_token = last.map(|folder| list.id_token(&folder.id)).unwrap_or_default();
+    let (folders, next_page_token) =
+        container_pages::of_records(list, records, size, convert::folder, |folder| &folder.id);
     Ok(wire::ListFoldersResponse { folders, next_page_token })
-}
-
-/// At most `limit` wanted folders by id, behind `after`.
-fn folders_behind(
-    view: &dyn StateRead,
-    mut after: Option<FolderId>,
-    limit: usize,
-    wanted: impl Fn(&FolderRecord) -> bool,
-) -> Result<Vec<FolderRecord>, StorageError> {
-    let mut found = Vec::new();
-    loop {
-        let (page, more) = tables::folders_page(view, after.as_ref(), FOLDERS_READ)?;
-        after = page.last().map(|folder| folder.id.clone());
-        found.extend(page.into_iter().filter(&wanted));
-        if !more || found.len() >= limit {
-            found.truncate(limit);
-            return Ok(found);
-        }
-    }
 }
 
 async fn list_operations(
@@ -242,16 +221,13 @@ async fn list_operations(
     let caller = call.admit(request)?;
     let id = parse_folder_id("folder_id", &request.folder_id)?;
     let list = List { kind: "operations on a folder", of: id.as_str() };
-    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
-    let size = page::size(request.page_size);
-    let ((operations, next), path) = call
-        .read(&caller, |view| {
+    let asked = operations_of::Asked::new(list, &request.page_token, request.page_size)?;
+    let (operations, next_page_token) = asked
+        .answer(call, &caller, |view, asked| {
             let (_, path) = folder_for(view, &caller, &id, Permission::ResourceManagerGet)?;
             let of = ResourceRef::new(ResourceKind::Folder, id.as_str());
-            Ok((operations_of::page(view, &of, before, size)?, path))
+            Ok((asked.of_resource(view, &of)?, path))
         })
         .await?;
-    call.path = Some(path);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
     Ok(wire::ListFolderOperationsResponse { operations, next_page_token })
 }

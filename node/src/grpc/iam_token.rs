@@ -28,6 +28,7 @@ use wire::iam_token_service_server::IamTokenService;
 
 use crate::app::App;
 use crate::call::{Call, detached, validate};
+use crate::rate::Counted;
 use crate::refused::within;
 use crate::{convert, describe};
 
@@ -145,6 +146,8 @@ async fn create(
     let key_pem = &found.key.public_key_pem;
     jwt::verify(text, key_pem, &call.app.audiences, wall_ms).map_err(|_| refused())?;
     call.log_in(subject.clone(), found.account_name);
+    call.app.rate.admit(&Counted::Logins(subject.clone()))?;
+    call.demand_min_index()?;
 
     let claims = TokenClaims {
         token_id: token.token_id,

@@ -15,7 +15,7 @@ use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use lockbox_raft::apply::{Refusal, authenticate};
 use lockbox_raft::error::StorageError;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{StateRead, TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::introspection_service_server::IntrospectionService;
 
@@ -81,7 +81,7 @@ async fn introspect(
     call.details = event(caller.token.token_id.as_str());
     let known = call.look(|view, now| {
         match authenticate(view, &caller.subject, Some(&caller.token), now) {
-            Ok(()) => Ok(Some(known(view, &caller)?)),
+            Ok(()) => Ok(Some(known(&TimedView::new(view, now), &caller)?)),
             Err(Refusal::Rejected(_)) => Ok(None),
             Err(storage @ Refusal::Storage(_)) => Err(storage),
         }
@@ -104,6 +104,7 @@ async fn introspect(
         folders: known.rights.folders,
         index,
         term,
+        borrowed: caller.token.maker.is_some(),
     })
 }
 
@@ -122,7 +123,7 @@ async fn signed(call: &mut Call<'_>, token: &str) -> Result<Option<Caller>, ApiE
     Ok(call.app.authenticator.verify(token).ok())
 }
 
-fn known(view: &dyn StateRead, caller: &Caller) -> Result<Known, StorageError> {
+fn known(view: &TimedView<'_>, caller: &Caller) -> Result<Known, StorageError> {
     let account = match caller.subject.kind {
         SubjectKind::ServiceAccount => ServiceAccountId::parse(&caller.subject.id).ok(),
         SubjectKind::UserAccount

@@ -5,9 +5,9 @@
 //! answer the same, so it makes another key, and the caller deletes what it does not use.
 
 mod changes;
+mod pairs;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use lockbox_core::{
     AuthorizedKeyId, Permission, ResourceKind, ResourcePath, ServiceAccountId, Subject, SubjectKind,
@@ -15,24 +15,23 @@ use lockbox_core::{
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::AuthorizedKeyDetails;
 use lockbox_platform::audit::record::EventSource;
-use lockbox_platform::authorized_key::{
-    GeneratedKeyPair, KeyAlgorithm as PairAlgorithm, generate_key_pair,
-};
-use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
+use lockbox_platform::authorized_key::KeyAlgorithm as PairAlgorithm;
+use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::apply::{
     account_of, account_path, require, require_key_maker, require_over_keys, require_own_token,
+    room_for_authorized_key,
 };
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateAuthorizedKey};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, KeyAlgorithm};
 use lockbox_raft::domain::operation::OperationResult;
-use lockbox_raft::state::{StateRead, tables};
-use tokio::sync::Semaphore;
+use lockbox_raft::state::{TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::key_service_server::KeyService;
 
+use self::pairs::PairMaker;
 use crate::app::App;
 use crate::authn::Caller;
 use crate::call::{Call, detached};
@@ -41,23 +40,18 @@ use crate::page::{self, List};
 use crate::refused::{Refused, within};
 use crate::{convert, describe};
 
-/// Pairs that are made at one time: each takes a core for tenths of a second.
-const PAIRS_AT_ONCE: usize = 2;
-/// When to come back while others make theirs.
-const BUSY_RETRY: Duration = Duration::from_secs(1);
-
 /// The service over the node's parts.
 #[derive(Clone)]
 pub struct KeyGrpc {
     app: Arc<App>,
-    making: Arc<Semaphore>,
+    pairs: PairMaker,
 }
 
 impl KeyGrpc {
     /// The service.
     #[must_use]
     pub fn new(app: Arc<App>) -> Self {
-        Self { app, making: Arc::new(Semaphore::new(PAIRS_AT_ONCE)) }
+        Self { app, pairs: PairMaker::default() }
     }
 }
 
@@ -100,7 +94,7 @@ impl KeyService for KeyGrpc {
         &self,
         request: Request<wire::CreateKeyRequest>,
     ) -> Answer<wire::CreateKeyResponse> {
-        let (app, making) = (Arc::clone(&self.app), Arc::clone(&self.making));
+        let (app, pairs) = (Arc::clone(&self.app), self.pairs.clone());
         let calls = app.calls.clone();
         detached(&calls, async move {
             let details = AuditDetails::CreateKey(AuthorizedKeyDetails {
@@ -108,7 +102,7 @@ impl KeyService for KeyGrpc {
                 ..AuthorizedKeyDetails::default()
             });
             let mut call = Call::begin(&app, &request, details)?;
-            let result = create(&mut call, making, request.get_ref()).await;
+            let result = create(&mut call, &pairs, request.get_ref()).await;
             call.finish(result).await
         })
         .await
@@ -188,7 +182,7 @@ enum Wanted {
 
 /// The path of an account, for who may do this with its keys: the account itself may.
 fn account_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &ServiceAccountId,
     wanted: Wanted,
@@ -214,7 +208,7 @@ fn account_for(
 
 /// A key with the path of its account, under the same rule.
 fn key_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &AuthorizedKeyId,
     wanted: Wanted,
@@ -264,22 +258,19 @@ async fn list_operations(
     let caller = call.admit(request)?;
     let id = parse_key_id(&request.key_id)?;
     let list = List { kind: "operations on a key", of: id.as_str() };
-    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
-    let size = page::size(request.page_size);
-    let ((operations, next), path) = call
-        .read(&caller, |view| {
+    let asked = operations_of::Asked::new(list, &request.page_token, request.page_size)?;
+    let (operations, next_page_token) = asked
+        .answer(call, &caller, |view, asked| {
             let (_, path) = key_for(view, &caller, &id, Wanted::Look)?;
-            Ok((operations_of::key_page(view, &id, before, size)?, path))
+            Ok((asked.of_key(view, &id)?, path))
         })
         .await?;
-    call.path = Some(path);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
     Ok(wire::ListKeyOperationsResponse { operations, next_page_token })
 }
 
 async fn create(
     call: &mut Call<'_>,
-    making: Arc<Semaphore>,
+    pairs: &PairMaker,
     request: &wire::CreateKeyRequest,
 ) -> Result<wire::CreateKeyResponse, ApiError> {
     let caller = call.admit(request)?;
@@ -292,15 +283,21 @@ async fn create(
     };
     let wanted = Wanted::Make;
     // Before the pair is made: who may not have one must not cost a core.
-    let path = call.prepare(&caller, |view| account_for(view, &caller, &account, wanted)).await?;
+    let keys_max = call.app.config.limits.keys_per_service_account;
+    let look = |view: &TimedView<'_>| {
+        let path = account_for(view, &caller, &account, wanted)?;
+        Ok(within(path, |_| room_for_authorized_key(view, &account, keys_max))?.1)
+    };
+    let path = call.prepare(&caller, look).await?;
     call.path = Some(path);
-    let pair = make_pair(call, making, algorithm).await?;
+    let pair = pairs.make(algorithm, call.context.deadline).await?;
     let command = Command::CreateAuthorizedKey(CreateAuthorizedKey {
         id: AuthorizedKeyId::generate(call.app.random.as_ref()),
         service_account_id: account,
         description: request.description.clone(),
         algorithm: stored_algorithm,
         public_key_pem: pair.public_key_pem,
+        keys_per_account_max: keys_max,
     });
     let operation = call.propose(&caller, None, command).await?;
     let OperationResult::AuthorizedKey(record) = &operation.result else {
@@ -316,24 +313,4 @@ async fn create(
         key: Some(convert::authorized_key(record)),
         private_key: pair.private_key_pem.expose().clone(),
     })
-}
-
-/// Makes a pair off the runtime, a bounded number at a time.
-async fn make_pair(
-    call: &Call<'_>,
-    making: Arc<Semaphore>,
-    algorithm: PairAlgorithm,
-) -> Result<GeneratedKeyPair, ApiError> {
-    let waited = tokio::time::timeout_at(call.context.deadline, making.acquire_owned()).await;
-    let Ok(Ok(turn)) = waited else {
-        let exhausted = ErrorKind::ResourceExhausted(Exhausted::Busy { retry_after: BUSY_RETRY });
-        return Err(ApiError::new(exhausted, "other keys are being made", Outcome::NotProposed));
-    };
-    let made = tokio::task::spawn_blocking(move || {
-        let pair = generate_key_pair(algorithm);
-        drop(turn);
-        pair
-    });
-    let made = made.await.map_err(|_panicked| ApiError::internal("no key pair was made"))?;
-    made.map_err(|error| ApiError::internal(error.to_string()))
 }

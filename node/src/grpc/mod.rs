@@ -1,12 +1,13 @@
 //! The services: one file for each, decoding requests and encoding answers.
 
+pub mod access;
 mod access_bindings;
 pub mod admin;
 pub mod cloud;
 pub mod cluster;
 mod container_changes;
+mod container_pages;
 pub mod endpoint;
-pub mod explain;
 pub mod folder;
 pub mod health;
 pub mod iam_token;

@@ -12,7 +12,7 @@ use lockbox_proto::yandex::cloud::operation::{
 use lockbox_raft::apply::{Refusal, bound_path, require};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::operation::OperationRecord;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tonic::{Request, Response, Status};
 
 use crate::app::App;
@@ -118,7 +118,7 @@ enum Looked {
 }
 
 fn may_read(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     record: &OperationRecord,
 ) -> Result<(), Refusal> {

@@ -11,12 +11,13 @@ use lockbox_platform::audit::details::PayloadDetails;
 use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
 use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
-use lockbox_raft::apply::{Refusal, require};
+use lockbox_raft::apply::{Refusal, require, require_payload};
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::outcome::Precondition;
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
 use lockbox_raft::domain::version::{SealedPayload, VersionRecord, VersionStatus};
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::error::StorageError;
+use lockbox_raft::state::{StateRead, TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::get_ex_request::Identifier;
 use wire::payload_service_server::PayloadService;
@@ -212,7 +213,7 @@ async fn open(
 }
 
 fn resolve(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     target: &Target,
     wanted: Option<&VersionId>,
@@ -225,12 +226,19 @@ fn resolve(
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
     let path = tables::secret_path(view, &secret)?;
     let (found, path) = within(path, |path| {
-        let mut allowed = require(view, &caller.subject, Permission::PayloadGet, path);
+        let asked = asked_version(view, &secret, wanted)?;
+        let version = match &asked {
+            Some(id) => tables::version(view, &secret.id, id)?,
+            None => None,
+        };
+        // Only a version of this secret may open it: one of another secret has nothing to say here.
+        let of_it = version.as_ref().map(|version| &version.id);
+        let mut allowed = require_payload(view, &caller.subject, path, of_it);
         if mutant(Mutant::BindingsCached) {
             allowed = seeded::or_allowed_lately(allowed, &caller.subject, path);
         }
         allowed?;
-        let (version, sealed) = version_of(view, &secret, wanted)?;
+        let (version, sealed) = readable(view, &secret, asked, version)?;
         let grants = match &secret.kms_key_id {
             Some(_) => kms_grants(view, caller)?,
             None => Grants::default(),
@@ -241,11 +249,27 @@ fn resolve(
     Ok(Resolved { secret, version, sealed, path, grants })
 }
 
-/// The version that is asked for, when its payload may be read at all.
-fn version_of(
+/// The version that is asked for: the one that is named, or the current one. It need not exist.
+fn asked_version(
     view: &dyn StateRead,
     secret: &SecretRecord,
     wanted: Option<&VersionId>,
+) -> Result<Option<VersionId>, StorageError> {
+    Ok(match (wanted, &secret.current_version) {
+        (Some(wanted), _) => Some(wanted.clone()),
+        (None, Some(_)) if mutant(Mutant::TwoCurrentVersions) => {
+            Some(seeded::other_current(view, secret)?)
+        }
+        (None, current) => current.clone(),
+    })
+}
+
+/// The version that is asked for, when its payload may be read at all.
+fn readable(
+    view: &dyn StateRead,
+    secret: &SecretRecord,
+    asked: Option<VersionId>,
+    version: Option<VersionRecord>,
 ) -> Result<(VersionRecord, SealedPayload), Refusal> {
     let mut status = secret.status;
     if mutant(Mutant::DeactivateInCache) {
@@ -254,16 +278,9 @@ fn version_of(
     if status == SecretStatus::Inactive {
         return Err(Precondition::SecretInactive.into());
     }
-    let version_id = match (wanted, &secret.current_version) {
-        (Some(wanted), _) => wanted.clone(),
-        (None, Some(_)) if mutant(Mutant::TwoCurrentVersions) => {
-            seeded::other_current(view, secret)?
-        }
-        (None, Some(current)) => current.clone(),
-        // Never NOT_FOUND: clients would believe that the secret is gone (`contract §5.2`).
-        (None, None) => return Err(Precondition::NoCurrentVersion.into()),
-    };
-    let version = tables::version(view, &secret.id, &version_id)?
+    // Never NOT_FOUND: clients would believe that the secret is gone (`contract §5.2`).
+    let version_id = asked.ok_or(Precondition::NoCurrentVersion)?;
+    let version = version
         .ok_or_else(|| Rejection::not_found(ResourceKind::SecretVersion, version_id.as_str()))?;
     match (version.status, tables::payload(view, &secret.id, &version_id)?) {
         (VersionStatus::Active, Some(sealed)) => Ok((version, sealed)),
@@ -272,7 +289,7 @@ fn version_of(
 }
 
 fn by_name(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     folder: &FolderId,
     name: &str,

@@ -19,7 +19,7 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateServiceAccount};
 use lockbox_raft::domain::identity::ServiceAccountRecord;
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::service_account_service_server::ServiceAccountService;
 
@@ -212,7 +212,7 @@ fn parse_account_id(text: &str) -> Result<ServiceAccountId, ApiError> {
 
 /// An account with its path, for who may see it.
 fn account_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &ServiceAccountId,
 ) -> Result<(ServiceAccountRecord, ResourcePath), Refused> {
@@ -242,17 +242,14 @@ async fn list_operations(
     let caller = call.admit(request)?;
     let id = parse_account_id(&request.service_account_id)?;
     let list = List { kind: "operations on a service account", of: id.as_str() };
-    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
-    let size = page::size(request.page_size);
-    let ((operations, next), path) = call
-        .read(&caller, |view| {
+    let asked = operations_of::Asked::new(list, &request.page_token, request.page_size)?;
+    let (operations, next_page_token) = asked
+        .answer(call, &caller, |view, asked| {
             let (_, path) = account_for(view, &caller, &id)?;
             let of = ResourceRef::new(ResourceKind::ServiceAccount, id.as_str());
-            Ok((operations_of::page(view, &of, before, size)?, path))
+            Ok((asked.of_resource(view, &of)?, path))
         })
         .await?;
-    call.path = Some(path);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
     Ok(wire::ListServiceAccountOperationsResponse { operations, next_page_token })
 }
 

@@ -17,7 +17,7 @@ use lockbox_platform::status::{ApiError, ErrorKind, Outcome, Precondition};
 use lockbox_proto::lockbox::watch::v1 as wire;
 use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status};
 use wire::watch_request::Begin;
@@ -119,7 +119,7 @@ fn all_known(begin: Option<u64>, after: u64, folder: &FolderId) -> Result<(), Ap
 
 /// The path of a folder whose changes the caller may see.
 fn allowed(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     subject: &Subject,
     folder: &FolderId,
 ) -> Result<ResourcePath, Refused> {

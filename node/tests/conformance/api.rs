@@ -23,7 +23,6 @@ pub(crate) mod code {
     pub(crate) const NOT_FOUND: i64 = 5;
     pub(crate) const PERMISSION_DENIED: i64 = 7;
     pub(crate) const FAILED_PRECONDITION: i64 = 9;
-    pub(crate) const UNIMPLEMENTED: i64 = 12;
     pub(crate) const UNAUTHENTICATED: i64 = 16;
 }
 

@@ -1,7 +1,9 @@
 //! Service accounts that are changed, suspended and deleted (`contract §1.11`).
 
+use lockbox_proto::google::rpc;
 use lockbox_proto::yandex::cloud::iam::v1 as iam;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use prost::Message;
 use prost_types::{FieldMask, Timestamp};
 use tonic::Code;
 
@@ -160,5 +162,26 @@ async fn nobody_ends_its_own_account() {
     let mut renamed = update(own, &["description"]);
     renamed.description = "still here".into();
     accounts.update(node.request(renamed)).await.unwrap();
+    node.stop().await;
+}
+
+/// Each makes a pair, and an account's deletion takes all of them with it in one entry.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_account_has_only_so_many_keys() {
+    let node = Node::limited("keys_per_service_account = 2\n").await;
+    let robot = node.create_account("robot").await;
+    let first = node.create_key(&robot.id).await;
+    node.create_key(&robot.id).await;
+    let create = || iam::CreateKeyRequest {
+        service_account_id: robot.id.clone(),
+        ..iam::CreateKeyRequest::default()
+    };
+    let refused = node.keys().create(node.request(create())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    let details = rpc::Status::decode(refused.details()).unwrap().details;
+    let quota = details.iter().find_map(|any| any.to_msg::<rpc::QuotaFailure>().ok()).unwrap();
+    assert_eq!(quota.violations[0].subject, "iam.authorizedKeys.count");
+    node.delete_key(&first).await;
+    node.create_key(&robot.id).await;
     node.stop().await;
 }

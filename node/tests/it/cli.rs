@@ -151,6 +151,63 @@ async fn roles_on_a_secret_are_given_taken_and_explained_on_the_command_line() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn roles_on_a_version_and_with_conditions_are_given_on_the_command_line() {
+    let served = Served::start().await;
+    let items = "[{key: k, text_value: v}]";
+    let created = ["secret", "create", "--name", "db", "--payload", items];
+    let created = served.text(&created, "").await;
+    let secret_id = field(&created, "id").to_owned();
+    let version = created.split("current_version:\n  id: ").nth(1).unwrap();
+    let version = version.lines().next().unwrap();
+    let robot = served.node.create_account("robot").await;
+    let role = ["--role", "lockbox.payloadViewer", "--service-account-id", robot.id.as_str()];
+    let run = async |command: &str, more: &[&str]| {
+        served.text(&[&["secret", command, "db"][..], &role, more].concat(), "").await
+    };
+    let list = async |more: &[&str]| {
+        let list = ["secret", "list-access-bindings", "db"];
+        served.text(&[&list[..], more].concat(), "").await
+    };
+    let of_version = ["--version-id", version];
+    run("add-access-binding", &of_version).await;
+    let listed = list(&of_version).await;
+    assert!(listed.contains("lockbox.payloadViewer ") && listed.contains(&robot.id), "{listed}");
+    assert!(!list(&[]).await.contains(&robot.id));
+    let explain = ["iam", "explain", robot.id.as_str(), "payload.get", version];
+    let told = served.text(&explain, "").await;
+    assert!(told.contains(" may payload.get on lockbox.secretVersion "), "{told}");
+    run("remove-access-binding", &of_version).await;
+    assert!(!list(&of_version).await.contains(&robot.id));
+
+    let end = ["--not-after", "2100-01-01T03:00:00+03:00"];
+    run("add-access-binding", &end).await;
+    run("add-access-binding", &["--only-current-version"]).await;
+    let listed = list(&[]).await;
+    let ending = "lockbox.payloadViewer;until=2100-01-01T00:00:00Z";
+    assert!(listed.contains(ending) && listed.contains("payloadViewer;current "), "{listed}");
+    let told = served.text(&["iam", "explain", &robot.id, "payload.get", &secret_id], "").await;
+    assert!(told.contains(&format!("{ending} gives it")), "{told}");
+    run("remove-access-binding", &end).await;
+    let listed = list(&[]).await;
+    assert!(!listed.contains(ending) && listed.contains("payloadViewer;current "), "{listed}");
+    // Without conditions it takes all that is left.
+    run("remove-access-binding", &[]).await;
+    assert!(!list(&[]).await.contains(&robot.id));
+    let binding = format!("role={ending},subject=serviceAccount:{}", robot.id);
+    let set = ["secret", "set-access-bindings", "db", "-y", "--access-binding", &binding];
+    served.text(&set, "").await;
+    assert!(list(&[]).await.contains(ending));
+
+    let add = [&["secret", "add-access-binding", "db"][..], &role].concat();
+    let absent = [&add[..], &["--version-id", "e6qnowhere"]].concat();
+    let absent = served.failure(&absent, 1).await;
+    assert!(absent.contains("NOT_FOUND") && absent.contains("has no version"), "{absent}");
+    let past = served.failure(&[&add[..], &["--not-after", "1999-12-31"]].concat(), 1).await;
+    assert!(past.contains("not_after"), "{past}");
+    served.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_folder_has_a_name_and_a_caller_may_act_as_an_account() {
     let served = Served::start().await;
     let cloud = served.node.made.cloud_id.to_string();
@@ -275,4 +332,30 @@ fn a_node_does_not_start_with_a_certificate_that_is_not_its_own() {
         assert!(stderr.contains(sentence), "{stderr}");
         assert!(!own.path().join("data").exists());
     }
+}
+
+/// How a key is rotated: another one, log in with it, and the old one goes.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_made_listed_and_deleted_on_the_command_line() {
+    let served = Served::start().await;
+    let file = served.directory.path().join("second.json");
+    let path = file.to_str().unwrap();
+    let made = served.text(&["iam", "key", "create", "-o", path, "--description", "2nd"], "").await;
+    let second = field(&made, "id").to_owned();
+    assert!(!made.contains("PRIVATE"), "{made}");
+    let key = std::fs::read_to_string(&file).unwrap();
+    assert!(key.contains(&second) && key.contains("BEGIN PRIVATE KEY"));
+    // A file that is there is not written over, and no key is made for nothing.
+    let refused = served.failure(&["iam", "key", "create", "-o", path], 2).await;
+    assert!(refused.contains("second.json exists"), "{refused}");
+    let listed = served.text(&["iam", "key", "list"], "").await;
+    assert_eq!(listed.matches("RSA_2048").count(), 2, "{listed}");
+    assert!(listed.contains(&second) && listed.contains("2nd"), "{listed}");
+
+    let as_second = |line: &[&'static str]| [line, &["--sa-key", path]].concat();
+    served.text(&as_second(&["secret", "list"]), "").await;
+    served.text(&["iam", "key", "delete", &second], "").await;
+    let refused = served.failure(&as_second(&["secret", "list"]), 1).await;
+    assert!(refused.contains("UNAUTHENTICATED"), "{refused}");
+    served.stop().await;
 }

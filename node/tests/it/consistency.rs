@@ -1,16 +1,25 @@
 //! The extensions `x-consistency` and `x-if-version`, where they mean something and where not.
 
+use std::time::Duration;
+
+use lockbox_proto::google::rpc;
+use lockbox_proto::yandex::cloud::access::{ListAccessBindingsRequest, SetAccessBindingsRequest};
 use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
 use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
-use tonic::metadata::MetadataValue;
+use prost::Message;
+use tokio::time::Instant;
 use tonic::{Code, Request};
 
 use crate::client::text;
 use crate::fixture::Node;
+use crate::messages::binding;
 
-fn with<T>(mut request: Request<T>, name: &'static str, value: &'static str) -> Request<T> {
-    request.metadata_mut().insert(name, MetadataValue::from_static(value));
+/// Longer than any wait that has a bound of its own.
+const LONG: Duration = Duration::from_secs(60);
+
+fn with<T>(mut request: Request<T>, name: &'static str, value: &str) -> Request<T> {
+    request.metadata_mut().insert(name, value.parse().unwrap());
     request
 }
 
@@ -85,20 +94,54 @@ async fn a_creation_takes_no_if_version() {
     let refused = node.secrets().create(request).await.unwrap_err();
     assert_eq!(refused.code(), Code::InvalidArgument);
     assert!(refused.message().contains("x-if-version"), "{}", refused.message());
+    // Nor has a folder any: a condition that nobody looks at is refused.
+    let request = SetAccessBindingsRequest {
+        resource_id: node.made.folder_id.to_string(),
+        access_bindings: Vec::new(),
+    };
+    let request = with(node.request(request), "x-if-version", "e6qversion");
+    let refused = node.folders().set_access_bindings(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("x-if-version"), "{}", refused.message());
     node.stop().await;
 }
 
-/// A freshness token is waited for, within the call's time; a wrong one is named.
+/// Rights are given on what was seen, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bindings_of_a_secret_are_changed_only_if_the_expected_version_is_current() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let first = secret.current_version.clone().unwrap().id;
+    let second = node.add(&secret.id, vec![text("k", "w")]).await.id;
+    let set = || SetAccessBindingsRequest {
+        resource_id: secret.id.clone(),
+        access_bindings: vec![binding("lockbox.viewer", "serviceAccount", "someone")],
+    };
+    let list =
+        || ListAccessBindingsRequest { resource_id: secret.id.clone(), ..Default::default() };
+    let refused = with(node.request(set()), "x-if-version", &first);
+    let refused = node.secrets().set_access_bindings(refused).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Aborted);
+    let listed = node.secrets().list_access_bindings(node.request(list())).await.unwrap();
+    assert!(listed.into_inner().access_bindings.is_empty());
+    let request = with(node.request(set()), "x-if-version", &second);
+    node.secrets().set_access_bindings(request).await.unwrap();
+    node.stop().await;
+}
+
+fn at_least<T>(mut request: Request<T>, index: u64) -> Request<T> {
+    let value = index.to_string().parse().unwrap();
+    request.metadata_mut().insert("lockbox-min-index", value);
+    request
+}
+
+/// A freshness token is waited for where the read is stale, within the call's time and a little
+/// while; a wrong one is named.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_read_waits_for_the_index_that_its_caller_has_seen() {
     let node = Node::start().await;
     let secret = node.create(vec![text("k", "v")], "").await;
     let get = || node.request(wire::GetSecretRequest { secret_id: secret.id.clone() });
-    let at_least = |mut request: Request<wire::GetSecretRequest>, index: u64| {
-        let value = index.to_string().parse().unwrap();
-        request.metadata_mut().insert("lockbox-min-index", value);
-        request
-    };
     let index_of = |metadata: &tonic::metadata::MetadataMap| -> u64 {
         metadata.get("lockbox-index").unwrap().to_str().unwrap().parse().unwrap()
     };
@@ -117,12 +160,16 @@ async fn a_read_waits_for_the_index_that_its_caller_has_seen() {
     assert!(index_of(answer.metadata()) >= next);
     assert_ne!(created.id, secret.id);
 
-    let mut hurried = at_least(get(), u64::MAX);
-    hurried.set_timeout(std::time::Duration::from_millis(300));
-    let late = client.get(hurried).await.unwrap_err();
-    assert_eq!(late.code(), Code::Unavailable);
-    assert_eq!(late.metadata().get("lockbox-outcome").unwrap(), "not-proposed");
-    assert!(late.message().contains(&u64::MAX.to_string()), "{}", late.message());
+    for timeout in [Duration::from_millis(300), LONG] {
+        let mut hurried = at_least(stale(), u64::MAX);
+        hurried.set_timeout(timeout);
+        let begun = Instant::now();
+        let late = client.get(hurried).await.unwrap_err();
+        assert!(begun.elapsed() < LONG / 2, "{timeout:?}");
+        assert_eq!(late.code(), Code::Unavailable);
+        assert_eq!(late.metadata().get("lockbox-outcome").unwrap(), "not-proposed");
+        assert!(late.message().contains(&u64::MAX.to_string()), "{}", late.message());
+    }
 
     let wrong = client.get(with(get(), "lockbox-min-index", "soon")).await.unwrap_err();
     assert_eq!(wrong.code(), Code::InvalidArgument);
@@ -134,5 +181,75 @@ async fn a_read_waits_for_the_index_that_its_caller_has_seen() {
     let wrong = node.tokens().create(with(Request::new(request), "lockbox-min-index", "x")).await;
     assert_eq!(wrong.unwrap_err().code(), Code::InvalidArgument);
     assert!(client.get(get()).await.is_ok(), "it was deleted all the same");
+    node.stop().await;
+}
+
+/// Behind the barrier everything that was ever told is there: what is not was never told, and
+/// nobody waits for it, neither a read nor a mutation nor a login.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_index_that_was_never_told_is_refused_at_once() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let ahead = |refused: tonic::Status| {
+        assert_eq!(refused.code(), Code::InvalidArgument, "{refused:?}");
+        assert_eq!(refused.message(), "lockbox-min-index: is ahead of the log");
+        assert!(refused.metadata().get("lockbox-index").is_some(), "{refused:?}");
+    };
+    let begun = Instant::now();
+    let get = wire::GetSecretRequest { secret_id: secret.id.clone() };
+    let mut patient = at_least(node.request(get), u64::MAX);
+    patient.set_timeout(10 * LONG);
+    ahead(node.secrets().get(patient).await.unwrap_err());
+    let add = || wire::AddVersionRequest {
+        secret_id: secret.id.clone(),
+        payload_entries: vec![text("k", "w")],
+        ..Default::default()
+    };
+    ahead(node.secrets().add_version(at_least(node.request(add()), u64::MAX)).await.unwrap_err());
+    let keyed = node.keyed("0b0c1f9e-6a4f-4a57-8a3c-9d8e7f6a5b4c", add());
+    ahead(node.secrets().add_version(at_least(keyed, u64::MAX)).await.unwrap_err());
+
+    let login = |jwt: String| CreateIamTokenRequest { identity: Some(Identity::Jwt(jwt)) };
+    let signed = at_least(Request::new(login(node.jwt())), u64::MAX);
+    ahead(node.tokens().create(signed).await.unwrap_err());
+    // Whoever cannot sign waits for nothing, and learns nothing of the log.
+    let jwt = node.jwt();
+    let (claims, _signature) = jwt.rsplit_once('.').unwrap();
+    let mut forged = at_least(Request::new(login(format!("{claims}.AAAA"))), u64::MAX);
+    forged.set_timeout(10 * LONG);
+    let refused = node.tokens().create(forged).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+    assert!(begun.elapsed() < LONG, "somebody has waited");
+
+    // What was told is there for all of them.
+    let answered = node.secrets().add_version(node.request(add())).await.unwrap();
+    let told: u64 =
+        answered.metadata().get("lockbox-index").unwrap().to_str().unwrap().parse().unwrap();
+    let get = wire::GetSecretRequest { secret_id: secret.id.clone() };
+    node.secrets().get(at_least(node.request(get), told)).await.unwrap();
+    node.secrets().add_version(at_least(node.request(add()), told)).await.unwrap();
+    node.tokens().create(at_least(Request::new(login(node.jwt())), told)).await.unwrap();
+    node.stop().await;
+}
+
+/// Each read that waits is woken by every batch: so many at one time.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_so_many_reads_wait_for_an_index() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let mut waiting = Vec::new();
+    while let Ok(place) = node.app.catching_up.enter() {
+        waiting.push(place);
+    }
+    assert!(waiting.len() >= 200, "{}", waiting.len());
+    let get = || node.request(wire::GetSecretRequest { secret_id: secret.id.clone() });
+    let stale = |index| at_least(with(get(), "x-consistency", "stale"), index);
+    let refused = node.secrets().get(stale(u64::MAX)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let details = rpc::Status::decode(refused.details()).unwrap().details;
+    assert!(details.iter().any(|any| any.to_msg::<rpc::RetryInfo>().is_ok()), "{details:?}");
+    // Who need not wait needs no place.
+    node.secrets().get(stale(1)).await.unwrap();
+    node.secrets().get(get()).await.unwrap();
     node.stop().await;
 }

@@ -10,7 +10,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Status};
 
 use crate::client::response;
-use crate::fixture::{Node, bearing};
+use crate::fixture::{LIMITED_CLOUD, Node, bearing};
 use crate::messages::{binding, metadata};
 
 impl Node {
@@ -119,6 +119,33 @@ async fn what_is_bound_on_a_cloud_holds_in_its_folders_and_in_no_other_cloud() {
         let record = audit.lines().find(|line| line.contains(event)).unwrap();
         assert!(record.contains(&cloud.id), "{record}");
     }
+    node.stop().await;
+}
+
+/// `contract §9`: the quota is a cloud's, and that of one cloud may differ from that of the rest.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cloud_with_a_quota_of_its_own_is_held_to_that_and_no_other_is() {
+    let limits = format!("[limits.secrets_of_clouds]\n{LIMITED_CLOUD} = 2\n");
+    let node = Node::limited(&limits).await;
+    let other = node.create_cloud("other").await.unwrap();
+    let other = node.create_folder(&other.id, "team-a").await.unwrap();
+    let create = async |folder_id: &str| {
+        let folder_id = folder_id.to_owned();
+        let request =
+            wire::CreateSecretRequest { folder_id, name: "s".into(), ..Default::default() };
+        let answer = node.secrets().create(node.request(request)).await;
+        answer.map(drop).map_err(|status| status.code())
+    };
+    let limited = node.made.folder_id.to_string();
+    for _ in 0..2 {
+        assert_eq!(create(&limited).await, Ok(()));
+    }
+    assert_eq!(create(&limited).await, Err(Code::ResourceExhausted));
+    // That of all others, as the fixture has it.
+    for _ in 0..9 {
+        assert_eq!(create(&other.id).await, Ok(()));
+    }
+    assert_eq!(create(&other.id).await, Err(Code::ResourceExhausted));
     node.stop().await;
 }
 

@@ -183,3 +183,36 @@ async fn what_cannot_be_destroyed_is_refused_and_changes_nothing() {
     node.secrets().schedule_version_destruction(request).await.unwrap();
     node.stop().await;
 }
+
+/// `contract §13` no. 13: shown as destroyed for a while, and gone then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_left_of_a_version_is_forgotten_after_its_time() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let version = secret.current_version.clone().unwrap().id;
+    let kept = node.add(&secret.id, vec![text("k", "w")]).await;
+    let going = Going { node: &node, secret: secret.id.clone(), version: version.clone() };
+    going.run_schedule(Some(1)).await.unwrap();
+    assert_eq!(going.destroyed().await.payload_entry_keys, ["k"]);
+    let days = std::time::Duration::from_secs(31 * 86_400);
+    let mut node = node.restart_after(days).await;
+    node.renew_token().await;
+    let list = || wire::ListVersionsRequest { secret_id: secret.id.clone(), ..Default::default() };
+    let until = Instant::now() + WAIT;
+    loop {
+        // What is due goes with an entry.
+        let update = wire::ActivateSecretRequest { secret_id: secret.id.clone() };
+        node.secrets().activate(node.request(update)).await.unwrap();
+        let listed = node.secrets().list_versions(node.request(list())).await.unwrap();
+        let ids: Vec<_> = listed.into_inner().versions.into_iter().map(|v| v.id).collect();
+        if ids == [kept.id.as_str()] {
+            break;
+        }
+        assert!(Instant::now() < until, "{ids:?}");
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    let going = Going { node: &node, secret: secret.id.clone(), version: version.clone() };
+    assert_eq!(going.read(&version).await, Err(Code::NotFound));
+    going.read("").await.unwrap();
+    node.stop().await;
+}

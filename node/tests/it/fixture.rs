@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockbox::app::App;
@@ -16,7 +17,7 @@ use lockbox::rate::RateLimits;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
 use lockbox::{router, unseal};
-use lockbox_core::{Clock, Randomness, SensitiveString};
+use lockbox_core::{Clock, CloudId, Randomness, SensitiveString};
 use lockbox_platform::audit::{self, AuditConfig, AuditSync};
 use lockbox_platform::authorized_key::{
     AuthorizedKeyFile, GeneratedKeyPair, KeyAlgorithm, generate_key_pair, sign_jwt,
@@ -58,6 +59,9 @@ const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// How long a test waits for what has to happen.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
 
+/// The id of the first cloud of [`Node::limited`].
+pub(crate) const LIMITED_CLOUD: &str = "b1glimited";
+
 /// One node with its data, its fake KMS and what initialisation made.
 pub(crate) struct Node {
     pub(crate) app: Arc<App>,
@@ -69,6 +73,7 @@ pub(crate) struct Node {
     pub(crate) channel: Channel,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
+    clock: Arc<LaterClock>,
     token: String,
 }
 
@@ -79,21 +84,30 @@ pub(crate) struct Fresh {
     pub(crate) data: TempDir,
     pub(crate) tasks: Tasks,
     pub(crate) metrics: Metrics,
+    clock: Arc<LaterClock>,
 }
 
-/// The machine's clock, after a downtime that the tests do not wait for.
+/// The machine's clocks, after a downtime and with jumps that the tests do not wait for.
 struct LaterClock {
     system: SystemClock,
     downtime: Duration,
+    passed_ms: AtomicU64,
+}
+
+impl LaterClock {
+    fn passed(&self) -> Duration {
+        Duration::from_millis(self.passed_ms.load(Ordering::Relaxed))
+    }
 }
 
 impl Clock for LaterClock {
     fn wall_ms(&self) -> u64 {
-        self.system.wall_ms() + u64::try_from(self.downtime.as_millis()).unwrap()
+        let ahead = self.downtime + self.passed();
+        self.system.wall_ms() + u64::try_from(ahead.as_millis()).unwrap()
     }
 
     fn monotonic(&self) -> Duration {
-        self.system.monotonic()
+        self.system.monotonic() + self.passed()
     }
 }
 
@@ -149,7 +163,9 @@ impl Fresh {
     /// The same with more lines of the table of limits.
     async fn open_with(data: TempDir, kms: FakeKms, downtime: Duration, limits: &str) -> Self {
         let config = Arc::new(config(&data, limits));
-        let clock: Arc<dyn Clock> = Arc::new(LaterClock { system: SystemClock::new(), downtime });
+        let passed_ms = AtomicU64::new(0);
+        let later = Arc::new(LaterClock { system: SystemClock::new(), downtime, passed_ms });
+        let clock: Arc<dyn Clock> = Arc::clone(&later) as Arc<dyn Clock>;
         let random: Arc<dyn Randomness> = Arc::new(SystemRandom);
         let tasks = Tasks::new(FatalExit::new());
         let metrics = Metrics::new(Prefix::Lockbox).unwrap();
@@ -189,18 +205,20 @@ impl Fresh {
             random,
             readiness: Readiness::new(),
             turns: lockbox::turns::Turns::default(),
+            catching_up: lockbox::consistency::waiting_room(),
             calls: TaskTracker::new(),
             streams: Streams::default(),
+            payload_reads: lockbox::usage::PayloadReads::default(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);
         let unsealing = unseal::keep_unsealed(Arc::clone(&app), sealed, tasks.token());
         tasks.spawn(TaskKind::Critical, "unseal", unsealing);
-        Self { app, kms, data, tasks, metrics }
+        Self { app, kms, data, tasks, metrics, clock: later }
     }
 
     /// Serves clients once the node is ready.
     async fn serve(self, made: Initialised, pair: GeneratedKeyPair, token: String) -> Node {
-        let Self { app, kms, data, tasks, metrics } = self;
+        let Self { app, kms, data, tasks, metrics, clock } = self;
         tokio::time::timeout(WAIT, app.readiness.wait_ready()).await.unwrap();
 
         let router = router::public(&app, metrics.rpc.clone()).unwrap();
@@ -208,7 +226,7 @@ impl Fresh {
         let address = bound.local_addr();
         bound.start(router, &tasks, ListenerLimits::default(), metrics.tls.clone());
         let channel = connect(address);
-        Node { app, kms, made, data, pair, channel, tasks, metrics, token }
+        Node { app, kms, made, data, pair, channel, tasks, metrics, clock, token }
     }
 
     pub(crate) async fn stop(self) {
@@ -222,20 +240,32 @@ impl Node {
         Self::of(Fresh::start().await).await
     }
 
-    /// The same with more lines of the table of limits in its configuration.
+    /// The same with more lines of the table of limits in its configuration, which can name the
+    /// first cloud: [`LIMITED_CLOUD`].
     pub(crate) async fn limited(limits: &str) -> Self {
         let data = TempDir::new().unwrap();
-        Self::of(Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await).await
+        let fresh = Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await;
+        let cloud_id = CloudId::parse(LIMITED_CLOUD).ok();
+        Self::named(fresh, FirstNames { cloud_id, ..FirstNames::default() }).await
     }
 
     async fn of(fresh: Fresh) -> Self {
+        Self::named(fresh, FirstNames::default()).await
+    }
+
+    async fn named(fresh: Fresh, names: FirstNames) -> Self {
         let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
-        let names = FirstNames::default();
         let made = initialise(&fresh.app, SYSTEM_KEY, members(), names, &pair.public_key_pem);
         let made = made.await.unwrap();
         let mut node = fresh.serve(made, pair, String::new()).await;
         node.renew_token().await;
         node
+    }
+
+    /// Lets time pass for the node at once: both of its clocks go on, and nobody calls meanwhile.
+    pub(crate) fn pass(&self, time: Duration) {
+        let ms = u64::try_from(time.as_millis()).unwrap();
+        self.clock.passed_ms.fetch_add(ms, Ordering::Relaxed);
     }
 
     /// Stops the node and starts it again after a downtime. Keeps the token that it has.
@@ -313,6 +343,11 @@ impl Node {
         let mut request = self.request(message);
         request.metadata_mut().insert("idempotency-key", MetadataValue::from_static(key));
         request
+    }
+
+    /// Goes on with another token.
+    pub(crate) fn use_token(&mut self, token: String) {
+        self.token = token;
     }
 
     pub(crate) fn token(&self) -> &str {

@@ -15,6 +15,8 @@ mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod containers;
@@ -24,6 +26,8 @@ mod decoders;
 mod destruction;
 #[cfg(test)]
 mod downtime;
+#[cfg(test)]
+mod edges;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
@@ -56,6 +60,8 @@ mod raw;
 #[cfg(test)]
 mod readiness;
 #[cfg(test)]
+mod recovery;
+#[cfg(test)]
 mod response_headers;
 #[cfg(test)]
 mod roles;
@@ -74,4 +80,8 @@ mod tokens;
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
 #[cfg(test)]
+mod version_access;
+#[cfg(test)]
 mod watch;
+#[cfg(test)]
+mod watch_retries;

@@ -139,6 +139,55 @@ async fn ids_reused() {
     trial.end(same);
 }
 
+/// The ids of some secrets as they were made, and as pages of two show them; with `deleted`, this
+/// one goes away behind the first page.
+async fn walked(count: usize, deleted: Option<usize>) -> (Vec<String>, Vec<String>) {
+    let node = Node::start().await;
+    let (mut made, mut shown) = (Vec::new(), Vec::new());
+    for _ in 0..count {
+        made.push(node.create(Vec::new(), "").await.id);
+    }
+    let mut page_token = String::new();
+    loop {
+        let folder_id = node.made.folder_id.to_string();
+        let request = wire::ListSecretsRequest { folder_id, page_size: 2, page_token };
+        let page = node.secrets().list(node.request(request)).await.unwrap().into_inner();
+        shown.extend(page.secrets.into_iter().map(|secret| secret.id));
+        if let Some(deleted) = deleted.filter(|_| shown.len() == 2) {
+            let secret_id = made[deleted].clone();
+            let delete = wire::DeleteSecretRequest { secret_id };
+            node.secrets().delete(node.request(delete)).await.unwrap();
+        }
+        page_token = page.next_page_token;
+        if page_token.is_empty() || shown.len() > 2 * count {
+            break;
+        }
+    }
+    node.stop().await;
+    (made, shown)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_by_offset() {
+    let trial = Trial::of(Mutant::PageByOffset);
+    let (made, shown) = walked(4, Some(0)).await;
+    trial.end(made != shown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_by_time() {
+    let trial = Trial::of(Mutant::PageByTime);
+    let (made, shown) = walked(8, None).await;
+    trial.end(made != shown);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn page_restarts() {
+    let trial = Trial::of(Mutant::PageRestarts);
+    let (made, shown) = walked(4, Some(1)).await;
+    trial.end(made != shown);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn plaintext_at_rest() {
     let trial = Trial::of(Mutant::PlaintextAtRest);

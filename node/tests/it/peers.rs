@@ -39,13 +39,13 @@ const LEAVES: [(&str, &str); 6] = [
 ];
 
 /// The listener of one node, and who may call it.
-struct Peers {
+pub(crate) struct Peers {
     certificates: TempDir,
     address: SocketAddr,
 }
 
 impl Peers {
-    async fn start(app: &Arc<App>, tasks: &Tasks, metrics: &Metrics) -> Self {
+    pub(crate) async fn start(app: &Arc<App>, tasks: &Tasks, metrics: &Metrics) -> Self {
         let certificates = TempDir::new().unwrap();
         let dir = certificates.path();
         let leaf = |(stem, name): (&str, &str)| LeafSpec {
@@ -80,7 +80,7 @@ impl Peers {
         endpoint(&self.address.to_string(), Some(tls)).unwrap().connect_lazy()
     }
 
-    fn cluster(&self, stem: &str) -> ClusterServiceClient<Channel> {
+    pub(crate) fn cluster(&self, stem: &str) -> ClusterServiceClient<Channel> {
         ClusterServiceClient::new(self.channel(stem))
     }
 

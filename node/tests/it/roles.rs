@@ -4,6 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lockbox_core::Role;
+use lockbox_proto::lockbox::iam::v1 as own;
+use lockbox_proto::lockbox::iam::v1::access_service_client::AccessServiceClient;
 use lockbox_proto::yandex::cloud::access;
 use lockbox_proto::yandex::cloud::iam::v1 as iam;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
@@ -265,6 +267,36 @@ async fn container_methods(node: &Node, on: &Targets, token: &str) -> Tried {
     )
 }
 
+/// Our own methods, which are for the bindings of whatever has some.
+async fn access_methods(node: &Node, on: &Targets, token: &str) -> Tried {
+    let list = |id: &str| own::ListBindingsRequest { resource_id: id.into(), ..Default::default() };
+    let update = |id: &str| own::UpdateBindingsRequest {
+        resource_id: id.into(),
+        deltas: vec![own::BindingDelta {
+            action: access::AccessBindingAction::Remove.into(),
+            binding: Some(own::Binding {
+                role_id: "viewer".into(),
+                subject: binding("viewer", "userAccount", "nobody").subject,
+                conditions: None,
+            }),
+        }],
+    };
+    let bindings = || AccessServiceClient::new(node.channel.clone());
+    tried!(bindings(), token;
+        "secrets.listAccessBindings" list_bindings list(&on.secret);
+        "secrets.listAccessBindings" list_bindings list(&on.version);
+        "serviceAccounts.get" list_bindings list(&on.account);
+        "resourceManager.get" list_bindings list(&on.folder);
+        "secrets.setAccessBindings" update_bindings update(&on.secret);
+        "secrets.setAccessBindings" update_bindings update(&on.version);
+        "resourceManager.administer" update_bindings update(&on.account);
+        "resourceManager.administer" update_bindings update(&on.folder);
+        // What is bound on a folder holds in it, and not above.
+        "nothing" list_bindings list(&on.cloud);
+        "nothing" update_bindings update(&on.cloud);
+    )
+}
+
 async fn operation_methods(node: &Node, on: &Targets, token: &str) -> Tried {
     let operations = || OperationServiceClient::new(node.channel.clone());
     tried!(operations(), token;
@@ -290,6 +322,7 @@ async fn every_role_is_let_through_where_the_contract_says_and_nowhere_else() {
         // Payloads first: in the end the secret is switched off.
         let mut tried = payload_methods(&node, &on, &token).await;
         tried.extend(operation_methods(&node, &on, &token).await);
+        tried.extend(access_methods(&node, &on, &token).await);
         tried.extend(secret_methods(&node, &on, &token).await);
         tried.extend(identity_methods(&node, &on, &token).await);
         tried.extend(container_methods(&node, &on, &token).await);
@@ -305,6 +338,6 @@ async fn every_role_is_let_through_where_the_contract_says_and_nowhere_else() {
         }
         clear(&node).await;
     }
-    assert_eq!(tried_at_all, Role::ALL.len() * 44);
+    assert_eq!(tried_at_all, Role::ALL.len() * 54);
     node.stop().await;
 }

@@ -1,6 +1,10 @@
 //! Secrets and payloads as a client sees them.
 
+use std::time::Duration;
+
+use lockbox_core::SecretId;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use tokio::time::Instant;
 use tonic::Code;
 
 use crate::client::{binary, pairs, response, text};
@@ -267,5 +271,29 @@ async fn an_update_judges_and_changes_only_what_its_mask_lists() {
         assert_eq!(refused.code(), Code::InvalidArgument, "{field}");
         assert!(refused.message().contains(field), "{refused:?}");
     }
+    node.stop().await;
+}
+
+/// What waits for its turn is in memory meanwhile: what fits into no version does not wait.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn values_that_are_too_large_are_refused_before_any_waiting() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let long = Duration::from_secs(600);
+    let id = SecretId::parse(&secret.id).unwrap();
+    let _others = node.app.turns.take(&id, Instant::now() + long).await.unwrap();
+    let half = "x".repeat(32_769);
+    let request = wire::AddVersionRequest {
+        secret_id: secret.id.clone(),
+        payload_entries: vec![text("k", &half), text("l", &half)],
+        ..Default::default()
+    };
+    let mut request = node.request(request);
+    request.set_timeout(long);
+    let begun = Instant::now();
+    let refused = node.secrets().add_version(request).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert!(refused.message().contains("values are larger"), "{refused:?}");
+    assert!(begun.elapsed() < long / 10);
     node.stop().await;
 }

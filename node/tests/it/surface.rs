@@ -4,9 +4,11 @@ use std::collections::BTreeSet;
 
 use axum::body::{Body, to_bytes};
 use lockbox::router::{self, OWN_SERVICES, PUBLIC_SERVICES};
-use lockbox_proto::METHODS;
+use lockbox_platform::detach::CALLS_MAX;
 use lockbox_proto::yandex::cloud::endpoint::GetApiEndpointRequest;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_client::ApiEndpointServiceClient;
+use lockbox_proto::yandex::cloud::lockbox::v1::GetSecretRequest;
+use lockbox_proto::{METHODS, MethodDescriptor};
 use prost::Message;
 use serde_json::json;
 use tokio_stream::StreamExt;
@@ -21,36 +23,47 @@ use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
 use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
 use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
+use crate::client::text;
 use crate::fixture::Node;
 use crate::raw::Raw;
 
 const DISCOVERY: &str = "yandex.cloud.endpoint.ApiEndpointService";
+/// Those of our own methods that answer once.
+const OWN: [&str; 3] = [
+    "/lockbox.iam.v1.AccessService/Explain",
+    "/lockbox.iam.v1.AccessService/ListBindings",
+    "/lockbox.iam.v1.AccessService/UpdateBindings",
+];
+
+/// The methods of the public services.
+fn public() -> impl Iterator<Item = &'static MethodDescriptor> {
+    METHODS.iter().filter(|method| PUBLIC_SERVICES.contains(&method.service))
+}
 
 /// `contract §14` no. 18: one record for each call, whatever becomes of it. Discovery is the one
 /// exception.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_method_leaves_one_record() {
     let node = Node::start().await;
-    let served = METHODS.iter().filter(|method| PUBLIC_SERVICES.contains(&method.service));
     let mut unimplemented = 0;
-    for method in served {
+    for grpc_path in public().map(|method| method.grpc_path).chain(OWN) {
+        let is_discovery = grpc_path.contains(DISCOVERY);
         let before = node.audit().lines().count();
         let mut client = tonic::client::Grpc::new(node.channel.clone());
         client.ready().await.unwrap();
-        let path = PathAndQuery::from_static(method.grpc_path);
+        let path = PathAndQuery::from_static(grpc_path);
         let request: Request<()> = node.request(());
         let answer = client.unary(request, path, ProstCodec::<(), ()>::default()).await;
         let written = node.audit().lines().count() - before;
-        let expected = usize::from(method.service != DISCOVERY);
-        assert_eq!(written, expected, "{}: {answer:?}", method.grpc_path);
+        assert_eq!(written, usize::from(!is_discovery), "{grpc_path}: {answer:?}");
         let Err(status) = answer else { continue };
-        if method.service == DISCOVERY {
+        if is_discovery {
             continue;
         }
         // Every error names its request (`contract §0.4`).
         let details = lockbox_proto::google::rpc::Status::decode(status.details()).unwrap();
         let of_request = |any: &prost_types::Any| any.type_url.ends_with("google.rpc.RequestInfo");
-        assert!(details.details.iter().any(of_request), "{}", method.grpc_path);
+        assert!(details.details.iter().any(of_request), "{grpc_path}");
         if status.code() == Code::Unimplemented {
             unimplemented += 1;
             let audit = node.audit();
@@ -118,6 +131,103 @@ async fn a_message_that_does_not_decode_is_an_invalid_argument_on_record() {
     node.stop().await;
 }
 
+/// The same over REST: neither a field that is none, nor a query, nor a body that is no JSON, is
+/// judged for who may not call, and each is a call on record and in the metrics.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rest_request_that_is_no_message_is_a_call_like_any_other() {
+    let node = Node::start().await;
+    let router = router::public(&node.app, node.metrics.rpc.clone()).unwrap();
+    let secrets = ("POST", "/lockbox/v1/secrets");
+    let operation = ("GET", "/operations/canary?y=canary");
+    let login = ("POST", "/iam/v1/tokens");
+    let endpoints = ("GET", "/endpoints?y=canary");
+    let long = format!(r#"{{"name":"{}"}}"#, "x".repeat(1 << 20));
+    let long = long.as_str();
+    let wrong = r#"{"x":"canary"}"#;
+    let cases = [
+        (secrets, false, wrong, 401, "CreateSecret"),
+        (secrets, true, wrong, 400, "CreateSecret"),
+        (secrets, true, "{", 400, "CreateSecret"),
+        (secrets, false, long, 401, "CreateSecret"),
+        (secrets, true, long, 400, "CreateSecret"),
+        (operation, false, "", 401, "GetOperation"),
+        (operation, true, "", 400, "GetOperation"),
+        // Who has no token yet is told what is wrong; discovery is not recorded.
+        (login, false, wrong, 400, "CreateIamToken"),
+        (endpoints, false, "", 400, ""),
+    ];
+    for (number, ((method, uri), known, body, expected, event)) in cases.into_iter().enumerate() {
+        let before = node.audit().lines().count();
+        let mut request = http::Request::builder().method(method).uri(uri);
+        if known {
+            request = request.header("authorization", format!("Bearer {}", node.token()));
+        }
+        let request = request.body(Body::from(body.to_owned())).unwrap();
+        let response = router.answer(request).await;
+        let status = response.status().as_u16();
+        let named = response.headers().contains_key("x-request-id");
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+        assert_eq!(status, expected, "case {number}: {answer}");
+        assert!(named, "case {number}");
+        let details = answer["details"].as_array().unwrap();
+        let has =
+            |kind: &str| details.iter().any(|any| any["@type"].as_str().unwrap().ends_with(kind));
+        assert!(has("google.rpc.RequestInfo"), "case {number}: {answer}");
+        // What is wrong is said to who may call, and nobody is told what was sent.
+        assert_eq!(has("google.rpc.BadRequest"), expected == 400, "case {number}: {answer}");
+        assert!(!answer.to_string().contains("canary"), "case {number}: {answer}");
+        let audit = node.audit();
+        let written: Vec<_> = audit.lines().skip(before).collect();
+        assert_eq!(written.len(), usize::from(!event.is_empty()), "case {number}");
+        for line in written {
+            let record: serde_json::Value = serde_json::from_str(line).unwrap();
+            assert!(record["event_type"].as_str().unwrap().ends_with(event), "{record}");
+            assert_eq!(record["event_status"], "ERROR");
+            let subject = record["authentication"]["subject_id"].as_str().unwrap_or_default();
+            assert_eq!(subject, if known { node.made.admin_id.as_str() } else { "" }, "{record}");
+        }
+    }
+    assert!(!node.audit().contains("canary"));
+    let create = "/yandex.cloud.lockbox.v1.SecretService/Create";
+    let metrics = node.metrics.text();
+    for (code, calls) in [("INVALID_ARGUMENT", 3), ("UNAUTHENTICATED", 2)] {
+        let counted =
+            format!("lockbox_rpc_requests_total{{code=\"{code}\",method=\"{create}\"}} {calls}");
+        assert!(metrics.contains(&counted), "{metrics}");
+    }
+    node.stop().await;
+}
+
+/// Calls outlive their callers, so there is a bound on them: the answer beyond it says what it is,
+/// and when to come back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn beyond_so_many_calls_the_next_ones_are_told_to_come_back() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let get = || node.request(GetSecretRequest { secret_id: secret.id.clone() });
+    let under_way: Vec<_> = (0..CALLS_MAX).map(|_| node.app.calls.token()).collect();
+    let before = node.audit().lines().count();
+    let refused = node.secrets().get(get()).await.unwrap_err();
+    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.metadata().get("lockbox-outcome").unwrap(), "not-proposed");
+    let details = lockbox_proto::google::rpc::Status::decode(refused.details()).unwrap().details;
+    for kind in ["RequestInfo", "RetryInfo"] {
+        assert!(details.iter().any(|any| any.type_url.ends_with(kind)), "{kind}");
+    }
+    // Nor is there room for recording what did not decode.
+    let mut client = tonic::client::Grpc::new(node.channel.clone());
+    client.ready().await.unwrap();
+    let at = PathAndQuery::from_static("/yandex.cloud.lockbox.v1.SecretService/Create");
+    let answer: Result<tonic::Response<Vec<u8>>, _> =
+        client.unary(node.request(vec![0x0a, 0x7f]), at, Raw).await;
+    assert_eq!(answer.unwrap_err().code(), Code::ResourceExhausted);
+    assert_eq!(node.audit().lines().count(), before);
+    drop(under_way);
+    node.secrets().get(get()).await.unwrap();
+    node.stop().await;
+}
+
 /// Who looks for an event finds the calls whose message was unreadable, too.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unreadable_message_has_the_event_of_its_method() {
@@ -127,11 +237,9 @@ async fn an_unreadable_message_has_the_event_of_its_method() {
             serde_json::from_str(audit.lines().last().unwrap()).unwrap();
         record["event_type"].as_str().unwrap().to_owned()
     };
-    let public = METHODS.iter().filter(|method| PUBLIC_SERVICES.contains(&method.service));
-    let audited = public.filter(|method| method.service != DISCOVERY).map(|m| m.grpc_path);
-    let own = ["/lockbox.iam.v1.AccessService/Explain", "/lockbox.watch.v1.WatchService/Watch"];
+    let audited = public().filter(|method| method.service != DISCOVERY).map(|m| m.grpc_path);
     let mut compared = 0;
-    for grpc_path in audited.chain(own) {
+    for grpc_path in audited.chain(OWN).chain(["/lockbox.watch.v1.WatchService/Watch"]) {
         let path = PathAndQuery::from_static(grpc_path);
         let mut events = Vec::new();
         for message in [vec![], vec![0x0a, 0x7f]] {
@@ -271,5 +379,31 @@ async fn reflection_lists_the_services() {
         .chain(["grpc.health.v1.Health", "grpc.reflection.v1.ServerReflection"]);
     // What is not served here is not listed: neither the peers' services nor the KMS's.
     assert_eq!(names, expected.map(str::to_owned).collect());
+    node.stop().await;
+}
+
+/// Nothing is compressed here: an answer's length would tell of what is in it. Who tries is told
+/// why, and not that there is no such method.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compressed_request_is_refused_for_what_it_is() {
+    let node = Node::start().await;
+    let secret = "/yandex.cloud.lockbox.v1.SecretService/Get";
+    let discovery = "/yandex.cloud.endpoint.ApiEndpointService/List";
+    for (path, records) in [(secret, 1), (discovery, 0)] {
+        let before = node.audit().lines().count();
+        let mut client = tonic::client::Grpc::new(node.channel.clone());
+        client.ready().await.unwrap();
+        let mut request = node.request(vec![0x1f, 0x8b]);
+        request.metadata_mut().insert("grpc-encoding", "gzip".parse().unwrap());
+        let at = PathAndQuery::from_static(path);
+        let answer: Result<tonic::Response<Vec<u8>>, _> = client.unary(request, at, Raw).await;
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
+        assert!(status.message().starts_with("the request is compressed"), "{path}: {status:?}");
+        assert_eq!(status.metadata().get("grpc-accept-encoding").unwrap(), "identity", "{path}");
+        let details = lockbox_proto::google::rpc::Status::decode(status.details()).unwrap();
+        assert!(details.details[0].type_url.ends_with("google.rpc.RequestInfo"), "{path}");
+        assert_eq!(node.audit().lines().count() - before, records, "{path}");
+    }
     node.stop().await;
 }

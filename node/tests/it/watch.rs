@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockbox_proto::lockbox::iam::v1 as own;
 use lockbox_proto::lockbox::watch::v1::change::Type;
 use lockbox_proto::lockbox::watch::v1::watch_request::Begin;
 use lockbox_proto::lockbox::watch::v1::watch_service_client::WatchServiceClient;
@@ -14,6 +15,7 @@ use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::{Code, Status, Streaming};
 
 use crate::client::text;
+use crate::conditions::{add, bound};
 use crate::fixture::{Node, WAIT, bearing};
 use crate::messages::binding;
 
@@ -160,6 +162,45 @@ async fn a_stream_ends_with_the_right_to_it() {
     let revoke = RevokeIamTokenRequest { iam_token: token.clone() };
     node.tokens().revoke(bearing(&token, revoke)).await.unwrap();
     assert_eq!(end(&mut stream).await.code(), Code::Unauthenticated);
+    node.stop().await;
+}
+
+/// A right that ends by itself ends a stream that nothing happens on, too.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_a_right_that_ends() {
+    let node = Node::start().await;
+    let robot = node.robot("robot").await;
+    let now = node.app.replica.log_time().unwrap();
+    let end = lockbox::convert::timestamp(now.plus(Duration::from_secs(3600)));
+    let until = own::Conditions { not_after: Some(end), only_current_version: false };
+    let viewer = bound("lockbox.viewer", &robot.id, Some(until));
+    node.change(node.made.folder_id.as_str(), add(viewer)).await.unwrap();
+    let mut stream = watch(&node, &robot.token, None).await.unwrap();
+    let secret = node.create(vec![text("k", "v")], "").await;
+    assert_eq!(change(&mut stream).await.1.secret_id, secret.id);
+    node.pass(Duration::from_secs(3600));
+    assert_eq!(self::end(&mut stream).await.code(), Code::PermissionDenied);
+    let refused = watch(&node, &robot.token, None).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
+    node.stop().await;
+}
+
+/// Bindings of a version are told as those of its secret; who holds one is told nothing by it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bindings_of_a_version_are_told_and_show_nothing() {
+    let node = Node::start().await;
+    let robot = node.robot("robot").await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let version = secret.current_version.unwrap().id;
+    let mut stream = watch(&node, node.token(), None).await.unwrap();
+    let reader = bound("lockbox.payloadViewer", &robot.id, None);
+    let operation = node.change(&version, add(reader)).await.unwrap();
+    let told = change(&mut stream).await.1;
+    assert_eq!(told.r#type(), Type::AccessBindingsChanged);
+    assert_eq!((told.secret_id, told.version_id), (secret.id, version));
+    assert_eq!(told.operation_id, operation.id);
+    let refused = watch(&node, &robot.token, None).await.unwrap_err();
+    assert_eq!(refused.code(), Code::PermissionDenied);
     node.stop().await;
 }
 

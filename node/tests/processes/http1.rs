@@ -43,7 +43,8 @@ pub(crate) async fn rest(
 ) -> Answer {
     let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    let stream = TlsConnector::from(tls(ca)).connect(name, stream).await.unwrap();
+    let tls = TlsConnector::from(Arc::new(tls(ca, b"http/1.1")));
+    let stream = tls.connect(name, stream).await.unwrap();
     let length = body.len();
     let mut request = format!(
         "{head} HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\ncontent-length: {length}\r\n"
@@ -55,7 +56,8 @@ pub(crate) async fn rest(
     exchange(stream, &request).await.unwrap()
 }
 
-fn tls(ca: &Path) -> Arc<ClientConfig> {
+/// A client that trusts this authority and speaks this protocol.
+pub(crate) fn tls(ca: &Path, protocol: &[u8]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(ca).unwrap() {
         roots.add(certificate.unwrap()).unwrap();
@@ -64,8 +66,8 @@ fn tls(ca: &Path) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider);
     let builder = builder.with_safe_default_protocol_versions().unwrap();
     let mut config = builder.with_root_certificates(roots).with_no_client_auth();
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Arc::new(config)
+    config.alpn_protocols = vec![protocol.to_vec()];
+    config
 }
 
 /// One request on a connection that ends with the answer; none when it ends before.

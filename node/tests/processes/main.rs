@@ -20,7 +20,13 @@ mod confined;
 #[cfg(test)]
 mod contention;
 #[cfg(test)]
+mod crowd;
+#[cfg(test)]
+mod freshness;
+#[cfg(test)]
 mod http1;
+#[cfg(test)]
+mod kms_commands;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
@@ -32,6 +38,10 @@ mod messages;
 mod ports;
 #[cfg(test)]
 mod programs;
+#[cfg(test)]
+mod recovery;
+#[cfg(test)]
+mod rights;
 #[cfg(test)]
 mod scan;
 #[cfg(test)]

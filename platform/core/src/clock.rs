@@ -17,6 +17,9 @@ use minicbor::{Decode, Encode};
 pub struct LogTime(#[n(0)] u64);
 
 impl LogTime {
+    /// The last point: later than everything that ends.
+    pub const MAX: Self = Self(u64::MAX);
+
     /// The point `ms` milliseconds after the epoch.
     #[must_use]
     pub const fn from_ms(ms: u64) -> Self {

@@ -123,6 +123,24 @@ seeded_bugs! {
         DestroyedComesBack "destroyed-comes-back":
             "An installed snapshot brings destroyed versions back as active ones.",
             ["L8", "L13"], "snapshot install";
+        PageByOffset "page-by-offset":
+            "The token of a page of secrets is an offset, which points elsewhere once the folder \
+             changes.",
+            ["L16"], "";
+        PageByTime "page-by-time":
+            "The token of a page of secrets is the second in which its last one was created, and \
+             the next page forgets the others of that second.",
+            ["L16"], "";
+        PageRestarts "page-restarts":
+            "The page behind a secret that was deleted meanwhile begins at the start of the list.",
+            ["L16"], "";
+        QuotaJudgedEarly "quota-judged-early":
+            "The quota of secrets is judged by the node that was asked alone, before it proposes, \
+             so racing creations exceed it.",
+            ["L17"], "";
+        QuotaNotGivenBack "quota-not-given-back":
+            "A secret that is deleted counts against the quota for ever.",
+            ["L17"], "";
         PlaintextInLog "plaintext-in-log":
             "A debug line of the log holds the payload.",
             ["L12"], "LOCKBOX_LOG=debug";

@@ -223,17 +223,16 @@ impl Role {
     }
 
     /// Whether the role may be bound on a resource of this kind (`contract §2.12`): any role on a
-    /// container, ownership on clouds alone, and elsewhere a role that gives something there.
+    /// container, ownership on clouds alone, and elsewhere a role that gives something there. Of a
+    /// single version there is only the payload to give, and the role for that is one.
     #[must_use]
     pub fn fits(self, on: ResourceKind) -> bool {
         let owner = self == Self::CloudsOwner;
         match on {
             ResourceKind::Organization | ResourceKind::Cloud => true,
             ResourceKind::Folder => !owner,
-            ResourceKind::Secret
-            | ResourceKind::SecretVersion
-            | ResourceKind::KmsKey
-            | ResourceKind::ServiceAccount => {
+            ResourceKind::SecretVersion => self == Self::LockboxPayloadViewer,
+            ResourceKind::Secret | ResourceKind::KmsKey | ResourceKind::ServiceAccount => {
                 !owner && self.permissions().any(|permission| permission.is_asked_on(on))
             }
         }
@@ -311,8 +310,7 @@ mod tests {
             .map(|role| format!("lockbox.{role}"));
         let on_secrets: Vec<_> = lockbox.iter().map(String::as_str).chain(primitive).collect();
         assert_eq!(fitting(K::Secret), on_secrets);
-        let payload = ["lockbox.payloadViewer", "lockbox.admin", "admin"];
-        assert_eq!(fitting(K::SecretVersion), payload);
+        assert_eq!(fitting(K::SecretVersion), ["lockbox.payloadViewer"]);
         let on_accounts: Vec<_> =
             primitive.into_iter().chain(["iam.serviceAccounts.tokenCreator"]).collect();
         assert_eq!(fitting(K::ServiceAccount), on_accounts);

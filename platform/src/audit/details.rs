@@ -9,7 +9,8 @@ use serde::Serialize;
 
 pub use crate::audit::key_details::{
     AccessBindingsDetails, AuthorizedKeyDetails, Binding, BindingAction, BindingDelta,
-    CryptoDetails, IamTokenDetails, ReEncryptDetails, ServiceAccountDetails, SymmetricKeyDetails,
+    CryptoDetails, IamTokenDetails, KeyVersionDetails, ReEncryptDetails, ServiceAccountDetails,
+    SymmetricKeyDetails,
 };
 use crate::audit::record::EventSource;
 pub use crate::audit::secret_details::{
@@ -34,7 +35,7 @@ pub struct RequestDetails {
 /// What happened: one variant for each event.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[serde(untagged)]
-#[allow(missing_docs, reason = "the variants are the event names of contract §6.1")]
+#[allow(missing_docs, reason = "the variants are the event names of contract §6.1, and ours")]
 pub enum AuditDetails {
     CreateSecret(SecretDetails),
     UpdateSecret(SecretDetails),
@@ -52,6 +53,11 @@ pub enum AuditDetails {
     CreateSymmetricKey(SymmetricKeyDetails),
     UpdateSymmetricKey(SymmetricKeyDetails),
     RotateSymmetricKey(SymmetricKeyDetails),
+    DeleteSymmetricKey(SymmetricKeyDetails),
+    CancelDeleteSymmetricKey(SymmetricKeyDetails),
+    SetPrimarySymmetricKeyVersion(KeyVersionDetails),
+    ScheduleSymmetricKeyVersionDestruction(KeyVersionDetails),
+    CancelSymmetricKeyVersionDestruction(KeyVersionDetails),
     Encrypt(CryptoDetails),
     Decrypt(CryptoDetails),
     ReEncrypt(ReEncryptDetails),
@@ -64,6 +70,7 @@ pub enum AuditDetails {
     UpdateFolderAccessBindings(AccessBindingsDetails),
     SetServiceAccountAccessBindings(AccessBindingsDetails),
     UpdateServiceAccountAccessBindings(AccessBindingsDetails),
+    UpdateBindings(AccessBindingsDetails),
     CreateIamToken(IamTokenDetails),
     CreateServiceAccount(ServiceAccountDetails),
     CreateKey(AuthorizedKeyDetails),
@@ -91,6 +98,13 @@ impl AuditDetails {
             Self::CreateSymmetricKey(_) => "CreateSymmetricKey",
             Self::UpdateSymmetricKey(_) => "UpdateSymmetricKey",
             Self::RotateSymmetricKey(_) => "RotateSymmetricKey",
+            Self::DeleteSymmetricKey(_) => "DeleteSymmetricKey",
+            Self::CancelDeleteSymmetricKey(_) => "CancelDeleteSymmetricKey",
+            Self::SetPrimarySymmetricKeyVersion(_) => "SetPrimarySymmetricKeyVersion",
+            Self::ScheduleSymmetricKeyVersionDestruction(_) => {
+                "ScheduleSymmetricKeyVersionDestruction"
+            }
+            Self::CancelSymmetricKeyVersionDestruction(_) => "CancelSymmetricKeyVersionDestruction",
             Self::Encrypt(_) => "Encrypt",
             Self::Decrypt(_) => "Decrypt",
             Self::ReEncrypt(_) => "ReEncrypt",
@@ -103,6 +117,7 @@ impl AuditDetails {
             Self::UpdateFolderAccessBindings(_) => "UpdateFolderAccessBindings",
             Self::SetServiceAccountAccessBindings(_) => "SetServiceAccountAccessBindings",
             Self::UpdateServiceAccountAccessBindings(_) => "UpdateServiceAccountAccessBindings",
+            Self::UpdateBindings(_) => "UpdateBindings",
             Self::CreateIamToken(_) => "CreateIamToken",
             Self::CreateServiceAccount(_) => "CreateServiceAccount",
             Self::CreateKey(_) => "CreateKey",
@@ -130,6 +145,11 @@ impl AuditDetails {
             Self::CreateSymmetricKey(_)
             | Self::UpdateSymmetricKey(_)
             | Self::RotateSymmetricKey(_)
+            | Self::DeleteSymmetricKey(_)
+            | Self::CancelDeleteSymmetricKey(_)
+            | Self::SetPrimarySymmetricKeyVersion(_)
+            | Self::ScheduleSymmetricKeyVersionDestruction(_)
+            | Self::CancelSymmetricKeyVersionDestruction(_)
             | Self::Encrypt(_)
             | Self::Decrypt(_)
             | Self::ReEncrypt(_)
@@ -142,6 +162,7 @@ impl AuditDetails {
             | Self::UpdateFolderAccessBindings(_) => EventSource::ResourceManager,
             Self::SetServiceAccountAccessBindings(_)
             | Self::UpdateServiceAccountAccessBindings(_)
+            | Self::UpdateBindings(_)
             | Self::CreateIamToken(_)
             | Self::CreateServiceAccount(_)
             | Self::CreateKey(_) => EventSource::Iam,

@@ -1,7 +1,8 @@
 //! Details of the events about keys, identities and access bindings (`contract §6.3`).
 //!
 //! INVARIANT: no field here can hold a plaintext, a ciphertext, a token or a private key. A field
-//! is added only with a name from the contract's table. Unknown fields are left out.
+//! is added only with a name from the contract's table, or of an extension of ours. Unknown fields
+//! are left out.
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,9 @@ pub struct SymmetricKeyDetails {
     /// Algorithm of the version that encrypts.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary_version_algorithm: Option<&'static str>,
+    /// Whether a hardware module holds it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary_version_hosted_by_hsm: Option<bool>,
     /// Its description.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub description: String,
@@ -51,6 +55,33 @@ pub struct SymmetricKeyDetails {
     /// When it last rotated.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rotated_at: Option<AuditTime>,
+    /// When the version that encrypts was created.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary_version_created_at: Option<AuditTime>,
+    /// When the version that encrypts will be destroyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub primary_version_destroy_at: Option<AuditTime>,
+}
+
+/// SetPrimarySymmetricKeyVersion, ScheduleSymmetricKeyVersionDestruction and its cancellation, by
+/// analogy with the events of a secret's versions.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+pub struct KeyVersionDetails {
+    /// The key afterwards.
+    #[serde(flatten)]
+    pub key: SymmetricKeyDetails,
+    /// The version that the call is about.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub version_id: String,
+    /// The version that was primary before.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub old_primary_version_id: String,
+    /// Status of the version that the call is about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version_status: Option<&'static str>,
+    /// When that version will be destroyed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub destroy_at: Option<AuditTime>,
 }
 
 /// Encrypt, Decrypt and GenerateDataKey.
@@ -153,6 +184,12 @@ pub struct Binding {
     pub subject_id: String,
     /// What they are, as on the wire.
     pub subject_type: &'static str,
+    /// Our extension: when the binding ends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub not_after: Option<AuditTime>,
+    /// Our extension: that it is for a secret's current version alone.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub only_current_version: bool,
 }
 
 /// Whether a binding was added or removed.
@@ -183,6 +220,12 @@ pub struct AccessBindingsDetails {
     /// Its name, when it is a secret.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub secret_name: String,
+    /// The resource, when it is a symmetric key.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key_id: String,
+    /// Its name, when it is a symmetric key.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub key_name: String,
     /// The resource, when it is none of the others.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub resource_id: String,

@@ -14,9 +14,13 @@ use crate::headers;
 use crate::http_service::HttpService;
 use crate::listener::ConnectionInfo;
 use crate::status::ApiError;
+use crate::unhandled::Undecoded;
 
 /// Flag and length before a message in gRPC.
 const FRAME_HEAD_BYTES: usize = 5;
+/// What stands for a message that could not be made: no field has the number 0, so that nobody
+/// takes it for a message, whatever the method.
+const NO_MESSAGE: &[u8] = &[0];
 /// The headers of a REST request that a service may see.
 const FORWARDED: [&str; 11] = [
     headers::AUTHORIZATION,
@@ -40,14 +44,22 @@ pub(super) struct Answer {
     pub(super) headers: HeaderMap,
 }
 
-/// Calls the method with an encoded message.
+/// Calls the method with an encoded message, or with what is wrong with the request for it: who
+/// calls is looked at first, and the call is recorded and counted like any other.
 pub(super) async fn call(
     grpc: &HttpService,
     grpc_path: &'static str,
-    message: &[u8],
+    message: Result<Vec<u8>, ApiError>,
     rest: &Parts,
 ) -> Result<Answer, ApiError> {
-    let request = grpc_request(grpc_path, message, rest)?;
+    let request = match message {
+        Ok(message) => grpc_request(grpc_path, &message, rest)?,
+        Err(error) => {
+            let mut request = grpc_request(grpc_path, NO_MESSAGE, rest)?;
+            request.extensions_mut().insert(Undecoded::new(error));
+            request
+        }
+    };
     let response = grpc.answer(request).await;
     let (parts, body) = response.into_parts();
     let broken = || ApiError::internal("the answer broke off");

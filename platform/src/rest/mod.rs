@@ -2,8 +2,8 @@
 //!
 //! Driven by the `google.api.http` options and the descriptors alone (`contract §0.4`): no method
 //! is written down here. Promises: a REST call goes through the same gRPC service, in process,
-//! with the same layers; neither paths with queries nor bodies are logged. Refuses to know what
-//! the services do.
+//! with the same layers, one that is no message of its method included; neither paths with queries
+//! nor bodies are logged. Refuses to know what the services do.
 
 mod body;
 mod call;
@@ -18,15 +18,20 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use futures::FutureExt;
+use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use lockbox_core::{Randomness, RequestId};
 use lockbox_proto::routes::REST_ROUTES;
 use prost_reflect::DescriptorPool;
+use tonic::Code;
 
 use self::error::error_response;
 use self::path::{Matched, RouteTable};
+use crate::body_budget::BodyBudget;
 use crate::headers;
 use crate::http_service::HttpService;
+use crate::listener::ConnectionInfo;
+use crate::request::RequestContext;
 use crate::request_layer::code_name;
 use crate::status::{ApiError, ErrorKind, Outcome};
 
@@ -46,6 +51,8 @@ pub struct RestGateway {
     pool: &'static DescriptorPool,
     grpc: HttpService,
     random: Arc<dyn Randomness>,
+    /// What of bodies is in memory at one time.
+    budget: BodyBudget,
     /// The OpenAPI document, as JSON.
     openapi: Bytes,
 }
@@ -68,7 +75,13 @@ impl RestGateway {
         let routes = || REST_ROUTES.iter().filter(|route| is_mounted(route.grpc_path));
         let openapi = Bytes::from(openapi::document(routes(), pool).to_string());
         let routes = RouteTable::new(routes(), pool)?;
-        Ok(Self { routes, pool, grpc, random, openapi })
+        Ok(Self { routes, pool, grpc, random, budget: BodyBudget::default(), openapi })
+    }
+
+    /// The same; what is in memory of bodies is within this budget.
+    #[must_use]
+    pub fn within(self, budget: BodyBudget) -> Self {
+        Self { budget, ..self }
     }
 
     /// Both as one: gRPC by its content type, REST for everything else.
@@ -119,17 +132,35 @@ impl RestGateway {
             return Ok(self.describe());
         }
         // Also when there is no such path: see `body`.
-        let body = body::read(body).await;
+        let mut share = self.budget.share();
+        let body = body::read(body, &mut share, || self.context(&parts)).await;
         let matched = self.routes.find(&parts.method, parts.uri.path()).ok_or_else(not_found)?;
         let Matched { route, variables } = matched;
-        let body = body?;
         let query = parts.uri.query().unwrap_or_default();
-        let message = transcode::request(route, &body, query, variables)?;
-        let answer = call::call(&self.grpc, route.grpc_path, &message, &parts).await?;
-        match answer.result {
-            Ok(encoded) => transcode::response(route, &encoded, &answer.headers),
-            Err(status) => Ok(error_response(&status, self.pool)),
+        let message = match body {
+            Ok(body) => transcode::request(route, &body, query, variables),
+            // Too long, but it is here: a call like any other.
+            Err(error) if error.code() == Code::InvalidArgument => Err(error),
+            Err(never_arrived) => return Err(never_arrived),
+        };
+        // The message has a share of its own, as that of every call.
+        drop(share);
+        let wrong = message.as_ref().err().cloned();
+        let answer = call::call(&self.grpc, route.grpc_path, message, &parts).await?;
+        match (answer.result, wrong) {
+            (Ok(encoded), _) => transcode::response(route, &encoded, &answer.headers),
+            // Nobody has completed what the generated code said, as `unhandled` has it.
+            (Err(status), Some(wrong)) if status.details().is_empty() => Err(wrong),
+            (Err(status), _) => Ok(error_response(&status, self.pool)),
         }
+    }
+
+    /// Who asks, as the services will see it.
+    fn context(&self, rest: &Parts) -> Arc<RequestContext> {
+        let mut headers = rest.headers.clone();
+        let connection = rest.extensions.get::<ConnectionInfo>();
+        let random = self.random.as_ref();
+        Arc::new(RequestContext::take(rest.uri.path(), &mut headers, connection, random))
     }
 }
 

@@ -11,10 +11,15 @@ use bytes::Bytes;
 use http::{HeaderMap, Request};
 use http_body::Frame;
 use http_body_util::BodyExt;
+use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::request_layer::RequestLayer;
+use lockbox_platform::system::SystemRandom;
+use lockbox_proto::google::rpc;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
+use prost::Message;
 use tokio::time::Instant;
 use tonic::{Code, Status};
 
@@ -80,14 +85,14 @@ async fn an_answer_that_nobody_reads_is_cancelled() {
 }
 
 /// The body of a client that pings and never finishes: a byte each `pause`, or only the first.
-struct Unfinished {
+pub(crate) struct Unfinished {
     next: Pin<Box<tokio::time::Sleep>>,
     pause: Duration,
     _held: Arc<()>,
 }
 
 impl Unfinished {
-    fn new(pause: Duration) -> (Self, Weak<()>) {
+    pub(crate) fn new(pause: Duration) -> (Self, Weak<()>) {
         let held = Arc::new(());
         let weak = Arc::downgrade(&held);
         (Self { next: Box::pin(tokio::time::sleep(Duration::ZERO)), pause, _held: held }, weak)
@@ -137,6 +142,92 @@ async fn a_request_that_does_not_arrive_in_time_is_let_go() {
         assert!(response.headers().contains_key("grpc-status-details-bin"));
         assert!(held.upgrade().is_none(), "the body is still held");
     }
+}
+
+/// A body that has begun and does not go on.
+struct Begun(Option<Bytes>);
+
+impl http_body::Body for Begun {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        self.0.take().map_or(Poll::Pending, |first| Poll::Ready(Some(Ok(Frame::data(first)))))
+    }
+}
+
+/// What nobody finishes fills its part and no more, and keeps nobody out who has shown who it is.
+#[tokio::test]
+async fn unfinished_requests_are_within_a_budget() {
+    let list = "/yandex.cloud.endpoint.ApiEndpointService/List";
+    let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
+    let budget = BodyBudget::new(80, |context| context.bearer().is_ok());
+    let services = GrpcServices::new().with(ApiEndpointServiceServer::new(Echo)).into_service();
+    let layer = RequestLayer::new(Arc::new(SystemRandom), metrics.rpc.clone());
+    let services = layer.within(budget).around(services);
+    let whole = || grpc(list, &[0, 0, 0, 0, 0]);
+    let known = || {
+        let mut request = whole();
+        request.headers_mut().insert("authorization", "Bearer t1.a.b".parse().expect("a header"));
+        request
+    };
+    let code = async |request| {
+        let (parts, body) = services.answer(request).await.into_parts();
+        let trailers = body.collect().await.expect("a body").trailers().cloned();
+        let in_trailers = || Status::from_header_map(&trailers?);
+        Status::from_header_map(&parts.headers).or_else(in_trailers)
+    };
+    // A quarter of it in four pieces.
+    let first = || Begun(Some(Bytes::from_static(&[0, 0, 0x40, 0, 0])));
+    let mut unfinished: Vec<_> =
+        (0..4).map(|_| services.answer(grpc(list, &[]).map(|_| Body::new(first())))).collect();
+    for one in &mut unfinished {
+        assert!(futures::poll!(one).is_pending());
+    }
+    let refused = code(whole()).await.expect("a status");
+    assert_eq!(refused.code(), Code::ResourceExhausted);
+    let details = rpc::Status::decode(refused.details()).expect("details").details;
+    for kind in ["RetryInfo", "RequestInfo"] {
+        assert!(details.iter().any(|any| any.type_url.ends_with(kind)), "{kind}");
+    }
+    for _ in 0..20 {
+        assert_eq!(code(known()).await.expect("a status").code(), Code::Ok);
+    }
+    unfinished.pop();
+    assert_eq!(code(whole()).await.expect("a status").code(), Code::Ok);
+}
+
+/// A message that waits in its call takes up as much as one that has not arrived.
+#[tokio::test]
+async fn what_is_under_way_counts_until_it_has_ended() {
+    let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
+    let budget = BodyBudget::new(32, |_context| false);
+    let waiting = HttpService::new(|request: Request<Body>| {
+        Box::pin(async move {
+            let (parts, body) = request.into_parts();
+            let read = body.collect().await;
+            if read.is_ok() && parts.uri.path() == "/a.B/Wait" {
+                std::future::pending::<()>().await;
+            }
+            let ended = if read.is_ok() { Status::ok("") } else { Status::aborted("") };
+            ended.into_http()
+        })
+    });
+    let layer = RequestLayer::new(Arc::new(SystemRandom), metrics.rpc.clone());
+    let services = layer.within(budget).around(waiting);
+    let ask = async |path: &str| {
+        let answer = services.answer(grpc(path, b"12345678")).await;
+        Status::from_header_map(answer.headers()).expect("a status").code()
+    };
+    assert_eq!(ask("/a.B/End").await, Code::Ok);
+    let mut waiting = services.answer(grpc("/a.B/Wait", b"1"));
+    assert!(futures::poll!(&mut waiting).is_pending());
+    assert_eq!(ask("/a.B/End").await, Code::Aborted, "its message is no longer counted");
+    drop(waiting);
+    assert_eq!(ask("/a.B/End").await, Code::Ok);
 }
 
 #[tokio::test]

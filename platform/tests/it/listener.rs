@@ -26,7 +26,7 @@ use tower::Service;
 
 use crate::fixtures::{Server, any_port, issue, router};
 
-const DEADLINE: Duration = Duration::from_secs(10);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
 async fn connect(
     server: &Server,
@@ -39,7 +39,7 @@ async fn connect(
     endpoint(&address, Some(tls)).expect("an address").connect().await
 }
 
-async fn check(channel: Channel) -> Result<i32, tonic::Status> {
+pub(crate) async fn check(channel: Channel) -> Result<i32, tonic::Status> {
     let request = HealthCheckRequest { service: String::new() };
     Ok(HealthClient::new(channel).check(request).await?.into_inner().status)
 }
@@ -163,7 +163,7 @@ async fn plaintext_is_for_loopback_and_a_taken_port_has_its_code() {
 }
 
 /// The fixture's services in plaintext, on a free port of loopback.
-async fn plaintext(limits: ListenerLimits) -> (Serving, Tasks) {
+pub(crate) async fn plaintext(limits: ListenerLimits) -> (Serving, Tasks) {
     let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
     let tasks = Tasks::new(FatalExit::new());
     let bound = bind("api", any_port(), Security::PlaintextLoopback).await.expect("a port");

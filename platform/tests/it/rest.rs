@@ -1,12 +1,19 @@
 //! The gateway: paths, queries, bodies, answers and errors (`contract §0.4`, `§5.1`).
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use http::{Method, Request, StatusCode};
 use http_body_util::BodyExt;
+use lockbox_platform::body_budget::BodyBudget;
+use lockbox_platform::http_service::HttpService;
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::request::RequestContext;
+use lockbox_platform::rest::RestGateway;
+use lockbox_platform::system::SystemRandom;
 use serde_json::{Value, json};
 
-use crate::fixtures::router;
+use crate::fixtures::{MOUNTED, router};
 
 const UUID: &str = "0b0c1f9e-6a4f-4a57-8a3c-9d8e7f6a5b4c";
 
@@ -162,6 +169,38 @@ async fn a_long_body_is_refused() {
     let answer = ask(Method::POST, "/iam/v1/tokens", &[], &body).await;
     assert_eq!(answer.status, StatusCode::BAD_REQUEST);
     assert_eq!(answer.json["message"], "body: is longer than 1048576 bytes");
+}
+
+/// Bodies of REST are within the budget as well, and who is refused is told when to come back.
+#[tokio::test]
+async fn a_body_that_does_not_fit_into_the_budget_is_refused() {
+    let grpc = HttpService::new(|_request| {
+        Box::pin(std::future::ready(tonic::Status::internal("").into_http()))
+    });
+    let gateway = RestGateway::new(&MOUNTED, grpc, Arc::new(SystemRandom)).expect("routes");
+    let known = |context: &RequestContext| context.bearer().is_ok();
+    let gateway = gateway.within(BodyBudget::new(64, known)).into_service();
+    let ask = async |token: Option<&str>, body: &str| {
+        let mut request = Request::post("/iam/v1/tokens");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Body::from(body.to_owned())).expect("a request");
+        let response = gateway.answer(request).await;
+        let status = response.status();
+        let bytes = response.into_body().collect().await.expect("a body").to_bytes();
+        (status, serde_json::from_slice::<Value>(&bytes).expect("JSON"))
+    };
+    let body = r#"{"x":"1234567890"}"#;
+    let (status, answer) = ask(None, body).await;
+    assert_eq!(status, StatusCode::TOO_MANY_REQUESTS, "{answer}");
+    let kinds: Vec<_> = answer["details"].as_array().expect("details").iter().collect();
+    assert!(kinds.iter().any(|any| any["@type"] == "type.googleapis.com/google.rpc.RetryInfo"));
+    // It goes on to its message, which it is not.
+    assert_eq!(ask(Some("t1.a.b"), body).await.0, StatusCode::BAD_REQUEST);
+    assert_eq!(ask(None, "{}").await.0, StatusCode::INTERNAL_SERVER_ERROR);
+    // All of what was refused was given back.
+    assert_eq!(ask(None, r#"{"x":"123456"}"#).await.0, StatusCode::BAD_REQUEST);
 }
 
 /// Who generates a client from it must get what the gateway does.

@@ -2,18 +2,18 @@
 
 use lockbox_core::{
     AccessQuery, Decision, LogTime, Permission, ResourceKind, ResourcePath, ResourceRef, Role,
-    ServiceAccountId, Subject, SubjectKind, access, is_allowed,
+    SecretId, ServiceAccountId, Subject, SubjectKind, VersionId, access, is_allowed,
 };
 
-use super::Refusal;
 use super::paths::path_of;
-use crate::domain::binding::AccessBinding;
+use super::{Refusal, version};
+use crate::domain::binding::{AccessBinding, BindingSet};
 use crate::domain::command::TokenRef;
 use crate::domain::identity::{ServiceAccountRecord, ServiceAccountStatus};
 use crate::domain::outcome::Rejection;
 use crate::error::StorageError;
 use crate::state::holdings::holdings;
-use crate::state::{StateRead, tables};
+use crate::state::{StateRead, TimedView, tables};
 
 /// Containers that an account may hold roles on for others to manage its keys; more are not
 /// compared.
@@ -99,7 +99,7 @@ fn active_account(
 /// # Errors
 /// [`StorageError`] when the bindings cannot be read.
 pub fn authorize(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     subject: &Subject,
     permission: Permission,
     path: &ResourcePath,
@@ -109,29 +109,85 @@ pub fn authorize(
     }
     is_allowed(AccessQuery { subject, permission, path }, |resource| {
         let set = tables::bindings(view, resource)?;
-        let bound = set.bindings().iter().filter(|binding| binding.is_unconditional());
-        Ok(bound.map(|b| (b.role_id.clone(), b.subject.clone())).collect())
+        let bound = judged(view, &set, path)?.filter(|(_, unmet)| unmet.is_none());
+        Ok(bound.map(|(b, _)| (b.role_id.clone(), b.subject.clone())).collect())
     })
 }
 
-/// Every binding along a path that counts for a subject, outermost first, with where it is bound.
+/// Why a binding does not count, whatever its role gives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmet {
+    /// It has ended.
+    Ended,
+    /// It is for the current version, and the question is not about that.
+    NotCurrent,
+}
+
+/// A binding of a subject on the way to what a question is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// Where it is bound.
+    pub on: ResourceRef,
+    /// The binding.
+    pub binding: AccessBinding,
+    /// What keeps it from counting, if anything does.
+    pub unmet: Option<Unmet>,
+}
+
+/// Every binding of a subject along a path, outermost first, also those that do not count.
 ///
 /// # Errors
 /// [`StorageError`] when the bindings cannot be read.
-pub fn bindings_along(
-    view: &dyn StateRead,
+pub fn held_along(
+    view: &TimedView<'_>,
     subject: &Subject,
     path: &ResourcePath,
-) -> Result<Vec<(ResourceRef, AccessBinding)>, StorageError> {
+) -> Result<Vec<Held>, StorageError> {
     let mut along = Vec::new();
     for resource in path.resources() {
         let set = tables::bindings(view, resource)?;
-        let own = set.bindings().iter().filter(|binding| {
-            binding.is_unconditional() && access::covers(&binding.subject, subject)
-        });
-        along.extend(own.map(|binding| (resource.clone(), binding.clone())));
+        let own = judged(view, &set, path)?;
+        let own = own.filter(|(binding, _)| access::covers(&binding.subject, subject));
+        along.extend(own.map(|(binding, unmet)| Held {
+            on: resource.clone(),
+            binding: binding.clone(),
+            unmet,
+        }));
     }
     Ok(along)
+}
+
+/// The bindings of one resource of a path, each with what keeps it from counting.
+fn judged<'s>(
+    view: &TimedView<'_>,
+    set: &'s BindingSet,
+    path: &ResourcePath,
+) -> Result<impl Iterator<Item = (&'s AccessBinding, Option<Unmet>)> + use<'s>, StorageError> {
+    // Looked up only where a binding asks: most have no conditions.
+    let asked = set.bindings().iter().any(AccessBinding::only_current_version);
+    let current = asked && ends_with_current(view, path)?;
+    let now = view.now();
+    Ok(set.bindings().iter().map(move |binding| {
+        let unmet = if binding.has_ended(now) {
+            Some(Unmet::Ended)
+        } else if binding.only_current_version() && !current {
+            Some(Unmet::NotCurrent)
+        } else {
+            None
+        };
+        (binding, unmet)
+    }))
+}
+
+/// Whether a path ends with a version that is its secret's current one in this view.
+fn ends_with_current(view: &dyn StateRead, path: &ResourcePath) -> Result<bool, StorageError> {
+    let version = path.id_of(ResourceKind::SecretVersion);
+    let (Some(version), Some(secret)) = (version, path.id_of(ResourceKind::Secret)) else {
+        return Ok(false);
+    };
+    let Ok(secret) = SecretId::parse(secret) else { return Ok(false) };
+    let current = tables::secret(view, &secret)?.and_then(|secret| secret.current_version);
+    Ok(current.is_some_and(|current| current.as_str() == version))
 }
 
 /// Demands one permission on a path in this view.
@@ -139,7 +195,7 @@ pub fn bindings_along(
 /// # Errors
 /// [`Rejection::PermissionDenied`], or a storage error.
 pub fn require(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     subject: &Subject,
     permission: Permission,
     path: &ResourcePath,
@@ -151,17 +207,42 @@ pub fn require(
     }
 }
 
+/// Demands the right to read one payload of the secret that `path` ends with: what is bound on the
+/// secret and above counts, and what is bound on the version that is read.
+///
+/// Without a version there is nothing but the secret to judge by. The caller has made sure that the
+/// version is one of that secret.
+///
+/// # Errors
+/// [`Rejection::PermissionDenied`], or a storage error.
+pub fn require_payload(
+    view: &TimedView<'_>,
+    subject: &Subject,
+    path: &ResourcePath,
+    version: Option<&VersionId>,
+) -> Result<(), Refusal> {
+    // Most readers may read every version: of those no more is looked up.
+    let of_all = require(view, subject, Permission::PayloadGet, path);
+    match (of_all, version) {
+        (Err(Refusal::Rejected(_)), Some(id)) => {
+            let path = path.clone().with_leaf(version::resource(id));
+            require(view, subject, Permission::PayloadGet, &path)
+        }
+        (of_all, _) => of_all,
+    }
+}
+
 /// Demands the right to make or delete keys of an account, which `path` ends with.
 ///
 /// The account itself has it. Anybody else needs the permission, and every right that the account
 /// holds on an organization, cloud or folder: with its keys goes the power to be the account, or to
 /// lock it out. So an editor touches nobody who reads payloads, and an administrator of a folder
-/// not the cloud's owner who lives in it.
+/// not the cloud's owner who lives in it. All of it without an end: keys outlive a right that ends.
 ///
 /// # Errors
 /// [`Rejection::PermissionDenied`], or a storage error.
 pub fn require_over_keys(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     subject: &Subject,
     permission: Permission,
     account: &ServiceAccountId,
@@ -171,7 +252,7 @@ pub fn require_over_keys(
     if *subject == account {
         return Ok(());
     }
-    require(view, subject, permission, path)?;
+    require(&view.lasting(), subject, permission, path)?;
     if may_all_of(view, subject, &account)? {
         Ok(())
     } else {
@@ -179,12 +260,13 @@ pub fn require_over_keys(
     }
 }
 
-/// Whether a subject has every right that an account holds on an organization, cloud or folder.
+/// Whether a subject has, without conditions, every right that an account holds on an organization,
+/// cloud or folder, with conditions or without.
 ///
 /// # Errors
 /// [`StorageError`] when the bindings cannot be read.
 pub fn may_all_of(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     subject: &Subject,
     account: &Subject,
 ) -> Result<bool, StorageError> {
@@ -194,9 +276,10 @@ pub fn may_all_of(
     }
     for holding in held {
         let Some(container) = path_of(view, &holding.on)? else { continue };
-        let own = bindings_along(view, subject, &container)?;
-        let own: Vec<_> = own.iter().filter_map(|(_, b)| Role::parse(&b.role_id)).collect();
-        let bound = holding.bindings.iter().filter(|binding| binding.is_unconditional());
+        let own = held_along(view, subject, &container)?;
+        let own = own.iter().map(|held| &held.binding).filter(|b| b.is_unconditional());
+        let own: Vec<_> = own.filter_map(|b| Role::parse(&b.role_id)).collect();
+        let bound = holding.bindings.iter().filter(|binding| !binding.has_ended(view.now()));
         if !bound.filter_map(|b| Role::parse(&b.role_id)).all(|role| covered(role, &own)) {
             return Ok(false);
         }
@@ -217,15 +300,15 @@ pub fn require_own_token(token: Option<&TokenRef>) -> Result<(), Refusal> {
 }
 
 /// Demands the right to change the bindings of the resource that `path` ends with: only an
-/// administrative role has it (`contract §4.2`), and no token that was made for another account,
-/// for a binding outlives it.
+/// administrative role has it (`contract §4.2`), and neither a token that was made for another
+/// account nor a role that ends, for a binding outlives them.
 ///
 /// Who may speak for a service account is said by who may do all that it may, as with its keys.
 ///
 /// # Errors
 /// [`Rejection::PermissionDenied`], or a storage error.
 pub fn require_grantor(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     subject: &Subject,
     token: Option<&TokenRef>,
     path: &ResourcePath,
@@ -233,21 +316,23 @@ pub fn require_grantor(
     require_own_token(token)?;
     let denied = || Refusal::from(Rejection::PermissionDenied);
     let bound = path.resources().last().ok_or_else(denied)?;
+    let lasting = view.lasting();
     match bound.kind {
-        ResourceKind::Secret => require(view, subject, Permission::SecretsSetAccessBindings, path),
+        // Of a version decides who decides of its secret.
+        ResourceKind::Secret | ResourceKind::SecretVersion => {
+            require(&lasting, subject, Permission::SecretsSetAccessBindings, path)
+        }
         ResourceKind::Cloud | ResourceKind::Folder => {
-            require(view, subject, Permission::ResourceManagerAdminister, path)
+            require(&lasting, subject, Permission::ResourceManagerAdminister, path)
         }
         ResourceKind::ServiceAccount => {
             let account = ServiceAccountId::parse(&bound.id).map_err(|_| denied())?;
             let permission = Permission::ResourceManagerAdminister;
             // The account itself is over its keys; that is no right to grant.
-            require(view, subject, permission, path)?;
+            require(&lasting, subject, permission, path)?;
             require_over_keys(view, subject, permission, &account, path)
         }
-        ResourceKind::Organization | ResourceKind::KmsKey | ResourceKind::SecretVersion => {
-            Err(denied())
-        }
+        ResourceKind::Organization | ResourceKind::KmsKey => Err(denied()),
     }
 }
 
@@ -257,7 +342,7 @@ pub fn require_grantor(
 /// # Errors
 /// [`Rejection::PermissionDenied`], or a storage error.
 pub fn require_key_maker(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     subject: &Subject,
     account: &ServiceAccountId,
     path: &ResourcePath,

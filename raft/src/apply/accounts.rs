@@ -2,7 +2,7 @@
 //!
 //! Each of it can lock an account out, so it takes what making a key of the account takes.
 
-use lockbox_core::{Permission, ResourceKind, ServiceAccountId, Subject};
+use lockbox_core::{AuthorizedKeyId, Permission, ResourceKind, ServiceAccountId, Subject};
 
 use super::identity::{account_path, require_free_name, resource};
 use super::{Application, Effect, Refusal, access};
@@ -77,7 +77,9 @@ pub(super) fn delete(
 ) -> Result<Effect, Refusal> {
     let account = load_for(application, envelope, id)?;
     require_another(envelope, id)?;
-    delete_keys(application, id)?;
+    for (place, key_id) in keys_of(application.state, id)? {
+        delete_key(application, place, &key_id);
+    }
     for key in [
         keys::service_account(id),
         keys::service_account_in_folder(&account.folder_id, account.sequence),
@@ -104,10 +106,11 @@ fn require_another(envelope: &Envelope, id: &ServiceAccountId) -> Result<(), Ref
     Ok(())
 }
 
-fn delete_keys(
-    application: &mut Application<'_, '_>,
+/// The keys of an account, each with its place in the list of them, in the order of the log.
+pub(super) fn keys_of(
+    state: &dyn StateRead,
     id: &ServiceAccountId,
-) -> Result<(), StorageError> {
+) -> Result<Vec<(Vec<u8>, AuthorizedKeyId)>, StorageError> {
     let prefix = keys::authorized_keys_of(id);
     let scan = Scan {
         space: Space::Records,
@@ -116,13 +119,22 @@ fn delete_keys(
         direction: Direction::Ascending,
         limit: usize::MAX,
     };
-    for (place, value) in application.state.scan(&scan)? {
+    let one = |(place, value): (Vec<u8>, Vec<u8>)| {
         let key_id = codec::decode(&value)
-            .map_err(|e| StorageError::corrupt("delete an account's keys", e.to_string()))?;
-        application.state.delete(Space::Records, place);
-        application.state.delete(Space::Records, keys::authorized_key(&key_id));
-    }
-    Ok(())
+            .map_err(|e| StorageError::corrupt("read an account's keys", e.to_string()))?;
+        Ok((place, key_id))
+    };
+    state.scan(&scan)?.into_iter().map(one).collect()
+}
+
+/// Deletes a key and its place in the list.
+pub(super) fn delete_key(
+    application: &mut Application<'_, '_>,
+    place: Vec<u8>,
+    key_id: &AuthorizedKeyId,
+) {
+    application.state.delete(Space::Records, place);
+    application.state.delete(Space::Records, keys::authorized_key(key_id));
 }
 
 /// Loads an account for who may manage it, and may all that it may.
@@ -133,20 +145,21 @@ fn load_for(
 ) -> Result<ServiceAccountRecord, Refusal> {
     let account = tables::service_account(application.state, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::ServiceAccount, id.as_str()))?;
-    require_over_account(application.state, envelope, &account)?;
+    require_over_account(application, envelope, &account)?;
     Ok(account)
 }
 
 fn require_over_account(
-    state: &dyn StateRead,
+    application: &Application<'_, '_>,
     envelope: &Envelope,
     account: &ServiceAccountRecord,
 ) -> Result<(), Refusal> {
     access::require_own_token(envelope.token.as_ref())?;
-    let path = account_path(state, account)?;
+    let view = application.view();
+    let path = account_path(&view, account)?;
     let (subject, permission) = (&envelope.subject, Permission::ServiceAccountsAdminister);
-    access::require(state, subject, permission, &path)?;
-    access::require_over_keys(state, subject, permission, &account.id, &path)
+    access::require(&view, subject, permission, &path)?;
+    access::require_over_keys(&view, subject, permission, &account.id, &path)
 }
 
 fn cloud_of(

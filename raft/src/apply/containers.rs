@@ -29,8 +29,9 @@ pub(super) fn create_cloud(
     }
     let path = ResourcePath::new(vec![root]);
     let permission = Permission::ResourceManagerAdminister;
-    access::require(application.state, &envelope.subject, permission, &path)?;
-    // Its maker owns it, and that outlives a token of somebody else.
+    // Its maker owns it for good: that must not come from a right that ends, nor from a token of
+    // somebody else.
+    access::require(&application.view().lasting(), &envelope.subject, permission, &path)?;
     access::require_own_token(envelope.token.as_ref())?;
     let key = keys::cloud(&create.id);
     let by_name = keys::cloud_by_name(organization, &create.name);
@@ -69,7 +70,7 @@ pub(super) fn update_cloud(
     let mut cloud = tables::cloud(application.state, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Cloud, id.as_str()))?;
     let permission = Permission::ResourceManagerAdminister;
-    access::require(application.state, &envelope.subject, permission, &cloud_path(&cloud))?;
+    access::require(&application.view(), &envelope.subject, permission, &cloud_path(&cloud))?;
     if let Some(name) = changes.name.as_ref().filter(|name| **name != cloud.name) {
         let names = |name: &str| keys::cloud_by_name(&cloud.organization_id, name);
         rename(application, (names(&cloud.name), names(name)), id, ResourceKind::Cloud)?;
@@ -93,7 +94,7 @@ pub(super) fn create_folder(
     let cloud = tables::cloud(application.state, &create.cloud_id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Cloud, create.cloud_id.as_str()))?;
     let permission = Permission::ResourceManagerAdminister;
-    access::require(application.state, &envelope.subject, permission, &cloud_path(&cloud))?;
+    access::require(&application.view(), &envelope.subject, permission, &cloud_path(&cloud))?;
     let key = keys::folder(&create.id);
     let by_name = keys::folder_by_name(&cloud.id, &create.name);
     for taken in [&key, &by_name] {
@@ -127,7 +128,7 @@ pub(super) fn update_folder(
     let mut folder = tables::folder(application.state, id)?.ok_or_else(not_found)?;
     let path = tables::folder_path(application.state, id)?.ok_or_else(not_found)?;
     let permission = Permission::ResourceManagerAdminister;
-    access::require(application.state, &envelope.subject, permission, &path)?;
+    access::require(&application.view(), &envelope.subject, permission, &path)?;
     if let Some(name) = changes.name.as_ref().filter(|name| **name != folder.name) {
         let names = |name: &str| keys::folder_by_name(&folder.cloud_id, name);
         rename(application, (names(&folder.name), names(name)), id, ResourceKind::Folder)?;

@@ -9,7 +9,7 @@ use lockbox_core::{
     LogTime, Mutant, Permission, ResourceKind, SecretId, Subject, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, secret};
+use super::{Application, Effect, Refusal, destroyed, secret, version};
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
@@ -40,24 +40,37 @@ pub fn destructions_due(
     due.map_err(|e| StorageError::corrupt("read the destruction queue", e.to_string()))
 }
 
+/// What a schedule waits for, and how long the metadata stay after it.
+#[derive(Clone, Copy)]
+pub(super) struct Periods {
+    /// How long it can be called off.
+    pub(super) pending: Duration,
+    /// How long what is left is shown, in milliseconds.
+    pub(super) retained_ms: u64,
+}
+
 /// `SecretService.ScheduleVersionDestruction`: also of the current version, and again with
 /// another period (`contract §2.3`, `§2.4`).
 pub(super) fn schedule(
     application: &mut Application<'_, '_>,
     envelope: &Envelope,
     (secret_id, version_id): (&SecretId, &VersionId),
-    pending: Duration,
+    periods: Periods,
 ) -> Result<Effect, Refusal> {
     let (secret, mut version) = load(application, envelope, secret_id, version_id)?;
     if version.status == VersionStatus::Destroyed {
         return Err(Precondition::VersionDestroyed(version.id).into());
     }
     unqueue(application, &version);
-    let destroy_at = application.now.plus(pending);
+    let destroy_at = application.now.plus(periods.pending);
     version.status = VersionStatus::ScheduledForDestruction;
     version.destroy_at = Some(destroy_at);
-    let row =
-        Destruction { secret_id: secret_id.clone(), version_id: version_id.clone(), destroy_at };
+    let row = Destruction {
+        secret_id: secret_id.clone(),
+        version_id: version_id.clone(),
+        destroy_at,
+        retained_ms: periods.retained_ms,
+    };
     let place = keys::destruction(destroy_at, secret_id, version_id);
     application.put(Space::Records, place, &row);
     let metadata = OperationMetadata::ScheduleVersionDestruction {
@@ -103,7 +116,7 @@ pub(super) fn destroy(
     if envelope.subject != Subject::internal() {
         return Err(Rejection::PermissionDenied.into());
     }
-    let Destruction { secret_id, version_id, destroy_at } = due;
+    let Destruction { secret_id, version_id, destroy_at, .. } = due;
     let not_found = |kind, id: &str| Rejection::not_found(kind, id);
     let mut secret = tables::secret(application.state, secret_id)?
         .ok_or_else(|| not_found(ResourceKind::Secret, secret_id.as_str()))?;
@@ -118,7 +131,10 @@ pub(super) fn destroy(
     version.status = VersionStatus::Destroyed;
     version.destroy_at = None;
     application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    // There is nothing left to read, and so nobody to allow it to.
+    application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));
     secret.live_versions = secret.live_versions.saturating_sub(1);
+    destroyed::keep(application, &mut secret, due)?;
     let metadata = OperationMetadata::DestroyVersion {
         secret_id: secret_id.clone(),
         version_id: version_id.clone(),
@@ -141,7 +157,7 @@ fn load(
     version_id: &VersionId,
 ) -> Result<(SecretRecord, VersionRecord), Refusal> {
     let permission = Permission::VersionsDestroy;
-    let secret = secret::load_for(application.state, envelope, secret_id, permission)?;
+    let secret = secret::load_for(application, envelope, secret_id, permission)?;
     let version = tables::version(application.state, secret_id, version_id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::SecretVersion, version_id.as_str()))?;
     Ok((secret, version))
@@ -156,7 +172,7 @@ fn store(
 ) -> Effect {
     secret.revision = application.index;
     secret::put(application, &secret);
-    application.put(Space::Records, keys::version(&secret.id, &version.id), &version);
+    application.put(Space::Records, keys::version(&version.id), &version);
     Effect {
         description: description.to_owned(),
         resource: secret::resource(&secret.id),

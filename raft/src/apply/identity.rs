@@ -16,7 +16,7 @@ use crate::domain::identity::{
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
 use crate::error::StorageError;
-use crate::state::{Space, StateRead, keys, tables};
+use crate::state::{Direction, Scan, Space, StateRead, keys, tables};
 
 pub(super) fn init_cluster(
     application: &mut Application<'_, '_>,
@@ -91,7 +91,7 @@ pub(super) fn create_service_account(
     let not_found = || Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str());
     let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
     let permission = Permission::ServiceAccountsAdminister;
-    access::require(*state, &envelope.subject, permission, &path)?;
+    access::require(&application.view(), &envelope.subject, permission, &path)?;
     let account = store_service_account(application, create)?;
     Ok(Effect {
         description: "Create service account".to_owned(),
@@ -107,7 +107,7 @@ pub(super) fn resource(id: &ServiceAccountId) -> ResourceRef {
     ResourceRef::new(ResourceKind::ServiceAccount, id.as_str())
 }
 
-fn store_service_account(
+pub(super) fn store_service_account(
     application: &mut Application<'_, '_>,
     create: &CreateServiceAccount,
 ) -> Result<ServiceAccountRecord, Refusal> {
@@ -161,9 +161,11 @@ pub(super) fn create_authorized_key(
     // A key is as good as a token of the account: managing accounts is not enough to make one. An
     // account may make keys for itself (`contract §1.11`: empty means the caller itself).
     access::require_own_token(envelope.token.as_ref())?;
-    access::require_key_maker(application.state, &envelope.subject, account_id, &path)?;
+    let view = application.view();
+    access::require_key_maker(&view, &envelope.subject, account_id, &path)?;
     let key = keys::authorized_key(&create.id);
     require_absent(application.state, Space::Records, &key, ResourceKind::ServiceAccount)?;
+    room_for_authorized_key(application.state, account_id, create.keys_per_account_max)?;
     let record = store_authorized_key(application, create);
     Ok(Effect {
         description: "Create authorized key".to_owned(),
@@ -171,6 +173,30 @@ pub(super) fn create_authorized_key(
         metadata: OperationMetadata::CreateAuthorizedKey { key_id: record.id.clone() },
         result: OperationResult::AuthorizedKey(Box::new(record)),
     })
+}
+
+/// Whether an account can have one more key.
+///
+/// # Errors
+/// [`Rejection::QuotaExceeded`].
+pub fn room_for_authorized_key(
+    state: &dyn StateRead,
+    account: &ServiceAccountId,
+    limit: u32,
+) -> Result<(), Refusal> {
+    let prefix = keys::authorized_keys_of(account);
+    let full = usize::try_from(limit).unwrap_or(usize::MAX);
+    let scan = Scan {
+        space: Space::Records,
+        to: keys::prefix_end(&prefix),
+        from: prefix,
+        direction: Direction::Ascending,
+        limit: full,
+    };
+    if state.scan(&scan)?.len() < full {
+        return Ok(());
+    }
+    Err(Rejection::QuotaExceeded { quota: "iam.authorizedKeys.count".into(), limit }.into())
 }
 
 pub(super) fn update_authorized_key(
@@ -220,7 +246,8 @@ fn key_to_change(
     access::require_own_token(envelope.token.as_ref())?;
     let permission = Permission::ServiceAccountsAdminister;
     let subject = &envelope.subject;
-    access::require_over_keys(application.state, subject, permission, &account.id, &path)?;
+    let view = application.view();
+    access::require_over_keys(&view, subject, permission, &account.id, &path)?;
     Ok(record)
 }
 
@@ -254,7 +281,7 @@ pub fn account_path(
     Ok(path.with_leaf(resource(&account.id)))
 }
 
-fn store_authorized_key(
+pub(super) fn store_authorized_key(
     application: &mut Application<'_, '_>,
     create: &CreateAuthorizedKey,
 ) -> AuthorizedKeyRecord {

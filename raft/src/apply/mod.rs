@@ -9,10 +9,12 @@ mod accounts;
 mod bindings;
 mod changes;
 mod containers;
+mod destroyed;
 mod destruction;
 mod identity;
 mod members;
 mod paths;
+mod recovery;
 mod retention;
 mod secret;
 mod seeded;
@@ -28,14 +30,14 @@ use crate::domain::command::{Command, Envelope};
 use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
 use crate::domain::outcome::{Outcome, Rejection};
 use crate::error::StorageError;
-use crate::state::{Overlay, Space, StateRead, keys, tables};
+use crate::state::{Overlay, Space, StateRead, TimedView, keys, tables};
 
 pub use access::{
-    authenticate, authorize, bindings_along, identify, may_all_of, require, require_grantor,
-    require_key_maker, require_over_keys, require_own_token,
+    Held, Unmet, authenticate, authorize, held_along, identify, may_all_of, require,
+    require_grantor, require_key_maker, require_over_keys, require_own_token, require_payload,
 };
 pub use destruction::destructions_due;
-pub use identity::{account_of, account_path};
+pub use identity::{account_of, account_path, room_for_authorized_key};
 pub use members::register_members;
 pub use paths::{bound_path, cloud_path, find_resource};
 pub use retention::{recall, recall_or_room};
@@ -94,6 +96,11 @@ struct Application<'o, 'b> {
 }
 
 impl Application<'_, '_> {
+    /// What rights are judged by.
+    fn view(&self) -> TimedView<'_> {
+        TimedView::new(&*self.state, self.now)
+    }
+
     fn put<T: minicbor::Encode<()>>(&mut self, space: Space, key: Vec<u8>, record: &T) {
         self.state.put(space, key, codec::encode(record));
     }
@@ -209,9 +216,12 @@ fn dispatch(
         Command::UpdateFolder { folder_id, changes } => {
             containers::update_folder(application, envelope, folder_id, changes)
         }
-        Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms } => {
-            let pending = Duration::from_millis(*pending_ms);
-            destruction::schedule(application, envelope, (secret_id, version_id), pending)
+        Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms, retained_ms } => {
+            let periods = destruction::Periods {
+                pending: Duration::from_millis(*pending_ms),
+                retained_ms: *retained_ms,
+            };
+            destruction::schedule(application, envelope, (secret_id, version_id), periods)
         }
         Command::CancelVersionDestruction { secret_id, version_id } => {
             destruction::cancel(application, envelope, secret_id, version_id)
@@ -227,6 +237,7 @@ fn dispatch(
         }
         Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)?),
         Command::DestroyVersion(due) => destruction::destroy(application, envelope, due),
+        Command::RecoverAdmin(recover) => recovery::recover_admin(application, envelope, recover),
     };
     effect.map(Some)
 }

@@ -2,6 +2,7 @@
 
 use lockbox_core::{
     CloudId, FolderId, ResourceKind, ResourcePath, ResourceRef, SecretId, ServiceAccountId,
+    VersionId,
 };
 
 use super::Refusal;
@@ -40,7 +41,13 @@ pub(super) fn path_of(
             let Some(account) = tables::service_account(view, &id)? else { return Ok(None) };
             account_path(view, &account).map(Some)
         }
-        ResourceKind::KmsKey | ResourceKind::SecretVersion => Ok(None),
+        ResourceKind::SecretVersion => {
+            let Ok(id) = VersionId::parse(id) else { return Ok(None) };
+            let Some(version) = tables::any_version(view, &id)? else { return Ok(None) };
+            let Some(secret) = tables::secret(view, &version.secret_id)? else { return Ok(None) };
+            Ok(Some(tables::secret_path(view, &secret)?.with_leaf(resource.clone())))
+        }
+        ResourceKind::KmsKey => Ok(None),
     }
 }
 
@@ -52,6 +59,7 @@ pub(super) fn path_of(
 pub fn find_resource(view: &dyn StateRead, id: &str) -> Result<Option<ResourcePath>, StorageError> {
     let kinds = [
         ResourceKind::Secret,
+        ResourceKind::SecretVersion,
         ResourceKind::Folder,
         ResourceKind::ServiceAccount,
         ResourceKind::Cloud,

@@ -11,6 +11,7 @@ use lockbox_core::{LogTime, Subject};
 use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
+use super::destroyed::{self, KeptVersion};
 use super::{Application, Refusal, changes};
 use crate::domain::codec;
 use crate::domain::command::{Envelope, IdempotencyClaim};
@@ -39,6 +40,9 @@ struct Expiry {
     /// Whose count of idempotency records goes down by one.
     #[n(1)]
     counted_for: Option<Subject>,
+    /// The destroyed version that is forgotten, unless it is current.
+    #[n(2)]
+    version: Option<KeptVersion>,
 }
 
 /// The operation that an earlier copy of this proposal made.
@@ -121,7 +125,8 @@ pub(super) fn remember(
         }
     }
     keys.extend(changes::keep(application, operation)?.map(Into::into));
-    let mut expiries = vec![(now.plus(OPERATION_RETENTION), Expiry { keys, counted_for: None })];
+    let expiry = Expiry { keys, counted_for: None, version: None };
+    let mut expiries = vec![(now.plus(OPERATION_RETENTION), expiry)];
     if let Some(expiry) = remember_key(application, envelope, operation)? {
         expiries.push(expiry);
     }
@@ -133,7 +138,18 @@ pub(super) fn remember(
 
 /// Deletes a record at that time. Once in an entry.
 pub(super) fn forget_at(application: &mut Application<'_, '_>, at: LogTime, key: Vec<u8>) {
-    let expiry = Expiry { keys: vec![key.into()], counted_for: None };
+    let expiry = Expiry { keys: vec![key.into()], counted_for: None, version: None };
+    let place = keys::expiry(at, application.index, RECORD_ORDINAL);
+    application.put(Space::Records, place, &expiry);
+}
+
+/// Forgets what is left of a version at that time. Once in an entry.
+pub(super) fn forget_version_at(
+    application: &mut Application<'_, '_>,
+    at: LogTime,
+    kept: KeptVersion,
+) {
+    let expiry = Expiry { keys: Vec::new(), counted_for: None, version: Some(kept) };
     let place = keys::expiry(at, application.index, RECORD_ORDINAL);
     application.put(Space::Records, place, &expiry);
 }
@@ -156,7 +172,8 @@ fn remember_key(
     let key = keys::idempotency(subject, &claim.method, &claim.key);
     application.put(Space::Records, key.clone(), &record);
     application.put(Space::Records, keys::idempotency_count(subject), &(count + 1));
-    let expiry = Expiry { keys: vec![key.into()], counted_for: Some(subject.clone()) };
+    let counted_for = Some(subject.clone());
+    let expiry = Expiry { keys: vec![key.into()], counted_for, version: None };
     Ok(Some((expires_at, expiry)))
 }
 
@@ -191,10 +208,18 @@ pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), Storag
     for (queue_key, value) in rows {
         let expiry: Expiry = codec::decode(&value)
             .map_err(|e| StorageError::corrupt("expire old records", e.to_string()))?;
-        state.delete(Space::Records, queue_key);
+        state.delete(Space::Records, queue_key.clone());
         for key in expiry.keys {
             changes::forgotten(state, &key)?;
             state.delete(Space::Records, key.into());
+        }
+        if let Some(kept) = expiry.version
+            && !destroyed::forget(state, &kept)?
+        {
+            // It is current: looked at again after as long a time.
+            let place = keys::expiry_again(&queue_key, kept.next(now));
+            let expiry = Expiry { keys: Vec::new(), counted_for: None, version: Some(kept) };
+            state.put(Space::Records, place, codec::encode(&expiry));
         }
         if let Some(subject) = expiry.counted_for {
             let count = tables::idempotency_count(state, &subject)?.saturating_sub(1);

@@ -12,19 +12,20 @@ use crate::domain::operation::{OperationMetadata, OperationResult, SecretSnapsho
 use crate::domain::outcome::{Precondition, Rejection};
 use crate::domain::secret::{SecretRecord, SecretStatus};
 use crate::error::StorageError;
-use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
+use crate::state::{Direction, Scan, Space, StateRead, keys, tables};
 
 /// Loads a secret and demands a permission on it: unknown before forbidden (`contract §5.2`).
 pub(super) fn load_for(
-    state: &Overlay<'_>,
+    application: &Application<'_, '_>,
     envelope: &Envelope,
     id: &SecretId,
     permission: Permission,
 ) -> Result<SecretRecord, Refusal> {
-    let secret = tables::secret(state, id)?
+    let view = application.view();
+    let secret = tables::secret(&view, id)?
         .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
-    let path = tables::secret_path(state, &secret)?;
-    access::require(state, &envelope.subject, permission, &path)?;
+    let path = tables::secret_path(&view, &secret)?;
+    access::require(&view, &envelope.subject, permission, &path)?;
     expect_current(envelope.if_version.as_ref(), &secret)?;
     Ok(secret)
 }
@@ -70,14 +71,18 @@ pub(super) fn create(
     let state = &application.state;
     let not_found = || Rejection::not_found(ResourceKind::Folder, create.folder_id.as_str());
     let path = tables::folder_path(*state, &create.folder_id)?.ok_or_else(not_found)?;
-    access::require(*state, &envelope.subject, Permission::SecretsCreate, &path)?;
+    let view = application.view();
+    access::require(&view, &envelope.subject, Permission::SecretsCreate, &path)?;
     if secret_id_taken(*state, &create.id)? {
         return Err(Rejection::AlreadyExists { kind: ResourceKind::Secret }.into());
     }
-    let limits = CreationLimits {
+    let mut limits = CreationLimits {
         secrets_per_cloud_max: create.secrets_per_cloud_max,
         unique_name: create.unique_name,
     };
+    if mutant(Mutant::QuotaJudgedEarly) {
+        limits.secrets_per_cloud_max = u32::MAX;
+    }
     let mut cloud = room_for_secret(*state, &create.folder_id, &create.name, limits)?;
     cloud.secrets += 1;
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
@@ -94,6 +99,7 @@ pub(super) fn create(
         deletion_protection: create.deletion_protection,
         password_spec: create.password_spec.clone(),
         live_versions: 0,
+        destroyed_versions: 0,
         sequence: application.index,
         revision: application.index,
         managed_by: None,
@@ -192,7 +198,7 @@ pub(super) fn update(
     id: &SecretId,
     changes: &SecretChanges,
 ) -> Result<Effect, Refusal> {
-    let mut secret = load_for(application.state, envelope, id, Permission::SecretsUpdate)?;
+    let mut secret = load_for(application, envelope, id, Permission::SecretsUpdate)?;
     if let Some(name) = &changes.name {
         if changes.unique_name && *name != secret.name {
             require_free_name(application.state, &secret.folder_id, name)?;
@@ -230,7 +236,7 @@ pub(super) fn set_status(
     id: &SecretId,
     status: SecretStatus,
 ) -> Result<Effect, Refusal> {
-    let mut secret = load_for(application.state, envelope, id, Permission::SecretsUpdate)?;
+    let mut secret = load_for(application, envelope, id, Permission::SecretsUpdate)?;
     secret.status = status;
     secret.revision = application.index;
     put(application, &secret);
@@ -256,7 +262,7 @@ pub(super) fn delete(
     envelope: &Envelope,
     id: &SecretId,
 ) -> Result<Effect, Refusal> {
-    let secret = load_for(application.state, envelope, id, Permission::SecretsDelete)?;
+    let secret = load_for(application, envelope, id, Permission::SecretsDelete)?;
     if secret.deletion_protection {
         return Err(Precondition::DeletionProtected.into());
     }
@@ -275,7 +281,9 @@ pub(super) fn delete(
     let now = application.now;
     application.put(Space::Records, keys::deleted_secret(id), &now);
     let mut cloud = cloud_of(application.state, folder)?;
-    cloud.secrets = cloud.secrets.saturating_sub(1);
+    if !mutant(Mutant::QuotaNotGivenBack) {
+        cloud.secrets = cloud.secrets.saturating_sub(1);
+    }
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
     Ok(Effect {
         description: "Delete secret".to_owned(),
@@ -304,7 +312,8 @@ fn delete_versions(
             destruction::unqueue(application, &version);
         }
         application.state.delete(Space::Records, key);
-        application.state.delete(Space::Records, keys::version(id, &version));
+        application.state.delete(Space::Records, keys::version(&version));
+        application.state.delete(Space::Records, keys::bindings(&version::resource(&version)));
         application.state.delete(Space::Payloads, keys::payload(id, &version));
     }
     Ok(())

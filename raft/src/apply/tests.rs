@@ -4,6 +4,8 @@ mod access;
 mod advance_time;
 mod bound;
 mod changes;
+mod conditions;
+mod destroyed;
 mod destruction;
 mod expiry;
 mod limits;
@@ -12,9 +14,11 @@ mod members;
 mod mutants;
 mod pages;
 mod policies;
+mod recovery;
 mod repeats;
 mod secrets;
 mod tokens;
+mod version_bindings;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -39,9 +43,11 @@ use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResu
 use crate::domain::outcome::{Outcome, Precondition, Rejection};
 use crate::domain::secret::{SecretRecord, SecretStatus};
 use crate::domain::version::{SealedPayload, WrappedDataKey};
-use crate::domain::{AccessBinding, BindingDelta, BindingSet, DeltaAction, codec};
+use crate::domain::{AccessBinding, BindingDelta, BindingSet, DeltaAction, Versions, codec};
 use crate::error::StorageError;
-use crate::state::{Direction, Overlay, Row, Scan, Space, StateRead, holdings, keys, tables};
+use crate::state::{
+    Direction, Overlay, Row, Scan, Space, StateRead, TimedView, holdings, keys, tables,
+};
 
 /// The state as a map.
 #[derive(Default, Clone, PartialEq, Debug)]
@@ -180,6 +186,7 @@ impl World {
                 description: String::new(),
                 algorithm: KeyAlgorithm::Rsa2048,
                 public_key_pem: "pem".into(),
+                keys_per_account_max: 0,
             },
             keyring: Vec::new(),
         };

@@ -1,6 +1,6 @@
 //! Versions: adding one, and moving the current pointer (`contract §2.4`, `§2.6`).
 
-use lockbox_core::{Mutant, Permission, ResourceKind, SecretId, VersionId, mutant};
+use lockbox_core::{Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant};
 
 use super::{Application, Effect, Refusal, require_absent, secret, seeded};
 use crate::domain::command::{AddVersion, Envelope, MergeBase, NewVersion};
@@ -37,13 +37,18 @@ pub fn room_for_version(secret: &SecretRecord, limit: u32) -> Result<(), Refusal
     Err(Rejection::QuotaExceeded { quota: "lockbox.versions.count".into(), limit }.into())
 }
 
+/// The version as what bindings stand on.
+pub(super) fn resource(id: &VersionId) -> ResourceRef {
+    ResourceRef::new(ResourceKind::SecretVersion, id.as_str())
+}
+
 /// Stores a new version, makes it current and counts it. The caller stores the secret.
 pub(super) fn store(
     application: &mut Application<'_, '_>,
     secret: &mut SecretRecord,
     new: &NewVersion,
 ) -> Result<VersionRecord, Refusal> {
-    let key = keys::version(&secret.id, &new.id);
+    let key = keys::version(&new.id);
     if !seeded::finds_itself(application, &secret.id, &new.id)? {
         require_absent(application.state, Space::Records, &key, ResourceKind::SecretVersion)?;
     }
@@ -78,7 +83,7 @@ pub(super) fn add(
     add: &AddVersion,
 ) -> Result<Effect, Refusal> {
     let permission = Permission::VersionsAdd;
-    let mut secret = secret::load_for(application.state, envelope, &add.secret_id, permission)?;
+    let mut secret = secret::load_for(application, envelope, &add.secret_id, permission)?;
     if secret.status == SecretStatus::Inactive {
         return Err(Precondition::SecretInactive.into());
     }
@@ -149,7 +154,7 @@ pub(super) fn set_current(
     version_id: &VersionId,
 ) -> Result<Effect, Refusal> {
     let permission = Permission::VersionsSetCurrent;
-    let mut secret = secret::load_for(application.state, envelope, secret_id, permission)?;
+    let mut secret = secret::load_for(application, envelope, secret_id, permission)?;
     let version = active_version(application.state, secret_id, version_id)?;
     let previous_version_id = secret.current_version.replace(version_id.clone());
     secret.revision = application.index;

@@ -1,9 +1,23 @@
-//! Access bindings: which subject holds which role on which resource (`contract §2.12`).
+//! Access bindings: which subject holds which role on which resource (`contract §2.12`), and our
+//! conditions on them (`docs/access.md`).
+
+use std::ops::Range;
 
 use lockbox_core::{LogTime, Subject};
 use minicbor::{Decode, Encode};
 
-/// One binding: the pair of a role and a subject; its resource is the key it is stored under.
+/// Which versions of a secret a binding counts for, where it does not count for all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Versions {
+    /// The one that is current when its payload is read.
+    #[n(0)]
+    Current,
+}
+
+/// One binding: a role, a subject and the conditions; its resource is the key it is stored under.
+///
+/// A role and a subject may be in several bindings with different conditions: rights add up.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
 pub struct AccessBinding {
     /// The role id, as the caller wrote it.
@@ -12,26 +26,37 @@ pub struct AccessBinding {
     /// Who holds it.
     #[n(1)]
     pub subject: Subject,
-    /// Reserved extension: the binding counts only before this time.
+    /// Our extension: the end of the binding, see [`Self::has_ended`].
     #[n(2)]
     pub not_after: Option<LogTime>,
-    /// Reserved extension: the binding counts only for the current version.
+    /// Our extension: the versions that it counts for; all when absent.
     #[n(3)]
-    pub current_version_only: Option<bool>,
+    pub versions: Option<Versions>,
 }
 
 impl AccessBinding {
     /// An unconditional binding.
     #[must_use]
     pub fn new(role_id: &str, subject: Subject) -> Self {
-        Self { role_id: role_id.to_owned(), subject, not_after: None, current_version_only: None }
+        Self { role_id: role_id.to_owned(), subject, not_after: None, versions: None }
     }
 
-    /// Whether the binding counts always and everywhere. Conditional ones are reserved: no command
-    /// makes one yet, and one written by a later build grants nothing here rather than too much.
+    /// Whether the binding counts always, and for all versions.
     #[must_use]
     pub const fn is_unconditional(&self) -> bool {
-        self.not_after.is_none() && self.current_version_only.is_none()
+        self.not_after.is_none() && self.versions.is_none()
+    }
+
+    /// Whether the binding has ended: from its end on, that moment included, it gives nothing.
+    #[must_use]
+    pub fn has_ended(&self, now: LogTime) -> bool {
+        self.not_after.is_some_and(|end| end <= now)
+    }
+
+    /// Whether the binding counts for a secret's current version alone.
+    #[must_use]
+    pub const fn only_current_version(&self) -> bool {
+        matches!(self.versions, Some(Versions::Current))
     }
 }
 
@@ -49,7 +74,8 @@ pub enum DeltaAction {
     /// Adds; no-op when present (`contract §13` no. 32).
     #[n(1)]
     Add,
-    /// Removes; no-op when absent.
+    /// Removes; no-op when absent. Without conditions it takes the role from the subject: every
+    /// binding of the two goes, also one with conditions. With conditions only that very one.
     #[n(2)]
     Remove,
 }
@@ -80,19 +106,50 @@ impl BindingSet {
         &self.bindings
     }
 
+    /// The bindings that have not ended.
+    #[must_use]
+    pub fn living(&self, now: LogTime) -> Self {
+        let living = self.bindings.iter().filter(|binding| !binding.has_ended(now));
+        Self { bindings: living.cloned().collect() }
+    }
+
     /// Applies deltas in order and returns those that had an effect.
     pub fn apply(&mut self, deltas: &[BindingDelta]) -> Vec<BindingDelta> {
         let mut effective = Vec::new();
-        for delta in deltas {
-            let place = self.bindings.binary_search(&delta.binding);
-            match (delta.action, place) {
-                (DeltaAction::Add, Err(at)) => self.bindings.insert(at, delta.binding.clone()),
-                (DeltaAction::Remove, Ok(at)) => drop(self.bindings.remove(at)),
-                (DeltaAction::Add, Ok(_)) | (DeltaAction::Remove, Err(_)) => continue,
+        for BindingDelta { action, binding } in deltas {
+            match action {
+                DeltaAction::Add => {
+                    let Err(at) = self.bindings.binary_search(binding) else { continue };
+                    self.bindings.insert(at, binding.clone());
+                    effective.push(BindingDelta { action: *action, binding: binding.clone() });
+                }
+                DeltaAction::Remove => {
+                    let taken = self.taken_by(binding);
+                    let gone = self.bindings.drain(taken);
+                    let gone = gone.map(|binding| BindingDelta { action: *action, binding });
+                    effective.extend(gone);
+                }
             }
-            effective.push(delta.clone());
         }
         effective
+    }
+
+    /// The places of what a removal takes, see [`DeltaAction::Remove`].
+    fn taken_by(&self, removed: &AccessBinding) -> Range<usize> {
+        if !removed.is_unconditional() {
+            return match self.bindings.binary_search(removed) {
+                Ok(at) => at..at + 1,
+                Err(at) => at..at,
+            };
+        }
+        // Sorted by role and subject first: what both name stands together.
+        let whose = |binding: &AccessBinding| {
+            let role = binding.role_id.cmp(&removed.role_id);
+            role.then_with(|| binding.subject.cmp(&removed.subject))
+        };
+        let from = self.bindings.partition_point(|binding| whose(binding).is_lt());
+        let to = self.bindings.partition_point(|binding| whose(binding).is_le());
+        from..to
     }
 
     /// What turns this set into another: removals first, each part in order.
@@ -131,5 +188,42 @@ mod tests {
         assert_eq!(set, BindingSet::new(vec![binding("b"), binding("c")]));
         assert_eq!(before.difference(&set), [remove, add]);
         assert_eq!(set.difference(&set), []);
+    }
+
+    fn until(id: &str, ms: u64) -> AccessBinding {
+        AccessBinding { not_after: Some(LogTime::from_ms(ms)), ..binding(id) }
+    }
+
+    #[test]
+    fn a_binding_ends_at_its_end_and_not_before() {
+        let set = BindingSet::new(vec![binding("a"), until("a", 10), until("b", 11)]);
+        assert!(!until("a", 10).has_ended(LogTime::from_ms(9)));
+        assert!(until("a", 10).has_ended(LogTime::from_ms(10)));
+        assert_eq!(set.living(LogTime::from_ms(9)), set);
+        let left = BindingSet::new(vec![binding("a"), until("b", 11)]);
+        assert_eq!(set.living(LogTime::from_ms(10)), left);
+        assert_eq!(set.living(LogTime::MAX), BindingSet::new(vec![binding("a")]));
+    }
+
+    #[test]
+    fn a_removal_without_conditions_takes_the_role_and_one_with_them_itself() {
+        let current = AccessBinding { versions: Some(Versions::Current), ..binding("b") };
+        let others = [binding("a"), until("c", 10)];
+        let of_b = [binding("b"), current.clone(), until("b", 10), until("b", 20)];
+        let set = BindingSet::new([&others[..], &of_b[..]].concat());
+        let remove = |binding: &AccessBinding| BindingDelta {
+            action: DeltaAction::Remove,
+            binding: binding.clone(),
+        };
+        let mut one_less = set.clone();
+        assert_eq!(one_less.apply(&[remove(&until("b", 15))]), []);
+        assert_eq!(one_less.apply(&[remove(&until("b", 10))]), [remove(&until("b", 10))]);
+        assert_eq!(one_less.bindings().len(), 5);
+        let mut without = set;
+        // What of the two has no condition first, then the earlier end.
+        let gone = without.apply(&[remove(&binding("b"))]);
+        let expected = [&of_b[0], &current, &of_b[2], &of_b[3]].map(remove);
+        assert_eq!(gone, expected);
+        assert_eq!(without, BindingSet::new(others.to_vec()));
     }
 }

@@ -8,15 +8,15 @@ mod parts;
 use std::fmt;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceRef, SecretId,
-    ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef,
+    SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
 };
 use minicbor::{Decode, Encode};
 
 pub use self::parts::{
     AddVersion, ContainerChanges, CreateAuthorizedKey, CreateCloud, CreateFolder, CreateSecret,
-    CreateServiceAccount, InitCluster, MergeBase, NewVersion, RevokeToken, SecretChanges,
-    ServiceAccountChanges,
+    CreateServiceAccount, InitCluster, MergeBase, NewVersion, RecoverAdmin, RevokeToken,
+    SecretChanges, ServiceAccountChanges,
 };
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
@@ -187,6 +187,10 @@ pub enum Command {
         /// How long it can be called off, in milliseconds.
         #[n(2)]
         pending_ms: u64,
+        /// How long the metadata stay after it, in milliseconds; configured on the node that
+        /// received the request (`contract §13` no. 13).
+        #[n(3)]
+        retained_ms: u64,
     },
     /// Calls the destruction of a version off.
     #[n(13)]
@@ -271,6 +275,10 @@ pub enum Command {
     /// Destroys a version that is still scheduled for this time; only the system proposes it.
     #[n(65)]
     DestroyVersion(#[n(0)] Box<Destruction>),
+    /// Makes the bootstrap administrator able to log in again; only the system proposes it, for
+    /// who holds the certificate that formed the cluster.
+    #[n(66)]
+    RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
 }
 
 impl Command {
@@ -303,6 +311,42 @@ impl Command {
             Self::UpdateFolder { .. } => "update_folder",
             Self::AdvanceTime => "advance_time",
             Self::DestroyVersion(_) => "destroy_version",
+            Self::RecoverAdmin(_) => "recover_admin",
+        }
+    }
+    /// Whether it changes a secret that is there already: only such a one has a version that can be
+    /// expected to be current.
+    #[must_use]
+    pub const fn changes_a_secret(&self) -> bool {
+        match self {
+            Self::AddVersion(_)
+            | Self::SetCurrentVersion { .. }
+            | Self::UpdateSecret { .. }
+            | Self::DeleteSecret { .. }
+            | Self::SetSecretStatus { .. }
+            | Self::ScheduleVersionDestruction { .. }
+            | Self::CancelVersionDestruction { .. } => true,
+            Self::SetAccessBindings { resource, .. }
+            | Self::UpdateAccessBindings { resource, .. } => {
+                matches!(resource.kind, ResourceKind::Secret | ResourceKind::SecretVersion)
+            }
+            Self::InitCluster(_)
+            | Self::CreateSecret(_)
+            | Self::CreateServiceAccount(_)
+            | Self::CreateAuthorizedKey(_)
+            | Self::DeleteAuthorizedKey { .. }
+            | Self::UpdateAuthorizedKey { .. }
+            | Self::UpdateServiceAccount { .. }
+            | Self::DeleteServiceAccount { .. }
+            | Self::SetServiceAccountStatus { .. }
+            | Self::RevokeToken(_)
+            | Self::CreateCloud(_)
+            | Self::UpdateCloud { .. }
+            | Self::CreateFolder(_)
+            | Self::UpdateFolder { .. }
+            | Self::AdvanceTime
+            | Self::DestroyVersion(_)
+            | Self::RecoverAdmin(_) => false,
         }
     }
 }

@@ -14,7 +14,7 @@ pub mod outcome;
 pub mod secret;
 pub mod version;
 
-pub use binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
+pub use binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction, Versions};
 pub use command::{Command, Envelope, IdempotencyClaim, TokenRef};
 pub use lockbox_core::codec::{self, CodecError, decode, encode};
 pub use outcome::{Outcome, Rejection};

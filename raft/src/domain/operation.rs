@@ -111,6 +111,16 @@ pub enum OperationMetadata {
     /// `cluster init`.
     #[n(11)]
     InitCluster,
+    /// `cluster recover-admin`.
+    #[n(40)]
+    RecoverAdmin {
+        /// The administrator's key.
+        #[n(0)]
+        key_id: AuthorizedKeyId,
+        /// The keys that it had before, and has no more.
+        #[n(1)]
+        deleted_key_ids: Vec<AuthorizedKeyId>,
+    },
     /// A step of the keyring's protocol.
     #[n(12)]
     ChangeKeyring {
@@ -239,6 +249,7 @@ impl OperationMetadata {
             self,
             Self::CreateAuthorizedKey { .. }
                 | Self::InitCluster
+                | Self::RecoverAdmin { .. }
                 | Self::DestroyVersion { .. }
                 | Self::RevokeToken { .. }
                 | Self::ChangeKeyring { .. }

@@ -96,4 +96,8 @@ pub struct SecretRecord {
     /// Reserved: the service that manages this secret on a user's behalf (`contract §2.1`).
     #[n(14)]
     pub managed_by: Option<String>,
+    /// Destroyed versions whose metadata are still there.
+    #[n(15)]
+    #[cbor(default)]
+    pub destroyed_versions: u32,
 }

@@ -7,6 +7,10 @@ use minicbor::{Decode, Encode};
 
 use super::secret::PasswordSpec;
 
+/// Destroyed versions whose metadata one secret keeps: with those that are not destroyed, what the
+/// entry that deletes it has to remove.
+pub const DESTROYED_VERSIONS_MAX: u32 = 10_000;
+
 /// `Version.Status` of the contract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
 #[cbor(index_only)]
@@ -66,6 +70,9 @@ pub struct Destruction {
     /// From when on, on the log's clock.
     #[n(2)]
     pub destroy_at: LogTime,
+    /// How long the metadata stay after it, in milliseconds (`contract §13` no. 13).
+    #[n(3)]
+    pub retained_ms: u64,
 }
 
 /// How the data key of one version is wrapped.

@@ -266,6 +266,12 @@ impl Replica {
         Ok(Reading { value, index: at.index, term: at.term })
     }
 
+    /// Whether this node has applied an index.
+    #[must_use]
+    pub fn has_applied(&self, index: u64) -> bool {
+        self.0.state.applied().borrow().at.index >= index
+    }
+
     /// Waits until this node has applied an index.
     ///
     /// # Errors

@@ -220,10 +220,10 @@ pub fn versions() -> Vec<u8> {
     vec![VERSION]
 }
 
-/// A version.
+/// A version: by its id alone, for that stands for it in bindings, and is unique across kinds.
 #[must_use]
-pub fn version(secret: &SecretId, version: &VersionId) -> Vec<u8> {
-    Key::new(VERSION).text(secret.as_str()).text(version.as_str()).done()
+pub fn version(version: &VersionId) -> Vec<u8> {
+    Key::new(VERSION).text(version.as_str()).done()
 }
 
 /// The versions of a secret, by creation; the value is the version's id.
@@ -411,6 +411,13 @@ pub fn expiry(at: LogTime, index: u64, ordinal: u64) -> Vec<u8> {
     Key::new(EXPIRY).number(at.as_ms()).number(index).number(ordinal).done()
 }
 
+/// The place in the expiry queue of what stands at `place`, at another time.
+#[must_use]
+pub fn expiry_again(place: &[u8], at: LogTime) -> Vec<u8> {
+    let entry_and_ordinal = place.last_chunk::<16>().map_or(&[][..], <[u8; 16]>::as_slice);
+    [Key::new(EXPIRY).number(at.as_ms()).done().as_slice(), entry_and_ordinal].concat()
+}
+
 /// The end of the part of the expiry queue that is due at `now`.
 #[must_use]
 pub fn expiry_due(now: LogTime) -> Vec<u8> {
@@ -461,6 +468,12 @@ mod tests {
         let keys: Vec<_> = [1, 255, 256, u64::MAX].map(|n| secret_in_folder(&folder, n)).into();
         assert!(keys.is_sorted());
         assert_eq!(trailing_number(&keys[2]), Some(256));
+    }
+
+    #[test]
+    fn a_place_in_the_queue_moves_in_time_alone() {
+        let at = LogTime::from_ms;
+        assert_eq!(expiry_again(&expiry(at(1), 2, 3), at(9)), expiry(at(9), 2, 3));
     }
 
     #[test]

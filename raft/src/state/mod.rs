@@ -7,8 +7,10 @@ pub mod holdings;
 pub mod keys;
 mod overlay;
 pub mod tables;
+mod timed;
 
 pub use overlay::{Overlay, Write};
+pub use timed::TimedView;
 
 use crate::error::StorageError;
 

@@ -103,6 +103,15 @@ pub fn changes_begin(view: &dyn StateRead) -> Found<u64> {
     load(view, Space::System, keys::SYSTEM_CHANGES_BEGIN)
 }
 
+/// The folder of that name in a cloud; there is one at most.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn folder_named(view: &dyn StateRead, cloud: &CloudId, name: &str) -> Found<FolderRecord> {
+    let id: Option<FolderId> = load(view, Space::Records, &keys::folder_by_name(cloud, name))?;
+    id.map_or(Ok(None), |id| folder(view, &id))
+}
+
 /// A cloud.
 ///
 /// # Errors
@@ -127,12 +136,20 @@ pub fn secret(view: &dyn StateRead, id: &SecretId) -> Found<SecretRecord> {
     load(view, Space::Records, &keys::secret(id))
 }
 
-/// A version of a secret.
+/// A version of a secret; nothing for a version of another one.
 ///
 /// # Errors
 /// [`StorageError`].
 pub fn version(view: &dyn StateRead, secret: &SecretId, id: &VersionId) -> Found<VersionRecord> {
-    load(view, Space::Records, &keys::version(secret, id))
+    Ok(any_version(view, id)?.filter(|version| version.secret_id == *secret))
+}
+
+/// The version of that id, of whatever secret.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn any_version(view: &dyn StateRead, id: &VersionId) -> Found<VersionRecord> {
+    load(view, Space::Records, &keys::version(id))
 }
 
 /// The sealed payload of a version; absent once it is destroyed.

@@ -7,18 +7,21 @@ use lockbox_core::{
     OrganizationId, Role, SecretId, ServiceAccountId, Subject, SubjectKind, TokenId, VersionId,
 };
 use lockbox_raft::domain::command::{
-    CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion,
+    CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion, RecoverAdmin,
 };
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
-use lockbox_raft::domain::{AccessBinding, Command, TokenRef};
+use lockbox_raft::domain::{AccessBinding, Command, TokenRef, Versions};
 
 use crate::harness::Random;
 
+/// Keys of one account.
+const KEYS_QUOTA: u32 = 4;
+
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 25] = [
+pub(crate) const KINDS: [&str; 26] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -44,6 +47,7 @@ pub(crate) const KINDS: [&str; 25] = [
     "update_folder",
     "advance_time",
     "destroy_version",
+    "recover_admin",
 ];
 
 /// Does not compile while a kind of command is missing here, and with it in [`KINDS`] and in
@@ -74,7 +78,8 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::CreateFolder(_)
         | Command::UpdateFolder { .. }
         | Command::AdvanceTime
-        | Command::DestroyVersion(_) => {}
+        | Command::DestroyVersion(_)
+        | Command::RecoverAdmin(_) => {}
     }
 }
 
@@ -82,6 +87,7 @@ pub(crate) const fn check_kind(command: &Command) {
 pub(crate) const FOLDER: &str = "folder";
 pub(crate) const ADMIN: &str = "admin";
 pub(crate) const ADMIN_KEY: &str = "admin-key";
+const ADMIN_PEM: &str = "admin-pem";
 
 pub(crate) fn secret_id(text: &str) -> SecretId {
     SecretId::parse(text).unwrap()
@@ -216,12 +222,29 @@ pub(crate) fn authorized_key(random: &mut Random, id: &str, owner: &str) -> Crea
         description: text(random),
         algorithm,
         public_key_pem: hex::encode(bytes(random, 60)),
+        keys_per_account_max: KEYS_QUOTA,
     }
 }
 
 /// A binding of some role to a known account or to a subject of another kind; one in twenty names
-/// a role or a system subject that does not exist.
-pub(crate) fn binding(random: &mut Random, accounts: &[String]) -> AccessBinding {
+/// a role or a system subject that does not exist. A third has conditions, some of which do not fit
+/// or have ended already.
+pub(crate) fn binding(random: &mut Random, accounts: &[String], now: u64) -> AccessBinding {
+    let mut binding = unconditional(random, accounts);
+    if one_in(random, 8) {
+        "lockbox.payloadViewer".clone_into(&mut binding.role_id);
+    }
+    if one_in(random, if binding.role_id == "lockbox.payloadViewer" { 2 } else { 40 }) {
+        binding.versions = Some(Versions::Current);
+    }
+    if one_in(random, 4) {
+        let end = now + random.below(60_000);
+        binding.not_after = Some(LogTime::from_ms(end.saturating_sub(5_000)));
+    }
+    binding
+}
+
+fn unconditional(random: &mut Random, accounts: &[String]) -> AccessBinding {
     let subject = match random.below(10) {
         0 => Subject { kind: SubjectKind::UserAccount, id: format!("user-{}", random.below(20)) },
         1 => Subject { kind: SubjectKind::Group, id: format!("group-{}", random.below(5)) },
@@ -237,6 +260,20 @@ pub(crate) fn binding(random: &mut Random, accounts: &[String]) -> AccessBinding
         }
         2..12 => AccessBinding::new("lockbox.editor", subject),
         _ => AccessBinding::new(pick(random, Role::ALL).as_str(), subject),
+    }
+}
+
+/// Brings the first key again, so that the administrator goes on as before; one in four times
+/// another one, under an id that is taken while the first is there.
+pub(crate) fn recover_admin(random: &mut Random) -> RecoverAdmin {
+    let pem = if one_in(random, 4) { "other-pem" } else { ADMIN_PEM };
+    RecoverAdmin {
+        key_id: AuthorizedKeyId::parse(ADMIN_KEY).unwrap(),
+        algorithm: KeyAlgorithm::Rsa2048,
+        public_key_pem: pem.to_owned(),
+        keep_keys: one_in(random, 2),
+        name: format!("name of {ADMIN}"),
+        replacement_id: account_id("second-admin"),
     }
 }
 
@@ -264,7 +301,10 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
         folder_id: folder_id(FOLDER),
         folder_name: "default".to_owned(),
         admin: service_account(random, ADMIN, None),
-        admin_key: authorized_key(random, ADMIN_KEY, ADMIN),
+        admin_key: CreateAuthorizedKey {
+            public_key_pem: ADMIN_PEM.to_owned(),
+            ..authorized_key(random, ADMIN_KEY, ADMIN)
+        },
         keyring: (1..).zip(purposes).map(key).collect(),
     }
 }

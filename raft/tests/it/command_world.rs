@@ -9,6 +9,8 @@ use lockbox_raft::domain::version::Destruction;
 
 /// Accounts that are remembered; commands act for these.
 const ACCOUNTS_MAX: usize = 50;
+/// How long what is left of a destroyed version stays, in milliseconds.
+pub(crate) const RETAINED_MS: u64 = 20_000;
 /// Scheduled destructions that are remembered.
 const SCHEDULED_MAX: usize = 100;
 
@@ -74,7 +76,9 @@ impl World {
             OperationMetadata::ScheduleVersionDestruction { secret_id, version_id, destroy_at } => {
                 let (secret_id, version_id) = (secret_id.clone(), version_id.clone());
                 let destroy_at = *destroy_at;
-                self.scheduled.push_back(Destruction { secret_id, version_id, destroy_at });
+                let retained_ms = RETAINED_MS;
+                let due = Destruction { secret_id, version_id, destroy_at, retained_ms };
+                self.scheduled.push_back(due);
                 if self.scheduled.len() > SCHEDULED_MAX {
                     self.scheduled.pop_front();
                 }
@@ -96,6 +100,7 @@ impl World {
             | OperationMetadata::SetAccessBindings { .. }
             | OperationMetadata::UpdateAccessBindings { .. }
             | OperationMetadata::InitCluster
+            | OperationMetadata::RecoverAdmin { .. }
             | OperationMetadata::ChangeKeyring { .. } => {}
         }
         if let OperationResult::Secret(snapshot) = &operation.result

@@ -22,10 +22,10 @@ use lockbox_raft::domain::{
 use crate::command_containers::{change_container, change_service_account};
 use crate::command_parts::{
     ADMIN, ADMIN_KEY, FOLDER, account, authorized_key, binding, check_kind, folder_id,
-    init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, secret_id,
-    service_account, text, token, version_id,
+    init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, recover_admin,
+    secret_id, service_account, text, token, version_id,
 };
-use crate::command_world::World;
+use crate::command_world::{RETAINED_MS, World};
 use crate::harness::Random;
 
 /// Secrets that are alive at the same time; the quota of the cloud is a little above.
@@ -133,7 +133,9 @@ impl Generator {
         let mut envelope = self.envelope(command);
         // The system itself begins the cluster and stamps the time, and nobody else may.
         let by_the_system = match envelope.command {
-            Command::AdvanceTime | Command::DestroyVersion(_) => !one_in(&mut self.random, 4),
+            Command::AdvanceTime | Command::DestroyVersion(_) | Command::RecoverAdmin(_) => {
+                !one_in(&mut self.random, 4)
+            }
             _ => self.number == 1,
         };
         if !by_the_system {
@@ -247,6 +249,7 @@ impl Generator {
             secret_id: secret_id(secret),
             version_id: self.some_version(secret),
             destroy_at: LogTime::from_ms(self.now),
+            retained_ms: RETAINED_MS,
         });
         Command::DestroyVersion(Box::new(due))
     }
@@ -270,7 +273,12 @@ impl Generator {
             52..57 => {
                 let version_id = self.some_version(&secret);
                 let pending_ms = 1 + self.random.below(5_000);
-                Command::ScheduleVersionDestruction { secret_id: id, version_id, pending_ms }
+                Command::ScheduleVersionDestruction {
+                    secret_id: id,
+                    version_id,
+                    pending_ms,
+                    retained_ms: RETAINED_MS,
+                }
             }
             57..60 => self.cancel_destruction(&secret),
             60..62 => self.destroy_version(&secret),
@@ -297,7 +305,8 @@ impl Generator {
                 let deltas = (0..count).map(|_| self.delta()).collect();
                 Command::UpdateAccessBindings { resource, deltas }
             }
-            _ => match self.random.below(6) {
+            _ => match self.random.below(8) {
+                6..8 => Command::RecoverAdmin(Box::new(recover_admin(&mut self.random))),
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),
                 _ => Command::AdvanceTime,
@@ -418,10 +427,17 @@ impl Generator {
     }
 
     fn some_resource(&mut self, secret: &str) -> ResourceRef {
-        match self.random.below(8) {
+        match self.random.below(9) {
             0..2 => ResourceRef::new(ResourceKind::Folder, FOLDER),
             2 => ResourceRef::new(ResourceKind::Cloud, "cloud"),
             3 => {
+                let known = self.world.secrets.get(secret).map(|known| known.versions.as_slice());
+                let known = known.unwrap_or_default().iter().map(VersionId::as_str);
+                let known: Vec<&str> = known.chain(["no-such-version"]).collect();
+                let id = *pick::<&str>(&mut self.random, &known);
+                ResourceRef::new(ResourceKind::SecretVersion, id)
+            }
+            4 => {
                 let known = self.world.accounts.iter().map(|(id, _)| id.as_str());
                 let known: Vec<&str> = known.chain(["no-such-account"]).collect();
                 let id = *pick::<&str>(&mut self.random, &known);
@@ -433,7 +449,7 @@ impl Generator {
 
     fn binding(&mut self) -> lockbox_raft::domain::AccessBinding {
         let ids: Vec<String> = self.world.accounts.iter().map(|(id, _)| id.clone()).collect();
-        binding(&mut self.random, &ids)
+        binding(&mut self.random, &ids, self.now)
     }
 
     fn delta(&mut self) -> BindingDelta {

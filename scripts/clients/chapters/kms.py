@@ -6,15 +6,18 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.empty_pb2 import Empty
 from google.protobuf.field_mask_pb2 import FieldMask
 from grpc import StatusCode
-from yandex.cloud.access import access_pb2
 from yandex.cloud.kms.v1 import symmetric_crypto_service_pb2 as crypto
 from yandex.cloud.kms.v1 import symmetric_key_service_pb2 as wire
-from yandex.cloud.kms.v1.symmetric_key_pb2 import SymmetricAlgorithm, SymmetricKey
+from yandex.cloud.kms.v1.symmetric_key_pb2 import (
+    SymmetricAlgorithm,
+    SymmetricKey,
+    SymmetricKeyVersion,
+)
 from yandex.cloud.lockbox.v1.payload_service_pb2 import GetPayloadRequest
 from yandex.cloud.operation.operation_service_pb2 import CancelOperationRequest, GetOperationRequest
 
 from chapters import secrets, versions
-from world import binding, equal, must, update_bindings
+from world import binding, bindings_of, equal, must, set_bindings, update_bindings
 
 AAD = b"what the ciphertext is about"
 DAY_SECONDS = 24 * 3600
@@ -26,7 +29,9 @@ def run(world):
     use(world, key)
     own_key_secret(world, key)
     operations(world)
-    unserved(world, key)
+    version_lifecycle(world)
+    access(world)
+    delete(world)
 
 
 def create(world, name, algorithm):
@@ -184,26 +189,91 @@ def operations(world):
     world.fact("an operation of a key stays as it was answered", stays)
 
 
-def unserved(world, key):
-    version = key.primary_version.id
-    either = {"key_id": key.id, "version_id": version}
-    requests = {
-        "Delete": wire.DeleteSymmetricKeyRequest(key_id=key.id),
-        "SetPrimaryVersion": wire.SetPrimarySymmetricKeyVersionRequest(**either),
-        "ScheduleVersionDestruction": wire.ScheduleSymmetricKeyVersionDestructionRequest(**either),
-        "CancelVersionDestruction": wire.CancelSymmetricKeyVersionDestructionRequest(**either),
-        "ListOperations": wire.ListSymmetricKeyOperationsRequest(key_id=key.id),
-        "ListAccessBindings": access_pb2.ListAccessBindingsRequest(resource_id=key.id),
-        "SetAccessBindings": access_pb2.SetAccessBindingsRequest(resource_id=key.id),
-        "UpdateAccessBindings": access_pb2.UpdateAccessBindingsRequest(
-            resource_id=key.id,
-            access_binding_deltas=[
-                access_pb2.AccessBindingDelta(
-                    action=access_pb2.AccessBindingAction.ADD,
-                    access_binding=binding("kms.viewer", world.admin_id),
-                )
-            ],
-        ),
-    }
-    for method, request in requests.items():
-        world.services.kms_keys.refuse(method, request, StatusCode.UNIMPLEMENTED)
+def version_lifecycle(world):
+    """Which version is primary, and the end of one that is taken back."""
+    keys = world.services.kms_keys
+    key = create(world, "versions", SymmetricAlgorithm.AES_256).response
+    first = key.primary_version.id
+    rotate_request = wire.RotateSymmetricKeyRequest(key_id=key.id)
+    meta = wire.RotateSymmetricKeyMetadata
+    second = keys.change("Rotate", rotate_request, meta, SymmetricKey, "key_id")
+    second = second.meta.new_primary_version_id
+    of_first = {"key_id": key.id, "version_id": first}
+
+    request = wire.SetPrimarySymmetricKeyVersionRequest(**of_first)
+    meta = wire.SetPrimarySymmetricKeyVersionMetadata
+    done = keys.change("SetPrimaryVersion", request, meta, SymmetricKey, "key_id")
+    equal((done.meta.version_id, done.response.primary_version.id), (first, first), "the primary")
+    request = wire.ScheduleSymmetricKeyVersionDestructionRequest(**of_first)
+    keys.refuse("ScheduleVersionDestruction", request, StatusCode.FAILED_PRECONDITION)
+
+    of_second = {"key_id": key.id, "version_id": second}
+    request = wire.ScheduleSymmetricKeyVersionDestructionRequest(
+        pending_period=Duration(seconds=DAY_SECONDS), **of_second
+    )
+    meta = wire.ScheduleSymmetricKeyVersionDestructionMetadata
+    response = SymmetricKeyVersion
+    done = keys.change("ScheduleVersionDestruction", request, meta, response, "key_id")
+    equal(done.response.status, SymmetricKeyVersion.SCHEDULED_FOR_DESTRUCTION, "the status")
+    equal(done.meta.destroy_at, done.response.destroy_at, "the end of the version")
+    closed = crypto.SymmetricEncryptRequest(plaintext=b"text", **of_second)
+    world.services.kms_crypto.refuse("Encrypt", closed, StatusCode.FAILED_PRECONDITION)
+
+    request = wire.CancelSymmetricKeyVersionDestructionRequest(**of_second)
+    meta = wire.CancelSymmetricKeyVersionDestructionMetadata
+    done = keys.change("CancelVersionDestruction", request, meta, response, "key_id")
+    equal(done.response.status, SymmetricKeyVersion.ACTIVE, "the status")
+    keys.refuse("CancelVersionDestruction", request, StatusCode.FAILED_PRECONDITION)
+    listed = wire.ListSymmetricKeyOperationsRequest(key_id=key.id)
+    world.ledger.follow(
+        key.id, lambda s, size: s.kms_keys.list("ListOperations", listed, "operations", size)
+    )
+
+
+def access(world):
+    """Roles on one key, which let in to that key alone."""
+    keys = world.services.kms_keys
+    key = create(world, "bound", SymmetricAlgorithm.AES_256).response
+    robot = world.acting(iam_token=world.token_of_account().iam_token)
+    request = crypto.SymmetricEncryptRequest(key_id=key.id, plaintext=b"text")
+    robot.kms_crypto.refuse("Encrypt", request, StatusCode.PERMISSION_DENIED)
+    role = binding("kms.keys.encrypter", world.account_id)
+    update_bindings(keys, key.id, Empty, add=[role])
+    robot.kms_crypto.read("Encrypt", request)
+    viewers = [binding("kms.viewer", f"nobody-{number}") for number in range(5)]
+    set_bindings(keys, key.id, viewers, Empty)
+    robot.kms_crypto.refuse("Encrypt", request, StatusCode.PERMISSION_DENIED)
+    wanted = sorted(("kms.viewer", each.subject.id) for each in viewers)
+    world.fact(
+        "a key has the bindings that it was given",
+        lambda s: equal(bindings_of(s.kms_keys, key.id), wanted, "the bindings of the key"),
+    )
+
+
+def delete(world):
+    """A key that is gone, and what that means for a secret under it."""
+    keys = world.services.kms_keys
+    key = create(world, "deleted", SymmetricAlgorithm.AES_256).response
+    secret = secrets.create(world, "of-a-deleted-key", [("login", "user")], kms_key_id=key.id)
+    request = wire.DeleteSymmetricKeyRequest(key_id=key.id)
+    protect = wire.UpdateSymmetricKeyRequest(
+        key_id=key.id,
+        update_mask=FieldMask(paths=["deletion_protection"]),
+        deletion_protection=True,
+    )
+    meta = wire.UpdateSymmetricKeyMetadata
+    keys.change("Update", protect, meta, SymmetricKey, "key_id")
+    keys.refuse("Delete", request, StatusCode.FAILED_PRECONDITION)
+    protect.deletion_protection = False
+    keys.change("Update", protect, meta, SymmetricKey, "key_id")
+    done = keys.change("Delete", request, wire.DeleteSymmetricKeyMetadata, SymmetricKey, "key_id")
+    equal(done.response.id, key.id, "the deleted key")
+
+    def stays(services):
+        get = wire.GetSymmetricKeyRequest(key_id=key.id)
+        services.kms_keys.refuse("Get", get, StatusCode.NOT_FOUND)
+        read = GetPayloadRequest(secret_id=secret.id)
+        services.payloads.refuse("Get", read, StatusCode.FAILED_PRECONDITION)
+        services.operations.read("Get", GetOperationRequest(operation_id=done.operation.id))
+
+    world.fact("a deleted key is gone, and the secret under it is there", stays)

@@ -199,7 +199,9 @@ pub(super) const fn kind_of(call: &Call) -> Option<EntryKind> {
         Call::DeleteSecret(_) => EntryKind::DeleteSecret,
         Call::UpdateSecret(_) => EntryKind::UpdateSecret,
         Call::ChangeBinding(_) => EntryKind::ChangeBinding,
-        Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) => return None,
+        Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) | Call::ListSecrets(_) => {
+            return None;
+        }
     })
 }
 

@@ -1,4 +1,5 @@
-//! The laws L1–L15 (`verification §3.5`), each in its own file.
+//! The laws L1–L17 (`verification §3.5`; L16 and L17 are of `contract §2.11` and `§9`), each in its
+//! own file.
 //!
 //! A law looks at a [`Case`] and answers whether it holds, with numbers that say how much it
 //! looked at: a law that held over nothing is told apart from one that held.
@@ -12,7 +13,9 @@ pub mod destruction;
 pub mod effects;
 pub mod idempotency;
 pub mod immutability;
+pub mod paging;
 pub mod plaintext;
+pub mod quotas;
 pub mod raft_invariants;
 pub mod real_time;
 pub mod recovery;
@@ -60,11 +63,15 @@ pub enum Law {
     L14,
     /// Raft's own invariants.
     L15,
+    /// A list walked page by page shows each secret once and misses none.
+    L16,
+    /// Quotas are kept, and nothing is refused below them.
+    L17,
 }
 
 impl Law {
     /// All laws, in their order.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::L1,
         Self::L2,
         Self::L3,
@@ -80,6 +87,8 @@ impl Law {
         Self::L13,
         Self::L14,
         Self::L15,
+        Self::L16,
+        Self::L17,
     ];
 
     /// The law in a few words.
@@ -101,6 +110,8 @@ impl Law {
             Self::L13 => "nodes converge",
             Self::L14 => "the cluster recovers in time",
             Self::L15 => "invariants of Raft",
+            Self::L16 => "pages show each secret once and miss none",
+            Self::L17 => "quotas are kept, and nothing is refused below them",
         }
     }
 
@@ -123,6 +134,8 @@ impl Law {
             Self::L13 => convergence::check(case),
             Self::L14 => recovery::check(case),
             Self::L15 => raft_invariants::check(case),
+            Self::L16 => paging::check(case),
+            Self::L17 => quotas::check(case),
         }
     }
 }

@@ -200,6 +200,7 @@ fn version(secret: &SecretId, number: u64) -> VersionView {
 
 fn view(id: &SecretId, secret: &Secret) -> Answer {
     Answer::Secret(SecretView {
+        folder: None,
         id: id.clone(),
         name: format!("name of {id}"),
         description: String::new(),

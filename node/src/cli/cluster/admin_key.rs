@@ -1,4 +1,5 @@
-//! The first administrator's key: made here, kept here, on disk before the cluster knows of it.
+//! The first administrator's key, at the beginning and when it was lost: made here, kept here, on
+//! disk before the cluster knows of it.
 //!
 //! Promises: the private half is in `FILE.pending` (mode 0600) and synced before anyone is told
 //! the public half, so no crash and no lost answer leaves a cluster that nobody can log in to.

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::Args;
 use lockbox_core::{Permission, SubjectKind};
 use lockbox_proto::lockbox::iam::v1::access_service_client::AccessServiceClient;
-use lockbox_proto::lockbox::iam::v1::{ExplainRequest, ExplainResponse};
+use lockbox_proto::lockbox::iam::v1::{ExplainRequest, ExplainResponse, HeldBinding};
 use lockbox_proto::yandex::cloud::access::Subject;
 
 use crate::cli::connect::Context;
@@ -22,7 +22,7 @@ pub(crate) struct Explain {
     /// A permission, such as `payload.get`; a wrong one is answered with a list of them all.
     #[arg(value_parser = permission)]
     permission: Permission,
-    /// The id of an organization, cloud, folder, secret or service account.
+    /// The id of an organization, cloud, folder, secret, version or service account.
     resource_id: String,
 }
 
@@ -102,8 +102,7 @@ fn for_people(answer: &ExplainResponse, asked: &str) -> String {
                 let binding = held.access_binding.clone().unwrap_or_default();
                 let through = binding.subject.filter(|bound| *bound != subject);
                 let through = through.map(|by| format!(" through {}:{}", by.r#type, by.id));
-                let gives = if held.grants { "gives it" } else { "does not give it" };
-                format!("{}{} {gives}", binding.role_id, through.unwrap_or_default())
+                format!("{}{} {}", binding.role_id, through.unwrap_or_default(), gives(held))
             })
             .collect();
         let roles = if roles.is_empty() { "nothing".to_owned() } else { roles.join("; ") };
@@ -117,8 +116,7 @@ fn for_people(answer: &ExplainResponse, asked: &str) -> String {
         for held in &answer.held {
             let binding = held.access_binding.clone().unwrap_or_default();
             let on = held.resource.clone().unwrap_or_default();
-            let gives = if held.grants { "gives it" } else { "does not give it" };
-            line(format!("{} {}: {} {gives}", on.r#type, on.id, binding.role_id));
+            line(format!("{} {}: {} {}", on.r#type, on.id, binding.role_id, gives(held)));
         }
     }
     if answer.some_hidden {
@@ -130,9 +128,18 @@ fn for_people(answer: &ExplainResponse, asked: &str) -> String {
     text
 }
 
+/// What a binding does for the permission, and what keeps it from doing so.
+fn gives(held: &HeldBinding) -> String {
+    let gives = if held.grants { "gives it" } else { "does not give it" };
+    match held.unmet.as_str() {
+        "" => gives.to_owned(),
+        unmet => format!("{gives}: {unmet}"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use lockbox_proto::lockbox::iam::v1::{HeldBinding, Resource};
+    use lockbox_proto::lockbox::iam::v1::Resource;
     use lockbox_proto::yandex::cloud::access::AccessBinding;
 
     use super::*;
@@ -161,6 +168,7 @@ mod tests {
                 subject: Some(subject.clone()),
             }),
             grants,
+            unmet: String::new(),
         };
         let (folder, secret) = (resource("folder", "b1g1"), resource("secret", "e6q1"));
         let answer = ExplainResponse {
@@ -168,8 +176,14 @@ mod tests {
             index: 7,
             subject: Some(subject.clone()),
             permission: "payload.get".into(),
-            path: vec![folder.clone(), secret],
-            held: vec![held(folder, "lockbox.viewer", false)],
+            path: vec![folder.clone(), secret.clone()],
+            held: vec![
+                held(folder, "lockbox.viewer", false),
+                HeldBinding {
+                    unmet: "has ended".into(),
+                    ..held(secret, "lockbox.payloadViewer;until=2025-12-01T00:00:00Z", false)
+                },
+            ],
             subject_problem: "is suspended".into(),
             kms_key_id: "abj1".into(),
             some_hidden: true,
@@ -178,7 +192,8 @@ mod tests {
         let expected = "serviceAccount:aje1 may not payload.get on secret e6q1 (at index 7)\n  \
                         the subject is suspended\n  \
                         folder b1g1: lockbox.viewer does not give it\n  \
-                        secret e6q1: nothing\n  \
+                        secret e6q1: lockbox.payloadViewer;until=2025-12-01T00:00:00Z does not \
+                        give it: has ended\n  \
                         the sun shines\n  \
                         more is held where you may not look\n  \
                         its payloads are under the key abj1: the KMS decides too\n";

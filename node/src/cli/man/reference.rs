@@ -37,6 +37,10 @@ pub(crate) fn exit_codes() -> Vec<(String, String)> {
 pub(crate) fn variables() -> Vec<(String, String)> {
     owned(&[
         ("LOCKBOX_ENDPOINT", "The server, as host:port."),
+        (
+            "LOCKBOX_KMS_ENDPOINT",
+            "The KMS, as host:port, when it is another than the server names.",
+        ),
         ("LOCKBOX_CA", "PEM file of the certificate authorities to trust."),
         ("LOCKBOX_TOKEN", "An IAM token. It goes before LOCKBOX_SA_KEY."),
         ("LOCKBOX_SA_KEY", "File with the authorized key of a service account, to log in with."),

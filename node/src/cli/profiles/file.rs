@@ -1,19 +1,23 @@
 //! The file of profiles: where it is, how it is read, how it changes.
 //!
 //! Promises: it is written under another name, synced and renamed, so that a reader sees the old
-//! or the new one; only its owner may read it; two changes at once happen one after the other.
+//! or the new one; only its owner may read it; one that another user could have written is not
+//! believed; two changes at once happen one after the other.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 use lockbox_platform::config_file::one_line;
+use lockbox_platform::system::effective_user;
 
 use super::Profiles;
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
 
+/// The user who may do everything anyway.
+const ROOT: u32 = 0;
 /// Names the file.
 const VARIABLE: &str = "LOCKBOX_CONFIG";
 /// What a reader of the file should know.
@@ -50,11 +54,26 @@ pub(crate) fn load(path: &Path) -> Result<Profiles, Failure> {
 
 /// Who may write it chooses which server gets the caller's token.
 fn read(path: &Path) -> io::Result<String> {
-    if fs::metadata(path)?.mode() & 0o022 != 0 {
-        let problem = "others may write to it: chmod go-w";
-        return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
+    let mut file = File::open(path)?;
+    // Of the file that is read: its name may be another one's by the next look.
+    let metadata = file.metadata()?;
+    believed(metadata.uid(), metadata.mode(), effective_user())
+        .map_err(|problem| io::Error::new(io::ErrorKind::PermissionDenied, problem))?;
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
+}
+
+/// Whether `caller` may believe a file of this owner and mode: its own or root's, and nobody else
+/// may write to it. An owner who may not write can change that.
+pub(super) fn believed(owner: u32, mode: u32, caller: u32) -> Result<(), &'static str> {
+    if owner != caller && owner != ROOT {
+        return Err("it belongs to another user");
     }
-    fs::read_to_string(path)
+    if mode & 0o022 != 0 {
+        return Err("others may write to it: chmod go-w");
+    }
+    Ok(())
 }
 
 /// A token in the file is the mistake that is worth a sentence.

@@ -15,6 +15,8 @@ use crate::cli::output::Format;
 pub(crate) enum SettingKey {
     /// The server, as host:port.
     Endpoint,
+    /// The KMS, as host:port, when it is another than the server names.
+    KmsEndpoint,
     /// PEM file of the certificate authorities to trust.
     Ca,
     /// Authorized key of a service account, in JSON, to log in with.
@@ -37,6 +39,7 @@ impl fmt::Display for SettingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Endpoint => "endpoint",
+            Self::KmsEndpoint => "kms-endpoint",
             Self::Ca => "ca",
             Self::SaKey => "sa-key",
             Self::TokenFile => "token-file",
@@ -68,7 +71,7 @@ impl SettingKey {
             return Some("is empty".to_owned());
         }
         match self {
-            Self::Endpoint if tls::endpoint(value, None).is_err() => {
+            Self::Endpoint | Self::KmsEndpoint if tls::endpoint(value, None).is_err() => {
                 Some("is not host:port".to_owned())
             }
             Self::Format if Format::from_str(value, false).is_err() => {

@@ -140,6 +140,26 @@ fn a_file_that_others_may_write_is_not_believed() {
     load(&path).unwrap();
 }
 
+/// Its owner may write to it whatever its mode says.
+#[test]
+fn a_file_of_another_user_is_not_believed() {
+    let (mine, another, root) = (1000, 1001, 0);
+    assert_eq!(file::believed(mine, 0o600, mine), Ok(()));
+    assert_eq!(file::believed(root, 0o644, mine), Ok(()));
+    for (owner, caller) in [(another, mine), (mine, root)] {
+        for mode in [0o600, 0o444] {
+            let refused = file::believed(owner, mode, caller);
+            assert_eq!(refused, Err("it belongs to another user"), "{owner} {mode:o}");
+        }
+    }
+    // Only root can give a file away; whoever else runs this has seen the rule at least.
+    let (_directory, path) = file("");
+    if std::os::unix::fs::chown(&path, Some(another), None).is_ok() {
+        let refused = load(&path).map(|_| ()).unwrap_err().to_string();
+        assert!(refused.contains("it belongs to another user"), "{refused}");
+    }
+}
+
 #[test]
 fn a_file_that_is_named_must_be_there_and_no_value_is_quoted() {
     let (_directory, path) = file("");

@@ -5,7 +5,6 @@ use lockbox_proto::yandex::cloud::lockbox::v1::secret_service_client::SecretServ
 use lockbox_proto::yandex::cloud::lockbox::v1::{
     CancelVersionDestructionRequest, ScheduleVersionDestructionRequest,
 };
-use prost_types::Duration as WireDuration;
 
 use crate::cli::connect::Context;
 use crate::cli::failure::Failure;
@@ -36,9 +35,7 @@ impl ScheduleVersionDestruction {
             let request = ScheduleVersionDestructionRequest {
                 secret_id,
                 version_id: self.version_id.clone(),
-                pending_period: self
-                    .pending_period
-                    .map(|Period { seconds, nanos }| WireDuration { seconds, nanos }),
+                pending_period: self.pending_period.map(Period::to_wire),
             };
             let send = async |channel, request| {
                 SecretServiceClient::new(channel).schedule_version_destruction(request).await

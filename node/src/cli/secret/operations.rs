@@ -44,7 +44,7 @@ impl ListOperations {
 }
 
 /// The operations for people.
-fn table(operations: &[Operation]) -> Table {
+pub(crate) fn table(operations: &[Operation]) -> Table {
     let row = |one: &Operation| {
         let status = match (&one.result, one.done) {
             (Some(operation::Result::Error(_)), _) => "ERROR",

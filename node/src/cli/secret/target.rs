@@ -2,7 +2,6 @@
 
 use clap::Args;
 use lockbox_core::SecretId;
-use lockbox_proto::yandex::cloud::lockbox::v1::Secret;
 
 use crate::cli::connect::Context;
 use crate::cli::failure::{Exit, Failure};
@@ -30,7 +29,8 @@ pub(crate) struct Target {
 impl Target {
     /// The name to look up, when it is one.
     fn name(&self) -> Option<&str> {
-        let positional = self.secret.as_deref().filter(|text| !looks_like_id(text));
+        let is_name = |text: &&str| !looks_like_id(text, SecretId::PREFIX);
+        let positional = self.secret.as_deref().filter(is_name);
         self.name.as_deref().or(positional)
     }
 
@@ -45,33 +45,38 @@ impl Target {
                 let folder = context.folder()?.id(session).await?;
                 // Without a filter in the API, finding a name is reading the folder.
                 let secrets = all_secrets(session, &folder, u64::MAX).await?;
-                id_of(name, &folder, &secrets)
+                let named = secrets.iter().filter(|secret| secret.name == name);
+                the_only("secret", name, &folder, named.map(|secret| secret.id.as_str()))
             }
             None => Ok(self.id.as_ref().or(self.secret.as_ref()).cloned().unwrap_or_default()),
         }
     }
 }
 
-/// Whether the text has the form of a generated id.
-fn looks_like_id(text: &str) -> bool {
+/// Whether the text has the form of a generated id that begins like this.
+pub(crate) fn looks_like_id(text: &str, prefix: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-    text.len() == ID_CHARS && text.starts_with(SecretId::PREFIX) && text.bytes().all(allowed)
+    text.len() == ID_CHARS && text.starts_with(prefix) && text.bytes().all(allowed)
 }
 
-/// The id of the only secret with this name.
-fn id_of(name: &str, folder: &str, secrets: &[Secret]) -> Result<String, Failure> {
-    let found: Vec<&str> =
-        secrets.iter().filter(|secret| secret.name == name).map(|s| s.id.as_str()).collect();
+/// The id of the only thing of this kind with this name, of all ids that have it.
+pub(crate) fn the_only<'a>(
+    kind: &str,
+    name: &str,
+    folder: &str,
+    ids: impl Iterator<Item = &'a str>,
+) -> Result<String, Failure> {
+    let found: Vec<&str> = ids.collect();
     match found.as_slice() {
         [id] => Ok((*id).to_owned()),
         [] => Err(Failure::new(
             Exit::Refused,
-            format_args!("NOT_FOUND: no secret of folder {folder} is named {name:?}"),
+            format_args!("NOT_FOUND: no {kind} of folder {folder} is named {name:?}"),
         )),
         several => Err(Failure::new(
             Exit::Refused,
             format_args!(
-                "the name {name:?} belongs to several secrets, give one by --id: {}",
+                "the name {name:?} belongs to several {kind}s, give one by --id: {}",
                 several.join(", ")
             ),
         )),
@@ -100,16 +105,15 @@ mod tests {
 
     #[test]
     fn a_name_must_match_exactly_and_be_the_only_one() {
-        let secret = |id: &str, name: &str| Secret {
-            id: id.to_owned(),
-            name: name.to_owned(),
-            ..Secret::default()
+        let secrets = [("1", "db"), ("2", "db2"), ("3", "x"), ("4", "x")];
+        let id_of = |name: &str| {
+            let named = secrets.iter().filter(|(_, other)| *other == name);
+            the_only("secret", name, "f", named.map(|(id, _)| *id))
         };
-        let secrets = [secret("1", "db"), secret("2", "db2"), secret("3", "x"), secret("4", "x")];
-        assert_eq!(id_of("db", "f", &secrets), Ok("1".to_owned()));
-        let absent = id_of("DB", "f", &secrets).unwrap_err();
+        assert_eq!(id_of("db"), Ok("1".to_owned()));
+        let absent = id_of("DB").unwrap_err();
         assert_eq!(absent.to_string(), "NOT_FOUND: no secret of folder f is named \"DB\"");
-        let several = id_of("x", "f", &secrets).unwrap_err();
+        let several = id_of("x").unwrap_err();
         assert!(several.to_string().ends_with("give one by --id: 3, 4"));
         assert_eq!(several.exit(), Exit::Refused);
     }

@@ -13,7 +13,7 @@ use crate::cli::connect::Context;
 use crate::cli::failure::{Exit, Failure, one_line};
 use crate::cli::folder::Folder;
 use crate::cli::output::{self, Format, Record};
-use crate::cli::session::{Session, is_transient};
+use crate::cli::session::{Retries, Session, is_transient};
 
 /// Wait before a stream that broke off is asked for again.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -21,7 +21,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 /// Where to begin, and when to end.
 ///
 /// It outlives restarts of the server and the end of a token, and asks again behind what it has
-/// printed; --timeout is for each connection.
+/// printed; --timeout is for each connection, and --retry for how often it connects again without
+/// an answer in between.
 #[derive(Debug, Args)]
 pub(crate) struct Watch {
     /// Begins behind this index: one that was printed, or 0 for all that is still known. From now
@@ -41,20 +42,57 @@ impl Watch {
             folder,
             after: self.after,
             left: self.limit.unwrap_or(u64::MAX),
-            answered: false,
+            answered: Answered::default(),
             format: context.format(),
         };
+        let mut again = Reopenings::new(context.retries());
         loop {
-            match context.run(async |session| progress.follow(session).await) {
+            progress.answered.by_this_stream = false;
+            let broken = match context.run(async |session| progress.follow(session).await) {
                 Ok(ControlFlow::Break(())) => return Ok(String::new()),
-                Ok(ControlFlow::Continue(())) => {}
+                Ok(ControlFlow::Continue(broken)) => broken,
                 // Whoever was once answered waits for the node to come back.
-                Err(failure) if progress.answered && failure.exit() == Exit::Unreachable => {}
+                Err(failure) if progress.answered.once && failure.exit() == Exit::Unreachable => {
+                    failure
+                }
                 Err(failure) => return Err(failure),
+            };
+            if !again.allow(progress.answered.by_this_stream) {
+                return Err(broken);
             }
             std::thread::sleep(PAUSE);
         }
     }
+}
+
+/// How often a stream may be opened again.
+struct Reopenings {
+    allowed: Retries,
+    left: Retries,
+}
+
+impl Reopenings {
+    const fn new(allowed: Retries) -> Self {
+        Self { allowed, left: allowed }
+    }
+
+    /// Whether there may be another stream behind one that was answered, or was not. An answer
+    /// shows that there is a server: what was tried before it no longer counts.
+    fn allow(&mut self, answered: bool) -> bool {
+        if answered {
+            self.left = self.allowed;
+        }
+        let left = self.left.after_one();
+        self.left = left.unwrap_or(self.left);
+        left.is_some()
+    }
+}
+
+/// Whether anything was answered.
+#[derive(Default)]
+struct Answered {
+    once: bool,
+    by_this_stream: bool,
 }
 
 /// How far the stream is.
@@ -62,36 +100,43 @@ struct Progress {
     folder: Folder,
     after: Option<u64>,
     left: u64,
-    answered: bool,
+    answered: Answered,
     format: Format,
 }
 
 impl Progress {
-    /// One connection's part of the stream; whether that was the last.
-    async fn follow(&mut self, session: &Session) -> Result<ControlFlow<()>, Failure> {
+    /// One connection's part of the stream: the last one, or why it ended where another may go on.
+    async fn follow(&mut self, session: &Session) -> Result<ControlFlow<(), Failure>, Failure> {
         let begin = self.after.map(Begin::AfterIndex);
         let folder_id = self.folder.id(session).await?;
         let request = WatchRequest { folder_id, begin };
         let send = async |channel, request| WatchServiceClient::new(channel).watch(request).await;
-        let mut stream = session.stream(request, send).await?;
-        let mut answered = false;
+        let mut stream = session.stream(&request, send).await?;
         loop {
             match stream.message().await {
                 Ok(Some(answer)) => {
-                    answered = true;
                     if self.take(&answer)?.is_break() {
                         return Ok(ControlFlow::Break(()));
                     }
                 }
-                Ok(None) => return Ok(ControlFlow::Continue(())),
-                Err(status) if goes_on(&status, answered) => return Ok(ControlFlow::Continue(())),
-                Err(status) => return Err(Failure::call(session.address(), &status)),
+                Ok(None) => {
+                    let ended = format!("{} has ended the stream", session.address());
+                    return Ok(ControlFlow::Continue(Failure::new(Exit::Unreachable, ended)));
+                }
+                Err(status) => {
+                    let failure = Failure::call(session.address(), &status);
+                    return if goes_on(&status, self.answered.by_this_stream) {
+                        Ok(ControlFlow::Continue(failure))
+                    } else {
+                        Err(failure)
+                    };
+                }
             }
         }
     }
 
     fn take(&mut self, answer: &WatchResponse) -> Result<ControlFlow<()>, Failure> {
-        self.answered = true;
+        self.answered = Answered { once: true, by_this_stream: true };
         if let Some(change) = &answer.change {
             let text = match self.format {
                 Format::Text => line(answer.index, change),
@@ -153,6 +198,18 @@ mod tests {
         change.r#type = Type::VersionDestroyed.into();
         change.changed_by = None;
         assert!(line(7, &change).ends_with(" version e6v1\n"));
+    }
+
+    #[test]
+    fn a_stream_is_opened_again_as_often_as_asked_for_between_answers() {
+        let mut never = Reopenings::new(Retries::AtMost(0));
+        assert!(!never.allow(true) && !never.allow(false));
+        let mut twice = Reopenings::new(Retries::AtMost(2));
+        assert!(twice.allow(true) && twice.allow(false) && !twice.allow(false));
+        assert!(twice.allow(true) && twice.allow(true) && twice.allow(false));
+        assert!(!twice.allow(false));
+        let mut always = Reopenings::new(Retries::Unlimited);
+        assert!((0..1000).all(|_| always.allow(false)));
     }
 
     #[test]

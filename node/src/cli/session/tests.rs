@@ -259,6 +259,26 @@ async fn retries_are_counted() {
     assert_eq!(fixture.seen().len(), 2);
 }
 
+/// Opening a stream is tried like any call, but has no timeout of its own.
+#[tokio::test]
+async fn a_stream_is_opened_again_until_a_leader_answers() {
+    let open = async |fixture: &Fixture, retry| {
+        let session = Session::open(&fixture.connection(LONG, retry)).await?;
+        let request = GetOperationRequest { operation_id: "x".to_owned() };
+        let send = async |channel, request| OperationServiceClient::new(channel).get(request).await;
+        session.stream(&request, send).await
+    };
+    let steps = [Step::Refuse(Code::Unavailable), Step::Answer];
+    let fixture = Fixture::start(&steps).await;
+    open(&fixture, 1).await.unwrap();
+    let seen = fixture.seen();
+    assert_eq!(seen.len(), 2);
+    assert!(seen.iter().all(|seen| !seen.timeout && seen.authorization.is_some()));
+    let fixture = Fixture::start(&steps).await;
+    assert_eq!(open(&fixture, 0).await.unwrap_err().exit(), Exit::Unreachable);
+    assert_eq!(fixture.seen().len(), 1);
+}
+
 #[tokio::test]
 async fn the_deadline_ends_a_call_that_hangs() {
     let fixture = Fixture::start(&[Step::Hang]).await;

@@ -153,13 +153,13 @@ fn command(
     }
 }
 
-/// The secret and the version that a command names, and the one word that it sets.
+/// The secret and the version that a command names, and the one word that it sets beside them.
 fn names(command: &Command) -> (String, String, String) {
     let none = String::new;
     match command {
         Command::CreateSecret(create) => {
             let version = create.version.as_ref().map(|version| version.id.to_string());
-            (create.id.to_string(), version.unwrap_or_default(), none())
+            (create.id.to_string(), version.unwrap_or_default(), create.folder_id.to_string())
         }
         Command::AddVersion(add) => (add.secret_id.to_string(), add.version.id.to_string(), none()),
         Command::SetCurrentVersion { secret_id, version_id }
@@ -198,6 +198,7 @@ fn names(command: &Command) -> (String, String, String) {
         Command::UpdateCloud { cloud_id, .. } => (none(), none(), cloud_id.to_string()),
         Command::CreateFolder(create) => (none(), none(), create.id.to_string()),
         Command::UpdateFolder { folder_id, .. } => (none(), none(), folder_id.to_string()),
+        Command::RecoverAdmin(recover) => (none(), none(), recover.key_id.to_string()),
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
     }
 }

@@ -42,7 +42,8 @@ pub(super) async fn create(
             }
             let path = ResourcePath::new(vec![root]);
             within(path, |path| {
-                require(view, &caller.subject, permission, path)?;
+                // Its maker owns it for good.
+                require(&view.lasting(), &caller.subject, permission, path)?;
                 require_own_token(Some(&caller.token))
             })
         })

@@ -18,7 +18,7 @@ use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, Operat
 use lockbox_raft::domain::outcome::Precondition;
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
 use lockbox_raft::domain::version::{SealedPayload, VersionRecord, VersionStatus};
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{StateRead, TimedView, tables};
 
 use tonic::Code;
 
@@ -26,7 +26,7 @@ use super::create::{cloud_of, generated};
 use super::{changes, few_changes, parse_secret_id};
 use crate::authn::Caller;
 use crate::call::{Attempt, Call};
-use crate::errors::{rejected, wrong_entries};
+use crate::errors::{no_turn, rejected, wrong_entries};
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
 use crate::kms::KeyOrigin;
@@ -180,7 +180,7 @@ async fn situation<'a>(
 ) -> Result<Looked<'a>, ApiError> {
     let if_version = call.if_version.clone();
     let versions_max = call.app.config.limits.versions_per_secret;
-    let look = |view: &dyn StateRead| {
+    let look = |view: &TimedView<'_>| {
         let id = &wanted.secret_id;
         let secret = tables::secret(view, id)?
             .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
@@ -221,7 +221,7 @@ impl Situation<'_> {
 /// Waits until no other call of this node is merging onto the secret.
 async fn my_turn(call: &Call<'_>, secret: &SecretId) -> Result<Turn, ApiError> {
     let turn = call.app.turns.take(secret, call.context.deadline).await;
-    turn.ok_or_else(|| ApiError::unavailable("other calls were adding versions to the secret"))
+    turn.map_err(no_turn)
 }
 
 /// A pause of random length.
@@ -232,7 +232,7 @@ async fn pause(call: &Call<'_>) {
 }
 
 fn look_up<'a>(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     wanted: &Wanted,
     ids: &FreshIds<'a>,
@@ -255,7 +255,7 @@ fn look_up<'a>(
         Some(_) => kms_grants(view, caller)?,
         None => Grants::default(),
     };
-    let taken = |ids: &FreshIds<'_>| tables::version(view, &secret.id, &ids.version());
+    let taken = |ids: &FreshIds<'_>| tables::any_version(view, &ids.version());
     let ids = ids.clone().untaken(|ids| taken(ids).map(|found| found.is_some()))?;
     Ok(Situation { secret: secret.clone(), path: path.clone(), base, grants, ids })
 }

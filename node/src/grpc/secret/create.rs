@@ -12,11 +12,12 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, CreateSecret, IdempotencyClaim, NewVersion};
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::PasswordSpec;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::state::{TimedView, tables};
 
 use super::{changes, few_changes};
 use crate::authn::Caller;
 use crate::call::{Attempt, Call};
+use crate::config::LimitsConfig;
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
 use crate::kms::KeyOrigin;
@@ -154,8 +155,8 @@ async fn look_up<'a>(
     ids: FreshIds<'a>,
 ) -> Result<Looked<'a>, ApiError> {
     let folder = &plan.folder_id;
-    let limits = limits(call);
-    let look = |view: &dyn StateRead| {
+    let configured = &call.app.config.limits;
+    let look = |view: &TimedView<'_>| {
         let path = tables::folder_path(view, folder)?
             .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder.as_str()))?;
         let (known, path) = within(path, |path| {
@@ -166,7 +167,8 @@ async fn look_up<'a>(
             {
                 return Ok(Err(Box::new(operation)));
             }
-            room_for_secret(view, folder, &request.name, limits)?;
+            let cloud = path.id_of(ResourceKind::Cloud).unwrap_or_default();
+            room_for_secret(view, folder, &request.name, limits(configured, cloud))?;
             let ids = ids.clone().untaken(|ids| secret_id_taken(view, &ids.secret()))?;
             let grants = match &plan.kms_key_id {
                 Some(_) => kms_grants(view, caller)?,
@@ -190,11 +192,10 @@ async fn look_up<'a>(
     Ok(looked)
 }
 
-fn limits(call: &Call<'_>) -> CreationLimits {
-    let limits = &call.app.config.limits;
+fn limits(configured: &LimitsConfig, cloud: &str) -> CreationLimits {
     CreationLimits {
-        secrets_per_cloud_max: limits.secrets_per_cloud,
-        unique_name: limits.unique_names,
+        secrets_per_cloud_max: configured.secrets_of(cloud),
+        unique_name: configured.unique_names,
     }
 }
 
@@ -254,7 +255,7 @@ async fn seal(
             })
         }
     };
-    let limits = limits(call);
+    let limits = limits(&call.app.config.limits, cloud_id.as_str());
     Ok(Command::CreateSecret(Box::new(CreateSecret {
         id,
         folder_id: plan.folder_id.clone(),

@@ -34,10 +34,11 @@ pub(super) async fn schedule(
     call: &mut Call<'_>,
     request: &wire::ScheduleVersionDestructionRequest,
 ) -> Result<Operation, ApiError> {
-    let min = call.app.config.limits.destruction_pending_min();
+    let limits = &call.app.config.limits;
+    let (min, retained_ms) = (limits.destruction_pending_min(), limits.destroyed_retained_ms());
     let command = |secret_id, version_id| {
         let pending_ms = pending_ms(request.pending_period.as_ref(), min)?;
-        Ok(Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms })
+        Ok(Command::ScheduleVersionDestruction { secret_id, version_id, pending_ms, retained_ms })
     };
     change(call, request, (&request.secret_id, &request.version_id), command).await
 }

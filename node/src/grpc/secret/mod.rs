@@ -276,13 +276,21 @@ fn with_current(
     Ok(SecretSnapshot { secret, current_version })
 }
 
-/// Refuses more changes than can make sense, before anything is done with them.
+/// Refuses more and larger changes than can make sense, before anything is done with them: what
+/// waits for its turn is small.
 fn few_changes(
     call: &Call<'_>,
     entries: &[wire::PayloadEntryChange],
     field: &str,
 ) -> Result<(), ApiError> {
-    let checked = call.app.config.limits.payload().check_changes(entries.len());
+    use wire::payload_entry_change::Value;
+    let bytes = |entry: &wire::PayloadEntryChange| match &entry.value {
+        Some(Value::TextValue(text)) => text.len(),
+        Some(Value::BinaryValue(bytes)) => bytes.len(),
+        None => 0,
+    };
+    let value_bytes = entries.iter().map(bytes).sum();
+    let checked = call.app.config.limits.payload().check_changes(entries.len(), value_bytes);
     checked.map_err(|error| wrong_entries(&error, field))
 }
 

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lockbox_core::{FolderId, Permission, ResourceKind, ResourcePath, ResourceRef, SecretId};
+use lockbox_core::{
+    FolderId, Mutant, Permission, ResourceKind, ResourcePath, ResourceRef, SecretId, mutant,
+};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
@@ -11,7 +13,8 @@ use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::secret::SecretRecord;
-use lockbox_raft::state::{StateRead, tables};
+use lockbox_raft::error::StorageError;
+use lockbox_raft::state::{StateRead, TimedView, tables};
 
 use super::{parse_secret_id, with_current};
 use crate::authn::Caller;
@@ -19,7 +22,7 @@ use crate::call::Call;
 use crate::grpc::operations_of;
 use crate::page::{self, List};
 use crate::refused::{Refused, within};
-use crate::{convert, describe};
+use crate::{convert, describe, seeded};
 
 /// The audit details of a metadata read: which method, and the one id that it names.
 pub(super) fn event(event_name: &'static str, field: &'static str, id: &str) -> AuditDetails {
@@ -29,7 +32,7 @@ pub(super) fn event(event_name: &'static str, field: &'static str, id: &str) -> 
 
 /// A secret with its path, for who may do this with it.
 pub(super) fn secret_for(
-    view: &dyn StateRead,
+    view: &TimedView<'_>,
     caller: &Caller,
     id: &SecretId,
     permission: Permission,
@@ -80,7 +83,7 @@ pub(super) async fn list(
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Folder, folder.as_str()))?;
             within(path, |path| {
                 require(view, &caller.subject, Permission::SecretsList, path)?;
-                let (secrets, next) = tables::secrets_page(view, &folder, after, size)?;
+                let (secrets, next) = secrets_page(view, &folder, after, size)?;
                 page::fill(secrets, next, |secret| {
                     let snapshot = with_current(view, secret)?;
                     Ok((snapshot.secret.sequence, convert::secret(&snapshot)))
@@ -91,6 +94,25 @@ pub(super) async fn list(
     call.path = Some(path);
     let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
     Ok(wire::ListSecretsResponse { secrets, next_page_token })
+}
+
+/// One page of a folder's secrets behind a place of the list, and where the list goes on.
+fn secrets_page(
+    view: &dyn StateRead,
+    folder: &FolderId,
+    after: u64,
+    size: usize,
+) -> Result<(Vec<SecretRecord>, Option<u64>), StorageError> {
+    if mutant(Mutant::PageByOffset) {
+        return seeded::page_by_offset(view, folder, after, size);
+    }
+    if mutant(Mutant::PageByTime) {
+        return seeded::page_by_time(view, folder, after, size);
+    }
+    if mutant(Mutant::PageRestarts) {
+        return seeded::page_or_first(view, folder, after, size);
+    }
+    tables::secrets_page(view, folder, after, size)
 }
 
 pub(super) async fn list_versions(
@@ -128,16 +150,15 @@ pub(super) async fn list_operations(
     let caller = call.admit_metadata_read(request)?;
     let id = parse_secret_id(&request.secret_id)?;
     let list = List { kind: "operations on a secret", of: id.as_str() };
-    let before = list.place(&request.page_token)?.unwrap_or(u64::MAX);
-    let size = page::size(request.page_size);
-    let ((operations, next), path) = call
+    let asked = operations_of::Asked::new(list, &request.page_token, request.page_size)?;
+    let (page, path) = call
         .read_metadata(&caller, |view| {
             let (secret, path) = secret_for(view, &caller, &id, Permission::SecretsGet)?;
             let of = ResourceRef::new(ResourceKind::Secret, secret.id.as_str());
-            Ok((operations_of::page(view, &of, before, size)?, path))
+            Ok((asked.of_resource(view, &of)?, path))
         })
         .await?;
     call.path = Some(path);
-    let next_page_token = next.map(|place| list.token(place)).unwrap_or_default();
+    let (operations, next_page_token) = asked.tokened(page);
     Ok(wire::ListSecretOperationsResponse { operations, next_page_token })
 }

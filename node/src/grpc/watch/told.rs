@@ -1,6 +1,6 @@
 //! A change as its followers are told it.
 
-use lockbox_core::Subject;
+use lockbox_core::{ResourceKind, Subject};
 use lockbox_proto::lockbox::watch::v1::change::Type;
 use lockbox_proto::lockbox::watch::v1::{Change, WatchResponse};
 use lockbox_proto::yandex::cloud::access;
@@ -55,8 +55,9 @@ fn kind(metadata: &M) -> (Type, Option<String>) {
         M::DestroyVersion { version_id, .. } => {
             (Type::VersionDestroyed, Some(version_id.to_string()))
         }
-        M::SetAccessBindings { .. } | M::UpdateAccessBindings { .. } => {
-            (Type::AccessBindingsChanged, None)
+        M::SetAccessBindings { resource } | M::UpdateAccessBindings { resource } => {
+            let of_version = resource.kind == ResourceKind::SecretVersion;
+            (Type::AccessBindingsChanged, of_version.then(|| resource.id.clone()))
         }
         // On no secret, and so in no folder's changes.
         M::CreateServiceAccount { .. }
@@ -68,6 +69,7 @@ fn kind(metadata: &M) -> (Type, Option<String>) {
         | M::UpdateAuthorizedKey { .. }
         | M::DeleteAuthorizedKey { .. }
         | M::InitCluster
+        | M::RecoverAdmin { .. }
         | M::ChangeKeyring { .. }
         | M::CreateFolder { .. }
         | M::UpdateFolder { .. }

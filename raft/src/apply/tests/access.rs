@@ -20,6 +20,7 @@ fn a_cluster_is_initialised_once() {
             description: String::new(),
             algorithm: KeyAlgorithm::Rsa4096,
             public_key_pem: String::new(),
+            keys_per_account_max: 0,
         },
         keyring: Vec::new(),
     };
@@ -99,6 +100,7 @@ fn a_deleted_key_takes_its_tokens_along() {
             description: String::new(),
             algorithm: KeyAlgorithm::Rsa2048,
             public_key_pem: "pem".into(),
+            keys_per_account_max: 9,
         }));
     }
     let mut by_other = world.envelope(delete("robot-key"));
@@ -212,10 +214,16 @@ fn bindings_name_known_roles_and_subjects() {
             resource: resource.clone(),
             bindings: vec![AccessBinding::new("viewer", account("a")), one.clone()],
         };
-        for command in [set, on(resource.clone(), role, account("a"))] {
+        for (command, place) in [
+            (set, "access_bindings[1].role_id"),
+            (
+                on(resource.clone(), role, account("a")),
+                "access_binding_deltas[0].access_binding.role_id",
+            ),
+        ] {
             let refused = world.refuse(command);
             let Rejection::InvalidArgument { field, .. } = refused else { panic!("{refused:?}") };
-            assert_eq!(field, "role_id");
+            assert_eq!(field, place);
         }
         let delta = BindingDelta { action: DeltaAction::Remove, binding: one };
         world
@@ -235,6 +243,7 @@ fn nobody_manages_the_keys_of_who_may_more() {
             description: String::new(),
             algorithm: KeyAlgorithm::Rsa2048,
             public_key_pem: "pem".into(),
+            keys_per_account_max: 9,
         })
     };
     let delete = |text: &str| Command::DeleteAuthorizedKey { key_id: key_id(text) };

@@ -42,7 +42,7 @@ fn what_a_subject_holds_follows_the_bindings() {
     assert!(world.state.0.keys().all(|(_, key)| !key.starts_with(&keys::holdings_of(&reader))));
 }
 
-/// A binding of a later build's kind grants nothing here, nor the right to make owners.
+/// No command makes one; should a state have one all the same, it makes no owners.
 #[test]
 fn a_conditional_owner_makes_no_owners() {
     let mut world = World::new();

@@ -36,6 +36,7 @@ fn every_operation_on_a_secret_is_a_change_of_its_folder() {
             secret_id: secret(),
             version_id: version_id("v2"),
             pending_ms: 86_400_000,
+            retained_ms: 86_400_000,
         },
         Command::SetAccessBindings { resource, bindings: vec![viewer] },
     ] {

@@ -5,12 +5,14 @@ use crate::apply::destructions_due;
 use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
 
 const PENDING_MS: u64 = 7_000;
+const RETAINED_MS: u64 = 86_400_000;
 
 fn schedule(secret: &str, version: &str) -> Command {
     Command::ScheduleVersionDestruction {
         secret_id: secret_id(secret),
         version_id: version_id(version),
         pending_ms: PENDING_MS,
+        retained_ms: RETAINED_MS,
     }
 }
 
@@ -76,7 +78,12 @@ fn a_version_is_destroyed_when_its_time_has_come_and_not_before() {
 
     world.later(PENDING_MS - 1);
     assert_eq!(world.due(), []);
-    let due = Destruction { secret_id: secret_id("s"), version_id: version_id("v2"), destroy_at };
+    let due = Destruction {
+        secret_id: secret_id("s"),
+        version_id: version_id("v2"),
+        destroy_at,
+        retained_ms: RETAINED_MS,
+    };
     let early = world.reaper(due.clone());
     let not_yet = Precondition::VersionNotScheduled(version_id("v2")).into();
     assert_eq!(world.refused(&early), not_yet);

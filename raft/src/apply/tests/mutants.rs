@@ -78,6 +78,41 @@ fn reapplied_after_crash() {
     trial.end(world.state != before);
 }
 
+/// A cloud with as many secrets as it may have.
+fn full() -> World {
+    let mut world = World::new();
+    for secret in ["s", "t", "u"] {
+        world.create(secret, None);
+    }
+    world
+}
+
+/// What comes of one more.
+fn one_more(world: &mut World) -> Outcome {
+    let create = Command::CreateSecret(Box::new(create_secret("v", None)));
+    let envelope = world.envelope(create);
+    world.apply(&envelope)
+}
+
+#[test]
+fn quota_judged_early() {
+    let trial = Trial::of(Mutant::QuotaJudgedEarly);
+    let mut world = full();
+    trial.end(matches!(one_more(&mut world), Outcome::Done(_)));
+}
+
+#[test]
+fn quota_not_given_back() {
+    let trial = Trial::of(Mutant::QuotaNotGivenBack);
+    let mut world = full();
+    world.run(Command::DeleteSecret { secret_id: secret_id("t") });
+    let refused = Outcome::Rejected(Rejection::QuotaExceeded {
+        quota: "lockbox.secrets.count".into(),
+        limit: 3,
+    });
+    trial.end(one_more(&mut world) == refused);
+}
+
 /// A secret's only version, scheduled, as the reaper proposes it.
 fn scheduled() -> (World, Destruction) {
     let mut world = World::new();
@@ -87,9 +122,10 @@ fn scheduled() -> (World, Destruction) {
         secret_id: secret_id.clone(),
         version_id: version_id.clone(),
         pending_ms: 7_000,
+        retained_ms: 86_400_000,
     });
     let destroy_at = world.now.plus(Duration::from_secs(7));
-    (world, Destruction { secret_id, version_id, destroy_at })
+    (world, Destruction { secret_id, version_id, destroy_at, retained_ms: 86_400_000 })
 }
 
 fn is_destroyed(world: &mut World, due: Destruction) -> bool {

@@ -203,6 +203,10 @@ pub struct CreateAuthorizedKey {
     /// SubjectPublicKeyInfo in PEM.
     #[n(4)]
     pub public_key_pem: String,
+    /// The quota in force on the node that received the request; the administrator's first key has
+    /// none.
+    #[n(5)]
+    pub keys_per_account_max: u32,
 }
 
 /// `cluster init`: the first command of every cluster.
@@ -232,6 +236,29 @@ pub struct InitCluster {
     /// The first keyring keys, one for each purpose, all activated.
     #[n(7)]
     pub keyring: Vec<KeyringKeyRecord>,
+}
+
+/// `cluster recover-admin`: a key for the bootstrap administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct RecoverAdmin {
+    /// The new key's id, unless the account has a key of this public half already.
+    #[n(0)]
+    pub key_id: AuthorizedKeyId,
+    /// How it signs.
+    #[n(1)]
+    pub algorithm: KeyAlgorithm,
+    /// SubjectPublicKeyInfo in PEM.
+    #[n(2)]
+    pub public_key_pem: String,
+    /// Whether the account's other keys stay.
+    #[n(3)]
+    pub keep_keys: bool,
+    /// The name of a new account.
+    #[n(4)]
+    pub name: String,
+    /// The id of a new account, should the administrator's be deleted.
+    #[n(5)]
+    pub replacement_id: ServiceAccountId,
 }
 
 /// `CloudService.Create`; its maker owns the new cloud.

@@ -60,6 +60,7 @@ pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
         description: String::new(),
         algorithm: KeyAlgorithm::Rsa2048,
         public_key_pem: String::new(),
+        keys_per_account_max: 0,
     };
     let organization_id = OrganizationId::parse("bpforganization").unwrap();
     let init = InitCluster {
@@ -140,6 +141,7 @@ pub(crate) fn schedule_destruction(
         secret_id: secret_id.clone(),
         version_id: version_id.clone(),
         pending_ms: u64::try_from(pending.as_millis()).unwrap(),
+        retained_ms: 86_400_000,
     };
     envelope(random, Subject::service_account(&admin_id()), command)
 }

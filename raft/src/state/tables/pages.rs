@@ -117,7 +117,7 @@ pub fn versions_page(
         direction: Direction::Descending,
         limit: limit.saturating_add(1),
     };
-    page(view, &scan, limit, |id: &VersionId| keys::version(secret, id))
+    page(view, &scan, limit, |id: &VersionId| keys::version(id))
 }
 
 /// One page of a folder's service accounts by creation, behind the sequence `after`.

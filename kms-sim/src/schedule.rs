@@ -1,0 +1,245 @@
+//! What the KMS does by itself: destroys what was scheduled, and rotates keys.
+//!
+//! A pass looks for what is due and hands it to the commit writer, which carries out only what is
+//! still promised at that commit, and only once the commit's own time has reached it: a pass that
+//! is early, late or repeated does no harm. What a crash interrupts, the next pass finds again.
+//! Rotations are audited as anybody's; the end of a version is not an event (`contract §6.1`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_core::{KmsKeyId, LogTime, OperationId, Subject};
+use tokio_util::sync::CancellationToken;
+
+use crate::commit::staged::ENCRYPTIONS_WARN;
+use crate::commit::{CommitFailure, Mutated};
+use crate::engine::Engine;
+use crate::error::KmsError;
+use crate::grpc::{Edge, automatic};
+use crate::keys::apply::{Refusal, read_keys};
+use crate::keys::command::{Command, Envelope, RotateKey, RotationCause, VersionOf};
+use crate::store::StoreError;
+use crate::store::due::Due;
+use crate::store::records::{KeyRecord, KeyStatus, OperationRecord};
+use crate::store::tables::{self, Table};
+
+/// Time between two passes: what is due waits at most that much longer.
+const PASS_EVERY: Duration = Duration::from_secs(1);
+/// Passes from one look at how much versions have encrypted to the next.
+const WORN_EVERY: u64 = 60;
+/// Passes until a purge that failed is tried again.
+const PURGE_RETRY: u64 = 60;
+/// Most that one pass does.
+const DUE_MAX: usize = 256;
+/// When a rotation that was refused is tried again.
+const REFUSED_RETRY: Duration = Duration::from_mins(10);
+
+/// Why it ended, though nobody told it to.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ScheduleError {
+    /// The store failed.
+    #[error(transparent)]
+    Kms(#[from] KmsError),
+    /// The thread that rewrites files panicked.
+    #[error("the purge of destroyed material ended unexpectedly")]
+    Purge,
+}
+
+/// What was done.
+#[derive(Debug, Default)]
+pub struct Pass {
+    /// Versions, and keys with all that they held, that were destroyed.
+    pub destroyed: usize,
+    /// Keys that were rotated.
+    pub rotated: Vec<Box<OperationRecord>>,
+}
+
+/// Finds what is due and does it.
+#[derive(Debug, Default)]
+pub struct Scheduler {
+    /// Keys that have as many versions as they may, and when to try again. One entry for each such
+    /// key at most.
+    refused: BTreeMap<KmsKeyId, LogTime>,
+}
+
+/// Runs passes until told to stop.
+///
+/// # Errors
+/// [`ScheduleError`].
+pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), ScheduleError> {
+    let mut scheduler = Scheduler::default();
+    // What was destroyed before the last end may still be in files.
+    let mut purge_at = Some(1);
+    for pass in 1_u64.. {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            () = tokio::time::sleep(PASS_EVERY) => {}
+        }
+        // A pass after the destruction: whoever read the material before has ended by now.
+        if purge_at.is_some_and(|at| at <= pass) {
+            purge_at = purge(&edge).await?.then_some(pass + PURGE_RETRY);
+        }
+        let mut done = Pass::default();
+        let mut result = scheduler.pass(&edge.engine, &mut done).await;
+        if result.is_ok() && pass % WORN_EVERY == 1 {
+            result = scheduler.replace_worn(&edge.engine, &mut done).await;
+        }
+        for operation in &done.rotated {
+            automatic::record_rotation(&edge, operation).await;
+        }
+        if done.destroyed > 0 {
+            purge_at = Some(pass + 1);
+        }
+        match result {
+            Ok(()) | Err(KmsError::Commit(CommitFailure::Busy)) => {}
+            // The writer ends by itself, or has said why it had to.
+            Err(KmsError::Commit(CommitFailure::Stopped | CommitFailure::Unknown)) => break,
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(())
+}
+
+/// Rewrites the files that may hold destroyed material; whether that failed.
+async fn purge(edge: &Edge) -> Result<bool, ScheduleError> {
+    let engine = Arc::clone(&edge.engine);
+    let purged = tokio::task::spawn_blocking(move || engine.purge_destroyed()).await;
+    match purged.map_err(|_panic| ScheduleError::Purge)? {
+        Ok(()) => Ok(false),
+        Err(error) => {
+            tracing::error!(%error, "destroyed key material is still in old files");
+            Ok(true)
+        }
+    }
+}
+
+impl Scheduler {
+    /// Does what is due now, as much as one pass may.
+    ///
+    /// # Errors
+    /// [`KmsError`]; `done` is right all the same.
+    pub async fn pass(&mut self, engine: &Engine, done: &mut Pass) -> Result<(), KmsError> {
+        let now = engine.now()?;
+        self.refused.retain(|_, retry_at| *retry_at > now);
+        for (at, due) in self.due(engine, now)? {
+            match due {
+                Due::DestroyVersion(key_id, version_id) => {
+                    tracing::info!(%key_id, %version_id, "a key version is to be destroyed");
+                    let version = VersionOf { key_id, version_id };
+                    destroy(engine, Command::DestroyVersion(version, at), done).await?;
+                }
+                Due::DestroyKey(key_id) => {
+                    tracing::info!(%key_id, "what a deleted key holds is to be destroyed");
+                    destroy(engine, Command::DestroyKey(key_id, at), done).await?;
+                }
+                Due::Rotate(key_id) => {
+                    self.rotate(engine, key_id, RotationCause::Due(at), now, done).await?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Rotates the keys whose primary version has encrypted enough, long before it may do no more.
+    ///
+    /// # Errors
+    /// [`KmsError`]; `done` is right all the same.
+    pub async fn replace_worn(&mut self, engine: &Engine, done: &mut Pass) -> Result<(), KmsError> {
+        let now = engine.now()?;
+        for key in worn(engine)? {
+            if !self.refused.contains_key(&key.id) {
+                let cause = RotationCause::Worn(key.primary_version_id);
+                self.rotate(engine, key.id, cause, now, done).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What is due, the earliest first, without the rotations that were refused a short time ago.
+    fn due(&self, engine: &Engine, now: LogTime) -> Result<Vec<(LogTime, Due)>, StoreError> {
+        let view = engine.view();
+        let mut found = Vec::new();
+        for row in view.scan(Table::Due, b"", b"") {
+            let (row, _) = row?;
+            let wrong = || StoreError::inconsistent(Table::Due, "a row has no such key");
+            let (at, due) = Due::parse(&row).ok_or_else(wrong)?;
+            if at > now || found.len() == DUE_MAX {
+                break;
+            }
+            let waits = matches!(&due, Due::Rotate(key_id) if self.refused.contains_key(key_id));
+            if !waits {
+                found.push((at, due));
+            }
+        }
+        Ok(found)
+    }
+
+    async fn rotate(
+        &mut self,
+        engine: &Engine,
+        key_id: KmsKeyId,
+        cause: RotationCause,
+        now: LogTime,
+        done: &mut Pass,
+    ) -> Result<(), KmsError> {
+        let key: Option<KeyRecord> = engine.view().record(Table::Keys, &tables::key(&key_id))?;
+        let nobody = || StoreError::inconsistent(Table::Due, "a row names no key");
+        let algorithm = key.ok_or_else(nobody)?.default_algorithm;
+        let version = engine.new_version(&key_id, algorithm);
+        let command = Command::Rotate(RotateKey { key_id: key_id.clone(), version, cause });
+        match commit(engine, command).await? {
+            Ok(operation) => done.rotated.push(operation),
+            Err(Refusal::TooManyVersions) => {
+                tracing::warn!(%key_id, "a key is not rotated: it has as many versions as it may");
+                self.refused.insert(key_id, now.plus(REFUSED_RETRY));
+            }
+            // It was changed at the same time: the next pass sees what is due then.
+            Err(refusal) => tracing::debug!(%key_id, ?refusal, "a rotation was called off"),
+        }
+        Ok(())
+    }
+}
+
+async fn destroy(engine: &Engine, command: Command, done: &mut Pass) -> Result<(), KmsError> {
+    match commit(engine, command).await? {
+        Ok(_) => {
+            done.destroyed += 1;
+            Ok(())
+        }
+        // It was taken back at the same time.
+        Err(Refusal::NotDue) => Ok(()),
+        Err(_) => Err(StoreError::inconsistent(Table::Due, "a row names no version").into()),
+    }
+}
+
+/// Commits what nobody asked for.
+async fn commit(
+    engine: &Engine,
+    command: Command,
+) -> Result<Result<Box<OperationRecord>, Refusal>, KmsError> {
+    let envelope = Envelope {
+        command,
+        operation_id: OperationId::generate(engine.random()),
+        created_by: Subject::internal(),
+        seen: None,
+        idempotency: None,
+    };
+    let Mutated { outcome, .. } = engine.committer().mutate(envelope).await?;
+    Ok(outcome)
+}
+
+/// The active keys whose primary version has encrypted enough.
+fn worn(engine: &Engine) -> Result<Vec<KeyRecord>, StoreError> {
+    let view = engine.view();
+    let mut found = Vec::new();
+    for key in read_keys(&view)? {
+        let row = tables::usage(&key.primary_version_id);
+        let uses: u64 = view.record(Table::Usage, &row)?.unwrap_or(0);
+        let active = key.status == KeyStatus::Active && key.deletion.is_none();
+        if active && uses >= ENCRYPTIONS_WARN {
+            found.push(key);
+        }
+    }
+    Ok(found)
+}

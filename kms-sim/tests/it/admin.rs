@@ -1,0 +1,112 @@
+//! What operators do: who is one, and `kms-sim admin` as a program.
+
+use std::process::Command;
+
+use lockbox_platform::certificates;
+use lockbox_proto::lockbox::kms::v1::UndeleteKeyRequest;
+use lockbox_proto::yandex::cloud::kms::v1::{
+    CreateSymmetricKeyRequest, DeleteSymmetricKeyRequest, GetSymmetricKeyRequest,
+    SymmetricAlgorithm, SymmetricKey,
+};
+use lockbox_proto::yandex::cloud::operation::operation;
+use tonic::{Code, Request};
+
+use crate::server_support::{Asserted, ServerFixture, TOKEN, from_node, with_token};
+
+async fn deleted(server: &ServerFixture) -> SymmetricKey {
+    let mut keys = server.keys(None).await;
+    let create = CreateSymmetricKeyRequest {
+        folder_id: "folder".to_owned(),
+        name: "lost".to_owned(),
+        default_algorithm: SymmetricAlgorithm::Aes256.into(),
+        ..CreateSymmetricKeyRequest::default()
+    };
+    let created = keys.create(with_token(create, TOKEN)).await.unwrap().into_inner();
+    let Some(operation::Result::Response(any)) = created.result else { panic!() };
+    let key: SymmetricKey = any.to_msg().unwrap();
+    let delete = DeleteSymmetricKeyRequest { key_id: key.id.clone() };
+    keys.delete(with_token(delete, TOKEN)).await.unwrap();
+    key
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_an_operators_certificate_takes_a_deletion_back() {
+    let server = ServerFixture::start(|_| {}).await;
+    let key = deleted(&server).await;
+    let undelete = || UndeleteKeyRequest { key_id: key.id.clone() };
+    for (identity, expected) in
+        [(None, Code::Unauthenticated), (Some("node-1"), Code::PermissionDenied)]
+    {
+        let mut admin = server.admin(identity).await;
+        let asserted = Asserted::new("admin", "kms.admin");
+        for request in [
+            Request::new(undelete()),
+            with_token(undelete(), TOKEN),
+            from_node(undelete(), &asserted),
+        ] {
+            let refused = admin.undelete_key(request).await.unwrap_err();
+            assert_eq!(refused.code(), expected, "{identity:?}");
+        }
+    }
+    let mut operator = server.admin(Some("operator")).await;
+    let wrong = UndeleteKeyRequest { key_id: String::new() };
+    let refused = operator.undelete_key(Request::new(wrong)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    let restored = operator.undelete_key(Request::new(undelete())).await.unwrap().into_inner();
+    assert_eq!(restored.key, Some(key.clone()));
+    let refused = operator.undelete_key(Request::new(undelete())).await.unwrap_err();
+    assert_eq!(refused.code(), Code::FailedPrecondition);
+    let get = GetSymmetricKeyRequest { key_id: key.id.clone() };
+    let mut keys = server.keys(None).await;
+    assert_eq!(keys.get(with_token(get.clone(), TOKEN)).await.unwrap().into_inner(), key);
+    // An operator is one for this alone.
+    let refused = server.keys(Some("operator")).await.get(Request::new(get)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unauthenticated);
+
+    let audit = std::fs::read_to_string(server.data_dir().join("audit.jsonl")).unwrap();
+    let events: Vec<serde_json::Value> = audit
+        .lines()
+        .filter(|line| line.contains("kms.CancelDeleteSymmetricKey\""))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!(events.len(), 9);
+    let done: Vec<_> = events.iter().filter(|event| event["event_status"] == "DONE").collect();
+    assert_eq!(done.len(), 1);
+    assert_eq!(done[0]["authentication"]["subject_id"], "operator.lockbox.internal");
+    assert_eq!(done[0]["details"]["key_name"], "lost");
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_restores_a_key() {
+    let server = ServerFixture::start(|_| {}).await;
+    let key = deleted(&server).await;
+    let directory = server.certificates();
+    let run = |stem: &str| {
+        let files = certificates::leaf_files(directory, stem);
+        let ca = directory.join("ca.pem");
+        let output = Command::new(env!("CARGO_BIN_EXE_kms-sim"))
+            .args(["admin", "--endpoint", &server.addr().to_string()])
+            .arg("--ca")
+            .arg(ca)
+            .arg("--certificate")
+            .arg(files.certificate)
+            .arg("--key")
+            .arg(files.key)
+            .args(["undelete-key", &key.id])
+            .output()
+            .unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
+    };
+    let (code, _, error) = run("node-1");
+    assert_eq!(code, 2);
+    assert!(error.contains("PermissionDenied"), "{error}");
+    let (code, output, error) = run("operator");
+    assert_eq!(code, 0, "{error}");
+    assert_eq!(output, format!("restored symmetric key {} (lost)\n", key.id));
+    let (code, _, error) = run("operator");
+    assert_eq!(code, 2);
+    assert!(error.contains("is not deleted"), "{error}");
+    server.stop().await;
+}
