@@ -184,13 +184,13 @@ async fn page_of(
     request: &wire::ListAccessBindingsRequest,
     bound: &Bound,
 ) -> Result<wire::ListAccessBindingsResponse, ApiError> {
-    let caller = call.admit_metadata_read(request)?;
+    let caller = call.admit(request)?;
     let resource = bound.resource(&request.resource_id)?;
     let list = List { kind: bound.list, of: &resource.id };
     let after = list.place(&request.page_token)?;
     let size = page::size(request.page_size);
     let (set, path) = call
-        .read_metadata(&caller, |view| {
+        .read(&caller, |view| {
             within(bound_path(view, &resource)?, |path| {
                 let seen_by = seen_by(resource.kind).ok_or(Rejection::PermissionDenied)?;
                 require(view, &caller.subject, seen_by, path)?;

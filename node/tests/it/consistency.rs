@@ -72,6 +72,11 @@ async fn payloads_tokens_and_changes_are_never_stale() {
     let get_ex = wire::GetExRequest { identifier, version_id: String::new() };
     let refused = node.payloads().get_ex(with(node.request(get_ex), stale, "stale")).await;
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
+    // Who may do what is never told from the past.
+    let list = ListAccessBindingsRequest { resource_id: secret.id.clone(), ..Default::default() };
+    let listed = with(node.request(list), stale, "stale");
+    let refused = node.secrets().list_access_bindings(listed).await;
+    assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
     let delete = wire::DeleteSecretRequest { secret_id: secret.id.clone() };
     let refused = node.secrets().delete(with(node.request(delete), stale, "stale")).await;
     assert_eq!(refused.unwrap_err().code(), Code::InvalidArgument);
