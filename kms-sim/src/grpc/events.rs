@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockbox_core::ResourcePath;
+use lockbox_core::{KmsKeyId, ResourcePath};
 use lockbox_platform::audit::details::{
     AccessBindingsDetails, CryptoDetails, KeyVersionDetails, ReEncryptDetails, RequestDetails,
     SymmetricKeyDetails,
@@ -17,6 +17,12 @@ use crate::keys::command::BindingsChange;
 use crate::ledger::record::CryptoOperation;
 use crate::store::records::{KeyRecord, OperationKind, OperationRecord};
 
+/// An id as a request named it; nothing when it is no id. Whatever else a caller sends must not fill
+/// the audit, and may be a secret that was pasted into a wrong field.
+fn named_id(text: &str) -> String {
+    KmsKeyId::parse(text).map(String::from).unwrap_or_default()
+}
+
 /// The event of a crypto call; `key_id` and `source_key_id` are the ids as asked for.
 pub(super) fn crypto(
     operation: CryptoOperation,
@@ -27,7 +33,7 @@ pub(super) fn crypto(
     let text = |id: Option<String>| id.unwrap_or_default();
     let key = observed.key.as_ref();
     let target = CryptoDetails {
-        key_id: key_id.to_owned(),
+        key_id: named_id(key_id),
         key_name: text(key.map(|key| key.name.clone())),
         version_id: text(observed.version_id.clone().map(Into::into)),
         folder_id: text(key.map(|key| key.path.folder_id.to_string())),
@@ -40,7 +46,7 @@ pub(super) fn crypto(
             let source = observed.source_key.as_ref();
             AuditDetails::ReEncrypt(ReEncryptDetails {
                 target,
-                source_key_id: source_key_id.to_owned(),
+                source_key_id: named_id(source_key_id),
                 source_key_name: text(source.map(|key| key.name.clone())),
                 source_version_id: text(observed.source_version_id.clone().map(Into::into)),
                 source_folder_id: text(source.map(|key| key.path.folder_id.to_string())),
@@ -89,7 +95,7 @@ impl<'a> Effect<'a> {
 
     fn key_details(self, key_id: &str) -> SymmetricKeyDetails {
         let mut details = self.key().map_or_else(
-            || SymmetricKeyDetails { key_id: key_id.to_owned(), ..SymmetricKeyDetails::default() },
+            || SymmetricKeyDetails { key_id: named_id(key_id), ..SymmetricKeyDetails::default() },
             key_details,
         );
         if let Some(operation) = self.operation {
@@ -125,7 +131,7 @@ pub(super) fn version_mutation(
 ) -> Event {
     let mut details = KeyVersionDetails {
         key: effect.key_details(key_id),
-        version_id: version_id.to_owned(),
+        version_id: named_id(version_id),
         ..KeyVersionDetails::default()
     };
     match effect.operation.map(|operation| &operation.kind) {
@@ -154,7 +160,9 @@ pub(super) fn version_mutation(
     Event { details, path: path(effect.key()) }
 }
 
-/// The event of a change of bindings; `change` is none when the request could not be read.
+/// The event of a change of bindings; `change` is none when the request could not be read. Of one
+/// that was refused only the key is told: its roles and subjects may be any text, a thousand in one
+/// call, and whoever may not grant must not fill the audit with them.
 pub(super) fn bindings_mutation(
     mutation: BindingsMutation,
     key_id: &str,
@@ -162,9 +170,9 @@ pub(super) fn bindings_mutation(
     effect: Effect<'_>,
 ) -> Event {
     let key_name = effect.key().map(|key| key.name.clone()).unwrap_or_default();
-    let key_id = key_id.to_owned();
+    let key_id = named_id(key_id);
     let mut details = AccessBindingsDetails { key_id, key_name, ..Default::default() };
-    if let Some(change) = change {
+    if let Some(change) = change.filter(|_| effect.operation.is_some()) {
         bindings::describe(change, &mut details);
     }
     let details = match mutation {
@@ -181,7 +189,7 @@ pub(super) fn request(
     id: (&'static str, &str),
     observed: Option<&KeyRecord>,
 ) -> Event {
-    let ids = BTreeMap::from([(id.0, id.1.to_owned())]);
+    let ids = BTreeMap::from([(id.0, named_id(id.1))]);
     let details = AuditDetails::Request(RequestDetails { source, event_name, ids });
     Event { details, path: path(observed) }
 }

@@ -99,12 +99,19 @@ async fn every_change_is_audited_with_what_it_was_about() {
     keys.update_access_bindings(by(to_add(id, "kms.viewer", "b"))).await.unwrap();
     let set = to_set_bindings(id, vec![binding("kms.editor", "c")]);
     keys.set_access_bindings(by(set)).await.unwrap();
+    // What is refused leaves no more than the key's id, whatever it was called and asked for.
+    let refused =
+        keys.set_access_bindings(by(to_set_bindings(id, vec![binding("canary-role", "d")])));
+    assert_eq!(code(&refused.await), Code::InvalidArgument);
+    let refused = keys.delete(by(to_delete("a canary, not an id"))).await;
+    assert_eq!(code(&refused), Code::InvalidArgument);
     keys.delete(by(to_delete(id))).await.unwrap();
     let refused = keys.delete(by(to_delete(id))).await.unwrap_err();
     assert_eq!(refused.code(), Code::NotFound);
     assert!(refused.metadata().get("kms-index").is_some());
 
     let audit = std::fs::read_to_string(server.data_dir().join("audit.jsonl")).unwrap();
+    assert!(!audit.contains("canary"), "{audit}");
     let of = |event: &str| -> Vec<serde_json::Value> {
         let records = audit.lines().map(|line| serde_json::from_str(line).unwrap());
         let event = format!("yandex.cloud.audit.kms.{event}");
@@ -129,8 +136,8 @@ async fn every_change_is_audited_with_what_it_was_about() {
     let set = &of("SetSymmetricKeyAccessBindings")[0]["details"];
     assert_eq!(set["access_bindings"][0]["role_id"], "kms.editor");
     let deleted = of("DeleteSymmetricKey");
-    assert_eq!(deleted[0]["details"]["primary_version_status"], "SCHEDULED_FOR_DESTRUCTION");
-    assert!(deleted[0]["details"]["primary_version_destroy_at"].is_string());
-    assert_eq!(deleted[1]["error"]["code"], 5);
+    assert_eq!(deleted[1]["details"]["primary_version_status"], "SCHEDULED_FOR_DESTRUCTION");
+    assert!(deleted[1]["details"]["primary_version_destroy_at"].is_string());
+    assert_eq!(deleted[2]["error"]["code"], 5);
     server.stop().await;
 }

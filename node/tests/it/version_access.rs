@@ -104,6 +104,15 @@ async fn a_binding_of_a_version_opens_that_one_and_nothing_else() {
         assert_eq!(code, Code::PermissionDenied);
     }
 
+    // Nor does the audit hear what such a one would give to whom.
+    let canary = own::UpdateBindingsRequest {
+        resource_id: first.clone(),
+        deltas: add(bound("planted-canary", &robot.id, None)),
+    };
+    let refused = node.access().update_bindings(bearing(token, canary)).await;
+    assert_eq!(code(refused), Code::PermissionDenied);
+    assert!(!node.audit().contains("planted-canary"));
+
     // Once it is current, a read that names none gets it.
     point_at(&node, &secret, &first).await;
     assert_eq!(reads(&secret, "").await, MAY);

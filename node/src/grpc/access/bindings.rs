@@ -55,8 +55,9 @@ pub(super) async fn update(
     let deltas = bindings::deltas_from_own(request.deltas)?;
     let mut details = on_resource(id.clone());
     details.access_binding_deltas = deltas.iter().map(bindings::delta_to_audit).collect();
-    call.details = AuditDetails::UpdateBindings(details);
+    let details = AuditDetails::UpdateBindings(details);
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
+        call.details = details;
         return Ok(convert::operation(&operation));
     }
     let (resource, path) = call
@@ -69,6 +70,8 @@ pub(super) async fn update(
         })
         .await?;
     call.path = Some(path);
+    // As in the cloud's methods: the audit hears of bindings from who may grant alone.
+    call.details = details;
     let command = Command::UpdateAccessBindings { resource, deltas };
     match call.propose(&caller, claim, command).await {
         Ok(operation) => Ok(convert::operation(&operation)),
