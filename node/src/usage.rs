@@ -15,6 +15,7 @@ use lockbox_core::SecretId;
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, tables};
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use tokio::sync::Semaphore;
 
 use crate::app::App;
 
@@ -26,17 +27,31 @@ const SERVICE: &str = "lockbox";
 /// `Get` and `GetEx` are one operation to the meter (`contract §13` no. 25).
 const GET_PAYLOAD: &str = "get_payload";
 
+/// Secrets whose reads are counted. With more, as of deleted ones that nobody has asked the meters
+/// about since, all counters begin again, which whoever forms a rate takes for a restart.
+const COUNTED_MAX: usize = 100_000;
+
 /// Completed payload reads of each secret. Clones share them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PayloadReads {
-    // No more than there are secrets, and those that were deleted since the last look.
     of: Arc<Mutex<HashMap<SecretId, u64>>>,
+    /// One scan of the secrets at a time, however many ask for it.
+    scanning: Arc<Semaphore>,
+}
+
+impl Default for PayloadReads {
+    fn default() -> Self {
+        Self { of: Arc::default(), scanning: Arc::new(Semaphore::new(1)) }
+    }
 }
 
 impl PayloadReads {
     /// Counts one that has succeeded.
     pub fn count(&self, secret: SecretId) {
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
+        if of.len() >= COUNTED_MAX && !of.contains_key(&secret) {
+            of.clear();
+        }
         *of.entry(secret).or_default() += 1;
     }
 
@@ -58,8 +73,12 @@ pub fn router(app: Arc<App>) -> axum::Router {
 }
 
 async fn secrets_text(State(app): State<Arc<App>>) -> Response {
+    let Ok(one) = Arc::clone(&app.payload_reads.scanning).acquire_owned().await else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     // A scan of all secrets is too long for a thread that serves calls.
     let text = tokio::task::spawn_blocking(move || {
+        let _one = one;
         let stored = app.replica.read_stale(|view, _| stored_versions(view));
         let stored = stored.and_then(|read| read.value).map_err(|error| error.to_string())?;
         app.payload_reads.keep(&stored);
@@ -137,5 +156,17 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{text}");
         }
         assert!(!text.contains("e6qgone"));
+    }
+
+    #[test]
+    fn no_more_secrets_are_counted_than_are_kept() {
+        let secret = |number: usize| SecretId::parse(&format!("e6q{number}")).unwrap();
+        let reads = PayloadReads::default();
+        (0..COUNTED_MAX).for_each(|number| reads.count(secret(number)));
+        reads.count(secret(0));
+        assert_eq!(reads.of(&secret(0)), 2);
+        reads.count(secret(COUNTED_MAX));
+        assert_eq!(reads.of.lock().unwrap().len(), 1);
+        assert_eq!(reads.of(&secret(COUNTED_MAX)), 1);
     }
 }
