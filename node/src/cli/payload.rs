@@ -2,6 +2,7 @@
 //!
 //! Promises: with `--key` the output is the value, byte for byte, and nothing else.
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use lockbox_core::SensitiveBytes;
 use lockbox_proto::yandex::cloud::lockbox::v1::payload::entry::Value;
@@ -41,7 +42,7 @@ struct Get {
     #[arg(long)]
     key: Option<String>,
     /// The version; the current one when not given.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     version_id: Option<String>,
 }
 

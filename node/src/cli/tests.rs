@@ -146,3 +146,21 @@ fn help_warns_of_values_in_the_history() {
     let help = create.render_long_help().to_string();
     assert!(help.contains("history"), "{help}");
 }
+
+/// A variable that is not set must not stand for what is not given: it would make a key of the
+/// caller, who may be the administrator, in place of the account that was meant.
+#[test]
+fn an_empty_id_is_not_an_id_that_was_left_out() {
+    use clap::Parser;
+    for line in [
+        "iam key create --output k.json --service-account-id",
+        "iam key list --service-account-id",
+        "payload get s --version-id",
+        "kms symmetric-crypto encrypt k --plaintext-file - --version-id",
+    ] {
+        let words = || ["lockbox"].into_iter().chain(line.split(' '));
+        assert!(super::Cli::try_parse_from(words().chain(["some-id"])).is_ok(), "{line}");
+        let refused = super::Cli::try_parse_from(words().chain([""])).unwrap_err();
+        assert_eq!(refused.exit_code(), 2, "{line}");
+    }
+}

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
 use lockbox_platform::authorized_key::{AuthorizedKeyFile, KeyAlgorithm};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
@@ -80,9 +81,10 @@ pub(crate) struct Create {
     /// answer is lost: then list the keys, and delete the one that nobody has.
     #[arg(long, short, value_name = "FILE")]
     output: PathBuf,
-    /// The account; the caller's own when not given.
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    service_account_id: String,
+    /// The account; the caller's own when not given. An empty id, as of a variable that is not set,
+    /// is refused.
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    service_account_id: Option<String>,
     /// Free text.
     #[arg(long, value_name = "TEXT", default_value = "", hide_default_value = true)]
     description: String,
@@ -95,7 +97,7 @@ impl Create {
     fn run(self, context: &Context<'_>) -> Result<String, Failure> {
         require_absent(&self.output)?;
         let request = wire::CreateKeyRequest {
-            service_account_id: self.service_account_id,
+            service_account_id: self.service_account_id.unwrap_or_default(),
             description: self.description,
             key_algorithm: self.algorithm.of_wire().into(),
             ..Default::default()
@@ -150,9 +152,10 @@ fn account_of(key: &wire::Key) -> String {
 /// The account whose keys to list.
 #[derive(Debug, Args)]
 pub(crate) struct List {
-    /// The account; the caller's own when not given.
-    #[arg(long, value_name = "ID", default_value = "", hide_default_value = true)]
-    service_account_id: String,
+    /// The account; the caller's own when not given. An empty id, as of a variable that is not set,
+    /// is refused.
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
+    service_account_id: Option<String>,
     /// The most that is listed.
     #[arg(long, default_value_t = 1000, value_parser = value_parser!(u64).range(1..))]
     limit: u64,
@@ -170,7 +173,7 @@ impl List {
     async fn all(&self, session: &Session) -> Result<Vec<wire::Key>, Failure> {
         let fetch = async |page_size, page_token| {
             let request = wire::ListKeysRequest {
-                service_account_id: self.service_account_id.clone(),
+                service_account_id: self.service_account_id.clone().unwrap_or_default(),
                 page_size,
                 page_token,
                 ..Default::default()

@@ -4,6 +4,7 @@
 
 use std::path::PathBuf;
 
+use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand};
 use lockbox_core::SensitiveBytes;
 use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_client::SymmetricCryptoServiceClient;
@@ -30,7 +31,7 @@ pub(super) struct Encrypt {
     #[command(flatten)]
     target: KeyTarget,
     /// The version to encrypt with; the primary one when not given.
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = NonEmptyStringValueParser::new())]
     version_id: Option<String>,
     /// What to encrypt; - is standard input.
     #[arg(long, value_name = "FILE")]
