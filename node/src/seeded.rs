@@ -12,6 +12,7 @@ use lockbox_raft::apply::Refusal;
 use lockbox_raft::domain::identity::ServiceAccountRecord;
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
+use lockbox_raft::domain::version::VersionStatus;
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, tables};
 use tokio::time::Instant;
@@ -129,6 +130,17 @@ pub(crate) fn page_or_first(
     let (found, _) = tables::secrets_page(view, folder, place.saturating_sub(1), 1)?;
     let is_there = found.first().is_some_and(|secret| secret.sequence == place);
     tables::secrets_page(view, folder, if is_there { place } else { 0 }, size)
+}
+
+/// A destroyed version of a secret, whose id a new one gets
+/// ([`lockbox_core::Mutant::VersionIdReused`]).
+pub(crate) fn destroyed_version(
+    view: &dyn StateRead,
+    secret: &SecretRecord,
+) -> Result<Option<VersionId>, StorageError> {
+    let (versions, _) = tables::versions_page(view, &secret.id, u64::MAX, usize::MAX)?;
+    let gone = versions.into_iter().find(|version| version.status == VersionStatus::Destroyed);
+    Ok(gone.map(|version| version.id))
 }
 
 /// What payload reads take for the current version: the newest one, when the pointer moved right

@@ -66,7 +66,7 @@ pub fn measure(history: &History, bounds: &Bounds) -> Liveness {
     let (last, done) = (begin(Phase::Final), begin(Phase::Done));
     for op in &history.ops {
         let ns = op.invoked.ns;
-        let answered = op.reply().is_some();
+        let answered = op.reply().is_some() || op.is_turned_away();
         if settled.is_some_and(|settled| ns >= settled) && last.is_none_or(|last| ns < last) {
             liveness.healed_ops += 1;
             liveness.healed_ok += u64::from(answered);

@@ -7,7 +7,7 @@ use crate::history::answer::{
 };
 use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, EntryChange, FirstVersion, GetPayload,
-    ListSecrets, OnSecret, OnVersion, ReadSecret,
+    ListSecrets, OnSecret, OnVersion, ReadSecret, RevokeToken,
 };
 use crate::history::event::{
     Complete, Event, FORMAT_VERSION, Header, Invoke, MajorityEvent, Phase, PhaseEvent,
@@ -32,6 +32,7 @@ pub(crate) struct Script {
     ops: u64,
     /// Each operation gets a worker of its own unless a test cares.
     pub(crate) subject: Option<&'static str>,
+    pub(crate) token: Option<&'static str>,
     pub(crate) key: Option<&'static str>,
 }
 
@@ -41,7 +42,7 @@ impl Script {
         let header = Header { format: FORMAT_VERSION, seed: 0, nodes, started_at_ns: 0 };
         let at = Stamp { order: 0, ns: 0 };
         let builder = HistoryBuilder::new(header).unwrap();
-        Self { builder, at, ops: 0, subject: None, key: None }
+        Self { builder, at, ops: 0, subject: None, token: None, key: None }
     }
 
     pub(crate) fn stamp(&mut self) -> Stamp {
@@ -66,6 +67,7 @@ impl Script {
             process: ProcessId(op.0),
             node: NodeId(1),
             subject: self.subject.map(Into::into),
+            token: self.token.map(Into::into),
             idempotency_key: self.key.map(Into::into),
             call,
         };
@@ -243,6 +245,10 @@ pub(crate) fn payload(version: Option<&str>) -> Call {
 pub(crate) fn bind(member: &str, grant: bool) -> Call {
     let role = "lockbox.payloadViewer".to_owned();
     Call::ChangeBinding(ChangeBinding { secret: "s".into(), role, member: member.into(), grant })
+}
+
+pub(crate) fn revoke(token: &str) -> Call {
+    Call::RevokeToken(RevokeToken { token: token.into() })
 }
 
 // === Answers ===

@@ -69,6 +69,7 @@ impl<'a> Target<'a> {
                 | Call::Deactivate(_)
                 | Call::UpdateSecret(_)
                 | Call::ChangeBinding(_)
+                | Call::RevokeToken(_)
                 | Call::GetSecret(_)
                 | Call::ListVersions(_)
                 | Call::GetPayload(_)

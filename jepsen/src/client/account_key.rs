@@ -21,6 +21,8 @@ use super::connection::Dialer;
 const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// How long a JWT may be used; clocks that faults have stepped still find it good.
 const JWT_LIFETIME_S: u64 = 3600;
+/// What comes before a token in a header.
+const SCHEME: &str = "Bearer ";
 /// What comes before the key proper, at times behind a warning.
 const PEM_BEGINS: &str = "-----BEGIN";
 /// How long one node may take to give a token.
@@ -45,6 +47,15 @@ impl Token {
         self.0.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// What [`Self::new`] or the last [`Self::replace`] was given: for a call that is about it.
+    #[must_use]
+    pub fn text(&self) -> Zeroizing<String> {
+        let bearer = self.bearer();
+        // Made of text, so it is text.
+        let text = bearer.to_str().unwrap_or_default();
+        Zeroizing::new(text.strip_prefix(SCHEME).unwrap_or(text).to_owned())
+    }
+
     /// Takes this one from now on.
     ///
     /// # Errors
@@ -57,7 +68,7 @@ impl Token {
 }
 
 fn header(token: &str) -> Result<MetadataValue<Ascii>> {
-    let text = Zeroizing::new(format!("Bearer {token}"));
+    let text = Zeroizing::new(format!("{SCHEME}{token}"));
     let value = text.parse::<MetadataValue<Ascii>>();
     // The parser's error could repeat what it was given.
     let mut value = value.map_err(|_| anyhow!("the token holds characters that no token has"))?;
@@ -173,6 +184,7 @@ mod tests {
         token.replace("canary-2").unwrap();
         assert_eq!(other.bearer().to_str().unwrap(), "Bearer canary-2");
         assert!(!format!("{token:?} {:?}", token.bearer()).contains("canary"));
+        assert_eq!(*other.text(), "canary-2");
         let error = Token::new("canary\n").unwrap_err();
         assert!(!format!("{error:?}").contains("canary"));
     }

@@ -127,6 +127,7 @@ fn unknown(call: &Call, code: Code, message: String) -> Outcome {
         | Call::DeleteSecret(_)
         | Call::UpdateSecret(_)
         | Call::ChangeBinding(_)
+        | Call::RevokeToken(_)
         | Call::GetPayload(_) => Outcome::Info(failure(code, message)),
     }
 }

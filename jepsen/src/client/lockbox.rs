@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
+use iam::iam_token_service_client::IamTokenServiceClient;
 use lockbox_proto::yandex::cloud::access;
+use lockbox_proto::yandex::cloud::iam::v1 as iam;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use prost_types::FieldMask;
 use tokio::time::timeout;
@@ -13,6 +15,7 @@ use wire::payload_entry_change::Value;
 use wire::payload_service_client::PayloadServiceClient;
 use wire::secret_service_client::SecretServiceClient;
 
+use super::account_key::Token;
 use super::callers::Callers;
 use super::classify;
 use super::connection::Dialer;
@@ -125,6 +128,14 @@ impl LockboxClient {
                 let answer = payloads.get(self.dress(request, message)).await?;
                 return parts(answer, Raw::Payload);
             }
+            Call::RevokeToken(call) => {
+                let token = self.callers.spare(&call.token).map(Token::text);
+                let iam_token = token.unwrap_or_default().to_string();
+                let message = iam::RevokeIamTokenRequest { iam_token };
+                let mut tokens = IamTokenServiceClient::new(channel);
+                let answer = tokens.revoke(self.dress(request, message)).await?;
+                return parts(answer, |_| Raw::Revoked);
+            }
             Call::CreateSecret(call) => {
                 let message = create(call, request.values(), &self.folder);
                 secrets.create(self.dress(request, message)).await?
@@ -180,8 +191,9 @@ impl LockboxClient {
     fn dress<M>(&self, request: &Request, message: M) -> tonic::Request<M> {
         let mut dressed = tonic::Request::new(message);
         dressed.set_timeout(self.deadline);
+        let bearer = self.callers.bearer(request.subject.as_ref(), request.token.as_ref());
         let metadata = dressed.metadata_mut();
-        metadata.insert("authorization", self.callers.bearer(request.subject.as_ref()));
+        metadata.insert("authorization", bearer);
         let condition = request.call().if_version().map(|version| (IF_VERSION, version.as_str()));
         let key = request.idempotency_key.as_ref().map(|key| (IDEMPOTENCY_KEY, key.as_str()));
         for (name, value) in condition.into_iter().chain(key) {

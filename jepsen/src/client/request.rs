@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
 use crate::history::call::{Call, EntryChange};
-use crate::history::ids::{EntryKey, IdempotencyKey, Subject, ValueHash};
+use crate::history::ids::{EntryKey, IdempotencyKey, Subject, TokenId, ValueHash};
 
 /// A value of an entry. Never printed; wiped when it goes.
 #[derive(Clone, PartialEq, Eq)]
@@ -81,13 +81,15 @@ pub struct Request {
     pub idempotency_key: Option<IdempotencyKey>,
     /// Who asks; nobody is the run's administrator.
     pub subject: Option<Subject>,
+    /// By which of its tokens; none is the one that it keeps.
+    pub token: Option<TokenId>,
 }
 
 impl Request {
     /// A call that carries no values.
     #[must_use]
     pub const fn new(call: Call) -> Self {
-        Self { call, values: Vec::new(), idempotency_key: None, subject: None }
+        Self { call, values: Vec::new(), idempotency_key: None, subject: None, token: None }
     }
 
     /// A call that carries these changes; it is made of their hashes.
@@ -99,13 +101,19 @@ impl Request {
         });
         let call = call(hashed.collect());
         let values = changes.into_iter().map(|change| change.value).collect();
-        Self { call, values, idempotency_key: None, subject: None }
+        Self { call, values, idempotency_key: None, subject: None, token: None }
     }
 
     /// The same, asked by this one.
     #[must_use]
     pub fn by(self, subject: Option<Subject>) -> Self {
         Self { subject, ..self }
+    }
+
+    /// The same, by this one of the asker's tokens.
+    #[must_use]
+    pub fn with_token(self, token: Option<TokenId>) -> Self {
+        Self { token, ..self }
     }
 
     /// What the history shows.

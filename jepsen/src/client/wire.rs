@@ -34,6 +34,8 @@ pub enum Raw {
     Secrets(wire::ListSecretsResponse),
     /// Of `PayloadService.Get`.
     Payload(wire::Payload),
+    /// Of `IamTokenService.Revoke`, which tells nothing that the caller did not know.
+    Revoked,
 }
 
 /// What an operation ended with.
@@ -70,6 +72,7 @@ pub fn read(call: &Call, folder: &str, raw: Raw) -> Result<Ended, OutOfContract>
             })
         }
         Raw::Payload(payload) => Answer::Payload(of_payload(payload)?),
+        Raw::Revoked => Answer::Done,
     };
     right_secret(call, &answer)?;
     Ok(Ended::Well(answer))
@@ -133,8 +136,12 @@ fn of_operation(call: &Call, folder: &str, done: Operation) -> Result<Ended, Out
             unpack::<()>(&response)?;
             Answer::Done
         }
-        Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) | Call::ListSecrets(_) => {
-            return Err("an operation as the answer to a read".to_owned());
+        Call::GetSecret(_)
+        | Call::ListVersions(_)
+        | Call::GetPayload(_)
+        | Call::ListSecrets(_)
+        | Call::RevokeToken(_) => {
+            return Err("an operation as the answer to a call that makes none".to_owned());
         }
     };
     right_secret(call, &answer)?;

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::ids::{
-    EntryKey, FolderId, KmsKeyId, PageToken, SecretId, Subject, ValueHash, VersionId, WalkId,
+    EntryKey, FolderId, KmsKeyId, PageToken, SecretId, Subject, TokenId, ValueHash, VersionId,
+    WalkId,
 };
 
 /// One request, with hashes in place of values.
@@ -32,6 +33,8 @@ pub enum Call {
     UpdateSecret(UpdateSecret),
     /// `SecretService.UpdateAccessBindings` with one delta.
     ChangeBinding(ChangeBinding),
+    /// `IamTokenService.Revoke`.
+    RevokeToken(RevokeToken),
     /// `SecretService.Get`.
     GetSecret(ReadSecret),
     /// `SecretService.ListVersions`, the first page only: pages reflect different indexes.
@@ -180,6 +183,14 @@ pub struct ChangeBinding {
     pub grant: bool,
 }
 
+/// Ends a token before its time.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RevokeToken {
+    /// The token.
+    pub token: TokenId,
+}
+
 /// A metadata read of one secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -229,6 +240,7 @@ impl Call {
             Self::DeleteSecret(_) => "delete_secret",
             Self::UpdateSecret(_) => "update_secret",
             Self::ChangeBinding(_) => "change_binding",
+            Self::RevokeToken(_) => "revoke_token",
             Self::GetSecret(_) => "get_secret",
             Self::ListVersions(_) => "list_versions",
             Self::GetPayload(_) => "get_payload",
@@ -245,12 +257,12 @@ impl Call {
         )
     }
 
-    /// The secret that the call names; none for a creation, whose answer names it, and for a list
-    /// of secrets.
+    /// The secret that the call names; none for a creation, whose answer names it, for a list of
+    /// secrets, and for the end of a token.
     #[must_use]
     pub const fn secret(&self) -> Option<&SecretId> {
         match self {
-            Self::CreateSecret(_) | Self::ListSecrets(_) => None,
+            Self::CreateSecret(_) | Self::RevokeToken(_) | Self::ListSecrets(_) => None,
             Self::AddVersion(call) => Some(&call.secret),
             Self::SetCurrentVersion(call) | Self::CancelDestruction(call) => Some(&call.secret),
             Self::ScheduleDestruction(call) => Some(&call.secret),
@@ -279,6 +291,7 @@ impl Call {
             Self::UpdateSecret(call) => call.if_version.as_ref(),
             Self::CreateSecret(_)
             | Self::ChangeBinding(_)
+            | Self::RevokeToken(_)
             | Self::GetSecret(_)
             | Self::ListVersions(_)
             | Self::GetPayload(_)

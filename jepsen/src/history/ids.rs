@@ -82,6 +82,10 @@ text_id! {
     Subject
 }
 text_id! {
+    /// A token of a reader: the run's own name for it, by which nobody is let in.
+    TokenId
+}
+text_id! {
     /// The `idempotency-key` of a call (`contract §10`).
     IdempotencyKey
 }
@@ -92,6 +96,14 @@ text_id! {
 text_id! {
     /// A request from a node to the KMS, as both ledgers name it.
     KmsRequestId
+}
+
+impl TokenId {
+    /// The token with this number of a reader.
+    #[must_use]
+    pub fn of(reader: &Subject, number: usize) -> Self {
+        Self::from(format!("{reader}/{number}").as_str())
+    }
 }
 
 macro_rules! number_id {

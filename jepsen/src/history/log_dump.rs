@@ -90,6 +90,8 @@ pub enum EntryKind {
     UpdateSecret,
     /// Other bindings on a secret.
     ChangeBinding,
+    /// The end of a token.
+    RevokeToken,
     /// A membership of the cluster.
     Membership,
     /// An entry that asks for nothing, such as a leader's first.

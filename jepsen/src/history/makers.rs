@@ -106,6 +106,7 @@ pub fn description(call: &Call) -> Option<&str> {
         | Call::DeleteSecret(_)
         | Call::UpdateSecret(_)
         | Call::ChangeBinding(_)
+        | Call::RevokeToken(_)
         | Call::GetSecret(_)
         | Call::ListVersions(_)
         | Call::GetPayload(_)

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::answer::{Answer, Code};
 use super::call::Call;
-use super::ids::{IdempotencyKey, NodeId, OpId, ProcessId, SecretId, Subject};
+use super::ids::{IdempotencyKey, NodeId, OpId, ProcessId, SecretId, Subject, TokenId};
 
 /// A moment of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -27,11 +27,22 @@ pub struct Invocation {
     /// Who asks; absent is the run's administrator, who may do everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub subject: Option<Subject>,
+    /// By which of its tokens; absent is the one that it keeps for the whole run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<TokenId>,
     /// The `idempotency-key`, if one was sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<IdempotencyKey>,
     /// What is asked.
     pub call: Call,
+}
+
+impl Invocation {
+    /// What the run's administrator asks, without a key.
+    #[must_use]
+    pub const fn by_administrator(process: ProcessId, node: NodeId, call: Call) -> Self {
+        Self { process, node, subject: None, token: None, idempotency_key: None, call }
+    }
 }
 
 /// What came of an operation (`verification §3.4`).
@@ -96,6 +107,18 @@ impl Op {
             Some((_, Outcome::Ok(reply))) => Some(reply),
             Some((_, Outcome::Fail(_) | Outcome::Info(_) | Outcome::Unexpected(_))) | None => None,
         }
+    }
+
+    /// Whether its token was refused, which decides nothing about the state. Only of a token that
+    /// somebody may revoke: the others are good for the whole run.
+    #[must_use]
+    pub fn is_turned_away(&self) -> bool {
+        let by_spare_token = self.asked.token.is_some();
+        by_spare_token
+            && matches!(
+                &self.completed,
+                Some((_, Outcome::Fail(failure))) if failure.code == Code::Unauthenticated
+            )
     }
 
     /// The decided answer of an operation that did what was asked.

@@ -68,7 +68,8 @@ pub fn resolve(history: &History, makers: &Makers, log: Option<&CommittedLog>) -
     let mut waiting: Vec<&Op> = history
         .ops
         .iter()
-        .filter(|op| op.asked.call.is_mutation() && op.is_uncertain() && !repeats.contains(&op.id))
+        .filter(|op| changes_secrets(&op.asked.call) && op.is_uncertain())
+        .filter(|op| !repeats.contains(&op.id))
         .collect();
     let mut fates = BTreeMap::new();
     let mut seen_last = 0;
@@ -105,6 +106,11 @@ pub fn resolve(history: &History, makers: &Makers, log: Option<&CommittedLog>) -
         fates.insert(op.id, if told { Fate::Never } else { Fate::Unknown { after } });
     }
     Resolution { fates, repeats }
+}
+
+/// Whether its effect is one on a secret: of the others nobody asks what became of them.
+const fn changes_secrets(call: &Call) -> bool {
+    call.is_mutation() && !matches!(call, Call::RevokeToken(_))
 }
 
 /// All but one operation of each idempotency key: the first success, else the first one.

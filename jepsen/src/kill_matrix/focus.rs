@@ -138,6 +138,8 @@ impl Focus {
             | "lost-update"
             | "deactivate-in-cache"
             | "bindings-cached"
+            | "revoked-token-cached"
+            | "version-id-reused"
             | "cancel-keeps-timer"
             | "map-order"
             | "page-by-offset"

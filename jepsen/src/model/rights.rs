@@ -29,8 +29,8 @@ pub fn may(facts: &Facts, subject: Option<&Subject>, call: &Call) -> bool {
         | Call::DeleteSecret(_)
         | Call::UpdateSecret(_) => EDITORS,
         Call::ChangeBinding(_) => ADMINS,
-        // Need a role on the folder, which nobody but the administrator has.
-        Call::CreateSecret(_) | Call::ListSecrets(_) => return false,
+        // Need a role on the folder or on an account, which nobody but the administrator has.
+        Call::CreateSecret(_) | Call::ListSecrets(_) | Call::RevokeToken(_) => return false,
     };
     roles.iter().any(|role| facts.bindings.contains(&((*role).to_owned(), subject.clone())))
 }

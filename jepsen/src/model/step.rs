@@ -120,7 +120,9 @@ pub fn step(state: &SecretState, subject: Option<&Subject>, call: &Call, named: 
         Call::GetSecret(_) => Step::stays(Expected::Secret(secret.into())),
         Call::ListVersions(_) => Step::stays(Expected::Versions(secret.versions.clone())),
         Call::GetPayload(call) => Step::stays(payload(secret, call)),
-        Call::ListSecrets(_) => Step::stays(Expected::Impossible("a list is of no single secret")),
+        Call::ListSecrets(_) | Call::RevokeToken(_) => {
+            Step::stays(Expected::Impossible("the call is about no single secret"))
+        }
     }
 }
 
@@ -350,6 +352,7 @@ pub fn clock_passed(state: &SecretState, call: &Call, answer: &Answer) -> Option
             | Call::DeleteSecret(_)
             | Call::UpdateSecret(_)
             | Call::ChangeBinding(_)
+            | Call::RevokeToken(_)
             | Call::GetSecret(_)
             | Call::ListVersions(_)
             | Call::GetPayload(_)

@@ -177,9 +177,7 @@ impl World {
         }
         let at = self.stamp();
         let process = self.workers[place].process;
-        let (subject, idempotency_key) = (None, None);
-        let asked =
-            Invocation { process, node: NodeId(1), subject, idempotency_key, call: call.clone() };
+        let asked = Invocation::by_administrator(process, NodeId(1), call.clone());
         self.workers[place].open = Some(Open { op, call, reply: None });
         self.builder.push(Event::Invoke(Invoke { op, at, asked }))
     }
@@ -309,6 +307,7 @@ fn kind_of(call: &Call) -> EntryKind {
         Call::DeleteSecret(_) => EntryKind::DeleteSecret,
         Call::UpdateSecret(_) => EntryKind::UpdateSecret,
         Call::ChangeBinding(_) => EntryKind::ChangeBinding,
+        Call::RevokeToken(_) => EntryKind::RevokeToken,
         Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) | Call::ListSecrets(_) => {
             EntryKind::Other
         }

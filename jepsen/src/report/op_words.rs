@@ -78,6 +78,7 @@ const fn call_word(call: &Call) -> &'static str {
         Call::DeleteSecret(_) => "delete",
         Call::UpdateSecret(_) => "update",
         Call::ChangeBinding(_) => "change binding",
+        Call::RevokeToken(_) => "revoke token",
     }
 }
 

@@ -36,7 +36,8 @@ impl Kind {
             | Call::Deactivate(_)
             | Call::DeleteSecret(_)
             | Call::UpdateSecret(_)
-            | Call::ChangeBinding(_) => Self::OtherChange,
+            | Call::ChangeBinding(_)
+            | Call::RevokeToken(_) => Self::OtherChange,
         }
     }
 

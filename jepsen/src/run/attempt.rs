@@ -70,6 +70,7 @@ impl Shared {
             process: asker.process,
             node: asker.node,
             subject: request.subject.clone(),
+            token: request.token.clone(),
             idempotency_key: request.idempotency_key.clone(),
             call: request.call().clone(),
         })?;

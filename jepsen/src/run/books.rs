@@ -60,6 +60,7 @@ impl SecretBook {
             | Call::Deactivate(_)
             | Call::UpdateSecret(_)
             | Call::ChangeBinding(_)
+            | Call::RevokeToken(_)
             | Call::GetSecret(_)
             | Call::ListVersions(_)
             | Call::GetPayload(_)

@@ -3,7 +3,6 @@
 //! Load runs from the first phase until everything has been mended and the cluster has recovered.
 //! Whatever fails on the way, what was broken is mended and what was recorded is kept.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -29,6 +28,7 @@ use super::setup::{Login, create_own_key};
 use super::site::Site;
 use super::trouble::Trouble;
 use crate::client::callers::Callers;
+use crate::client::callers::Readers;
 use crate::history::event::Phase;
 use crate::history::recorder::Recorder;
 use crate::workload::{Mix, Premises};
@@ -133,14 +133,15 @@ impl Run {
             _ => Some(create_own_key(&self.site, &token).await?),
         };
         let readers = match self.score.mix.rights {
-            0 => BTreeMap::new(),
+            0 => Readers::default(),
             _ => create_readers(&self.site, &token).await?,
         };
         let folders = match self.score.mix.folders() {
             0 => Vec::new(),
             count => create_folders(&self.site, &token, count).await?,
         };
-        let premises = Premises { own_key, readers: readers.keys().cloned().collect(), folders };
+        let premises =
+            Premises { own_key, readers: readers.kept.keys().cloned().collect(), folders };
         let callers = Callers::new(token).with_readers(readers);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));

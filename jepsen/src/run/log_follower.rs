@@ -172,6 +172,7 @@ fn kind(name: &str, detail: &str) -> EntryKind {
         ("update_secret", _) => EntryKind::UpdateSecret,
         ("delete_secret", _) => EntryKind::DeleteSecret,
         ("set_access_bindings" | "update_access_bindings", _) => EntryKind::ChangeBinding,
+        ("revoke_token", _) => EntryKind::RevokeToken,
         ("membership", _) => EntryKind::Membership,
         ("blank", _) => EntryKind::Blank,
         _ => EntryKind::Other,

@@ -1,7 +1,5 @@
 //! The accounts whose rights come and go in a run: made before the first operation.
 
-use std::collections::BTreeMap;
-
 use anyhow::{Context, Result, anyhow};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::operation;
@@ -13,16 +11,19 @@ use zeroize::Zeroizing;
 use super::site::Site;
 use super::wall_clock::since_epoch;
 use crate::client::account_key::{AccountKey, Token};
-use crate::history::ids::Subject;
+use crate::client::callers::Readers;
+use crate::history::ids::{Subject, TokenId};
+use crate::workload::rights::SPARE_TOKENS;
 
 /// How many there are: few, so that each meets its rights often.
 const READERS: usize = 3;
 
-/// Makes the readers, who hold nothing, each with a token that outlives the run.
+/// Makes the readers, who hold nothing, each with a token that outlives the run and with those
+/// that may be revoked.
 ///
 /// # Errors
 /// When no node that a login would go to makes them.
-pub async fn create_readers(site: &Site, token: &Token) -> Result<BTreeMap<Subject, Token>> {
+pub async fn create_readers(site: &Site, token: &Token) -> Result<Readers> {
     let mut last = anyhow!("there is no node to make readers on");
     for node in site.login_dialers()? {
         let made = match node.connect().await {
@@ -37,21 +38,26 @@ pub async fn create_readers(site: &Site, token: &Token) -> Result<BTreeMap<Subje
     Err(last.context("cannot make the readers of the run"))
 }
 
-async fn create_on(
-    channel: &Channel,
-    site: &Site,
-    token: &Token,
-) -> Result<BTreeMap<Subject, Token>> {
+async fn create_on(channel: &Channel, site: &Site, token: &Token) -> Result<Readers> {
     // Names are unique in a cloud, which may have seen a run before.
     let mark = since_epoch().as_nanos();
-    let mut readers = BTreeMap::new();
+    let mut readers = Readers::default();
     for number in 0..READERS {
         let id = create_account(channel, site, token, format!("reader-{mark}-{number}")).await?;
         let key = create_key(channel, token, &id).await?;
-        let own = key.log_in(&site.login_dialers()?, since_epoch().as_secs()).await?;
-        readers.insert(Subject::from(id.as_str()), Token::new(&own)?);
+        let reader = Subject::from(id.as_str());
+        for spare in 0..SPARE_TOKENS {
+            readers.spare.insert(TokenId::of(&reader, spare), log_in(site, &key).await?);
+        }
+        readers.kept.insert(reader, log_in(site, &key).await?);
     }
     Ok(readers)
+}
+
+/// Each login makes another token.
+async fn log_in(site: &Site, key: &AccountKey) -> Result<Token> {
+    let token = key.log_in(&site.login_dialers()?, since_epoch().as_secs()).await?;
+    Token::new(&token)
 }
 
 async fn create_account(

@@ -19,11 +19,12 @@ const MEMBERSHIPS_OF_SOAK: u64 = 30;
 const DUMPED_OF_THOUSAND: u64 = 995;
 /// Successes of each call in a minute of load. A node that never answered one of them was not
 /// tested by it.
-const SUCCESSES_PER_MINUTE: [(&str, u64); 14] = [
+const SUCCESSES_PER_MINUTE: [(&str, u64); 15] = [
     ("create_secret", 5),
     ("add_version", 200),
     ("set_current_version", 20),
     ("change_binding", 10),
+    ("revoke_token", 1),
     ("schedule_destruction", 4),
     ("cancel_destruction", 2),
     ("activate", 2),

@@ -34,7 +34,7 @@ pub enum Family {
 /// would be 86,000 keys.
 const KEYED_PERCENT_OF_AN_HOUR: u64 = 5;
 /// The most that an hour's workers ask in a second: at 700, 22 GB of disks were full after 40 minutes.
-const OPS_PER_SECOND_OF_AN_HOUR: u64 = 500;
+const OPS_PER_SECOND_OF_AN_HOUR: u64 = 420;
 
 /// The mix of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -83,7 +83,12 @@ pub fn generator(
         Family::Deletion => Box::new(deletion::Deletion::new(subject)),
         Family::MergeRace => Box::new(merge_race::MergeRace::new(subject)),
         Family::OwnKey => Box::new(own_key::OwnKey::new(subject, premises.own_key.clone())),
-        Family::Rights => Box::new(rights::Rights::new(subject, premises.readers.clone())),
+        Family::Rights => {
+            let before = mix.groups().into_iter().take(group);
+            let nth = before.filter(|family| *family == Family::Rights).count();
+            let tokens = rights::tokens_of(&premises.readers, nth, mix.rights);
+            Box::new(rights::Rights::new(subject, tokens))
+        }
         Family::Canary => Box::new(canary::Canary::new(subject)),
         Family::Destruction => Box::new(destruction::Destruction::new(subject)),
         Family::Paging => Box::new(paging::Paging::new(crowd(paging::PAGE_SIZE))),

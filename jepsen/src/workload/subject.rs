@@ -7,9 +7,11 @@ use super::repeats::Repeats;
 use crate::client::request::{Change, Request};
 use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, FirstVersion, GetPayload, OnSecret, OnVersion,
-    ReadSecret, ScheduleDestruction, UpdateSecret,
+    ReadSecret, RevokeToken, ScheduleDestruction, UpdateSecret,
 };
-use crate::history::ids::{FolderId, IdempotencyKey, KmsKeyId, Subject as Reader, VersionId};
+use crate::history::ids::{
+    FolderId, IdempotencyKey, KmsKeyId, Subject as Reader, TokenId, VersionId,
+};
 use crate::history::op::Outcome;
 
 /// Keys of the entries that most families write.
@@ -168,6 +170,12 @@ impl Subject {
         let (secret, role) = (known.secret.clone(), role.to_owned());
         let call = Call::ChangeBinding(ChangeBinding { secret, role, member, grant });
         self.keyed(Request::new(call))
+    }
+
+    /// The end of a token, which no key goes with.
+    #[must_use]
+    pub fn revoke(token: TokenId) -> Request {
+        Request::new(Call::RevokeToken(RevokeToken { token }))
     }
 
     /// A mutation of the secret as a whole.

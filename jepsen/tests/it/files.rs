@@ -44,7 +44,11 @@ fn recorder(file: &File) -> Recorder {
 fn ask(process: u64) -> Invocation {
     let (subject, idempotency_key) = (None, None);
     let call = Call::GetSecret(ReadSecret { secret: "s1".into() });
-    Invocation { process: ProcessId(process), node: NodeId(1), subject, idempotency_key, call }
+    Invocation {
+        subject,
+        idempotency_key,
+        ..Invocation::by_administrator(ProcessId(process), NodeId(1), call)
+    }
 }
 
 fn done() -> Outcome {

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use lockbox_jepsen::client::request::{Plaintext, Request};
 use lockbox_jepsen::history::answer::Answer;
 use lockbox_jepsen::history::call::Call;
-use lockbox_jepsen::history::ids::{FolderId, KmsKeyId, SecretId, Subject};
+use lockbox_jepsen::history::ids::{FolderId, KmsKeyId, SecretId, Subject, TokenId};
 use lockbox_jepsen::history::op::Outcome;
 use lockbox_jepsen::random::Random;
 use lockbox_jepsen::workload::{Family, Mix, Premises, SEATS_MAX, generator};
@@ -167,6 +167,19 @@ fn each_family_asks_what_it_is_for() {
         _ => None,
     });
     assert_eq!(changes.collect::<BTreeSet<_>>(), BTreeSet::from([false, true]));
+    let revoked = asked.iter().filter_map(|(_, request, _)| match request.call() {
+        Call::RevokeToken(call) => Some(call.token.clone()),
+        _ => None,
+    });
+    let revoked: Vec<_> = revoked.collect();
+    let different: BTreeSet<_> = revoked.iter().collect();
+    assert!(revoked.len() >= 10 && different.len() == revoked.len(), "each is revoked once");
+    let late = |token: &TokenId| {
+        let is_revocation = |request: &Request| matches!(request.call(), Call::RevokeToken(call) if call.token == *token);
+        let later = asked.iter().skip_while(|(_, request, _)| !is_revocation(request));
+        later.filter(|(_, request, _)| request.token.as_ref() == Some(token)).count()
+    };
+    assert!(late(&revoked[0]) >= 6, "readers go on with what was revoked");
     for (_, request, _) in run(Family::OwnKey, 6, 500) {
         if let Call::CreateSecret(call) = request.call() {
             assert_eq!(call.kms_key, Some(KmsKeyId::from("key-1")));

@@ -150,11 +150,8 @@ impl World {
         self.begun += 1;
         self.left -= 1;
         let asked = Invocation {
-            process,
-            node: NodeId(1),
-            subject: None,
             idempotency_key: request.idempotency_key.clone(),
-            call: request.call().clone(),
+            ..Invocation::by_administrator(process, NodeId(1), request.call().clone())
         };
         self.push(|at| Event::Invoke(Invoke { op, at, asked }));
         let had_room = self.counted < SECRETS_MAX;
@@ -166,13 +163,8 @@ impl World {
         let (folder, walk) = ("f".into(), "last".into());
         let call = ListSecrets { folder, walk, page_size: 1000, token: None };
         let (op, process) = (OpId(self.begun), ProcessId(u64::MAX));
-        let asked = Invocation {
-            process,
-            node: NodeId(1),
-            subject: None,
-            idempotency_key: None,
-            call: Call::ListSecrets(call.clone()),
-        };
+        let asked =
+            Invocation::by_administrator(process, NodeId(1), Call::ListSecrets(call.clone()));
         self.push(|at| Event::Invoke(Invoke { op, at, asked }));
         let (answer, index) = (self.page(&call), self.index);
         let outcome = Outcome::Ok(Reply { answer, index, term: 1, served_by: NodeId(1) });

@@ -93,6 +93,9 @@ seeded_bugs! {
         IdsReused "ids-reused":
             "A new secret gets the ids of the one, and of its version, that was deleted last.",
             ["L4", "L3"], "";
+        VersionIdReused "version-id-reused":
+            "A new version gets the id of a destroyed one of the same secret.",
+            ["L4", "L1"], "";
         LostUpdate "lost-update":
             "apply stores a merge whose base has moved.",
             ["L1"], "";

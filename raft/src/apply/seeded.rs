@@ -6,6 +6,7 @@ use lockbox_core::{Mutant, SecretId, VersionId, mutant};
 
 use super::Application;
 use crate::domain::operation::OperationRecord;
+use crate::domain::version::VersionStatus;
 use crate::error::StorageError;
 use crate::state::{Direction, Overlay, Scan, Space, StateRead, keys, tables};
 
@@ -28,6 +29,24 @@ pub(super) fn finds_itself(
     }
     let found = tables::version(application.state, secret, version)?;
     Ok(found.is_some_and(|found| found.sequence == application.index))
+}
+
+/// Whether a new version may have this id because the one that had it is destroyed
+/// ([`Mutant::VersionIdReused`]). The old one leaves its place in the list.
+pub(super) fn takes_over(
+    application: &mut Application<'_, '_>,
+    secret: &SecretId,
+    version: &VersionId,
+) -> Result<bool, StorageError> {
+    if !mutant(Mutant::VersionIdReused) {
+        return Ok(false);
+    }
+    let found = tables::version(application.state, secret, version)?;
+    let Some(gone) = found.filter(|found| found.status == VersionStatus::Destroyed) else {
+        return Ok(false);
+    };
+    application.state.delete(Space::Records, keys::version_in_secret(secret, gone.sequence));
+    Ok(true)
 }
 
 /// The keys in the order of a hash map, which differs from process to process: what `apply` must

@@ -49,7 +49,8 @@ pub(super) fn store(
     new: &NewVersion,
 ) -> Result<VersionRecord, Refusal> {
     let key = keys::version(&new.id);
-    if !seeded::finds_itself(application, &secret.id, &new.id)? {
+    let finds_itself = seeded::finds_itself(application, &secret.id, &new.id)?;
+    if !finds_itself && !seeded::takes_over(application, &secret.id, &new.id)? {
         require_absent(application.state, Space::Records, &key, ResourceKind::SecretVersion)?;
     }
     let mut entry_keys = new.entry_keys.clone();

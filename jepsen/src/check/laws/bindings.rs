@@ -2,8 +2,9 @@
 //! succeeds; after a grant is acknowledged, no read that starts later is denied.
 //!
 //! The same fences as for L6, for each secret, subject and role. Subjects of a run hold nothing
-//! but what is bound on secrets. Still to come, with the calls that change bindings, is the
-//! workload that grants and takes while the subject reads through every node.
+//! but what is bound on secrets. What ends with a token is in `tokens.rs`.
+
+mod tokens;
 
 use std::collections::BTreeMap;
 
@@ -57,7 +58,15 @@ pub fn check(case: &Case<'_>) -> LawReport {
         reads += of.reads.len() as u64;
         violation = violation.or_else(|| judge(case, secret, subject, of));
     }
-    let counts = [("reads by subjects of bindings", reads), ("changes of bindings", changes)];
+    let tokens = tokens::look(case);
+    violation = violation.or(tokens.violation);
+    let counts = [
+        ("reads by subjects of bindings", reads),
+        ("changes of bindings", changes),
+        ("reads by tokens that were revoked", tokens.late_reads),
+        ("revocations of tokens", tokens.revocations),
+        ("refusals of tokens that nobody had revoked", tokens.unfounded),
+    ];
     LawReport::new(Law::L7, violation, &counts, "no subject read under a binding")
 }
 

@@ -179,7 +179,8 @@ const fn is_effect(kind: EntryKind) -> bool {
         | EntryKind::Deactivate
         | EntryKind::DeleteSecret
         | EntryKind::UpdateSecret
-        | EntryKind::ChangeBinding => true,
+        | EntryKind::ChangeBinding
+        | EntryKind::RevokeToken => true,
         EntryKind::DestroyVersion | EntryKind::Membership | EntryKind::Blank | EntryKind::Other => {
             false
         }
@@ -199,6 +200,7 @@ pub(super) const fn kind_of(call: &Call) -> Option<EntryKind> {
         Call::DeleteSecret(_) => EntryKind::DeleteSecret,
         Call::UpdateSecret(_) => EntryKind::UpdateSecret,
         Call::ChangeBinding(_) => EntryKind::ChangeBinding,
+        Call::RevokeToken(_) => EntryKind::RevokeToken,
         Call::GetSecret(_) | Call::ListVersions(_) | Call::GetPayload(_) | Call::ListSecrets(_) => {
             return None;
         }

@@ -77,8 +77,9 @@ fn violation(
 mod tests {
     use crate::check::laws::Finding;
     use crate::check::script::{Script, add, get, secret, version};
-    use crate::history::answer::Answer;
+    use crate::history::answer::{Answer, Code};
     use crate::history::fault::Edge;
+    use crate::history::op::{Failure, Outcome};
     use crate::history::sample::RaftRole;
 
     use super::*;
@@ -181,5 +182,25 @@ mod tests {
         let history = script.history();
         let found = check_with(&Case::new(&history, None), &BOUNDS).finding;
         assert!(matches!(found, Finding::NotChecked { .. }), "{found:?}");
+    }
+
+    /// A client whose token was revoked is answered when it is turned away.
+    #[test]
+    fn a_token_that_may_be_revoked_is_answered_by_its_refusal() {
+        let turned_away = |token: Option<&'static str>| {
+            let change = |script: &mut Script| {
+                recovers(script);
+                for _ in 0..10 {
+                    (script.subject, script.token) = (Some("ann"), token);
+                    let read = script.begin(get());
+                    (script.subject, script.token) = (None, None);
+                    let failure = Failure { code: Code::Unauthenticated, message: "no".to_owned() };
+                    script.end(read, Outcome::Fail(failure));
+                }
+            };
+            finding(change, ends_well)
+        };
+        assert_eq!(turned_away(Some("ann/1")), Finding::Holds);
+        assert!(matches!(turned_away(None), Finding::Violated { .. }));
     }
 }

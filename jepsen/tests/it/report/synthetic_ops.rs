@@ -110,13 +110,7 @@ fn time_one(
         (None, Some(_)) if write => (random.latency(11.0), None),
         (None, Some(_)) => (random.latency(2.5), None),
     };
-    let asked = Invocation {
-        process: ProcessId(process),
-        node,
-        subject: None,
-        idempotency_key: None,
-        call,
-    };
+    let asked = Invocation::by_administrator(ProcessId(process), node, call);
     let decided = came.is_none();
     let outcome = came.unwrap_or_else(|| info(failure(Code::Unknown, "")));
     let completed = Some((stamp(now + lasts), outcome));

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{Permission, ResourceKind, ResourcePath, SecretId, VersionId};
+use lockbox_core::{Mutant, Permission, ResourceKind, ResourcePath, SecretId, VersionId, mutant};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::AddVersionDetails;
 use lockbox_platform::status::ApiError;
@@ -36,7 +36,7 @@ use crate::refused::within;
 use crate::seal::SealPlace;
 use crate::sealer::OwnKey;
 use crate::turns::Turn;
-use crate::{convert, describe, idempotency};
+use crate::{convert, describe, idempotency, seeded};
 
 /// Merges that one call attempts before it gives up with ABORTED (`design §8`). With one caller of
 /// each node at a time, losing that often against two others is a matter of one in a million.
@@ -69,6 +69,8 @@ struct Situation<'a> {
     base: Option<(VersionRecord, SealedPayload)>,
     grants: Grants,
     ids: FreshIds<'a>,
+    /// Only of a mutant: the id of a version that is destroyed.
+    reused: Option<VersionId>,
 }
 
 /// What one view says of the request.
@@ -117,7 +119,7 @@ pub(super) async fn add_version(
         }
         let version_id = version_id.get_or_insert_with(|| {
             ids = situation.ids.clone();
-            ids.version()
+            situation.reused.clone().unwrap_or_else(|| ids.version())
         });
         let sealed = seal(call, &caller, &wanted, &situation, version_id.clone()).await;
         let command = match sealed {
@@ -257,7 +259,11 @@ fn look_up<'a>(
     };
     let taken = |ids: &FreshIds<'_>| tables::any_version(view, &ids.version());
     let ids = ids.clone().untaken(|ids| taken(ids).map(|found| found.is_some()))?;
-    Ok(Situation { secret: secret.clone(), path: path.clone(), base, grants, ids })
+    let reused = match mutant(Mutant::VersionIdReused) {
+        true => seeded::destroyed_version(view, secret)?,
+        false => None,
+    };
+    Ok(Situation { secret: secret.clone(), path: path.clone(), base, grants, ids, reused })
 }
 
 fn base_of(

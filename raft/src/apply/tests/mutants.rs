@@ -135,6 +135,16 @@ fn is_destroyed(world: &mut World, due: Destruction) -> bool {
 }
 
 #[test]
+fn version_id_reused() {
+    let trial = Trial::of(Mutant::VersionIdReused);
+    let (mut world, due) = scheduled();
+    world.now = due.destroy_at;
+    assert!(is_destroyed(&mut world, due));
+    let again = world.envelope(add_version("s", "v1", MergeBase::Default(None)));
+    trial.end(matches!(world.apply(&again), Outcome::Done(_)));
+}
+
+#[test]
 fn cancel_keeps_timer() {
     let trial = Trial::of(Mutant::CancelKeepsTimer);
     let (mut world, due) = scheduled();
