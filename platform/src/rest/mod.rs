@@ -128,7 +128,8 @@ impl RestGateway {
 
     async fn transcode(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let (parts, body) = request.into_parts();
-        if parts.method == Method::GET && parts.uri.path() == openapi::PATH {
+        let reads = [Method::GET, Method::HEAD].contains(&parts.method);
+        if reads && parts.uri.path() == openapi::PATH {
             return Ok(self.describe());
         }
         // Also when there is no such path: see `body`.
