@@ -184,6 +184,7 @@ impl<'a> Call<'a> {
         self.caller = Some(caller.clone());
         self.count(&caller)?;
         validate(message)?;
+        self.context.demand_single_headers()?;
         self.if_version = match self.context.if_version.as_deref() {
             None => None,
             Some(text) => Some(

@@ -68,8 +68,17 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let caller = self.recognise(edge).await?;
+        self.check(message)?;
+        Ok(caller)
+    }
+
+    /// Checks the request of somebody who is known.
+    fn check<M: Validate>(&self, message: &M) -> Result<(), ApiError> {
         let violations = message.validate();
-        if violations.is_empty() { Ok(caller) } else { Err(ApiError::violations(violations)) }
+        if !violations.is_empty() {
+            return Err(ApiError::violations(violations));
+        }
+        self.context.demand_single_headers()
     }
 
     /// Recognises the caller.
@@ -115,8 +124,8 @@ impl Call {
         };
         let operator = Caller::operator(name);
         self.authenticated = Some(operator.clone().into());
-        let violations = message.validate();
-        if violations.is_empty() { Ok(operator) } else { Err(ApiError::violations(violations)) }
+        self.check(message)?;
+        Ok(operator)
     }
 
     /// Id of the client's request: the one that a node asserts, or this call's own.
