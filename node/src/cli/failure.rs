@@ -33,11 +33,12 @@ pub(crate) enum Exit {
 impl Exit {
     /// The number given to the operating system.
     pub(crate) const fn code(self) -> u8 {
+        use lockbox_platform::exit::ExitCode as Of;
         match self {
-            Self::Refused => 1,
-            Self::Usage => 2,
-            Self::Unreachable => 3,
-            Self::Internal => lockbox_platform::exit::ExitCode::Internal.code(),
+            Self::Refused => Of::Refused.code(),
+            Self::Usage => Of::Usage.code(),
+            Self::Unreachable => Of::Unreachable.code(),
+            Self::Internal => Of::Internal.code(),
             Self::Server(code) => code.code(),
         }
     }
