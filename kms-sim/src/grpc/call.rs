@@ -15,6 +15,7 @@ use lockbox_platform::audit::record::{
 use lockbox_platform::audit::{AuditDetails, AuditRecord};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::headers;
+use lockbox_platform::rate::Counted;
 use lockbox_platform::request::{Authorization, RequestContext};
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_platform::token;
@@ -26,7 +27,7 @@ use super::Edge;
 use super::status::unrecognised;
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::authn::{Authenticated, Credentials};
-use crate::caller::Caller;
+use crate::caller::{Caller, Via};
 use crate::error::KmsError;
 use crate::keys::service::Answer;
 
@@ -60,7 +61,7 @@ impl Call {
         Self { context, assertion, authenticated: None }
     }
 
-    /// Recognises the caller, then checks the request against its constraints
+    /// Recognises the caller and counts the call, then checks the request against its constraints
     /// (`contract §5.2`, order of checks).
     pub(super) async fn admit<M: Validate>(
         &mut self,
@@ -68,6 +69,7 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let caller = self.recognise(edge).await?;
+        count(edge, &caller)?;
         self.check(message)?;
         Ok(caller)
     }
@@ -241,4 +243,17 @@ impl Call {
             remote_port,
         }
     }
+}
+
+/// Counts the call of a subject, whether it calls itself or a node does for it: its bill is the
+/// same. What nodes do in their own name keeps their cluster unsealed, and is not counted.
+fn count(edge: &Edge, caller: &Caller) -> Result<(), ApiError> {
+    let of_subject = match caller.via {
+        Via::Token | Via::Assertion { .. } => true,
+        Via::Node { .. } | Via::Operator => false,
+    };
+    if !of_subject || !edge.rate.is_limited() {
+        return Ok(());
+    }
+    edge.rate.admit(&Counted::Subject(caller.subject.clone()))
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockbox_core::CloudId;
 use lockbox_platform::body_budget;
 use lockbox_platform::config_file::WrongValue;
+use lockbox_platform::rate::Rate;
 use serde::Deserialize;
 
 use crate::merge::PayloadLimits;
@@ -83,6 +84,12 @@ impl LimitsConfig {
     #[must_use]
     pub const fn destruction_pending_min(&self) -> Duration {
         Duration::from_secs(self.destruction_pending_min_seconds)
+    }
+
+    /// Requests of one subject.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        Rate { per_second: self.requests_per_second, burst: self.requests_burst }
     }
 
     /// How long the metadata of a destroyed version stay, in milliseconds.
