@@ -48,7 +48,8 @@ pub struct LimitsConfig {
     /// Requests of one subject at once after a pause; 0 is as many as in a second.
     pub requests_burst: u32,
     /// Bytes of clients' requests that are in memory at one time: of those that are not finished,
-    /// and of those whose calls are under way. A quarter is for callers without a valid token.
+    /// and of those whose calls are under way. A quarter is for callers without a valid token; one
+    /// address has half of the quarter and half of the rest at most.
     pub request_bytes_in_memory: usize,
 }
 

@@ -133,7 +133,9 @@ impl RestGateway {
             return Ok(self.describe());
         }
         // Also when there is no such path: see `body`.
-        let mut share = self.budget.share();
+        let connection = parts.extensions.get::<ConnectionInfo>();
+        let address = connection.map(|connection| connection.remote_addr.ip());
+        let mut share = self.budget.share(address);
         let body = body::read(body, &mut share, || self.context(&parts)).await;
         let matched = self.routes.find(&parts.method, parts.uri.path()).ok_or_else(not_found)?;
         let Matched { route, variables } = matched;
