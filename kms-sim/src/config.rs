@@ -13,6 +13,7 @@ use lockbox_platform::audit::AuditSync;
 use lockbox_platform::body_budget;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
+use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
@@ -195,8 +196,14 @@ pub struct LimitsConfig {
     pub pending_period_min_s: u64,
     /// Time until what a deleted key holds is destroyed, in seconds (`contract §3.2`).
     pub deleted_key_retention_s: u64,
+    /// Requests of one subject that are taken in a second, its own and those that nodes make for
+    /// it; 0 is no limit.
+    pub requests_per_second: u32,
+    /// Requests of one subject at once after a pause; 0 is as many as in a second.
+    pub requests_burst: u32,
     /// Bytes of requests that are in memory at one time: of those that are not finished, and of
-    /// those whose calls are under way. A quarter is for callers without a certificate.
+    /// those whose calls are under way. A quarter is for callers without a certificate; one address
+    /// has half of the quarter and half of the rest at most.
     pub request_bytes_in_memory: usize,
 }
 
@@ -208,6 +215,8 @@ impl Default for LimitsConfig {
             rotation_period_min_s: 24 * 3600,
             pending_period_min_s: 24 * 3600,
             deleted_key_retention_s: 72 * 3600,
+            requests_per_second: 0,
+            requests_burst: 0,
             request_bytes_in_memory: body_budget::BYTES_DEFAULT,
         }
     }
@@ -319,6 +328,12 @@ impl KmsConfig {
             pending_min: Duration::from_secs(self.limits.pending_period_min_s),
             deleted: Duration::from_secs(self.limits.deleted_key_retention_s),
         }
+    }
+
+    /// Requests of one subject.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        Rate { per_second: self.limits.requests_per_second, burst: self.limits.requests_burst }
     }
 
     /// The root key: from the configured file, else from the environment.

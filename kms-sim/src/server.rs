@@ -16,6 +16,7 @@ use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::{self, ListenError, ListenerLimits, Security, Serving};
 use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::rate::RateLimits;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
 use lockbox_platform::tasks::{TaskKind, Tasks};
@@ -174,6 +175,7 @@ impl KmsSim {
             calls: calls.clone(),
             fatal: tasks.fatal().clone(),
             operators: config.operators.names.clone(),
+            rate: RateLimits::new(config.rate()),
             periods: config.periods(),
         });
         let router = router(config, &edge, random, &metrics).await?;

@@ -29,6 +29,7 @@ use crate::authn::Caller;
 use crate::consistency::{Consistency, min_index};
 use crate::errors::DecidedAt;
 use crate::grants::{Asserting, Grants, KmsScope, KmsStep};
+use crate::peer_name::{self, Peer};
 
 /// The method that needs no token.
 const LOGIN: &str = "/yandex.cloud.iam.v1.IamTokenService/Create";
@@ -52,7 +53,7 @@ pub struct Call<'a> {
     /// Our extension `x-if-version`, once admitted.
     pub if_version: Option<VersionId>,
     caller: Option<Caller>,
-    /// The name in the caller's certificate, when that is what admitted it.
+    /// The name in the caller's certificate, on the listener for peers.
     certificate_name: Option<String>,
     /// The account that logged in with this call.
     account: Option<Subject>,
@@ -111,10 +112,17 @@ impl<'a> Call<'a> {
         }
     }
 
-    /// Admits the caller whose certificate carries this name, on the listener for peers.
-    pub fn admit_certificate(&mut self, name: String) {
-        self.certificate_name = Some(name);
-        self.authorized = true;
+    /// Admits a caller whose certificate names one of these peers, on the listener for peers. One
+    /// that is refused is in the audit by its name as well: the authority has vouched for it.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED without a certificate, PERMISSION_DENIED with another name.
+    pub fn admit_certificate(&mut self, one_of: &[Peer]) -> Result<(), ApiError> {
+        let admitted = peer_name::require(&self.context, one_of);
+        self.authorized = admitted.is_ok();
+        let first = || self.context.peer_identity.as_ref()?.dns_names.first().cloned();
+        self.certificate_name = admitted.as_ref().ok().cloned().or_else(first);
+        admitted.map(drop)
     }
 
     /// Names the account that has just proved who it is, for the audit record.
@@ -184,6 +192,7 @@ impl<'a> Call<'a> {
         self.caller = Some(caller.clone());
         self.count(&caller)?;
         validate(message)?;
+        self.context.demand_single_headers()?;
         self.if_version = match self.context.if_version.as_deref() {
             None => None,
             Some(text) => Some(

@@ -30,7 +30,6 @@ pub mod page;
 pub mod password;
 pub mod payload;
 pub mod peer_name;
-pub mod rate;
 pub mod readiness;
 pub mod recovery;
 pub mod refused;

@@ -9,6 +9,7 @@ use lockbox_platform::listener::ListenerLimits;
 use lockbox_platform::metrics::RpcMetrics;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
+use lockbox_platform::unhandled::naming_unknown_methods;
 use lockbox_proto::lockbox::cluster::v1::admin_service_server::AdminServiceServer;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_server::ClusterServiceServer;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::IntrospectionServiceServer;
@@ -114,6 +115,7 @@ pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> HttpService {
     let introspection = IntrospectionServiceServer::new(IntrospectionGrpc::new(Arc::clone(app)));
     let admin = AdminServiceServer::new(AdminGrpc::new(Arc::clone(app)));
     let called = GrpcServices::new().with(cluster).with(admin).with(introspection).into_service();
+    let called = naming_unknown_methods(called);
     GrpcServices::new().with(raft).with(replica).with_others(layer.around(called)).into_service()
 }
 

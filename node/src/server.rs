@@ -20,6 +20,7 @@ use lockbox_platform::listener::{
 };
 use lockbox_platform::metrics::{Metrics, MetricsError};
 use lockbox_platform::own_certificate;
+use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{
@@ -38,7 +39,6 @@ use crate::config::{AuditSyncMode, Config};
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
-use crate::rate::RateLimits;
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
@@ -291,7 +291,7 @@ fn app(
         auditor,
         audiences: AcceptedAudiences::new(&advertised, &config.identity.accepted_audiences),
         readiness: Readiness::new(),
-        rate: RateLimits::new(&config.limits),
+        rate: RateLimits::new(config.limits.rate()),
         config: Arc::new(config),
         clock,
         random,

@@ -15,6 +15,7 @@ use lockbox_platform::audit::record::{
 use lockbox_platform::audit::{AuditDetails, AuditRecord};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::headers;
+use lockbox_platform::rate::Counted;
 use lockbox_platform::request::{Authorization, RequestContext};
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_platform::token;
@@ -26,7 +27,7 @@ use super::Edge;
 use super::status::unrecognised;
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::authn::{Authenticated, Credentials};
-use crate::caller::Caller;
+use crate::caller::{Caller, Via};
 use crate::error::KmsError;
 use crate::keys::service::Answer;
 
@@ -60,7 +61,7 @@ impl Call {
         Self { context, assertion, authenticated: None }
     }
 
-    /// Recognises the caller, then checks the request against its constraints
+    /// Recognises the caller and counts the call, then checks the request against its constraints
     /// (`contract §5.2`, order of checks).
     pub(super) async fn admit<M: Validate>(
         &mut self,
@@ -68,8 +69,18 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let caller = self.recognise(edge).await?;
+        count(edge, &caller)?;
+        self.check(message)?;
+        Ok(caller)
+    }
+
+    /// Checks the request of somebody who is known.
+    fn check<M: Validate>(&self, message: &M) -> Result<(), ApiError> {
         let violations = message.validate();
-        if violations.is_empty() { Ok(caller) } else { Err(ApiError::violations(violations)) }
+        if !violations.is_empty() {
+            return Err(ApiError::violations(violations));
+        }
+        self.context.demand_single_headers()
     }
 
     /// Recognises the caller.
@@ -110,13 +121,15 @@ impl Call {
         let is_operator =
             |name: &&String| edge.operators.iter().any(|own| own.eq_ignore_ascii_case(name));
         let Some(name) = peer.dns_names.iter().find(is_operator) else {
+            // For the audit alone: the authority has vouched for the name.
+            self.authenticated = peer.dns_names.first().map(|name| Caller::operator(name).into());
             let message = "the client certificate does not carry a name that may call this";
             return Err(ApiError::new(ErrorKind::PermissionDenied, message, Outcome::NotProposed));
         };
         let operator = Caller::operator(name);
         self.authenticated = Some(operator.clone().into());
-        let violations = message.validate();
-        if violations.is_empty() { Ok(operator) } else { Err(ApiError::violations(violations)) }
+        self.check(message)?;
+        Ok(operator)
     }
 
     /// Id of the client's request: the one that a node asserts, or this call's own.
@@ -230,4 +243,17 @@ impl Call {
             remote_port,
         }
     }
+}
+
+/// Counts the call of a subject, whether it calls itself or a node does for it: its bill is the
+/// same. What nodes do in their own name keeps their cluster unsealed, and is not counted.
+fn count(edge: &Edge, caller: &Caller) -> Result<(), ApiError> {
+    let of_subject = match caller.via {
+        Via::Token | Via::Assertion { .. } => true,
+        Via::Node { .. } | Via::Operator => false,
+    };
+    if !of_subject || !edge.rate.is_limited() {
+        return Ok(());
+    }
+    edge.rate.admit(&Counted::Subject(caller.subject.clone()))
 }

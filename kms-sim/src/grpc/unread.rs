@@ -98,12 +98,14 @@ pub(crate) fn recorded(edge: Arc<Edge>, services: HttpService) -> HttpService {
             let Some(context) = context.filter(|context| !context.is_handled()) else {
                 return response;
             };
-            match Unhandled::of(response.headers(), undecoded) {
+            match Unhandled::of(response.headers(), &context.method, undecoded) {
                 Some(Unhandled::Message(error)) => {
                     record(edge, context, assertion, error).await.unwrap_or(response)
                 }
-                Some(Unhandled::NoRoom(error)) => completed(&context.request_id, error),
-                Some(Unhandled::Method) | None => response,
+                Some(Unhandled::NoRoom(error) | Unhandled::Method(error)) => {
+                    completed(&context.request_id, error)
+                }
+                None => response,
             }
         })
     })
@@ -127,7 +129,7 @@ async fn record(
     if let Some(assertion) = assertion {
         headers.insert(ASSERTION_METADATA, assertion);
     }
-    let request_id = context.request_id.clone();
+    let (request_id, method) = (context.request_id.clone(), context.method.clone());
     let calls = edge.calls.clone();
     let answered = detached(&calls, async move {
         let mut call = Call::of(context, &MetadataMap::from_headers(headers));
@@ -136,10 +138,10 @@ async fn record(
         call.finish(&edge, event, Err::<Answer<()>, _>(error)).await
     });
     let recorded = answered.await.err()?.into_http();
-    Some(match Unhandled::of(recorded.headers(), None) {
+    Some(match Unhandled::of(recorded.headers(), &method, None) {
         // There was none for the recording either.
         Some(Unhandled::NoRoom(error)) => completed(&request_id, error),
-        Some(Unhandled::Message(_) | Unhandled::Method) | None => recorded,
+        Some(Unhandled::Message(_) | Unhandled::Method(_)) | None => recorded,
     })
 }
 

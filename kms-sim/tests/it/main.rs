@@ -36,6 +36,8 @@ mod process;
 #[cfg(test)]
 mod random_lives;
 #[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod roles;

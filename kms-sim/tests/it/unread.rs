@@ -109,3 +109,18 @@ async fn what_is_no_message_is_refused_after_authentication_and_on_record() {
     assert!(metrics.contains(created), "{metrics}");
     server.stop().await;
 }
+
+/// Whoever calls a method that is not there sees which one that was; nothing is recorded of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_not_there_is_named() {
+    let server = ServerFixture::start(|_| {}).await;
+    for path in ["/yandex.cloud.kms.v1.SymmetricCryptoService/Steal", "/no.such.Service/Get"] {
+        let status = grpc(server.channel(None).await, path, with_token((), TOKEN)).await;
+        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
+        assert_eq!(status.message(), format!("this server has no method {path}"));
+        let details = rpc::Status::decode(status.details()).unwrap().details;
+        assert!(details[0].type_url.ends_with("google.rpc.RequestInfo"), "{path}");
+    }
+    assert_eq!(records(&server).len(), 0);
+    server.stop().await;
+}

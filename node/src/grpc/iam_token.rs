@@ -12,6 +12,7 @@ use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::IamTokenDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::jwt;
+use lockbox_platform::rate::Counted;
 use lockbox_platform::status::ApiError;
 use lockbox_platform::token::{TokenClaims, TokenSigner};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
@@ -28,7 +29,6 @@ use wire::iam_token_service_server::IamTokenService;
 
 use crate::app::App;
 use crate::call::{Call, detached, validate};
-use crate::rate::Counted;
 use crate::refused::within;
 use crate::{convert, describe};
 

@@ -13,7 +13,6 @@ use lockbox::bootstrap::{FirstNames, Initialised, initialise};
 use lockbox::config::Config;
 use lockbox::keyring::Keyring;
 use lockbox::kms::KmsClient;
-use lockbox::rate::RateLimits;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
 use lockbox::{router, unseal};
@@ -28,6 +27,7 @@ use lockbox_platform::health::Readiness;
 use lockbox_platform::jwt::AcceptedAudiences;
 use lockbox_platform::listener::{ListenerLimits, Security, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::rate::RateLimits;
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
@@ -199,7 +199,7 @@ impl Fresh {
             kms: kms_client,
             auditor,
             audiences: AcceptedAudiences::new(&["localhost:1".to_owned()], &[]),
-            rate: RateLimits::new(&config.limits),
+            rate: RateLimits::new(config.limits.rate()),
             config,
             clock,
             random,

@@ -266,9 +266,13 @@ async fn unknown_methods_are_refused_and_not_recorded() {
         let mut client = tonic::client::Grpc::new(node.channel.clone());
         client.ready().await.unwrap();
         let request: Request<()> = node.request(());
-        let path = PathAndQuery::from_static(path);
-        let answer = client.unary(request, path, ProstCodec::<(), ()>::default()).await;
-        assert_eq!(answer.unwrap_err().code(), Code::Unimplemented);
+        let at = PathAndQuery::from_static(path);
+        let answer = client.unary(request, at, ProstCodec::<(), ()>::default()).await;
+        let status = answer.unwrap_err();
+        assert_eq!(status.code(), Code::Unimplemented);
+        assert_eq!(status.message(), format!("this server has no method {path}"));
+        let details = lockbox_proto::google::rpc::Status::decode(status.details()).unwrap();
+        assert!(details.details[0].type_url.ends_with("google.rpc.RequestInfo"), "{path}");
     }
     assert_eq!(node.audit().lines().count(), before);
     node.stop().await;

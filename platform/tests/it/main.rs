@@ -2,6 +2,7 @@
 
 mod decoders;
 mod fixtures;
+mod head;
 mod hostile;
 mod layer;
 mod listener;

@@ -22,7 +22,7 @@ use wire::admin_service_server::AdminService;
 
 use crate::app::App;
 use crate::call::{Call, detached, validate};
-use crate::peer_name::{Peer, require};
+use crate::peer_name::Peer;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -73,8 +73,7 @@ impl AdminGrpc {
 }
 
 async fn admitted<W: Work>(call: &mut Call<'_>, work: W) -> Result<W::Answer, ApiError> {
-    let name = require(&call.context, &[Peer::Operator, Peer::Admin])?;
-    call.admit_certificate(name);
+    call.admit_certificate(&[Peer::Operator, Peer::Admin])?;
     validate(&work)?;
     work.run(call).await
 }
