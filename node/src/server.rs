@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
-use lockbox_platform::audit::{self, AuditOpenError, AuditSync};
+use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::jwt::AcceptedAudiences;
@@ -35,7 +35,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::authn::Authenticator;
-use crate::config::{AuditSyncMode, Config};
+use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
@@ -44,7 +44,7 @@ use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{consistency, readiness, router, unseal};
+use crate::{audit_heads, consistency, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -274,12 +274,8 @@ fn app(
     clock: Arc<dyn Clock>,
     random: Arc<dyn Randomness>,
 ) -> Result<Arc<App>, StartError> {
-    let sync = match config.audit.sync {
-        AuditSyncMode::Batched => AuditSync::Batched,
-        AuditSyncMode::Each => AuditSync::Each,
-    };
-    let audit_config = audit::AuditConfig { path: config.audit_path(), sync };
-    let auditor = audit::open(&audit_config, tasks, metrics.audit.clone())?;
+    let audit_config = config.audit.of_writer(config.audit_path());
+    let auditor = audit::open(&audit_config, Arc::clone(&clock), tasks, metrics.audit.clone())?;
     let keyring = Keyring::default();
     let advertised = [config.api.advertise.clone()];
     Ok(Arc::new(App {
@@ -312,6 +308,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     let replica = app.replica.clone();
     let following = readiness::follow(replica, component, heard, election, tasks.token());
     tasks.spawn(TaskKind::Critical, "replica readiness", following);
+    let anchoring = audit_heads::keep_anchored(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

@@ -11,6 +11,10 @@ mod any_bytes;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod audit_disk;
+#[cfg(test)]
+mod audit_heads;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
