@@ -53,6 +53,9 @@ pub struct Config {
     /// Consensus: timing and snapshots.
     #[serde(default)]
     pub raft: RaftConfig,
+    /// What becomes of destroyed payloads.
+    #[serde(default)]
+    pub destroy: DestroyConfig,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
@@ -177,6 +180,21 @@ impl Default for RaftConfig {
     }
 }
 
+/// What becomes of destroyed payloads (`design §6`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DestroyConfig {
+    /// From its destruction on, a payload is out of every file of this node within so many seconds,
+    /// while the node runs. Each time takes a snapshot and purges the log past the destruction.
+    pub purge_within_seconds: u64,
+}
+
+impl Default for DestroyConfig {
+    fn default() -> Self {
+        Self { purge_within_seconds: 600 }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -223,6 +241,9 @@ impl Config {
             return wrong("raft.snapshot_entries", "must be positive");
         }
         self.audit.check()?;
+        if self.destroy.purge_within_seconds == 0 {
+            return wrong("destroy.purge_within_seconds", "must be positive");
+        }
         self.limits.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
@@ -290,6 +311,7 @@ mod tests {
         assert_eq!(config.audit.finished_files_max, None);
         assert_eq!(config.audit.head_interval_seconds, 10);
         assert_eq!(config.raft.election_max_ms, 800);
+        assert_eq!(config.destroy.purge_within_seconds, 600);
     }
 
     #[test]
@@ -332,6 +354,8 @@ mod tests {
         }
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
+        let never = format!("{FILE}\n[destroy]\npurge_within_seconds = 0\n");
+        assert!(load(&never, &[]).unwrap_err().contains("purge_within_seconds must be positive"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
     }

@@ -5,6 +5,7 @@
 //! may not. Changes are made where the leader is; elsewhere the answer is UNAVAILABLE.
 
 mod audit_heads;
+mod destroyed;
 mod failure;
 mod inspect;
 mod membership;
@@ -141,6 +142,13 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::ListAuditHeadsRequest>,
     ) -> Result<Response<wire::ListAuditHeadsResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn verify_destroyed(
+        &self,
+        request: Request<wire::VerifyDestroyedRequest>,
+    ) -> Result<Response<wire::VerifyDestroyedResponse>, Status> {
         self.serve(request).await
     }
 }

@@ -9,6 +9,7 @@ use super::{
     SYSTEM_CHANGES_BEGIN, SYSTEM_EXPIRY_BEGIN, SYSTEM_EXPIRY_NEXT, SYSTEM_LAST_APPLIED,
     SYSTEM_LOG_TIME, SYSTEM_MEMBERSHIP, VERSION, VERSION_IN_SECRET,
 };
+use super::erasures::{RING, SYSTEM_ERASURES};
 use crate::state::Space;
 
 /// The name of the table that a key is in, for people who compare states.
@@ -22,6 +23,8 @@ pub fn table_name(space: Space, key: &[u8]) -> &'static str {
             SYSTEM_EXPIRY_BEGIN => "expiry_begin",
             SYSTEM_EXPIRY_NEXT => "expiry_next",
             SYSTEM_CHANGES_BEGIN => "changes_begin",
+            SYSTEM_ERASURES => "erasures",
+            _ if key.starts_with(RING) => "erasure_ring",
             _ => "other",
         };
     }
