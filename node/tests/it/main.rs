@@ -37,7 +37,11 @@ mod fixture;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod keyring_rotation;
+#[cfg(test)]
 mod kms_operations;
+#[cfg(test)]
+mod kms_outage;
 #[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
@@ -65,6 +69,10 @@ mod recovery;
 mod response_headers;
 #[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod sealed_bytes;
+#[cfg(test)]
+mod sealing;
 #[cfg(test)]
 mod secret_access;
 #[cfg(test)]
