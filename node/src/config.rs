@@ -4,6 +4,7 @@
 //! underscores between the table and the key. Secrets are named by file paths only.
 
 mod audit_file;
+mod keyring;
 mod limits;
 
 use std::net::SocketAddr;
@@ -17,6 +18,7 @@ use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
+pub use self::keyring::KeyringConfig;
 pub use self::limits::LimitsConfig;
 
 /// What the environment's overrides begin with.
@@ -38,6 +40,9 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The KMS that holds the system key and the customers' own keys.
     pub kms: KmsConfig,
+    /// The keyring: when its key is replaced.
+    #[serde(default)]
+    pub keyring: KeyringConfig,
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
@@ -59,6 +64,10 @@ pub struct Config {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Whether `lockbox serve` keeps all of its memory out of the swap, and does not start where it
+    /// may not: it takes `ulimit -l unlimited`.
+    #[serde(default)]
+    pub lock_memory: bool,
 }
 
 /// The listener for clients: gRPC and REST on one port.
@@ -245,6 +254,7 @@ impl Config {
             return wrong("destroy.purge_within_seconds", "must be positive");
         }
         self.limits.check()?;
+        self.keyring.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
@@ -312,6 +322,7 @@ mod tests {
         assert_eq!(config.audit.head_interval_seconds, 10);
         assert_eq!(config.raft.election_max_ms, 800);
         assert_eq!(config.destroy.purge_within_seconds, 600);
+        assert_eq!(config.keyring.rotate_after(), None);
     }
 
     #[test]
@@ -358,5 +369,7 @@ mod tests {
         assert!(load(&never, &[]).unwrap_err().contains("purge_within_seconds must be positive"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
+        let never = format!("{FILE}\n[keyring]\nrewraps_per_second = 0\n");
+        assert!(load(&never, &[]).unwrap_err().contains("keyring.rewraps_per_second must be"));
     }
 }

@@ -37,10 +37,11 @@ use crate::app::App;
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::keyring::Keyring;
-use crate::kms::{KmsClient, kms_channel};
+use crate::kms::{KmsClient, KmsCollector, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
+use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
@@ -133,7 +134,9 @@ impl NodeServer {
         let ports = bind(&config).await?;
         let files = peer_files(&config);
         let kms_tls = client_tls(&kms_files(&config), &config.kms.server_name)?;
-        let kms = KmsClient::new(kms_channel(endpoint(&config.kms.address, Some(kms_tls))?));
+        let channel = kms_channel(endpoint(&config.kms.address, Some(kms_tls))?);
+        let kms = KmsClient::new(channel, Arc::clone(&random));
+        metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
             connector: Arc::new(MutualTlsConnector::new(files)),
@@ -298,6 +301,7 @@ fn app(
         catching_up: consistency::waiting_room(),
         calls: TaskTracker::new(),
         streams: Streams::default(),
+        rotation: Rotation::default(),
         payload_reads: PayloadReads::default(),
     }))
 }
@@ -306,6 +310,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     let sealed = app.readiness.component("keyring");
     let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
     tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+    let rotating = rotation::keep_rotating(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "keyring rotation", rotating);
     let component = app.readiness.component("replica");
     let election = Duration::from_millis(app.config.raft.election_max_ms);
     let replica = app.replica.clone();

@@ -13,9 +13,10 @@ use lockbox::bootstrap::{FirstNames, Initialised, initialise};
 use lockbox::config::Config;
 use lockbox::keyring::Keyring;
 use lockbox::kms::KmsClient;
+use lockbox::rotation::Rotation;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
-use lockbox::{router, unseal};
+use lockbox::{rotation, router, unseal};
 use lockbox_core::{Clock, CloudId, Randomness, SensitiveString};
 use lockbox_platform::audit::{self, AuditFile, AuditSync};
 use lockbox_platform::authorized_key::{
@@ -128,6 +129,7 @@ fn config(data: &TempDir, limits: &str) -> Config {
          certificate = \"unused\"\nkey = \"unused\"\nca = \"unused\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n\
          [audit]\nhead_interval_seconds = 1\n\
+         [keyring]\nclose_after_seconds = 0\n\
          [limits]\nversions_per_secret = 4\nsecrets_per_cloud = 9\n{limits}",
         data.path()
     );
@@ -208,7 +210,7 @@ impl Fresh {
             }
         };
         let keyring = Keyring::default();
-        let kms_client = KmsClient::new(connect(kms_address));
+        let kms_client = KmsClient::new(connect(kms_address), Arc::clone(&random));
         let app = Arc::new(App {
             replica,
             keyring: keyring.clone(),
@@ -226,16 +228,19 @@ impl Fresh {
             catching_up: lockbox::consistency::waiting_room(),
             calls: TaskTracker::new(),
             streams: Streams::default(),
+            rotation: Rotation::default(),
             payload_reads: lockbox::usage::PayloadReads::default(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);
         let unsealing = unseal::keep_unsealed(Arc::clone(&app), sealed, tasks.token());
         tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+        let rotating = rotation::keep_rotating(Arc::clone(&app), tasks.token());
+        tasks.spawn(TaskKind::Critical, "keyring rotation", rotating);
         Self { app, kms, data, tasks, metrics, clock: later }
     }
 
     /// Serves clients once the node is ready.
-    async fn serve(self, made: Initialised, pair: GeneratedKeyPair, token: String) -> Node {
+    pub(crate) async fn serve(self, made: Initialised, pair: GeneratedKeyPair, token: String) -> Node {
         let Self { app, kms, data, tasks, metrics, clock } = self;
         tokio::time::timeout(WAIT, app.readiness.wait_ready()).await.unwrap();
 

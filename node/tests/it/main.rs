@@ -43,7 +43,11 @@ mod fixture;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod keyring_rotation;
+#[cfg(test)]
 mod kms_operations;
+#[cfg(test)]
+mod kms_outage;
 #[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
@@ -71,6 +75,10 @@ mod recovery;
 mod response_headers;
 #[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod sealed_bytes;
+#[cfg(test)]
+mod sealing;
 #[cfg(test)]
 mod secret_access;
 #[cfg(test)]

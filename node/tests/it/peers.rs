@@ -90,7 +90,7 @@ impl Peers {
         AdminServiceClient::new(self.channel(stem))
     }
 
-    async fn status(&self) -> wire::StatusResponse {
+    pub(crate) async fn status(&self) -> wire::StatusResponse {
         let answer = self.cluster("admin").status(wire::StatusRequest {}).await;
         answer.unwrap().into_inner()
     }

@@ -39,20 +39,31 @@ pub(super) fn of_secret(
     note(application.state, index, now, from..to)
 }
 
-/// Notes an entry that carries the payload of a version that was destroyed before: a copy of its
-/// proposal that came late. It has no effect, but it stands in the log.
+/// Notes an entry that carries the payload or the data key of a version that was destroyed before: a
+/// copy of its proposal, or a rewrap, that came late. It has no effect on it, but stands in the log.
 pub(super) fn of_late_copy(
     state: &mut Overlay<'_>,
     envelope: &Envelope,
     index: u64,
     now: LogTime,
 ) -> Result<(), StorageError> {
-    let Some((secret, version)) = envelope.command.payload_of() else { return Ok(()) };
-    let is_gone = match tables::version(state, secret, version)? {
+    for (secret, version) in envelope.command.payloads_carried() {
+        if is_gone(state, secret, version)? {
+            return note(state, index, now, Vec::new()..Vec::new());
+        }
+    }
+    Ok(())
+}
+
+fn is_gone(
+    state: &Overlay<'_>,
+    secret: &SecretId,
+    version: &VersionId,
+) -> Result<bool, StorageError> {
+    Ok(match tables::version(state, secret, version)? {
         Some(version) => version.status == VersionStatus::Destroyed,
         None => state.get(Space::Records, &keys::deleted_secret(secret))?.is_some(),
-    };
-    if is_gone { note(state, index, now, Vec::new()..Vec::new()) } else { Ok(()) }
+    })
 }
 
 fn note(

@@ -8,8 +8,8 @@ mod parts;
 use std::fmt;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef,
-    SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, RequestId, ResourceKind,
+    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
 };
 use minicbor::{Decode, Encode};
 
@@ -21,6 +21,7 @@ pub use self::parts::{
 use super::audit_head::AuditHead;
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
+use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
 use super::secret::SecretStatus;
 use super::version::Destruction;
 
@@ -280,8 +281,42 @@ pub enum Command {
     /// who holds the certificate that formed the cluster.
     #[n(66)]
     RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
-    /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
+    /// Adds a key to the keyring; only the leader makes one (`design §6`: KeyAdded). Numbers from
+    /// here on are the keyring's.
     #[n(80)]
+    AddKeyringKey(#[n(0)] Box<KeyringKeyRecord>),
+    /// A member has done what the key's stage waits for.
+    #[n(81)]
+    ConfirmKeyringKey {
+        /// The key.
+        #[n(0)]
+        key_id: u32,
+        /// The stage that is confirmed; refused when the key is at another one.
+        #[n(1)]
+        stage: KeyStage,
+        /// The member.
+        #[n(2)]
+        node_id: NodeId,
+    },
+    /// Takes a key to its next stage (`design §6`: KeyActivated ... KeyRetired).
+    #[n(82)]
+    StepKeyringKey {
+        /// The key.
+        #[n(0)]
+        key_id: u32,
+        /// The stage that follows the one that it is at.
+        #[n(1)]
+        to: KeyStage,
+    },
+    /// Puts data keys under the activated key; those that were wrapped anew, destroyed or deleted
+    /// meanwhile are passed over.
+    #[n(83)]
+    RewrapDataKeys(#[n(0)] Vec<DataKeyRewrap>),
+    /// Wraps a keyring key by the system key once more.
+    #[n(84)]
+    RewrapKeyringKey(#[n(0)] Box<KeyringKeyRewrap>),
+    /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
+    #[n(90)]
     AnchorAuditHead(#[n(0)] AuditHead),
 }
 
@@ -317,6 +352,11 @@ impl Command {
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
             Self::AnchorAuditHead(_) => "anchor_audit_head",
+            Self::AddKeyringKey(_) => "add_keyring_key",
+            Self::ConfirmKeyringKey { .. } => "confirm_keyring_key",
+            Self::StepKeyringKey { .. } => "step_keyring_key",
+            Self::RewrapDataKeys(_) => "rewrap_data_keys",
+            Self::RewrapKeyringKey(_) => "rewrap_keyring_key",
         }
     }
 
@@ -326,15 +366,17 @@ impl Command {
         !matches!(self, Self::AdvanceTime | Self::AnchorAuditHead(_))
     }
 
-    /// The payload that it carries: of which secret, and of which version.
+    /// The versions whose payload or wrapped data key it carries, each with its secret.
     #[must_use]
-    pub fn payload_of(&self) -> Option<(&SecretId, &VersionId)> {
+    pub fn payloads_carried(&self) -> Vec<(&SecretId, &VersionId)> {
         match self {
-            Self::CreateSecret(create) => match &create.version {
-                Some(version) => Some((&create.id, &version.id)),
-                None => None,
-            },
-            Self::AddVersion(add) => Some((&add.secret_id, &add.version.id)),
+            Self::CreateSecret(create) => {
+                create.version.iter().map(|version| (&create.id, &version.id)).collect()
+            }
+            Self::AddVersion(add) => vec![(&add.secret_id, &add.version.id)],
+            Self::RewrapDataKeys(rewraps) => {
+                rewraps.iter().map(|rewrap| (&rewrap.secret_id, &rewrap.version_id)).collect()
+            }
             Self::InitCluster(_)
             | Self::SetCurrentVersion { .. }
             | Self::UpdateSecret { .. }
@@ -359,7 +401,11 @@ impl Command {
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
             | Self::AnchorAuditHead(_)
-            | Self::RecoverAdmin(_) => None,
+            | Self::AddKeyringKey(_)
+            | Self::ConfirmKeyringKey { .. }
+            | Self::StepKeyringKey { .. }
+            | Self::RewrapKeyringKey(_)
+            | Self::RecoverAdmin(_) => Vec::new(),
         }
     }
 
@@ -396,7 +442,12 @@ impl Command {
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
             | Self::RecoverAdmin(_)
-            | Self::AnchorAuditHead(_) => false,
+            | Self::AnchorAuditHead(_)
+            | Self::AddKeyringKey(_)
+            | Self::ConfirmKeyringKey { .. }
+            | Self::StepKeyringKey { .. }
+            | Self::RewrapDataKeys(_)
+            | Self::RewrapKeyringKey(_) => false,
         }
     }
 }

@@ -18,6 +18,7 @@ mod inspect;
 mod leadership;
 mod membership;
 mod observer;
+mod own_command;
 mod pause;
 mod proposer;
 mod purge;

@@ -5,6 +5,7 @@
 
 mod changes;
 mod erasures;
+mod payloads;
 mod table_names;
 
 use lockbox_core::{
@@ -14,6 +15,7 @@ use lockbox_core::{
 
 pub use changes::{change, change_index, changes_of};
 pub use erasures::{SYSTEM_ERASURES, erasure};
+pub use payloads::{payload_of, payloads};
 pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.
