@@ -35,6 +35,9 @@ mod fake_kms;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod kms_operations;
@@ -69,6 +72,8 @@ mod roles;
 mod secret_access;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod served;
 #[cfg(test)]
