@@ -41,6 +41,9 @@ mod fake_kms;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod keyring_rotation;
@@ -83,6 +86,8 @@ mod sealing;
 mod secret_access;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod served;
 #[cfg(test)]

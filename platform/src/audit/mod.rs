@@ -34,4 +34,9 @@ pub use walk::{LineRead, Walk, WalkedFile};
 pub use writer::{AuditError, AuditorHandle, open, open_on};
 
 #[cfg(test)]
+#[path = "../../core/tests/shared/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;

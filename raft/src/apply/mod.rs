@@ -142,7 +142,8 @@ pub fn apply_entry(
     };
     state.put(Space::System, keys::SYSTEM_LOG_TIME.to_vec(), codec::encode(&now));
     let is_new = matches!(&outcome, Outcome::Done(operation) if operation.index == at.index);
-    if !is_new {
+    // A rewrap takes effect on those that are there, and passes over those that are gone.
+    if !is_new || matches!(envelope.command, Command::RewrapDataKeys(_)) {
         erasures::of_late_copy(state, &envelope, at.index, now)?;
     }
     retention::expire(state, now)?;
