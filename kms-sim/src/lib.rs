@@ -26,6 +26,7 @@ pub mod material;
 pub mod metrics;
 pub mod root_key;
 pub mod schedule;
+mod seeded;
 pub mod server;
 pub mod shares;
 pub mod store;
