@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockbox_core::{
-    CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, OperationId, OrganizationId,
-    RequestMac, ResourceKind, ResourcePath, ResourceRef, Subject,
+    CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, OperationId, OrganizationId, RequestMac,
+    ResourceKind, ResourcePath, ResourceRef, Subject,
 };
 use minicbor::{Decode, Encode};
 

@@ -43,7 +43,8 @@ fn fuzz_a_ciphertext_opens_only_if_it_was_made_here() {
         .collect();
     fuzz("ciphertext", &made, |bytes| {
         let parsed = Ciphertext::parse(bytes)?;
-        let opened = materials.each_ref().map(|material| parsed.open(material, &key_id, b"context"));
+        let opened =
+            materials.each_ref().map(|material| parsed.open(material, &key_id, b"context"));
         if opened.iter().any(Result::is_ok) {
             assert!(made.iter().any(|made| made == bytes), "a ciphertext that nobody has made");
         }

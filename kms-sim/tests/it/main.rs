@@ -47,9 +47,9 @@ mod requests;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
-mod rotation;
-#[cfg(test)]
 mod root_shares;
+#[cfg(test)]
+mod rotation;
 #[cfg(test)]
 mod server;
 #[cfg(test)]

@@ -105,9 +105,8 @@ fn security_s15_wrong_shares_recover_nothing_and_are_not_quoted() {
     let split = |of: &str, need: &str| {
         kms_sim(&["root", "shares", "--file", &file, "--of", of, "--need", need], "")
     };
-    let shares = |output: &Output| -> Vec<String> {
-        printed(output).lines().map(str::to_owned).collect()
-    };
+    let shares =
+        |output: &Output| -> Vec<String> { printed(output).lines().map(str::to_owned).collect() };
     let (first, second) = (shares(&split("3", "2")), shares(&split("3", "2")));
     let target = text("recovered.key");
     let recover = |input: &str| kms_sim(&["root", "recover", "--file", &target], input);

@@ -8,7 +8,9 @@ use lockbox::consistency::{Consistency, min_index};
 use lockbox::name_filter;
 use lockbox::page::List;
 use lockbox::payload::{EntryValue, Payload, PayloadEntry};
-use lockbox::seal::{SEAL_FORMAT, SealPlace, SealedMessage, SymmetricKey, open, seal, unwrap, wrap};
+use lockbox::seal::{
+    SEAL_FORMAT, SealPlace, SealedMessage, SymmetricKey, open, seal, unwrap, wrap,
+};
 use lockbox_core::{CloudId, FolderId, Randomness, SecretId, SensitiveBytes, VersionId};
 use lockbox_raft::domain::codec;
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
@@ -70,7 +72,9 @@ fn payloads() -> [Payload; 3] {
     [
         Payload { entries: Vec::new() },
         Payload { entries: vec![entry("k", text("v"))] },
-        Payload { entries: vec![entry("a", binary()), entry("b", text("")), entry("c", text("é"))] },
+        Payload {
+            entries: vec![entry("a", binary()), entry("b", text("")), entry("c", text("é"))],
+        },
     ]
 }
 
@@ -95,10 +99,8 @@ fn fuzz_a_sealed_payload_opens_only_if_it_was_sealed_here() {
     const KEYRING_KEY: u32 = 3;
     let keyring = SymmetricKey::generate(&Fixed(1));
     let (cloud, folder) = (CloudId::parse("b1gc").unwrap(), FolderId::parse("b1gf").unwrap());
-    let (secret, version) =
-        (SecretId::parse("e6qs").unwrap(), VersionId::parse("e6qv").unwrap());
-    let place =
-        SealPlace { cloud: &cloud, folder: &folder, secret: &secret, version: &version };
+    let (secret, version) = (SecretId::parse("e6qs").unwrap(), VersionId::parse("e6qv").unwrap());
+    let place = SealPlace { cloud: &cloud, folder: &folder, secret: &secret, version: &version };
     let wrap_data = |key: u32| place.wrap_data(&format!("keyring/{key}"));
     let sealed: Vec<SealedPayload> = payloads()
         .iter()

@@ -6,8 +6,8 @@ use std::time::Duration;
 use lockbox::router::{OWN_SERVICES, PUBLIC_SERVICES};
 use lockbox_core::{Clock, RequestMac, SensitiveBytes, SensitiveString};
 use lockbox_platform::system::SystemClock;
-use lockbox_proto::{METHODS, descriptor_pool};
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use lockbox_proto::{METHODS, descriptor_pool};
 use lockbox_raft::store::FamilyHash;
 use prost_reflect::{Kind, MessageDescriptor};
 use tokio::time::Instant;
@@ -57,8 +57,7 @@ async fn security_s03_without_a_good_token_no_method_does_anything() {
     let before = state(&node).await;
     // The first field of most requests is an id; a text that is none; nothing; the longest.
     let about_the_secret = [&[0x0a, u8::try_from(secret.id.len()).unwrap()], secret.id.as_bytes()];
-    let messages =
-        [about_the_secret.concat(), vec![0x0a, 0x7f], Vec::new(), vec![0x0a; 1 << 16]];
+    let messages = [about_the_secret.concat(), vec![0x0a, 0x7f], Vec::new(), vec![0x0a; 1 << 16]];
     let tokens = ["", "t1.9euelZqV.AAAA", "t1.", "🔑"];
     let mut refused = 0;
     for path in served() {
@@ -154,7 +153,11 @@ fn median(mut times: Vec<Duration>) -> Duration {
 }
 
 /// The bytes that a message can hold, by the names of their fields.
-fn bytes_of(message: &MessageDescriptor, seen: &mut BTreeSet<String>, bytes: &mut BTreeSet<String>) {
+fn bytes_of(
+    message: &MessageDescriptor,
+    seen: &mut BTreeSet<String>,
+    bytes: &mut BTreeSet<String>,
+) {
     if !seen.insert(message.full_name().to_owned()) {
         return;
     }

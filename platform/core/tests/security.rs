@@ -171,15 +171,16 @@ mod tests {
     fn security_s07_types_of_secrets_have_no_equals() {
         for (path, name) in NEVER_COMPARED {
             let text = read(path);
-            let declared = ["(", "<", " {"].iter().find_map(|next| {
-                text.find(&format!("pub struct {name}{next}"))
-            });
+            let declared = ["(", "<", " {"]
+                .iter()
+                .find_map(|next| text.find(&format!("pub struct {name}{next}")));
             let before = &text[..declared.unwrap_or_else(|| panic!("{path} has no {name}"))];
             let attributes = before.lines().rev().take_while(|line| line.starts_with(['#', '/']));
             for line in attributes.filter(|line| line.starts_with("#[derive(")) {
                 assert!(!line.contains("PartialEq"), "{path}: {name}: {line}");
             }
-            for by_hand in [format!("PartialEq for {name}"), format!("PartialEq<[u8]> for {name}")] {
+            for by_hand in [format!("PartialEq for {name}"), format!("PartialEq<[u8]> for {name}")]
+            {
                 assert!(!text.contains(&by_hand), "{path}: {by_hand}");
             }
         }

@@ -14,7 +14,8 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    ClientConfig, NamedGroup, ProtocolVersion, RootCertStore, ServerConfig, SupportedProtocolVersion,
+    ClientConfig, NamedGroup, ProtocolVersion, RootCertStore, ServerConfig,
+    SupportedProtocolVersion,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
