@@ -139,9 +139,8 @@ impl Sealer {
         place: &SealPlace<'_>,
     ) -> Result<(SymmetricKey, WrappedDataKey, Option<String>), ApiError> {
         let ring: Arc<KeyRing> = self.keyring.ring().map_err(sealed_node)?;
-        let (keyring_key_id, keyring_key) = ring
-            .active(KeyPurpose::WrapDataKeys)
-            .ok_or_else(not_unwrapped)?;
+        let (keyring_key_id, keyring_key) =
+            ring.active(KeyPurpose::WrapDataKeys).ok_or_else(not_unwrapped)?;
         let data_key = SymmetricKey::generate(self.random.as_ref());
         let data = place.wrap_data(&keyring_name(keyring_key_id));
         let (salt, ciphertext) = seal::wrap(keyring_key, &data_key, &data, self.random.as_ref());

@@ -6,11 +6,16 @@
 //! request that is no message of its method takes the same way: what stands for its message does
 //! not decode, and [`Undecoded`] says what is wrong with it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use http::{HeaderMap, Request};
+use axum::body::Body;
+use futures::FutureExt;
+use http::{HeaderMap, Request, Response};
 use tonic::{Code, Status};
 
+use crate::http_service::HttpService;
+use crate::request::RequestContext;
 use crate::status::{ApiError, ErrorKind, Exhausted, Outcome};
 
 /// When to come back where too many calls are under way.

@@ -13,9 +13,8 @@ use crate::cluster::program::run;
 
 /// Mutants that bite, as the programs' own tests show, where no workload goes yet: each with what
 /// it waits for. A name leaves this list with the feature.
-const UNMET: [(&str, &str); 1] = [
-    ("key-status-cached", "no workload disables keys of the KMS; `make kill-switch` sees it"),
-];
+const UNMET: [(&str, &str); 1] =
+    [("key-status-cached", "no workload disables keys of the KMS; `make kill-switch` sees it")];
 
 /// One mutant of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -64,7 +64,8 @@ impl Collector for KmsCollector {
         for (state, name) in STATES {
             self.state.with_label_values(&[name]).set(i64::from(state == now));
         }
-        for (counter, total) in [(&self.opens, &counts.opens), (&self.not_asked, &counts.not_asked)] {
+        for (counter, total) in [(&self.opens, &counts.opens), (&self.not_asked, &counts.not_asked)]
+        {
             counter.inc_by(total.load(Ordering::Relaxed).saturating_sub(counter.get()));
         }
         [self.state.collect(), self.opens.collect(), self.not_asked.collect()].concat()

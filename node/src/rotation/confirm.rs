@@ -50,7 +50,11 @@ pub(super) async fn confirm(app: &App, seen: &Seen, confirming: &mut Confirming)
         let proposed = propose_for_cluster(app, command, Instant::now() + STEP_TIMEOUT).await;
         match proposed.map(|applied| applied.outcome) {
             Ok(Outcome::Done(_) | Outcome::Nothing) => {
-                tracing::info!(key_id = key.id, stage = key.stage.name(), "confirmed a keyring key");
+                tracing::info!(
+                    key_id = key.id,
+                    stage = key.stage.name(),
+                    "confirmed a keyring key"
+                );
             }
             // It came to its next stage meanwhile, or this node is no member any more.
             Ok(Outcome::Rejected(rejection)) => {
@@ -66,11 +70,7 @@ pub(super) async fn confirm(app: &App, seen: &Seen, confirming: &mut Confirming)
 /// Whether neither the log nor the snapshot of this node reaches back to where something was
 /// wrapped by the key. Makes it so, by a snapshot and a cut of the log behind it, when the key is
 /// seen for the first time.
-async fn needs_it_no_more(
-    app: &App,
-    key: &KeyringKeyRecord,
-    confirming: &mut Confirming,
-) -> bool {
+async fn needs_it_no_more(app: &App, key: &KeyringKeyRecord, confirming: &mut Confirming) -> bool {
     let status = app.replica.status();
     // The older snapshot goes with the newer one; what was purged is no entry of the log.
     if status.snapshot >= key.staged_at && status.purged >= key.staged_at {

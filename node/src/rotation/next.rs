@@ -106,9 +106,7 @@ fn step(
             let late = seen.now.is_some_and(|now| closes <= now);
             (late && gone_through.is_some(), KeyStage::Closed)
         }
-        KeyStage::Closed => {
-            (gone_through.is_some_and(|pass| pass.found == 0), KeyStage::Emptied)
-        }
+        KeyStage::Closed => (gone_through.is_some_and(|pass| pass.found == 0), KeyStage::Emptied),
         KeyStage::Emptied => (confirmed, KeyStage::Retired),
         KeyStage::Activated | KeyStage::Retired => return None,
     };
@@ -130,8 +128,8 @@ fn wrapped_before_the_newest(key: &KeyringKeyRecord, keys: &[KeyringKeyRecord]) 
 fn is_due(seen: &Seen, policy: &Policy) -> bool {
     let (Some(age), Some(now)) = (policy.rotate_after, seen.now) else { return false };
     let wrapping = || seen.keys.iter().filter(|key| key.purpose == KeyPurpose::WrapDataKeys);
-    let under_way = wrapping()
-        .any(|key| !matches!(key.stage, KeyStage::Activated | KeyStage::Retired));
+    let under_way =
+        wrapping().any(|key| !matches!(key.stage, KeyStage::Activated | KeyStage::Retired));
     let old = |key: &KeyringKeyRecord| {
         key.stage == KeyStage::Activated && key.created_at.plus(age) <= now
     };
@@ -146,8 +144,7 @@ mod tests {
     use super::*;
 
     const DAY: Duration = Duration::from_secs(24 * 3600);
-    const POLICY: Policy =
-        Policy { rotate_after: Some(DAY), close_after: Duration::from_secs(60) };
+    const POLICY: Policy = Policy { rotate_after: Some(DAY), close_after: Duration::from_secs(60) };
 
     fn key(id: u32, stage: KeyStage) -> KeyringKeyRecord {
         let key = KeyringKeyRecord::new(id, KeyPurpose::WrapDataKeys, stage, vec![1], Vec::new());

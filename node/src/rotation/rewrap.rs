@@ -97,9 +97,8 @@ impl Pass {
     fn begin(app: &App, keys: &[KeyringKeyRecord]) -> Result<Self, StepError> {
         let versions = app.replica.read_stale(|view, _| tables::live_versions(view))?.value?;
         app.rotation.begin_pass(versions);
-        let leaves = |key: &&KeyringKeyRecord| {
-            matches!(key.stage, KeyStage::Superseded | KeyStage::Closed)
-        };
+        let leaves =
+            |key: &&KeyringKeyRecord| matches!(key.stage, KeyStage::Superseded | KeyStage::Closed);
         let old = keys.iter().filter(leaves).map(|key| (key.id, key.stage)).collect();
         Ok(Self { old, found: BTreeMap::new(), from: None, unreadable: 0 })
     }

@@ -45,7 +45,8 @@ async fn the_log_holds_heads_against_which_a_cut_shows() {
     let of_other = wire::ListAuditHeadsRequest { node_id: 2 };
     let none = peers.admin("operator").list_audit_heads(of_other).await.unwrap().into_inner();
     assert!(none.heads.is_empty(), "{none:?}");
-    let refused = peers.admin("stranger").list_audit_heads(wire::ListAuditHeadsRequest::default());
+    let mut stranger = peers.admin("stranger");
+    let refused = stranger.list_audit_heads(wire::ListAuditHeadsRequest::default());
     assert_eq!(refused.await.unwrap_err().code(), Code::PermissionDenied);
 
     let known: Vec<ChainHead> = later

@@ -240,7 +240,12 @@ impl Fresh {
     }
 
     /// Serves clients once the node is ready.
-    pub(crate) async fn serve(self, made: Initialised, pair: GeneratedKeyPair, token: String) -> Node {
+    pub(crate) async fn serve(
+        self,
+        made: Initialised,
+        pair: GeneratedKeyPair,
+        token: String,
+    ) -> Node {
         let Self { app, kms, data, tasks, metrics, clock } = self;
         tokio::time::timeout(WAIT, app.readiness.wait_ready()).await.unwrap();
 

@@ -53,8 +53,7 @@ impl Node {
     /// What a client sees of a secret's metadata.
     async fn metadata_of(&self, secret: &str) -> (wire::Secret, wire::ListVersionsResponse) {
         let get = wire::GetSecretRequest { secret_id: secret.to_owned() };
-        let list =
-            wire::ListVersionsRequest { secret_id: secret.to_owned(), ..Default::default() };
+        let list = wire::ListVersionsRequest { secret_id: secret.to_owned(), ..Default::default() };
         let found = self.secrets().get(self.request(get)).await.unwrap().into_inner();
         let listed = self.secrets().list_versions(self.request(list)).await.unwrap().into_inner();
         (found, listed)
@@ -164,7 +163,10 @@ async fn a_rotation_waits_for_a_kms_that_is_away_and_nobody_else_does() {
         node.add(&secret, vec![text("k", value)]).await;
         assert_eq!(node.read(&secret, "").await.unwrap(), pairs(&[("k", value.as_bytes())]));
     }
-    assert_eq!((node.stage(FIRST), node.stage(4)), (Some(KeyStage::Activated), Some(KeyStage::Added)));
+    assert_eq!(
+        (node.stage(FIRST), node.stage(4)),
+        (Some(KeyStage::Activated), Some(KeyStage::Added))
+    );
     assert_eq!(node.wrapped(), BTreeMap::from([(FIRST, 4)]));
     let waits = status(&peers).await.keys.into_iter().find(|key| key.key_id == 4).unwrap();
     assert_eq!((waits.stage.as_str(), waits.waits_for), ("added", vec![1]));

@@ -41,7 +41,8 @@ async fn a_rotation_goes_on_through_changes_of_the_leader_while_clients_write() 
     let leader = cluster.leader().await;
     let follower = NODES.into_iter().find(|node| *node != leader).unwrap();
     // Any node may be named: the command finds the leader.
-    let begun = json(&cluster.operator(follower, &["admin", "keyring", "rotate", "--format", "json"]));
+    let begun =
+        json(&cluster.operator(follower, &["admin", "keyring", "rotate", "--format", "json"]));
     assert_eq!((&begun["key_id"], &begun["begun"]), (&Value::from(4), &Value::from(true)));
     cluster.keyring_key_is(follower, 4, "activated").await;
     success(&cluster.operator(leader, &["cluster", "transfer-leader", &follower.to_string()]));

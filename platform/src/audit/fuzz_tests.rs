@@ -1,8 +1,12 @@
 //! Fuzz target: whatever a crash, a disk or somebody with an editor has left as an audit file, it is
 //! gone on with or refused, never a panic.
 
+use lockbox_core::LogTime;
+
 use super::file::{self, AuditOpenError};
+use super::files::AuditFiles;
 use super::fuzz::fuzz;
+use super::record::AuditTime;
 
 #[test]
 fn fuzz_an_audit_file_is_gone_on_with_or_refused() {
@@ -19,10 +23,11 @@ fn fuzz_an_audit_file_is_gone_on_with_or_refused() {
     let files = files.map(|text| text.as_bytes().to_vec());
     fuzz("audit-file", &files, |bytes| {
         std::fs::write(&path, bytes).expect("a written file");
-        let next = file::open(&path).map_err(|error| kind(&error))?.next_sequence;
-        // What was torn is closed off now, and so there is nothing more to do.
-        let again = file::open(&path).map_err(|error| kind(&error))?.next_sequence;
-        assert_eq!(again, next);
+        let open = || file::open(&AuditFiles::of(&path), AuditTime::from(LogTime::from_ms(1)));
+        let chain = open().map_err(|error| kind(&error))?.chain;
+        // What was torn is cut off now, and so there is nothing more to do.
+        let again = open().map_err(|error| kind(&error))?.chain;
+        assert_eq!(again, chain);
         Ok::<_, &str>(())
     });
 }

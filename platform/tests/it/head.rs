@@ -59,8 +59,7 @@ async fn head_is_answered_with_a_head_alone() {
         (health.local_addr(), "/readyz", 200),
         (health.local_addr(), "/nothing", 404),
     ] {
-        for (answered, length) in
-            [over_http1(address, path).await, over_http2(address, path).await]
+        for (answered, length) in [over_http1(address, path).await, over_http2(address, path).await]
         {
             assert_eq!(answered, status, "{path}");
             // An answer of `/nothing` of the health port has no body to begin with.

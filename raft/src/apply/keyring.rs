@@ -87,10 +87,7 @@ pub(super) fn step(
 }
 
 /// The one key that new work is done with makes room for another one.
-fn supersede(
-    application: &mut Application<'_, '_>,
-    purpose: KeyPurpose,
-) -> Result<(), Refusal> {
+fn supersede(application: &mut Application<'_, '_>, purpose: KeyPurpose) -> Result<(), Refusal> {
     for mut key in tables::keyring(application.state)? {
         if key.purpose == purpose && key.stage == KeyStage::Activated {
             enter(application, &mut key, KeyStage::Superseded);

@@ -8,8 +8,8 @@ mod parts;
 use std::fmt;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, RequestId, RequestMac, ResourceKind,
-    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, RequestId, RequestMac,
+    ResourceKind, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
 };
 use minicbor::{Decode, Encode};
 

@@ -140,7 +140,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::state::{Space, StateRead, Write};
+    use crate::state::{Space, Write};
     use crate::store::codec::encode_log_id;
     use crate::store::engine::{LogEngine, LogOp, StateEngine};
     use crate::store::rocks_log::RocksLog;

@@ -54,7 +54,13 @@ pub(crate) fn rewrap_data_key(
     let (salt, ciphertext) = ([5; 32], vec![6; 48]);
     let new = WrappedDataKey::Keyring { keyring_key_id, salt, ciphertext };
     let (old_key_id, old_salt) = (1, [4; 32]);
-    Command::RewrapDataKeys(vec![DataKeyRewrap { secret_id, version_id, old_key_id, old_salt, new }])
+    Command::RewrapDataKeys(vec![DataKeyRewrap {
+        secret_id,
+        version_id,
+        old_key_id,
+        old_salt,
+        new,
+    }])
 }
 
 /// One of the first keys, from the wrapping that it has or from another one.

@@ -142,9 +142,7 @@ impl Generator {
             Command::AdvanceTime
             | Command::DestroyVersion(_)
             | Command::RecoverAdmin(_)
-            | Command::AnchorAuditHead(_) => {
-                !one_in(&mut self.random, 4)
-            }
+            | Command::AnchorAuditHead(_) => !one_in(&mut self.random, 4),
             Command::AddKeyringKey(_)
             | Command::ConfirmKeyringKey { .. }
             | Command::StepKeyringKey { .. }

@@ -9,14 +9,14 @@ use crate::cli::output::{self, Record};
 use crate::cli::peer::PeerTarget;
 
 pub(super) fn seal(target: &PeerTarget<'_>, node: NodeId) -> Result<(), Failure> {
-    let answer = target.ask_member(node, &wire::SealRequest {}, async |channel, request| {
+    let answer = target.ask_by_id(node, &wire::SealRequest {}, async |channel, request| {
         AdminServiceClient::new(channel).seal(request).await
     })?;
     output::write(output::one(target.format, &Record::of(&answer)?)?.as_bytes())
 }
 
 pub(super) fn unseal(target: &PeerTarget<'_>, node: NodeId) -> Result<(), Failure> {
-    let answer = target.ask_member(node, &wire::UnsealRequest {}, async |channel, request| {
+    let answer = target.ask_by_id(node, &wire::UnsealRequest {}, async |channel, request| {
         AdminServiceClient::new(channel).unseal(request).await
     })?;
     output::write(output::one(target.format, &Record::of(&answer)?)?.as_bytes())

@@ -130,8 +130,8 @@ mod tests {
         let read = parse(text.as_bytes()).unwrap();
         let expected = |node_id, sequence| NodeHead { node_id, head: ChainHead { sequence, hash } };
         assert_eq!(read, [expected(1, 0), expected(2, 7)]);
-        assert_eq!(read, heads.map(|head| NodeHead::of_wire(&head).unwrap()));
         let shown = table(&heads).render();
+        assert_eq!(read, heads.map(|head| NodeHead::of_wire(&head).unwrap()));
         assert!(shown.contains(&hash.to_string()), "{shown}");
     }
 

@@ -210,7 +210,9 @@ fn names(command: &Command) -> (String, String, String) {
             (none(), none(), format!("key {key_id} {}", to.name()))
         }
         Command::RewrapKeyringKey(rewrap) => (none(), none(), format!("key {}", rewrap.key_id)),
-        Command::RewrapDataKeys(rewraps) => (none(), none(), format!("{} data keys", rewraps.len())),
+        Command::RewrapDataKeys(rewraps) => {
+            (none(), none(), format!("{} data keys", rewraps.len()))
+        }
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
     }
 }

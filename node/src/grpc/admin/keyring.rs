@@ -62,7 +62,8 @@ impl Work for wire::KeyringStatusRequest {
 
 fn told(key: &KeyringKeyRecord, members: &[NodeId]) -> wire::KeyringKey {
     let missing = members.iter().filter(|member| !key.confirmed_by.contains(member));
-    let waits_for = if key.stage.awaits_members() { missing.copied().collect() } else { Vec::new() };
+    let waits_for =
+        if key.stage.awaits_members() { missing.copied().collect() } else { Vec::new() };
     wire::KeyringKey {
         key_id: key.id,
         purpose: key.purpose.name().to_owned(),

@@ -131,7 +131,10 @@ fn a_key_comes_takes_over_and_goes_in_order_and_never_comes_back() {
     world.runs(confirm(2, KeyStage::Added, 2));
     world.is_out_of_order(step(2, KeyStage::Retired));
     world.runs(step(2, KeyStage::Activated));
-    assert_eq!((world.key(1).stage, world.key(2).stage), (KeyStage::Superseded, KeyStage::Activated));
+    assert_eq!(
+        (world.key(1).stage, world.key(2).stage),
+        (KeyStage::Superseded, KeyStage::Activated)
+    );
     assert_eq!(world.key(1).staged_at, world.index);
 
     for wrong in [KeyStage::Added, KeyStage::Activated, KeyStage::Emptied, KeyStage::Retired] {
@@ -168,7 +171,8 @@ fn nothing_is_stored_under_a_key_that_is_not_activated_yet_or_is_closed() {
     let mut world = world();
     world.create("s", Some("v1"));
     let under = |id: u32, version: &str| {
-        let Command::AddVersion(mut add) = add_version("s", version, MergeBase::Named(version_id("v1")))
+        let Command::AddVersion(mut add) =
+            add_version("s", version, MergeBase::Named(version_id("v1")))
         else {
             panic!("no addition")
         };
@@ -206,7 +210,8 @@ fn a_rewrap_changes_the_wrapping_that_was_seen_and_nothing_else() {
     world.confirm_all(2, KeyStage::Added);
     world.runs(step(2, KeyStage::Activated));
     world.is_out_of_order(Command::RewrapDataKeys(Vec::new()));
-    world.is_out_of_order(Command::RewrapDataKeys(vec![rewrap("s", "v1", 2), rewrap("s", "v2", 1)]));
+    world
+        .is_out_of_order(Command::RewrapDataKeys(vec![rewrap("s", "v1", 2), rewrap("s", "v2", 1)]));
 
     // One is destroyed and one deleted between the look and the entry, one was never there.
     let destroy_at = world.now;
@@ -230,9 +235,11 @@ fn a_rewrap_changes_the_wrapping_that_was_seen_and_nothing_else() {
 
     // Of all records only the operation and what belongs to it are new; of all payloads one.
     let payload = (Space::Payloads, keys::payload(&secret_id("s"), &version_id("v1")));
-    let differs = |(place, value): &(&(Space, Vec<u8>), &Vec<u8>)| before.0.get(*place) != Some(*value);
+    let differs =
+        |(place, value): &(&(Space, Vec<u8>), &Vec<u8>)| before.0.get(*place) != Some(*value);
     let changed: Vec<_> = world.state.0.iter().filter(differs).map(|(place, _)| place).collect();
-    let of_payloads: Vec<_> = changed.iter().filter(|(space, _)| *space == Space::Payloads).collect();
+    let of_payloads: Vec<_> =
+        changed.iter().filter(|(space, _)| *space == Space::Payloads).collect();
     assert_eq!(of_payloads, [&&payload]);
     for (space, place) in &changed {
         let existed = before.0.contains_key(&(*space, place.clone()));
@@ -262,7 +269,10 @@ fn a_keyring_key_is_wrapped_anew_from_the_wrapping_that_was_seen() {
     world.is_out_of_order(to(vec![1; 60], Vec::new()));
     world.runs(to(vec![1; 60], vec![5; 60]));
     let key = world.key(1);
-    assert_eq!((key.wrapped, key.wrapped_at, key.stage), (vec![5; 60], world.index, KeyStage::Activated));
+    assert_eq!(
+        (key.wrapped, key.wrapped_at, key.stage),
+        (vec![5; 60], world.index, KeyStage::Activated)
+    );
     world.is_out_of_order(to(vec![1; 60], vec![6; 60]));
     world.rotate();
     world.runs(to(vec![5; 60], vec![6; 60]));

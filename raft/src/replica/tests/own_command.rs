@@ -22,14 +22,16 @@ async fn a_follower_does_not_hand_on_what_only_leaders_decide() {
         Command::AddKeyringKey(Box::new(key))
     };
     let refused = cluster.replica(follower).propose_as_leader(add(), soon()).await.unwrap_err();
-    let not_proposed =
-        matches!(refused, ProposeError::NotProposed(NotProposedReason::NoLeader));
+    let not_proposed = matches!(refused, ProposeError::NotProposed(NotProposedReason::NoLeader));
     assert!(not_proposed, "{refused:?}");
     let applied = cluster.replica(leader).propose_as_leader(add(), soon()).await.unwrap();
     assert!(matches!(applied.outcome, Outcome::Done(_)), "{:?}", applied.outcome);
     let look = cluster.replica(follower).read(soon(), |view, _now| tables::keyring(view).unwrap());
     let keys = look.await.unwrap().value;
-    assert_eq!(keys.iter().map(|key| (key.id, key.added_at)).collect::<Vec<_>>(), [(1, applied.index)]);
+    assert_eq!(
+        keys.iter().map(|key| (key.id, key.added_at)).collect::<Vec<_>>(),
+        [(1, applied.index)]
+    );
     cluster.end().await;
 }
 

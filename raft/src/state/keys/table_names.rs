@@ -1,5 +1,6 @@
 //! What the tables are called, for people who compare states.
 
+use super::erasures::{RING, SYSTEM_ERASURES};
 use super::{
     AUDIT_HEADS, AUTHORIZED_KEY, AUTHORIZED_KEY_OF_ACCOUNT, BINDINGS, CHANGE_IN_FOLDER, CLOUD,
     CLOUD_BY_NAME, CLUSTER, DELETED_SECRET, DELETED_SERVICE_ACCOUNT, DESTRUCTION, EXPIRY,
@@ -9,7 +10,6 @@ use super::{
     SYSTEM_CHANGES_BEGIN, SYSTEM_EXPIRY_BEGIN, SYSTEM_EXPIRY_NEXT, SYSTEM_LAST_APPLIED,
     SYSTEM_LOG_TIME, SYSTEM_MEMBERSHIP, VERSION, VERSION_IN_SECRET,
 };
-use super::erasures::{RING, SYSTEM_ERASURES};
 use crate::state::Space;
 
 /// The name of the table that a key is in, for people who compare states.
