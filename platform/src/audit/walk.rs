@@ -61,7 +61,8 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// When the directory or the file cannot be read.
     pub fn next_file(&mut self) -> io::Result<Option<WalkedFile>> {
-        loop {
+        // What was finished since is the file that was read last.
+        while !self.ended {
             if let Some(number) = self.next_finished()? {
                 self.passed = Some(number);
                 match open_finished(self.files, number)? {
@@ -69,9 +70,6 @@ impl<'a> Walk<'a> {
                     // It was one too many meanwhile.
                     None => continue,
                 }
-            }
-            if self.ended {
-                return Ok(None);
             }
             let active = found(WalkedFile::open(self.files.active(), false))?;
             // What was the active file when it was opened has another name by now if this finds
@@ -81,6 +79,7 @@ impl<'a> Walk<'a> {
                 return Ok(active);
             }
         }
+        Ok(None)
     }
 
     /// Goes on behind the file that [`Self::next_file`] gave last, once that is finished; nothing
