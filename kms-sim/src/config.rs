@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockbox_core::Sensitive;
-use lockbox_platform::audit::AuditSync;
+use lockbox_platform::audit::{self, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
 use lockbox_platform::body_budget;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
@@ -171,14 +171,30 @@ impl From<AuditSyncMode> for AuditSync {
     }
 }
 
-/// The audit file.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// The audit's files.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {
-    /// The file; `audit.jsonl` in the data directory when absent.
+    /// The file that is written to; `audit.jsonl` in the data directory when absent. Finished ones
+    /// are beside it.
     pub path: Option<PathBuf>,
     /// When records are synced.
     pub sync: AuditSyncMode,
+    /// The length at which a file is finished and the next one begun, in bytes.
+    pub file_bytes_max: u64,
+    /// Finished files that are kept; all of them when absent.
+    pub finished_files_max: Option<u32>,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            path: None,
+            sync: AuditSyncMode::default(),
+            file_bytes_max: FILE_BYTES_DEFAULT,
+            finished_files_max: None,
+        }
+    }
 }
 
 /// Quotas and limits (`contract §9`).
@@ -287,13 +303,31 @@ impl KmsConfig {
         if self.limits.request_bytes_in_memory < body_budget::BYTES_MIN {
             return wrong("limits.request_bytes_in_memory", "must be at least 17825792 (17 MiB)");
         }
+        if self.audit.file_bytes_max < FILE_BYTES_MIN {
+            return wrong("audit.file_bytes_max", "must be at least 4096");
+        }
+        if self.audit.finished_files_max == Some(0) {
+            return wrong("audit.finished_files_max", "must be positive");
+        }
         self.connections.check()
     }
 
     /// The audit file.
     #[must_use]
     pub fn audit_path(&self) -> PathBuf {
-        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join("audit.jsonl"))
+        let default = || self.data_dir.join(audit::DEFAULT_FILE_NAME);
+        self.audit.path.clone().unwrap_or_else(default)
+    }
+
+    /// What the audit's writer takes.
+    #[must_use]
+    pub(crate) fn audit_writer(&self) -> audit::AuditConfig {
+        audit::AuditConfig {
+            path: self.audit_path(),
+            sync: self.audit.sync.into(),
+            file_bytes_max: self.audit.file_bytes_max,
+            finished_files_max: self.audit.finished_files_max,
+        }
     }
 
     /// The names that make a client certificate a node's.

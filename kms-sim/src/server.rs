@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
-use lockbox_platform::audit::{self, AuditConfig, AuditOpenError};
+use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
@@ -162,12 +162,13 @@ impl KmsSim {
             tasks: tasks.clone(),
         };
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
-        let audit = AuditConfig { path: config.audit_path(), sync: config.audit.sync.into() };
+        let audit = config.audit_writer();
+        let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
         let calls = TaskTracker::new();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
-            auditor: audit::open(&audit, &tasks, metrics.audit.clone())?,
+            auditor,
             metrics: kms_metrics,
             clock,
             random: Arc::clone(&random),

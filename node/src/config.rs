@@ -3,6 +3,7 @@
 //! `api.listen` is overridden by `LOCKBOX_CONFIG_API__LISTEN`, and so on: upper case, two
 //! underscores between the table and the key. Secrets are named by file paths only.
 
+mod audit_file;
 mod limits;
 
 use std::net::SocketAddr;
@@ -10,10 +11,12 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockbox_core::NodeId;
+use lockbox_platform::audit::DEFAULT_FILE_NAME;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
+pub use self::audit_file::{AuditConfig, AuditSyncMode};
 pub use self::limits::LimitsConfig;
 
 /// What the environment's overrides begin with.
@@ -118,28 +121,6 @@ fn kms_server_name() -> String {
     "kms.lockbox.internal".to_owned()
 }
 
-/// How surely an audit record is on disk before its reply leaves (`design §10`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditSyncMode {
-    /// In the kernel at once, on disk within 100 ms: survives SIGKILL.
-    #[default]
-    Batched,
-    /// On disk: survives power loss.
-    Each,
-}
-
-/// The audit file.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuditConfig {
-    /// The file; `audit.jsonl` in the data directory when absent.
-    pub path: Option<PathBuf>,
-    /// When records are synced.
-    #[serde(default)]
-    pub sync: AuditSyncMode,
-}
-
 /// Tokens and logins.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -241,6 +222,7 @@ impl Config {
         if raft.snapshot_entries == 0 {
             return wrong("raft.snapshot_entries", "must be positive");
         }
+        self.audit.check()?;
         self.limits.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
@@ -262,7 +244,7 @@ impl Config {
     /// The audit file.
     #[must_use]
     pub fn audit_path(&self) -> PathBuf {
-        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join("audit.jsonl"))
+        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join(DEFAULT_FILE_NAME))
     }
 }
 
@@ -304,6 +286,9 @@ mod tests {
         let config = load(FILE, &[]).unwrap();
         assert_eq!(config.limits.versions_per_secret, 1000);
         assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
+        assert_eq!(config.audit.file_bytes_max, 64 << 20);
+        assert_eq!(config.audit.finished_files_max, None);
+        assert_eq!(config.audit.head_interval_seconds, 10);
         assert_eq!(config.raft.election_max_ms, 800);
     }
 
@@ -338,6 +323,13 @@ mod tests {
         assert!(load(&short, &[]).unwrap_err().contains("retention_seconds must be at least"));
         let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
         assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
+        for (key, value) in
+            [("file_bytes_max", 4095), ("finished_files_max", 0), ("head_interval_seconds", 0)]
+        {
+            let wrong = format!("{FILE}\n[audit]\n{key} = {value}");
+            let error = load(&wrong, &[]).unwrap_err();
+            assert!(error.contains(&format!("audit.{key} must be")), "{error}");
+        }
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
-use lockbox_platform::audit::{self, AuditOpenError, AuditSync};
+use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::jwt::AcceptedAudiences;
@@ -34,7 +34,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::authn::Authenticator;
-use crate::config::{AuditSyncMode, Config};
+use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
@@ -274,12 +274,8 @@ fn app(
     clock: Arc<dyn Clock>,
     random: Arc<dyn Randomness>,
 ) -> Result<Arc<App>, StartError> {
-    let sync = match config.audit.sync {
-        AuditSyncMode::Batched => AuditSync::Batched,
-        AuditSyncMode::Each => AuditSync::Each,
-    };
-    let audit_config = audit::AuditConfig { path: config.audit_path(), sync };
-    let auditor = audit::open(&audit_config, tasks, metrics.audit.clone())?;
+    let audit_config = config.audit.of_writer(config.audit_path());
+    let auditor = audit::open(&audit_config, Arc::clone(&clock), tasks, metrics.audit.clone())?;
     let keyring = Keyring::default();
     let advertised = [config.api.advertise.clone()];
     Ok(Arc::new(App {

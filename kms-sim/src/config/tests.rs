@@ -31,6 +31,8 @@ fn a_small_file_has_the_documented_defaults() {
     assert_eq!(config.limits.deleted_key_retention_s, 259_200);
     assert_eq!(config.operators.names[0], "operator.lockbox.internal");
     assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
+    let audit = config.audit_writer();
+    assert_eq!((audit.file_bytes_max, audit.finished_files_max), (64 << 20, None));
     assert!(config.node_names()[0].matches("node-7.lockbox.internal"));
 }
 
@@ -52,6 +54,10 @@ fn mistakes_are_named() {
     assert!(load(&long, &[]).unwrap_err().contains("limits.pending_period_min_s"));
     let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
     assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
+    for (key, value) in [("file_bytes_max", 4095), ("finished_files_max", 0)] {
+        let error = load(&format!("{FILE}\n[audit]\n{key} = {value}"), &[]).unwrap_err();
+        assert!(error.contains(&format!("audit.{key} must be")), "{error}");
+    }
     let everyone = format!("{FILE}\n[nodes]\nnames = [\"*\"]");
     assert!(load(&everyone, &[]).unwrap_err().contains("nodes.names"));
 }

@@ -153,7 +153,7 @@ impl Call {
     ) -> Result<Response<T>, Status> {
         let record = self.record(edge, event, result.as_ref().err());
         let request_id = self.context.request_id.as_str();
-        if let Err(error) = edge.auditor.record(&record).await {
+        if let Err(error) = edge.auditor.record(&record, self.context.deadline).await {
             // The call may have been done: without its record it must not be answered.
             return Err(ApiError::from(error).into_status(request_id));
         }

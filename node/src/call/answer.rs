@@ -40,7 +40,7 @@ impl Call<'_> {
 
     async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
         let record = self.record(result.as_ref().err());
-        let recorded = self.app.auditor.record(&record).await;
+        let recorded = self.app.auditor.record(&record, self.context.deadline).await;
         let result = match recorded {
             Ok(()) => result,
             Err(error) => Err(ApiError::from(error)),

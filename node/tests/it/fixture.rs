@@ -18,7 +18,7 @@ use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
 use lockbox::{router, unseal};
 use lockbox_core::{Clock, CloudId, Randomness, SensitiveString};
-use lockbox_platform::audit::{self, AuditConfig, AuditSync};
+use lockbox_platform::audit::{self, AuditFile, AuditSync};
 use lockbox_platform::authorized_key::{
     AuthorizedKeyFile, GeneratedKeyPair, KeyAlgorithm, generate_key_pair, sign_jwt,
 };
@@ -127,6 +127,7 @@ fn config(data: &TempDir, limits: &str) -> Config {
          [peer]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
          certificate = \"unused\"\nkey = \"unused\"\nca = \"unused\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n\
+         [audit]\nhead_interval_seconds = 1\n\
          [limits]\nversions_per_secret = 4\nsecrets_per_cloud = 9\n{limits}",
         data.path()
     );
@@ -162,6 +163,17 @@ impl Fresh {
 
     /// The same with more lines of the table of limits.
     async fn open_with(data: TempDir, kms: FakeKms, downtime: Duration, limits: &str) -> Self {
+        Self::open_on(data, kms, downtime, limits, None).await
+    }
+
+    /// The same, with its audit on something else than a file.
+    async fn open_on(
+        data: TempDir,
+        kms: FakeKms,
+        downtime: Duration,
+        limits: &str,
+        audit_file: Option<Arc<dyn AuditFile>>,
+    ) -> Self {
         let config = Arc::new(config(&data, limits));
         let passed_ms = AtomicU64::new(0);
         let later = Arc::new(LaterClock { system: SystemClock::new(), downtime, passed_ms });
@@ -187,8 +199,14 @@ impl Fresh {
             random: Arc::clone(&random),
         };
         let replica = start_replica(&data, parts).await;
-        let audit_config = AuditConfig { path: config.audit_path(), sync: AuditSync::Batched };
-        let auditor = audit::open(&audit_config, &tasks, metrics.audit.clone()).unwrap();
+        let (of_audit, sync) = (metrics.audit.clone(), AuditSync::Batched);
+        let auditor = match audit_file {
+            Some(file) => audit::open_on(file, sync, Arc::clone(&clock), &tasks, of_audit),
+            None => {
+                let audit_config = config.audit.of_writer(config.audit_path());
+                audit::open(&audit_config, Arc::clone(&clock), &tasks, of_audit).unwrap()
+            }
+        };
         let keyring = Keyring::default();
         let kms_client = KmsClient::new(connect(kms_address));
         let app = Arc::new(App {
@@ -247,6 +265,12 @@ impl Node {
         let fresh = Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await;
         let cloud_id = CloudId::parse(LIMITED_CLOUD).ok();
         Self::named(fresh, FirstNames { cloud_id, ..FirstNames::default() }).await
+    }
+
+    /// The same with its audit on something else than a file.
+    pub(crate) async fn with_audit(file: Arc<dyn AuditFile>) -> Self {
+        let (data, kms) = (TempDir::new().unwrap(), FakeKms::default());
+        Self::of(Fresh::open_on(data, kms, Duration::ZERO, "", Some(file)).await).await
     }
 
     async fn of(fresh: Fresh) -> Self {

@@ -11,6 +11,8 @@ mod any_bytes;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod audit_disk;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
