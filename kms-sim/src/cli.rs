@@ -39,6 +39,8 @@ use crate::store::{Db, StoreError};
 const CALLS_GRACE: Duration = Duration::from_secs(3);
 /// How long the rest may take.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
+/// How long their threads may take after that: one that a broken disk holds would never end.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 /// The KMS node: symmetric keys, crypto, billing ledger.
 #[derive(Debug, Parser)]
@@ -200,7 +202,9 @@ fn serve(config: &Path) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    runtime.block_on(serve_until_told(&config, &environment))
+    let ended = runtime.block_on(serve_until_told(&config, &environment));
+    runtime.shutdown_timeout(THREADS_GRACE);
+    ended
 }
 
 async fn serve_until_told(

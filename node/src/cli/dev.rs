@@ -96,9 +96,9 @@ pub(crate) fn run(arguments: &DevArgs, environment: &Environment) -> Result<(), 
     EnvFile::remove(&env)?;
     let fills = !arguments.no_profile && !arguments.ephemeral;
     let profiles = fills.then(|| profiles::path(environment)).flatten();
-    let ended = supervise::runtime()?.block_on(dev(layout, profiles, environment));
+    let ended = supervise::run(dev(layout, profiles, environment));
     let removed = EnvFile::remove(&env);
-    ended.and(removed)
+    ended?.and(removed)
 }
 
 /// The directory, held against a second start.

@@ -33,7 +33,7 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
     #[cfg(feature = "mutants")]
     crate::cli::mutants::begin(&[lockbox_core::mutants::Program::Node], environment)?;
     supervise::confine_data(&config.data_dir)?;
-    supervise::runtime()?.block_on(serve(config))
+    supervise::run(serve(config))?
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {

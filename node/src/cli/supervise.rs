@@ -18,6 +18,8 @@ use crate::server::NodeDeps;
 
 /// How long the tasks that are left may take at the end.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
+/// How long their threads may take after that: one that a broken disk holds would never end.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 /// A server process: its tasks, its signals and the fault that may end it.
 pub(crate) struct Process {
@@ -94,6 +96,15 @@ pub(crate) fn confine_data(directory: &Path) -> Result<(), Failure> {
         let sentence = format_args!("cannot close {} to other users: {error}", directory.display());
         Failure::server(ExitCode::Storage, sentence)
     })
+}
+
+/// Runs a server to its end. Threads that a disk holds, as that of the audit, are left to the end
+/// of the process.
+pub(crate) fn run<R>(server: impl Future<Output = R>) -> Result<R, Failure> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(server);
+    runtime.shutdown_timeout(THREADS_GRACE);
+    Ok(ended)
 }
 
 /// The runtime of a server.
