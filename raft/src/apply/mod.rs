@@ -6,6 +6,7 @@
 
 mod access;
 mod accounts;
+mod audit_heads;
 mod bindings;
 mod changes;
 mod containers;
@@ -165,7 +166,7 @@ fn decide(
     Ok(Outcome::Done(Box::new(operation)))
 }
 
-/// Applies the command itself; no effect when it only stamps the time.
+/// Applies the command itself; no effect when it makes no operation.
 fn dispatch(
     application: &mut Application<'_, '_>,
     envelope: &Envelope,
@@ -177,6 +178,9 @@ fn dispatch(
     let effect = match &envelope.command {
         Command::AdvanceTime if envelope.subject == Subject::internal() => return Ok(None),
         Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),
+        Command::AnchorAuditHead(head) => {
+            return audit_heads::anchor(application, envelope, head).map(|()| None);
+        }
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),
         Command::UpdateSecret { secret_id, changes } => {

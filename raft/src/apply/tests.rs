@@ -2,6 +2,7 @@
 
 mod access;
 mod advance_time;
+mod audit_heads;
 mod bound;
 mod changes;
 mod conditions;

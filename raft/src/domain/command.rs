@@ -18,6 +18,7 @@ pub use self::parts::{
     CreateServiceAccount, InitCluster, MergeBase, NewVersion, RecoverAdmin, RevokeToken,
     SecretChanges, ServiceAccountChanges,
 };
+use super::audit_head::AuditHead;
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
 use super::secret::SecretStatus;
@@ -279,6 +280,9 @@ pub enum Command {
     /// who holds the certificate that formed the cluster.
     #[n(66)]
     RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
+    /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
+    #[n(80)]
+    AnchorAuditHead(#[n(0)] AuditHead),
 }
 
 impl Command {
@@ -312,8 +316,16 @@ impl Command {
             Self::AdvanceTime => "advance_time",
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
+            Self::AnchorAuditHead(_) => "anchor_audit_head",
         }
     }
+
+    /// Whether it makes an operation: what the cluster notes of itself does not.
+    #[must_use]
+    pub const fn makes_operation(&self) -> bool {
+        !matches!(self, Self::AdvanceTime | Self::AnchorAuditHead(_))
+    }
+
     /// Whether it changes a secret that is there already: only such a one has a version that can be
     /// expected to be current.
     #[must_use]
@@ -346,7 +358,8 @@ impl Command {
             | Self::UpdateFolder { .. }
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
-            | Self::RecoverAdmin(_) => false,
+            | Self::RecoverAdmin(_)
+            | Self::AnchorAuditHead(_) => false,
         }
     }
 }

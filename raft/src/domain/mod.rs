@@ -3,6 +3,7 @@
 //! Every record is encoded as CBOR with numbered fields ([`lockbox_core::codec`]) behind one format byte, so
 //! that a later format can add fields that this one skips.
 
+pub mod audit_head;
 pub mod binding;
 pub mod command;
 pub mod idempotency;

@@ -65,6 +65,7 @@ const DELETED_SERVICE_ACCOUNT: u8 = b'D';
 const CLOUD_BY_NAME: u8 = b'C';
 const FOLDER_BY_NAME: u8 = b'F';
 const CHANGE_IN_FOLDER: u8 = b'w';
+const AUDIT_HEADS: u8 = b'h';
 
 /// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
 /// one, so it is no [`lockbox_core::ResourceKind`].
@@ -333,6 +334,18 @@ pub fn member(id: NodeId) -> Vec<u8> {
 #[must_use]
 pub fn members() -> Vec<u8> {
     vec![MEMBER]
+}
+
+/// What is anchored of a node's audit.
+#[must_use]
+pub fn audit_heads(id: NodeId) -> Vec<u8> {
+    Key::new(AUDIT_HEADS).number(id).done()
+}
+
+/// What is anchored of all audits, by node.
+#[must_use]
+pub fn all_audit_heads() -> Vec<u8> {
+    vec![AUDIT_HEADS]
 }
 
 /// An operation.

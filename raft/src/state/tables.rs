@@ -14,6 +14,7 @@ pub use self::pages::{
     versions_page,
 };
 use super::{Direction, Scan, Space, StateRead, keys};
+use crate::domain::audit_head::AuditHeads;
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
 use crate::domain::idempotency::IdempotencyRecord;
@@ -75,6 +76,22 @@ pub fn member(view: &dyn StateRead, id: NodeId) -> Found<MemberRecord> {
 /// [`StorageError`].
 pub fn members(view: &dyn StateRead) -> Result<Vec<MemberRecord>, StorageError> {
     prefix_rows(view, &keys::members(), usize::MAX)
+}
+
+/// What is anchored of a node's audit.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn audit_heads(view: &dyn StateRead, id: NodeId) -> Result<AuditHeads, StorageError> {
+    Ok(load(view, Space::Records, &keys::audit_heads(id))?.unwrap_or_default())
+}
+
+/// What is anchored of all audits, by node.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn all_audit_heads(view: &dyn StateRead) -> Result<Vec<AuditHeads>, StorageError> {
+    prefix_rows(view, &keys::all_audit_heads(), usize::MAX)
 }
 
 /// The largest log time applied so far.

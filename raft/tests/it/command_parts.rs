@@ -6,6 +6,7 @@ use lockbox_core::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime,
     OrganizationId, Role, SecretId, ServiceAccountId, Subject, SubjectKind, TokenId, VersionId,
 };
+use lockbox_raft::domain::audit_head::AuditHead;
 use lockbox_raft::domain::command::{
     CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion, RecoverAdmin,
 };
@@ -21,7 +22,7 @@ use crate::harness::Random;
 const KEYS_QUOTA: u32 = 4;
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 26] = [
+pub(crate) const KINDS: [&str; 27] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -48,6 +49,7 @@ pub(crate) const KINDS: [&str; 26] = [
     "advance_time",
     "destroy_version",
     "recover_admin",
+    "anchor_audit_head",
 ];
 
 /// Does not compile while a kind of command is missing here, and with it in [`KINDS`] and in
@@ -79,7 +81,8 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::UpdateFolder { .. }
         | Command::AdvanceTime
         | Command::DestroyVersion(_)
-        | Command::RecoverAdmin(_) => {}
+        | Command::RecoverAdmin(_)
+        | Command::AnchorAuditHead(_) => {}
     }
 }
 
@@ -261,6 +264,13 @@ fn unconditional(random: &mut Random, accounts: &[String]) -> AccessBinding {
         2..12 => AccessBinding::new("lockbox.editor", subject),
         _ => AccessBinding::new(pick(random, Role::ALL).as_str(), subject),
     }
+}
+
+/// The head of some node's audit; each tenth is of a chain that begins again.
+pub(crate) fn audit_head(number: u64) -> AuditHead {
+    let sequence = if number.is_multiple_of(10) { number / 2 } else { number };
+    let hash = [number.to_le_bytes()[0]; 32];
+    AuditHead { node_id: 1 + number % 3, sequence, hash, told_at: LogTime::from_ms(number) }
 }
 
 /// Brings the first key again, so that the administrator goes on as before; one in four times

@@ -21,7 +21,7 @@ use lockbox_raft::domain::{
 
 use crate::command_containers::{change_container, change_service_account};
 use crate::command_parts::{
-    ADMIN, ADMIN_KEY, FOLDER, account, authorized_key, binding, check_kind, folder_id,
+    ADMIN, ADMIN_KEY, FOLDER, account, audit_head, authorized_key, binding, check_kind, folder_id,
     init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, recover_admin,
     secret_id, service_account, text, token, version_id,
 };
@@ -133,9 +133,10 @@ impl Generator {
         let mut envelope = self.envelope(command);
         // The system itself begins the cluster and stamps the time, and nobody else may.
         let by_the_system = match envelope.command {
-            Command::AdvanceTime | Command::DestroyVersion(_) | Command::RecoverAdmin(_) => {
-                !one_in(&mut self.random, 4)
-            }
+            Command::AdvanceTime
+            | Command::DestroyVersion(_)
+            | Command::RecoverAdmin(_)
+            | Command::AnchorAuditHead(_) => !one_in(&mut self.random, 4),
             _ => self.number == 1,
         };
         if !by_the_system {
@@ -309,6 +310,7 @@ impl Generator {
                 6..8 => Command::RecoverAdmin(Box::new(recover_admin(&mut self.random))),
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),
+                4 => Command::AnchorAuditHead(audit_head(self.number)),
                 _ => Command::AdvanceTime,
             },
         }

@@ -75,7 +75,7 @@ impl Tally {
                 counts[1] += 1;
                 *self.refusals.entry(reason(rejection)).or_default() += 1;
             }
-            Outcome::Nothing if *command == Command::AdvanceTime => counts[0] += 1,
+            Outcome::Nothing if !command.makes_operation() => counts[0] += 1,
             Outcome::Nothing => panic!("a command came to nothing"),
         }
     }

@@ -199,6 +199,9 @@ fn names(command: &Command) -> (String, String, String) {
         Command::CreateFolder(create) => (none(), none(), create.id.to_string()),
         Command::UpdateFolder { folder_id, .. } => (none(), none(), folder_id.to_string()),
         Command::RecoverAdmin(recover) => (none(), none(), recover.key_id.to_string()),
+        Command::AnchorAuditHead(head) => {
+            (none(), none(), format!("node {} record {}", head.node_id, head.sequence))
+        }
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
     }
 }
