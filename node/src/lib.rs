@@ -5,6 +5,7 @@
 //! `lockbox-platform`'s.
 
 pub mod app;
+pub mod audit_heads;
 pub mod authn;
 pub mod bindings;
 pub mod bootstrap;

@@ -44,7 +44,7 @@ use crate::replica_metrics::ReplicaCollector;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{consistency, readiness, router, unseal};
+use crate::{audit_heads, consistency, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -308,6 +308,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     let replica = app.replica.clone();
     let following = readiness::follow(replica, component, heard, election, tasks.token());
     tasks.spawn(TaskKind::Critical, "replica readiness", following);
+    let anchoring = audit_heads::keep_anchored(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

@@ -13,6 +13,8 @@ mod audit;
 #[cfg(test)]
 mod audit_disk;
 #[cfg(test)]
+mod audit_heads;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;

@@ -4,6 +4,7 @@
 //! Who may call is what a certificate's name says; `operator` and `admin` may, nodes and the KMS
 //! may not. Changes are made where the leader is; elsewhere the answer is UNAVAILABLE.
 
+mod audit_heads;
 mod failure;
 mod inspect;
 mod membership;
@@ -134,6 +135,13 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::ReadLogRequest>,
     ) -> Result<Response<wire::ReadLogResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn list_audit_heads(
+        &self,
+        request: Request<wire::ListAuditHeadsRequest>,
+    ) -> Result<Response<wire::ListAuditHeadsResponse>, Status> {
         self.serve(request).await
     }
 }

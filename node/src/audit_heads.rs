@@ -1,0 +1,100 @@
+//! Puts the head of this node's audit into the replicated log: every few seconds while there are
+//! new records, and when the leader changes (`design §10`).
+//!
+//! Promises: what is anchored is on this node's disk, so that a power loss breaks no promise. Waits
+//! for the cluster for as long as it takes, and holds nobody up meanwhile.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lockbox_core::{LogTime, NodeId};
+use lockbox_platform::audit::ChainHead;
+use lockbox_platform::status::ApiError;
+use lockbox_raft::domain::audit_head::AuditHead;
+use lockbox_raft::domain::command::Command;
+use lockbox_raft::domain::outcome::Outcome;
+use lockbox_raft::replica::LeadershipWatch;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::app::App;
+use crate::bootstrap::propose_for_cluster;
+
+/// One try may take this long: without a quorum it would wait for ever.
+const TRY_TIMEOUT: Duration = Duration::from_secs(10);
+/// Pause after a try that failed, when that is less than the usual one.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// Keeps the head in the log, until cancelled.
+///
+/// # Errors
+/// Never; a task of [`lockbox_platform::tasks`] has an error type.
+pub async fn keep_anchored(app: Arc<App>, cancelled: CancellationToken) -> Result<(), Infallible> {
+    tokio::select! {
+        () = cancelled.cancelled() => {}
+        () = anchor_again_and_again(&app) => {}
+    }
+    Ok(())
+}
+
+async fn anchor_again_and_again(app: &App) {
+    let interval = app.config.audit.head_interval();
+    let synced = app.auditor.synced_head();
+    let mut leadership = app.replica.watch_leadership();
+    let mut anchored: Option<ChainHead> = None;
+    loop {
+        let head = *synced.borrow();
+        let pause = match head.filter(|head| Some(*head) != anchored) {
+            // Whoever has no leader would only wait in vain, and says so elsewhere.
+            Some(head) if leadership.current().leader.is_some() => match anchor(app, head).await {
+                Ok(()) => {
+                    anchored = Some(head);
+                    interval
+                }
+                Err(error) => {
+                    let sequence = head.sequence;
+                    tracing::warn!(%error, sequence, "the head of the audit is not anchored");
+                    interval.min(RETRY_PAUSE)
+                }
+            },
+            Some(_) | None => interval,
+        };
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = another_leader(&mut leadership) => {}
+        }
+    }
+}
+
+/// Proposes the head, wherever the leader is.
+async fn anchor(app: &App, head: ChainHead) -> Result<(), ApiError> {
+    let told_at = LogTime::from_ms(app.clock.wall_ms());
+    let command = Command::AnchorAuditHead(to_command(app.config.node_id, head, told_at));
+    let applied = propose_for_cluster(app, command, Instant::now() + TRY_TIMEOUT).await?;
+    match applied.outcome {
+        Outcome::Nothing => Ok(()),
+        Outcome::Done(_) | Outcome::Rejected(_) => {
+            Err(ApiError::internal("the state refuses the head of an audit"))
+        }
+    }
+}
+
+const fn to_command(node_id: NodeId, head: ChainHead, told_at: LogTime) -> AuditHead {
+    AuditHead { node_id, sequence: head.sequence, hash: *head.hash.as_bytes(), told_at }
+}
+
+/// Waits until another node leads than now, or in another term; for ever once consensus has ended.
+async fn another_leader(leadership: &mut LeadershipWatch) {
+    let now = leadership.current();
+    // One that is lost is waited out: there is nobody to tell.
+    loop {
+        if !leadership.changed().await {
+            std::future::pending::<()>().await;
+        }
+        let then = leadership.current();
+        if then.leader.is_some() && (then.term, then.leader) != (now.term, now.leader) {
+            return;
+        }
+    }
+}
