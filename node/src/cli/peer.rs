@@ -58,10 +58,15 @@ pub(crate) struct PeerFlags {
 }
 
 impl PeerFlags {
+    /// The configuration, when one is named.
+    pub(crate) fn load_config(&self, environment: &Environment) -> Result<Option<Config>, Failure> {
+        let config = self.config.as_deref().map(|path| Config::load(path, environment.all()));
+        config.transpose().map_err(Failure::usage)
+    }
+
     /// Fills what the flags leave open from a configuration.
     pub(crate) fn resolve(&self, environment: &Environment) -> Result<PeerTarget<'_>, Failure> {
-        let config = self.config.as_deref().map(|path| Config::load(path, environment.all()));
-        let config = config.transpose().map_err(Failure::usage)?;
+        let config = self.load_config(environment)?;
         let peer = config.as_ref().map(|config| &config.peer);
 
         let address = self.endpoint.as_ref().or(peer.map(|peer| &peer.advertise));

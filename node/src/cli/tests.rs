@@ -76,6 +76,13 @@ fn every_published_form_is_understood() {
         "lockbox iam key create -o f --service-account-id aje1 --algorithm rsa-4096",
         "lockbox iam key list --service-account-id aje1 --limit 5",
         "lockbox iam key delete ajk1 --idempotency-key k",
+        "lockbox audit verify /data",
+        "lockbox audit verify /data --heads heads.json --node 2",
+        "lockbox audit verify --config node.toml --cluster --timeout 5s",
+        "lockbox audit tail /data -f -n 100",
+        "lockbox audit grep /data --subject aje1 --resource e6q1 --event GetPayload \
+         --since 2026-11-24 --until 2026-11-24T12:00:00Z",
+        "lockbox audit heads --config node.toml --node 1 --format json",
     ] {
         parsed(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
@@ -114,6 +121,9 @@ fn what_contradicts_itself_is_refused() {
         "lockbox iam explain me payload.get",
         "lockbox cluster init --admin-key f",
         "lockbox cluster recover-admin",
+        "lockbox audit tail",
+        "lockbox audit grep /data --since yesterday",
+        "lockbox audit verify /data --heads heads.json --cluster",
         "lockbox iam key create",
         "lockbox iam key create -o f --algorithm rsa-1024",
         "lockbox cluster init --member 1=a:1,a:2",

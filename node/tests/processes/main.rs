@@ -6,6 +6,8 @@
 
 // `cfg(test)` is how clippy knows that helpers may unwrap, too.
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod caller;
 #[cfg(test)]
 mod canary;
