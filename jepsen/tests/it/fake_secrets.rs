@@ -125,7 +125,9 @@ impl FakeSecrets {
             Call::CancelDestruction(call) => {
                 Answer::Version(VersionView { id: call.version.clone(), ..self.version() })
             }
-            Call::CreateSecret(_) | Call::ListSecrets(_) => panic!("answered above"),
+            Call::CreateSecret(_) | Call::ListSecrets(_) | Call::RevokeToken(_) => {
+                panic!("answered above")
+            }
         };
         self.secrets.insert(id, view);
         answer
