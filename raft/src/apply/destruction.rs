@@ -9,11 +9,12 @@ use lockbox_core::{
     LogTime, Mutant, Permission, ResourceKind, SecretId, Subject, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, destroyed, secret, version};
+use super::{Application, Effect, Refusal, destroyed, erasures, secret, version};
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
+use crate::domain::payload_mark::PayloadMark;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
 use crate::error::StorageError;
@@ -130,7 +131,10 @@ pub(super) fn destroy(
     unqueue(application, &version);
     version.status = VersionStatus::Destroyed;
     version.destroy_at = None;
+    let payload = tables::payload(application.state, secret_id, version_id)?;
+    version.payload_mark = payload.as_ref().and_then(PayloadMark::of);
     application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    erasures::of_version(application, secret_id, version_id)?;
     // There is nothing left to read, and so nobody to allow it to.
     application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));
     secret.live_versions = secret.live_versions.saturating_sub(1);

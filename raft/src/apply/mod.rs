@@ -11,6 +11,7 @@ mod changes;
 mod containers;
 mod destroyed;
 mod destruction;
+mod erasures;
 mod identity;
 mod members;
 mod paths;
@@ -109,7 +110,8 @@ impl Application<'_, '_> {
 /// Applies one encoded [`Envelope`] to the overlay, as the entry at this position of the log.
 ///
 /// On return the overlay's pending level is empty: kept on success, dropped on rejection. Only
-/// the log time advances whatever the outcome, so that it never goes back.
+/// the log time advances whatever the outcome, so that it never goes back; and what the entry
+/// brings of a version that is destroyed already is noted, for the log holds it.
 ///
 /// # Errors
 /// [`StorageError`] when the store cannot answer or the entry does not decode; the node stops.
@@ -137,6 +139,10 @@ pub fn apply_entry(
         }
     };
     state.put(Space::System, keys::SYSTEM_LOG_TIME.to_vec(), codec::encode(&now));
+    let is_new = matches!(&outcome, Outcome::Done(operation) if operation.index == at.index);
+    if !is_new {
+        erasures::of_late_copy(state, &envelope, at.index, now)?;
+    }
     retention::expire(state, now)?;
     state.keep();
     Ok(outcome)

@@ -4,7 +4,7 @@ use lockbox_core::{
     FolderId, Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, access, destruction, version};
+use super::{Application, Effect, Refusal, access, destruction, erasures, version};
 use crate::domain::codec;
 use crate::domain::command::{CreateSecret, Envelope, SecretChanges};
 use crate::domain::identity::CloudRecord;
@@ -305,7 +305,11 @@ fn delete_versions(
         direction: Direction::Ascending,
         limit: usize::MAX,
     };
-    for (key, value) in application.state.scan(&scan)? {
+    let versions = application.state.scan(&scan)?;
+    if !versions.is_empty() {
+        erasures::of_secret(application, id)?;
+    }
+    for (key, value) in versions {
         let version = codec::decode(&value)
             .map_err(|e| StorageError::corrupt("delete a secret's versions", e.to_string()))?;
         if let Some(version) = tables::version(application.state, id, &version)? {

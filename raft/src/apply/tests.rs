@@ -123,7 +123,7 @@ fn new_version(text: &str) -> NewVersion {
             wrapped_key: WrappedDataKey::Keyring {
                 keyring_key_id: 1,
                 salt: [3; 32],
-                ciphertext: vec![4],
+                ciphertext: vec![4; 48],
             },
         },
     }

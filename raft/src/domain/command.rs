@@ -314,6 +314,43 @@ impl Command {
             Self::RecoverAdmin(_) => "recover_admin",
         }
     }
+
+    /// The payload that it carries: of which secret, and of which version.
+    #[must_use]
+    pub fn payload_of(&self) -> Option<(&SecretId, &VersionId)> {
+        match self {
+            Self::CreateSecret(create) => match &create.version {
+                Some(version) => Some((&create.id, &version.id)),
+                None => None,
+            },
+            Self::AddVersion(add) => Some((&add.secret_id, &add.version.id)),
+            Self::InitCluster(_)
+            | Self::SetCurrentVersion { .. }
+            | Self::UpdateSecret { .. }
+            | Self::DeleteSecret { .. }
+            | Self::SetSecretStatus { .. }
+            | Self::CreateServiceAccount(_)
+            | Self::CreateAuthorizedKey(_)
+            | Self::SetAccessBindings { .. }
+            | Self::UpdateAccessBindings { .. }
+            | Self::DeleteAuthorizedKey { .. }
+            | Self::UpdateAuthorizedKey { .. }
+            | Self::ScheduleVersionDestruction { .. }
+            | Self::CancelVersionDestruction { .. }
+            | Self::UpdateServiceAccount { .. }
+            | Self::DeleteServiceAccount { .. }
+            | Self::SetServiceAccountStatus { .. }
+            | Self::RevokeToken(_)
+            | Self::CreateCloud(_)
+            | Self::UpdateCloud { .. }
+            | Self::CreateFolder(_)
+            | Self::UpdateFolder { .. }
+            | Self::AdvanceTime
+            | Self::DestroyVersion(_)
+            | Self::RecoverAdmin(_) => None,
+        }
+    }
+
     /// Whether it changes a secret that is there already: only such a one has a version that can be
     /// expected to be current.
     #[must_use]

@@ -5,12 +5,14 @@
 
 pub mod binding;
 pub mod command;
+pub mod erasure;
 pub mod idempotency;
 pub mod identity;
 pub mod keyring;
 pub mod member;
 pub mod operation;
 pub mod outcome;
+pub mod payload_mark;
 pub mod secret;
 pub mod version;
 

@@ -4,6 +4,7 @@
 //! content can reach into the next component; numbers are big-endian, so that they sort.
 
 mod changes;
+mod erasures;
 mod table_names;
 
 use lockbox_core::{
@@ -12,6 +13,7 @@ use lockbox_core::{
 };
 
 pub use changes::{change, change_index, changes_of};
+pub use erasures::{SYSTEM_ERASURES, erasure};
 pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.
@@ -242,6 +244,12 @@ pub fn version_in_secret(secret: &SecretId, sequence: u64) -> Vec<u8> {
 #[must_use]
 pub fn payload(secret: &SecretId, version: &VersionId) -> Vec<u8> {
     Key::new(PAYLOAD).text(secret.as_str()).text(version.as_str()).done()
+}
+
+/// The sealed payloads of a secret, in [`super::Space::Payloads`].
+#[must_use]
+pub fn payloads_of(secret: &SecretId) -> Vec<u8> {
+    Key::new(PAYLOAD).text(secret.as_str()).done()
 }
 
 /// The bindings set directly on a resource.

@@ -16,6 +16,7 @@ pub use self::pages::{
 use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
+use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
 use crate::domain::idempotency::IdempotencyRecord;
 use crate::domain::identity::{
     AuthorizedKeyRecord, CloudRecord, ClusterRecord, FirstResources, FolderRecord,
@@ -101,6 +102,32 @@ pub fn expiry_next(view: &dyn StateRead) -> Found<LogTime> {
 /// [`StorageError`].
 pub fn changes_begin(view: &dyn StateRead) -> Found<u64> {
     load(view, Space::System, keys::SYSTEM_CHANGES_BEGIN)
+}
+
+/// How many erasures there were, and the last.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn erasures(view: &dyn StateRead) -> Result<ErasurePoint, StorageError> {
+    Ok(load(view, Space::System, keys::SYSTEM_ERASURES)?.unwrap_or_default())
+}
+
+/// The erasures behind the first `done`, up to `point`, which is this view's; nothing when there
+/// are more of them than are kept.
+///
+/// # Errors
+/// [`StorageError`]; a ring that does not hold what its point says is corruption.
+pub fn erasures_after(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<Vec<Erasure>> {
+    if point.count.saturating_sub(done) > ERASURES_KEPT {
+        return Ok(None);
+    }
+    let erasures = (done.saturating_add(1)..=point.count).map(|number| {
+        let found: Option<Erasure> = load(view, Space::System, &keys::erasure(number))?;
+        found.filter(|erasure| erasure.number == number).ok_or_else(|| {
+            StorageError::corrupt("read the state", format!("erasure {number} is missing"))
+        })
+    });
+    erasures.collect::<Result<_, _>>().map(Some)
 }
 
 /// The folder of that name in a cloud; there is one at most.

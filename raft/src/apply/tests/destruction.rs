@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::apply::destructions_due;
+use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
+use crate::domain::payload_mark::PayloadMark;
 use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
 
 const PENDING_MS: u64 = 7_000;
@@ -46,6 +48,15 @@ impl World {
 
     fn due(&self) -> Vec<Destruction> {
         destructions_due(&self.state, self.now, 10).unwrap()
+    }
+
+    fn erasures(&self) -> ErasurePoint {
+        tables::erasures(&self.state).unwrap()
+    }
+
+    /// The erasures behind the first `done`, if they are still known.
+    fn erasures_after(&self, done: u64) -> Option<Vec<Erasure>> {
+        tables::erasures_after(&self.state, done, self.erasures()).unwrap()
     }
 
     fn reaper(&mut self, due: Destruction) -> Envelope {
@@ -192,4 +203,81 @@ fn the_destruction_is_no_operation_of_the_secret() {
     assert_eq!(listed(&world), before);
     // A copy of the proposal has no second effect, and is told so.
     assert_eq!(world.done(&due), operation);
+}
+
+#[test]
+fn what_is_destroyed_is_noted_for_every_node() {
+    let mut world = world();
+    let key = |version| keys::payload(&secret_id("s"), &version_id(version));
+    world.run(schedule("s", "v1"));
+    assert_eq!(world.erasures(), ErasurePoint::default());
+    let due = world.later_reaper();
+    world.done(&due);
+    let expected = ErasurePoint { count: 1, index: world.index, at: world.now };
+    assert_eq!(world.erasures(), expected);
+    let [first] = <[_; 1]>::try_from(world.erasures_after(0).unwrap()).unwrap();
+    assert!(first.keys().contains(&key("v1")) && !first.keys().contains(&key("v2")));
+    let mark = world.version("v1").payload_mark;
+    assert_eq!(mark, Some(PayloadMark::searching([4; 16])));
+    assert_eq!(world.version("v2").payload_mark, None);
+
+    world.create("other", Some("v3"));
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    assert_eq!(world.erasures().count, 2);
+    let [second] = <[_; 1]>::try_from(world.erasures_after(1).unwrap()).unwrap();
+    assert!(second.keys().contains(&key("v1")) && second.keys().contains(&key("v2")));
+    assert!(!second.keys().contains(&keys::payload(&secret_id("other"), &version_id("v3"))));
+    assert_eq!(world.erasures_after(2), Some(Vec::new()));
+
+    world.create("empty", None);
+    world.run(Command::DeleteSecret { secret_id: secret_id("empty") });
+    assert_eq!(world.erasures().count, 2, "there was no payload");
+}
+
+#[test]
+fn a_late_copy_of_what_is_destroyed_is_noted_because_the_log_holds_it() {
+    let mut world = world();
+    let named = MergeBase::Named(version_id("v1"));
+    let add = world.envelope(add_version("s", "v3", named.clone()));
+    let operation = world.done(&add);
+    assert_eq!(world.done(&add), operation);
+    assert_eq!(world.erasures().count, 0, "it is not destroyed");
+    world.run(schedule("s", "v3"));
+    let due = world.later_reaper();
+    world.done(&due);
+    assert_eq!(world.done(&add), operation);
+    let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+    assert_eq!(world.erasures(), expected);
+    assert!(world.erasures_after(1).unwrap()[0].keys().is_empty(), "no row came of it");
+
+    // One that is refused, for its operation is another.
+    let copy = world.envelope(add.command.clone());
+    assert!(matches!(world.apply(&copy), Outcome::Rejected(_)));
+    assert_eq!(world.erasures().count, 3);
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    let create = Command::CreateSecret(Box::new(create_secret("s", Some("v1"))));
+    let create = world.envelope(create);
+    assert!(matches!(world.apply(&create), Outcome::Rejected(_)));
+    assert_eq!(world.erasures().index, world.index);
+    // What was never stored is not destroyed.
+    let before = world.erasures();
+    let unknown = world.envelope(add_version("t", "v9", named));
+    assert!(matches!(world.apply(&unknown), Outcome::Rejected(_)));
+    assert_eq!(world.erasures(), before);
+}
+
+#[test]
+fn of_more_erasures_than_are_kept_only_the_number_is_known() {
+    let mut world = World::new();
+    for number in 0..=ERASURES_KEPT {
+        let secret = format!("s{number}");
+        world.create(&secret, Some(&format!("v{number}")));
+        world.run(Command::DeleteSecret { secret_id: secret_id(&secret) });
+    }
+    assert_eq!(world.erasures().count, ERASURES_KEPT + 1);
+    assert_eq!(world.erasures_after(0), None);
+    let kept = world.erasures_after(1).unwrap();
+    assert_eq!(kept.len() as u64, ERASURES_KEPT);
+    let last = keys::payload(&secret_id("s256"), &version_id("v256"));
+    assert!(kept.last().unwrap().keys().contains(&last));
 }

@@ -1,5 +1,6 @@
 //! What the tables are called, for people who compare states.
 
+use super::erasures::{RING, SYSTEM_ERASURES};
 use super::{
     AUTHORIZED_KEY, AUTHORIZED_KEY_OF_ACCOUNT, BINDINGS, CHANGE_IN_FOLDER, CLOUD, CLOUD_BY_NAME,
     CLUSTER, DELETED_SECRET, DELETED_SERVICE_ACCOUNT, DESTRUCTION, EXPIRY, FIRST_RESOURCES, FOLDER,
@@ -22,6 +23,8 @@ pub fn table_name(space: Space, key: &[u8]) -> &'static str {
             SYSTEM_EXPIRY_BEGIN => "expiry_begin",
             SYSTEM_EXPIRY_NEXT => "expiry_next",
             SYSTEM_CHANGES_BEGIN => "changes_begin",
+            SYSTEM_ERASURES => "erasures",
+            _ if key.starts_with(RING) => "erasure_ring",
             _ => "other",
         };
     }
