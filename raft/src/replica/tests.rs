@@ -2,6 +2,7 @@
 //! nodes that die and clocks that jump.
 
 pub(crate) mod commands;
+mod eraser;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;
