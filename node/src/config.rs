@@ -50,6 +50,9 @@ pub struct Config {
     /// Consensus: timing and snapshots.
     #[serde(default)]
     pub raft: RaftConfig,
+    /// What becomes of destroyed payloads.
+    #[serde(default)]
+    pub destroy: DestroyConfig,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
@@ -196,6 +199,21 @@ impl Default for RaftConfig {
     }
 }
 
+/// What becomes of destroyed payloads (`design §6`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DestroyConfig {
+    /// From its destruction on, a payload is out of every file of this node within so many seconds,
+    /// while the node runs. Each time takes a snapshot and purges the log past the destruction.
+    pub purge_within_seconds: u64,
+}
+
+impl Default for DestroyConfig {
+    fn default() -> Self {
+        Self { purge_within_seconds: 600 }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -240,6 +258,9 @@ impl Config {
         }
         if raft.snapshot_entries == 0 {
             return wrong("raft.snapshot_entries", "must be positive");
+        }
+        if self.destroy.purge_within_seconds == 0 {
+            return wrong("destroy.purge_within_seconds", "must be positive");
         }
         self.limits.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
@@ -305,6 +326,7 @@ mod tests {
         assert_eq!(config.limits.versions_per_secret, 1000);
         assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
         assert_eq!(config.raft.election_max_ms, 800);
+        assert_eq!(config.destroy.purge_within_seconds, 600);
     }
 
     #[test]
@@ -340,6 +362,8 @@ mod tests {
         assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
+        let never = format!("{FILE}\n[destroy]\npurge_within_seconds = 0\n");
+        assert!(load(&never, &[]).unwrap_err().contains("purge_within_seconds must be positive"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
     }

@@ -261,6 +261,9 @@ fn replica_config(config: &Config) -> ReplicaConfig {
             // Who asks for frequent snapshots has their entries purged as often.
             purge_batch: defaults.snapshots.purge_batch.min(raft.snapshot_entries),
         },
+        destroy: replica::DestroySettings {
+            purge_within: Duration::from_secs(config.destroy.purge_within_seconds),
+        },
         ..defaults
     }
 }

@@ -1,4 +1,7 @@
-//! `lockbox admin`: what checkers compare, from one node, on its peer listener.
+//! `lockbox admin`: what checkers compare, from one node, on its peer listener; and whether what was
+//! destroyed is gone, from all.
+
+mod destroyed;
 
 use clap::{Args, Subcommand};
 use lockbox_proto::lockbox::cluster::v1 as wire;
@@ -39,14 +42,17 @@ enum AdminCommand {
         #[arg(long, requires = "at")]
         exact: bool,
     },
+    /// Searches every file of every node for the payload of a destroyed version.
+    VerifyDestroyed(destroyed::VerifyDestroyed),
 }
 
 /// Runs `lockbox admin`.
 pub(crate) fn run(arguments: &AdminArgs, environment: &Environment) -> Result<(), Failure> {
     let target = arguments.peer.resolve(environment)?;
-    match arguments.command {
-        AdminCommand::LogDump { from } => log_dump(&target, from),
-        AdminCommand::StateHash { at, exact } => state_hash(&target, at, exact),
+    match &arguments.command {
+        AdminCommand::LogDump { from } => log_dump(&target, *from),
+        AdminCommand::StateHash { at, exact } => state_hash(&target, *at, *exact),
+        AdminCommand::VerifyDestroyed(verify) => verify.run(&target),
     }
 }
 

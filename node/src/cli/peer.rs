@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles};
 use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceClient;
-use lockbox_proto::lockbox::cluster::v1::{StatusRequest, StatusResponse};
+use lockbox_proto::lockbox::cluster::v1::{MemberStatus, StatusRequest, StatusResponse};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -120,6 +120,24 @@ impl PeerTarget<'_> {
         send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
         let connection = self.connection()?;
+        session::run(&connection, async |session| {
+            session.call(Kind::Repeatable, message, send).await
+        })
+    }
+
+    /// Asks a member that the node of this id, which is named, has told of.
+    pub(crate) fn ask_member<M: Clone, R>(
+        &self,
+        told_by: u64,
+        member: &MemberStatus,
+        message: &M,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let connection = if member.node_id == told_by {
+            self.connection()?
+        } else {
+            self.other(member.node_id, &member.peer_address, self.tries.timeout)?
+        };
         session::run(&connection, async |session| {
             session.call(Kind::Repeatable, message, send).await
         })

@@ -23,6 +23,8 @@ mod containers;
 #[cfg(test)]
 mod decoders;
 #[cfg(test)]
+mod destroyed_files;
+#[cfg(test)]
 mod destruction;
 #[cfg(test)]
 mod downtime;

@@ -84,7 +84,7 @@ impl Peers {
         ClusterServiceClient::new(self.channel(stem))
     }
 
-    fn admin(&self, stem: &str) -> AdminServiceClient<Channel> {
+    pub(crate) fn admin(&self, stem: &str) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel(stem))
     }
 

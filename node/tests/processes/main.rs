@@ -22,6 +22,8 @@ mod contention;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+mod destroyed;
+#[cfg(test)]
 mod freshness;
 #[cfg(test)]
 mod http1;

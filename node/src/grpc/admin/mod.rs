@@ -4,6 +4,7 @@
 //! Who may call is what a certificate's name says; `operator` and `admin` may, nodes and the KMS
 //! may not. Changes are made where the leader is; elsewhere the answer is UNAVAILABLE.
 
+mod destroyed;
 mod failure;
 mod inspect;
 mod membership;
@@ -134,6 +135,13 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::ReadLogRequest>,
     ) -> Result<Response<wire::ReadLogResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn verify_destroyed(
+        &self,
+        request: Request<wire::VerifyDestroyedRequest>,
+    ) -> Result<Response<wire::VerifyDestroyedResponse>, Status> {
         self.serve(request).await
     }
 }

@@ -53,7 +53,9 @@ pub struct Missing {
 /// Every mutant.
 pub const SEEDED: &[Seeded] = ROWS;
 
-const NO_SCAN: &str = "no scan for what destroyed versions leave behind has landed";
+const NO_SCAN: &str = "the scan of a run looks for planted values, and no wrapped key is one: a run \
+                       would have to destroy versions, wait for the purge and ask every node by \
+                       `lockbox admin verify-destroyed`";
 
 /// What comes with the features that it breaks.
 pub const MISSING: &[Missing] = &[Missing {
