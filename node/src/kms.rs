@@ -2,17 +2,21 @@
 //! secrets with an own key.
 //!
 //! Speaks the public KMS API (`contract §1.6`), so another KMS of that API takes its place by an
-//! address and an identity. One call for each access; nothing is cached (`design §6`).
+//! address and an identity. One call for each access; nothing is cached (`design §6`). While the
+//! KMS does not answer, calls fail at once ([`breaker`]).
 
+mod breaker;
+mod metrics;
 pub mod operations;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{KmsKeyId, KmsKeyVersionId, Sensitive, SensitiveBytes};
+use lockbox_core::{KmsKeyId, KmsKeyVersionId, Randomness, Sensitive, SensitiveBytes};
 use lockbox_platform::headers;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
@@ -26,7 +30,9 @@ use tonic::metadata::{BinaryMetadataValue, MetadataMap};
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-use self::refusal::{Step, refused};
+use self::breaker::Breaker;
+pub use self::metrics::KmsCollector;
+use self::refusal::{Step, Unanswered, failed, was_answered};
 
 /// Metadata that carries the caller's assertion.
 const ASSERTION_HEADER: &str = "lockbox-assertion-bin";
@@ -35,6 +41,12 @@ const ASSERTION_HEADER: &str = "lockbox-assertion-bin";
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a probe may stay unanswered.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one call may take, whatever time its caller has: a KMS that works on it for longer is
+/// not waited for.
+const CALL_MAX: Duration = Duration::from_secs(10);
+/// A call that ends without an answer in less than this says nothing of the KMS: its caller was in
+/// a hurry, and hurried callers must not keep the others from a KMS that is well.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// A channel to the KMS that connects when it is first used. A connection on which nothing comes
 /// back any more is given up within seconds.
@@ -83,17 +95,20 @@ pub struct KmsClient {
     crypto: SymmetricCryptoServiceClient<Channel>,
     access: KeyAccessServiceClient<Channel>,
     hung_up: CancellationToken,
+    breaker: Arc<Breaker>,
 }
 
 impl KmsClient {
-    /// A client over a channel that presents the node's certificate.
+    /// A client over a channel that presents the node's certificate. Clones share what they know
+    /// of the KMS.
     #[must_use]
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(channel: Channel, random: Arc<dyn Randomness>) -> Self {
         Self {
             crypto: SymmetricCryptoServiceClient::new(channel.clone()),
             access: KeyAccessServiceClient::new(channel.clone()),
             channel,
             hung_up: CancellationToken::new(),
+            breaker: Arc::new(Breaker::new(random)),
         }
     }
 
@@ -121,7 +136,8 @@ impl KmsClient {
             plaintext: plaintext.expose().clone(),
         };
         let mut client = self.crypto.clone();
-        let response = self.in_time(deadline, client.encrypt(within(request, deadline))).await?;
+        let ask = move || async move { client.encrypt(within(request, deadline)).await };
+        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
         Ok(response.into_inner().ciphertext)
     }
 
@@ -142,7 +158,8 @@ impl KmsClient {
             ciphertext,
         };
         let mut client = self.crypto.clone();
-        let response = self.in_time(deadline, client.decrypt(within(request, deadline))).await?;
+        let ask = move || async move { client.decrypt(within(request, deadline)).await };
+        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
@@ -161,12 +178,14 @@ impl KmsClient {
         deadline: Instant,
     ) -> Result<Option<String>, ApiError> {
         let message = CheckAttachRequest { key_id: key.to_string() };
-        let request = on_behalf(within(message, deadline), assertion);
         let mut client = self.access.clone();
-        match self.in_time(deadline, client.check_attach(request)).await {
+        let ask = move || async move {
+            client.check_attach(on_behalf(within(message, deadline), assertion)).await
+        };
+        match self.in_time(deadline, ask).await {
             Ok(response) => Ok(kms_index(response.metadata())),
-            Err(status) if status.code() == Code::Unimplemented => Ok(None),
-            Err(status) => Err(refused(&status, key, Step::Make(KeyOrigin::Request))),
+            Err(Unanswered::Status(status)) if status.code() == Code::Unimplemented => Ok(None),
+            Err(unanswered) => Err(failed(&unanswered, key, Step::Make(KeyOrigin::Request))),
         }
     }
 
@@ -189,10 +208,12 @@ impl KmsClient {
             data_key_spec: wire::SymmetricAlgorithm::Aes256.into(),
             skip_plaintext: false,
         };
-        let request = on_behalf(within(request, deadline), assertion);
         let mut client = self.crypto.clone();
-        let answer = self.in_time(deadline, client.generate_data_key(request)).await;
-        let response = answer.map_err(|status| refused(&status, key, Step::Make(origin)))?;
+        let ask = move || async move {
+            client.generate_data_key(on_behalf(within(request, deadline), assertion)).await
+        };
+        let answer = self.in_time(deadline, ask).await;
+        let response = answer.map_err(|none| failed(&none, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
         let plaintext = Sensitive::new(response.data_key_plaintext);
@@ -219,33 +240,57 @@ impl KmsClient {
         let key_id = key.to_string();
         let request =
             wire::SymmetricDecryptRequest { key_id, aad_context: associated_data, ciphertext };
-        let request = on_behalf(within(request, deadline), assertion);
         let mut client = self.crypto.clone();
-        let answer = self.in_time(deadline, client.decrypt(request)).await;
-        let response = answer.map_err(|status| refused(&status, key, Step::Open))?;
+        let ask = move || async move {
+            client.decrypt(on_behalf(within(request, deadline), assertion)).await
+        };
+        let answer = self.in_time(deadline, ask).await;
+        let response = answer.map_err(|none| failed(&none, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
         Ok(OpenedDataKey { plaintext, kms_index })
     }
 
-    /// Waits for an answer no longer than the caller does, or the node runs. The deadline in the
-    /// request is the KMS's to keep, and the transport's once there is a connection: the wait for
-    /// one has no other end.
-    async fn in_time<T>(
+    /// Asks once the breaker lets it, and waits for an answer no longer than the caller does, or
+    /// the node runs. The deadline in the request is the KMS's to keep, and the transport's once
+    /// there is a connection: the wait for one has no other end. The request is made when it is
+    /// sent, so that it carries the time that is left then.
+    async fn in_time<T, F>(
         &self,
         deadline: Instant,
-        exchange: impl Future<Output = Result<Response<T>, Status>>,
-    ) -> Result<Response<T>, Status> {
-        tokio::select! {
+        ask: impl FnOnce() -> F,
+    ) -> Result<Response<T>, Unanswered>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let ticket = tokio::select! {
             // ORDER: what has not been sent when the node stops is not sent: it would be billed.
             biased;
-            () = self.hung_up.cancelled() => Err(Status::unavailable("the node is shutting down")),
-            answer = exchange => answer,
-            () = tokio::time::sleep_until(deadline) => {
+            () = self.hung_up.cancelled() => return Err(hung_up()),
+            ticket = self.breaker.enter(deadline) => ticket.map_err(Unanswered::NotAsked)?,
+        };
+        let begun = Instant::now();
+        let until = deadline.min(begun + CALL_MAX);
+        let answer = tokio::select! {
+            biased;
+            () = self.hung_up.cancelled() => return Err(hung_up()),
+            answer = ask() => answer,
+            () = tokio::time::sleep_until(until) => {
                 Err(Status::deadline_exceeded("no answer in time"))
             }
+        };
+        match was_answered(answer.as_ref().err(), begun.elapsed()) {
+            Some(true) => ticket.answered(),
+            Some(false) => ticket.failed(),
+            None => drop(ticket),
         }
+        answer.map_err(Unanswered::Status)
     }
+}
+
+/// The node stops.
+fn hung_up() -> Unanswered {
+    Unanswered::Status(Status::unavailable("the node is shutting down"))
 }
 
 /// A request that ends with its caller's deadline.

@@ -36,7 +36,7 @@ use crate::app::App;
 use crate::authn::Authenticator;
 use crate::config::{AuditSyncMode, Config};
 use crate::keyring::Keyring;
-use crate::kms::{KmsClient, kms_channel};
+use crate::kms::{KmsClient, KmsCollector, kms_channel};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
 use crate::rate::RateLimits;
 use crate::readiness::LeaderHeard;
@@ -133,7 +133,9 @@ impl NodeServer {
         let ports = bind(&config).await?;
         let files = peer_files(&config);
         let kms_tls = client_tls(&kms_files(&config), &config.kms.server_name)?;
-        let kms = KmsClient::new(kms_channel(endpoint(&config.kms.address, Some(kms_tls))?));
+        let channel = kms_channel(endpoint(&config.kms.address, Some(kms_tls))?);
+        let kms = KmsClient::new(channel, Arc::clone(&random));
+        metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
             connector: Arc::new(MutualTlsConnector::new(files)),

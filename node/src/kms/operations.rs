@@ -9,7 +9,7 @@ use lockbox_proto::yandex::cloud::operation::{GetOperationRequest, Operation};
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::refusal::RETRY_AFTER;
+use super::refusal::{RETRY_AFTER, Unanswered, not_asked};
 use super::{KmsClient, kms_index, on_behalf, within};
 
 /// An operation as the KMS tells it, and its commit sequence.
@@ -28,14 +28,17 @@ impl KmsClient {
         deadline: Instant,
     ) -> Result<Option<Found>, ApiError> {
         let message = GetOperationRequest { operation_id: id.to_string() };
-        let request = on_behalf(within(message, deadline), assertion);
         let mut client = OperationServiceClient::new(self.channel.clone());
-        let status = match self.in_time(deadline, client.get(request)).await {
+        let ask = move || async move {
+            client.get(on_behalf(within(message, deadline), assertion)).await
+        };
+        let status = match self.in_time(deadline, ask).await {
             Ok(response) => {
                 let index = kms_index(response.metadata());
                 return Ok(Some((response.into_inner(), index)));
             }
-            Err(status) => status,
+            Err(Unanswered::Status(status)) => status,
+            Err(Unanswered::NotAsked(why)) => return Err(not_asked(why)),
         };
         let failed = |kind: ErrorKind, message: &str| {
             Err(ApiError::new(kind, message, Outcome::NotProposed))

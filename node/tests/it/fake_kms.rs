@@ -75,6 +75,12 @@ impl FakeKms {
         self.0.lock().unwrap().hung = true;
     }
 
+    /// Answers whatever comes from now on, as at first.
+    pub(crate) fn recover(&self) {
+        let mut state = self.0.lock().unwrap();
+        (state.hung, state.down, state.refusing) = (false, false, None);
+    }
+
     /// Holds the next data keys back until this many are asked for; all of their callers have
     /// read the same state then, and only one of them can win.
     pub(crate) fn meet_at_data_keys(&self, callers: usize) {

@@ -190,7 +190,7 @@ impl Fresh {
         let audit_config = AuditConfig { path: config.audit_path(), sync: AuditSync::Batched };
         let auditor = audit::open(&audit_config, &tasks, metrics.audit.clone()).unwrap();
         let keyring = Keyring::default();
-        let kms_client = KmsClient::new(connect(kms_address));
+        let kms_client = KmsClient::new(connect(kms_address), Arc::clone(&random));
         let app = Arc::new(App {
             replica,
             keyring: keyring.clone(),

@@ -39,6 +39,8 @@ mod identity;
 #[cfg(test)]
 mod kms_operations;
 #[cfg(test)]
+mod kms_outage;
+#[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
