@@ -240,8 +240,8 @@ async fn keyring(
             KeyPurpose::SignTokens => public_half(id, &key)?,
             KeyPurpose::WrapDataKeys | KeyPurpose::AuthenticateRequests => Vec::new(),
         };
-        let (stage, created_at) = (KeyStage::Activated, LogTime::default());
-        records.push(KeyringKeyRecord { id, purpose, stage, created_at, wrapped, public_key });
+        let stage = KeyStage::Activated;
+        records.push(KeyringKeyRecord::new(id, purpose, stage, wrapped, public_key));
     }
     Ok(records)
 }

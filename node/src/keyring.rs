@@ -107,15 +107,12 @@ impl Keyring {
 
 #[cfg(test)]
 mod tests {
-    use lockbox_core::LogTime;
     use lockbox_platform::system::SystemRandom;
 
     use super::*;
 
     fn record(id: u32, purpose: KeyPurpose, stage: KeyStage) -> KeyringKeyRecord {
-        let created_at = LogTime::default();
-        let (wrapped, public_key) = (Vec::new(), Vec::new());
-        KeyringKeyRecord { id, purpose, stage, created_at, wrapped, public_key }
+        KeyringKeyRecord::new(id, purpose, stage, Vec::new(), Vec::new())
     }
 
     fn ring(records: &[KeyringKeyRecord]) -> KeyRing {

@@ -12,6 +12,7 @@ mod containers;
 mod destroyed;
 mod destruction;
 mod identity;
+mod keyring;
 mod members;
 mod paths;
 mod recovery;
@@ -238,6 +239,17 @@ fn dispatch(
         Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)?),
         Command::DestroyVersion(due) => destruction::destroy(application, envelope, due),
         Command::RecoverAdmin(recover) => recovery::recover_admin(application, envelope, recover),
+        Command::AddKeyringKey(new) => keyring::add(application, envelope, new),
+        Command::ConfirmKeyringKey { key_id, stage, node_id } => {
+            keyring::confirm(application, envelope, (*key_id, *stage), *node_id)
+        }
+        Command::StepKeyringKey { key_id, to } => {
+            keyring::step(application, envelope, *key_id, *to)
+        }
+        Command::RewrapDataKeys(rewraps) => {
+            keyring::rewrap_data_keys(application, envelope, rewraps)
+        }
+        Command::RewrapKeyringKey(rewrap) => keyring::rewrap_key(application, envelope, rewrap),
     };
     effect.map(Some)
 }

@@ -8,6 +8,7 @@ mod conditions;
 mod destroyed;
 mod destruction;
 mod expiry;
+mod keyring;
 mod limits;
 mod members;
 #[cfg(feature = "mutants")]

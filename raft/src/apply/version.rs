@@ -2,7 +2,7 @@
 
 use lockbox_core::{Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant};
 
-use super::{Application, Effect, Refusal, require_absent, secret, seeded};
+use super::{Application, Effect, Refusal, keyring, require_absent, secret, seeded};
 use crate::domain::command::{AddVersion, Envelope, MergeBase, NewVersion};
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
@@ -48,6 +48,7 @@ pub(super) fn store(
     secret: &mut SecretRecord,
     new: &NewVersion,
 ) -> Result<VersionRecord, Refusal> {
+    keyring::require_stores(application.state, &new.payload.wrapped_key)?;
     let key = keys::version(&new.id);
     if !seeded::finds_itself(application, &secret.id, &new.id)? {
         require_absent(application.state, Space::Records, &key, ResourceKind::SecretVersion)?;

@@ -8,8 +8,8 @@ mod parts;
 use std::fmt;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef,
-    SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, RequestId, ResourceKind,
+    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
 };
 use minicbor::{Decode, Encode};
 
@@ -20,6 +20,7 @@ pub use self::parts::{
 };
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
+use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
 use super::secret::SecretStatus;
 use super::version::Destruction;
 
@@ -279,6 +280,40 @@ pub enum Command {
     /// who holds the certificate that formed the cluster.
     #[n(66)]
     RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
+    /// Adds a key to the keyring; only the leader makes one (`design §6`: KeyAdded). Numbers from
+    /// here on are the keyring's.
+    #[n(80)]
+    AddKeyringKey(#[n(0)] Box<KeyringKeyRecord>),
+    /// A member has done what the key's stage waits for.
+    #[n(81)]
+    ConfirmKeyringKey {
+        /// The key.
+        #[n(0)]
+        key_id: u32,
+        /// The stage that is confirmed; refused when the key is at another one.
+        #[n(1)]
+        stage: KeyStage,
+        /// The member.
+        #[n(2)]
+        node_id: NodeId,
+    },
+    /// Takes a key to its next stage (`design §6`: KeyActivated ... KeyRetired).
+    #[n(82)]
+    StepKeyringKey {
+        /// The key.
+        #[n(0)]
+        key_id: u32,
+        /// The stage that follows the one that it is at.
+        #[n(1)]
+        to: KeyStage,
+    },
+    /// Puts data keys under the activated key; those that were wrapped anew, destroyed or deleted
+    /// meanwhile are passed over.
+    #[n(83)]
+    RewrapDataKeys(#[n(0)] Vec<DataKeyRewrap>),
+    /// Wraps a keyring key by the system key once more.
+    #[n(84)]
+    RewrapKeyringKey(#[n(0)] Box<KeyringKeyRewrap>),
 }
 
 impl Command {
@@ -312,8 +347,14 @@ impl Command {
             Self::AdvanceTime => "advance_time",
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
+            Self::AddKeyringKey(_) => "add_keyring_key",
+            Self::ConfirmKeyringKey { .. } => "confirm_keyring_key",
+            Self::StepKeyringKey { .. } => "step_keyring_key",
+            Self::RewrapDataKeys(_) => "rewrap_data_keys",
+            Self::RewrapKeyringKey(_) => "rewrap_keyring_key",
         }
     }
+
     /// Whether it changes a secret that is there already: only such a one has a version that can be
     /// expected to be current.
     #[must_use]
@@ -346,7 +387,12 @@ impl Command {
             | Self::UpdateFolder { .. }
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
-            | Self::RecoverAdmin(_) => false,
+            | Self::RecoverAdmin(_)
+            | Self::AddKeyringKey(_)
+            | Self::ConfirmKeyringKey { .. }
+            | Self::StepKeyringKey { .. }
+            | Self::RewrapDataKeys(_)
+            | Self::RewrapKeyringKey(_) => false,
         }
     }
 }

@@ -15,6 +15,7 @@ mod inspect;
 mod leadership;
 mod membership;
 mod observer;
+mod own_command;
 mod pause;
 mod proposer;
 mod purge;

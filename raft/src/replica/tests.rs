@@ -7,6 +7,7 @@ mod membership;
 mod membership_load;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod own_command;
 mod purge;
 mod reaper;
 mod silent_leader;

@@ -4,6 +4,7 @@
 //! content can reach into the next component; numbers are big-endian, so that they sort.
 
 mod changes;
+mod payloads;
 mod table_names;
 
 use lockbox_core::{
@@ -12,6 +13,7 @@ use lockbox_core::{
 };
 
 pub use changes::{change, change_index, changes_of};
+pub use payloads::{payload_of, payloads};
 pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.

@@ -1,6 +1,7 @@
 //! Typed access to the records of a view. Views of the node and `apply` read through these.
 
 mod pages;
+mod wrapped;
 
 use lockbox_core::{
     AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, ResourceKind, ResourcePath,
@@ -13,6 +14,7 @@ pub use self::pages::{
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
     versions_page,
 };
+pub use self::wrapped::{WrappedPage, WrappedPayload, live_versions, wrapped_page};
 use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
@@ -217,6 +219,23 @@ pub fn authorized_key(view: &dyn StateRead, id: &AuthorizedKeyId) -> Found<Autho
 /// [`StorageError`].
 pub fn keyring(view: &dyn StateRead) -> Result<Vec<KeyringKeyRecord>, StorageError> {
     prefix_rows(view, &keys::keyring(), usize::MAX)
+}
+
+/// A keyring key.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn keyring_key(view: &dyn StateRead, id: u32) -> Found<KeyringKeyRecord> {
+    load(view, Space::Records, &keys::keyring_key(id))
+}
+
+/// The nodes that are members now, voters or not, by id.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn member_ids(view: &dyn StateRead) -> Result<Vec<NodeId>, StorageError> {
+    let members = members(view)?.into_iter().filter(|member| member.removed_at.is_none());
+    Ok(members.map(|member| member.node_id).collect())
 }
 
 /// An operation.

@@ -19,9 +19,11 @@ use crate::harness::Random;
 
 /// Keys of one account.
 const KEYS_QUOTA: u32 = 4;
+/// What every keyring key is wrapped as.
+pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 26] = [
+pub(crate) const KINDS: [&str; 31] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -48,6 +50,11 @@ pub(crate) const KINDS: [&str; 26] = [
     "advance_time",
     "destroy_version",
     "recover_admin",
+    "add_keyring_key",
+    "confirm_keyring_key",
+    "step_keyring_key",
+    "rewrap_data_keys",
+    "rewrap_keyring_key",
 ];
 
 /// Does not compile while a kind of command is missing here, and with it in [`KINDS`] and in
@@ -79,7 +86,12 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::UpdateFolder { .. }
         | Command::AdvanceTime
         | Command::DestroyVersion(_)
-        | Command::RecoverAdmin(_) => {}
+        | Command::RecoverAdmin(_)
+        | Command::AddKeyringKey(_)
+        | Command::ConfirmKeyringKey { .. }
+        | Command::StepKeyringKey { .. }
+        | Command::RewrapDataKeys(_)
+        | Command::RewrapKeyringKey(_) => {}
     }
 }
 
@@ -281,13 +293,8 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
     let organization_id = OrganizationId::parse("organization").unwrap();
     let purposes =
         [KeyPurpose::WrapDataKeys, KeyPurpose::AuthenticateRequests, KeyPurpose::SignTokens];
-    let key = |(id, purpose)| KeyringKeyRecord {
-        id,
-        purpose,
-        stage: KeyStage::Activated,
-        created_at: LogTime::default(),
-        wrapped: vec![7; 60],
-        public_key: Vec::new(),
+    let key = |(id, purpose)| {
+        KeyringKeyRecord::new(id, purpose, KeyStage::Activated, WRAPPED.into(), Vec::new())
     };
     InitCluster {
         cluster: ClusterRecord {

@@ -20,6 +20,7 @@ use lockbox_raft::domain::{
 };
 
 use crate::command_containers::{change_container, change_service_account};
+use crate::command_keyring::{rewrap_data_key, rewrap_keyring_key, rotation};
 use crate::command_parts::{
     ADMIN, ADMIN_KEY, FOLDER, account, authorized_key, binding, check_kind, folder_id,
     init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, recover_admin,
@@ -44,6 +45,8 @@ pub(crate) struct Generator {
     world: World,
     recent: VecDeque<Envelope>,
     keyed: VecDeque<Envelope>,
+    /// The rest of a rotation that has begun: alone, its steps would never come in order.
+    rotation: VecDeque<Command>,
 }
 
 impl Generator {
@@ -55,6 +58,7 @@ impl Generator {
             world: World::default(),
             recent: VecDeque::new(),
             keyed: VecDeque::new(),
+            rotation: VecDeque::new(),
         }
     }
 
@@ -136,6 +140,11 @@ impl Generator {
             Command::AdvanceTime | Command::DestroyVersion(_) | Command::RecoverAdmin(_) => {
                 !one_in(&mut self.random, 4)
             }
+            Command::AddKeyringKey(_)
+            | Command::ConfirmKeyringKey { .. }
+            | Command::StepKeyringKey { .. }
+            | Command::RewrapDataKeys(_)
+            | Command::RewrapKeyringKey(_) => !one_in(&mut self.random, 20),
             _ => self.number == 1,
         };
         if !by_the_system {
@@ -255,6 +264,9 @@ impl Generator {
     }
 
     fn command(&mut self) -> Command {
+        if !self.rotation.is_empty() && one_in(&mut self.random, 3) {
+            return self.rotation.pop_front().unwrap();
+        }
         let secret = self.some_secret();
         let id = secret_id(&secret);
         let full = self.world.secrets.len() >= SECRETS_MAX;
@@ -282,7 +294,8 @@ impl Generator {
             }
             57..60 => self.cancel_destruction(&secret),
             60..62 => self.destroy_version(&secret),
-            62..70 => Command::UpdateSecret { secret_id: id, changes: self.changes() },
+            62..68 => Command::UpdateSecret { secret_id: id, changes: self.changes() },
+            68..70 => self.keyring(&secret),
             70..75 => Command::DeleteSecret { secret_id: id },
             75..83 => {
                 // Most stay active, or no version would be added.
@@ -311,6 +324,22 @@ impl Generator {
                 2..4 => self.revoke_token(),
                 _ => Command::AdvanceTime,
             },
+        }
+    }
+
+    /// A rotation begins, or something is wrapped anew.
+    fn keyring(&mut self, secret: &str) -> Command {
+        let newest = self.world.keyring_newest.max(3);
+        match self.random.below(4) {
+            0 if self.rotation.is_empty() && one_in(&mut self.random, 2) => {
+                self.rotation = rotation(newest + 1);
+                self.rotation.pop_front().unwrap()
+            }
+            1 => rewrap_keyring_key(&mut self.random),
+            _ => {
+                let version = self.some_version(secret);
+                rewrap_data_key(&mut self.random, secret_id(secret), version, newest)
+            }
         }
     }
 
