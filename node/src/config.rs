@@ -53,6 +53,10 @@ pub struct Config {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Whether `lockbox serve` keeps all of its memory out of the swap, and does not start where it
+    /// may not: it takes `ulimit -l unlimited`.
+    #[serde(default)]
+    pub lock_memory: bool,
 }
 
 /// The listener for clients: gRPC and REST on one port.

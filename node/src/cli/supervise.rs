@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_platform::confinement::{confine_directory, confine_process};
+use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -77,6 +77,14 @@ impl Process {
 pub(crate) fn confine() -> Result<(), Failure> {
     confine_process().map_err(|error| {
         Failure::server(ExitCode::Internal, format_args!("cannot forbid core files: {error}"))
+    })
+}
+
+/// Keeps this process's memory out of the swap, which its configuration asks for.
+pub(crate) fn lock() -> Result<(), Failure> {
+    lock_memory().map_err(|error| {
+        let sentence = format_args!("cannot lock the memory, as lock_memory asks for: {error}");
+        Failure::server(ExitCode::Usage, sentence)
     })
 }
 
