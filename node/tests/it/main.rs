@@ -68,6 +68,8 @@ mod response_headers;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod sealed_bytes;
+#[cfg(test)]
 mod secret_access;
 #[cfg(test)]
 mod secrets;
