@@ -3,6 +3,7 @@
 //! `api.listen` is overridden by `LOCKBOX_CONFIG_API__LISTEN`, and so on: upper case, two
 //! underscores between the table and the key. Secrets are named by file paths only.
 
+mod keyring;
 mod limits;
 
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
+pub use self::keyring::KeyringConfig;
 pub use self::limits::LimitsConfig;
 
 /// What the environment's overrides begin with.
@@ -35,6 +37,9 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The KMS that holds the system key and the customers' own keys.
     pub kms: KmsConfig,
+    /// The keyring: when its key is replaced.
+    #[serde(default)]
+    pub keyring: KeyringConfig,
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
@@ -246,6 +251,7 @@ impl Config {
             return wrong("raft.snapshot_entries", "must be positive");
         }
         self.limits.check()?;
+        self.keyring.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
@@ -309,6 +315,7 @@ mod tests {
         assert_eq!(config.limits.versions_per_secret, 1000);
         assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
         assert_eq!(config.raft.election_max_ms, 800);
+        assert_eq!(config.keyring.rotate_after(), None);
     }
 
     #[test]
@@ -346,5 +353,7 @@ mod tests {
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
+        let never = format!("{FILE}\n[keyring]\nrewraps_per_second = 0\n");
+        assert!(load(&never, &[]).unwrap_err().contains("keyring.rewraps_per_second must be"));
     }
 }

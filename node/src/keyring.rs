@@ -1,15 +1,15 @@
 //! The keys of the cluster, unwrapped and in memory only.
 //!
-//! Sealed until the KMS has unwrapped every key of the state (`design §6`): until then a node
-//! votes, replicates and answers status, and nothing else. Readers take a snapshot of the ring, so
-//! that a rotation or a seal never changes it under them.
+//! Sealed until the KMS has unwrapped every key of the state (`design §6`), and again when an
+//! operator says so: until then a node votes, replicates and answers status, and nothing else.
+//! Readers take a snapshot of the ring, so that a rotation or a seal never changes it under them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use arc_swap::ArcSwapOption;
-
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
+use tokio::sync::watch;
 
 use crate::seal::SymmetricKey;
 
@@ -34,13 +34,24 @@ impl KeyRing {
         self.keys.insert(record.id, RingKey { purpose, stage, key });
     }
 
-    /// Whether the ring holds every key of the records, at their stages.
+    /// Whether the ring holds every key of the records, at their stages, and no other. Retired
+    /// keys are none.
     #[must_use]
     pub fn covers(&self, records: &[KeyringKeyRecord]) -> bool {
+        let live = || records.iter().filter(|record| record.stage != KeyStage::Retired);
         let held = |record: &KeyringKeyRecord| {
             self.keys.get(&record.id).is_some_and(|key| key.stage == record.stage)
         };
-        records.iter().all(held) && self.keys.len() == records.len()
+        live().all(held) && self.keys.len() == live().count()
+    }
+
+    /// Whether two rings hold the same keys at the same stages.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let stages = |ring: &Self| -> Vec<(u32, KeyStage)> {
+            ring.keys.iter().map(|(id, key)| (*id, key.stage)).collect()
+        };
+        stages(self) == stages(other)
     }
 
     /// A key by its number, if it serves this purpose.
@@ -70,38 +81,78 @@ pub fn associated_data(cluster: &str, id: u32, purpose: KeyPurpose) -> Vec<u8> {
     format!("lockbox keyring v1/{cluster}/{id}/{purpose}").into_bytes()
 }
 
-/// Where every request finds the ring, or learns that the node is sealed.
+/// Where every request finds the ring, or learns that the node is sealed. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Keyring(Arc<ArcSwapOption<KeyRing>>);
+pub struct Keyring(Arc<Inner>);
 
-/// The node has not unwrapped the keyring.
+#[derive(Debug, Default)]
+struct Inner {
+    ring: ArcSwapOption<KeyRing>,
+    /// Whether an operator wants the node sealed. Held while the ring is set, so that what the KMS
+    /// has unwrapped meanwhile does not open a node that was just sealed.
+    held: Mutex<bool>,
+    /// Tells who waits that something of it has changed.
+    changed: watch::Sender<()>,
+}
+
+/// The node has not unwrapped the keyring, or was told to forget it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("node is sealed: the keyring is not unwrapped yet")]
+#[error("node is sealed: the keyring is not unwrapped")]
 pub struct Sealed;
 
 impl Keyring {
     /// The ring.
     ///
     /// # Errors
-    /// [`Sealed`] until [`Keyring::unseal`] and after [`Keyring::seal`].
+    /// [`Sealed`] until [`Keyring::unseal`] and after [`Keyring::hold`].
     pub fn ring(&self) -> Result<Arc<KeyRing>, Sealed> {
-        self.0.load_full().ok_or(Sealed)
+        self.0.ring.load_full().ok_or(Sealed)
     }
 
     /// Whether requests can be served.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        self.0.load().is_none()
+        self.0.ring.load().is_none()
     }
 
-    /// Serves requests with this ring from now on.
-    pub fn unseal(&self, ring: KeyRing) {
-        self.0.store(Some(Arc::new(ring)));
+    /// Whether an operator wants the node sealed.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        *self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Forgets the ring; its keys are wiped when the last request that holds it ends.
-    pub fn seal(&self) {
-        self.0.store(None);
+    /// Serves requests with this ring from now on; false, and the ring is wiped, while an operator
+    /// wants the node sealed.
+    pub fn unseal(&self, ring: KeyRing) -> bool {
+        let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        if *held {
+            return false;
+        }
+        self.0.ring.store(Some(Arc::new(ring)));
+        self.0.changed.send_replace(());
+        true
+    }
+
+    /// Forgets the ring, and takes no other one until [`Keyring::release`]. Its keys are wiped when
+    /// the last request that holds it ends.
+    pub fn hold(&self) {
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = true;
+        self.0.ring.store(None);
+        self.0.changed.send_replace(());
+    }
+
+    /// Lets the node be unsealed again.
+    pub fn release(&self) {
+        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
+        *held = false;
+        self.0.changed.send_replace(());
+    }
+
+    /// Follows the changes of the ring and of what the operator wants; the value says nothing.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 }
 
@@ -143,16 +194,41 @@ mod tests {
         let ring = ring(std::slice::from_ref(&first));
         assert!(ring.covers(std::slice::from_ref(&first)));
         assert!(!ring.covers(&[KeyringKeyRecord { stage: KeyStage::Superseded, ..first.clone() }]));
-        assert!(!ring.covers(&[first, record(2, KeyPurpose::SignTokens, KeyStage::Added)]));
+        let second = record(2, KeyPurpose::SignTokens, KeyStage::Added);
+        assert!(!ring.covers(&[first.clone(), second.clone()]));
+        // A retired key has a record and nothing to unwrap.
+        assert!(ring.covers(&[first, KeyringKeyRecord { stage: KeyStage::Retired, ..second }]));
     }
 
     #[test]
     fn a_sealed_node_says_so() {
         let keyring = Keyring::default();
         assert_eq!(keyring.ring().err(), Some(Sealed));
-        keyring.unseal(KeyRing::default());
+        assert!(keyring.unseal(KeyRing::default()));
         assert!(!keyring.is_sealed());
-        keyring.seal();
-        assert!(keyring.ring().is_err());
+    }
+
+    #[test]
+    fn a_node_that_was_told_to_be_sealed_is_not_opened_by_what_was_under_way() {
+        let keyring = Keyring::default();
+        keyring.unseal(KeyRing::default());
+        keyring.hold();
+        assert!(keyring.is_sealed() && keyring.is_held());
+        assert!(!keyring.unseal(KeyRing::default()));
+        assert!(keyring.is_sealed());
+        keyring.release();
+        assert!(keyring.is_sealed(), "the KMS has to be asked");
+        assert!(keyring.unseal(KeyRing::default()) && !keyring.is_held());
+    }
+
+    #[test]
+    fn a_ring_that_was_forgotten_stays_for_the_request_that_holds_it() {
+        let keyring = Keyring::default();
+        let only = record(1, KeyPurpose::WrapDataKeys, KeyStage::Activated);
+        keyring.unseal(ring(&[only]));
+        let under_way = keyring.ring().unwrap();
+        keyring.hold();
+        assert!(under_way.active(KeyPurpose::WrapDataKeys).is_some());
+        assert_eq!(Arc::strong_count(&under_way), 1, "nobody else keeps the keys");
     }
 }

@@ -41,6 +41,7 @@ use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
 use crate::rate::RateLimits;
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
+use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
@@ -301,6 +302,7 @@ fn app(
         catching_up: consistency::waiting_room(),
         calls: TaskTracker::new(),
         streams: Streams::default(),
+        rotation: Rotation::default(),
         payload_reads: PayloadReads::default(),
     }))
 }
@@ -309,6 +311,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     let sealed = app.readiness.component("keyring");
     let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
     tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+    let rotating = rotation::keep_rotating(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "keyring rotation", rotating);
     let component = app.readiness.component("replica");
     let election = Duration::from_millis(app.config.raft.election_max_ms);
     let replica = app.replica.clone();

@@ -155,6 +155,29 @@ impl PeerTarget<'_> {
         }
     }
 
+    /// Asks one member by its id; the node that is named says where it is.
+    pub(crate) fn ask_node<M: Clone, R>(
+        &self,
+        id: u64,
+        message: &M,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let status = self.status()?;
+        let connection = if id == status.node_id {
+            self.connection()?
+        } else {
+            let member = status.members.iter().find(|member| member.node_id == id);
+            let Some(member) = member else {
+                let sentence = format_args!("node {id} is not a member");
+                return Err(Failure::new(Exit::Refused, sentence));
+            };
+            self.other(id, &member.peer_address, self.tries.timeout)?
+        };
+        session::run(&connection, async |session| {
+            session.call(Kind::Repeatable, message, &send).await
+        })
+    }
+
     fn try_leader<M: Clone, R>(
         &self,
         message: &M,

@@ -73,6 +73,10 @@ fn every_published_form_is_understood() {
         "lockbox cluster --config node.toml status --format yaml",
         "lockbox cluster init --config n --member 1=a:1,a:2 --member 2=b:1,b:2 --admin-key f",
         "lockbox cluster recover-admin --config n --admin-key f --keep-other-keys",
+        "lockbox admin keyring rotate --config n",
+        "lockbox admin --config n keyring status --format json",
+        "lockbox admin seal 2 --config n",
+        "lockbox admin unseal 2 --endpoint a:1 --ca c --certificate d --key e",
         "lockbox iam key create -o f --service-account-id aje1 --algorithm rsa-4096",
         "lockbox iam key list --service-account-id aje1 --limit 5",
         "lockbox iam key delete ajk1 --idempotency-key k",
@@ -118,6 +122,9 @@ fn what_contradicts_itself_is_refused() {
         "lockbox iam key create -o f --algorithm rsa-1024",
         "lockbox cluster init --member 1=a:1,a:2",
         "lockbox cluster status --certificate c",
+        "lockbox admin keyring --config n",
+        "lockbox admin seal --config n",
+        "lockbox admin seal 0 --config n",
         "lockbox",
     ] {
         assert!(parsed(line).is_err(), "{line}");

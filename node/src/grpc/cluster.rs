@@ -234,7 +234,7 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
 }
 
 /// Why the node is sealed; empty when it is not.
-fn sealed_reason(app: &App) -> String {
+pub(super) fn sealed_reason(app: &App) -> String {
     let Err(sealed) = app.keyring.ring() else { return String::new() };
     let reasons = app.readiness.reasons().into_iter();
     let told = reasons.filter(|(component, _)| *component == unseal::COMPONENT);

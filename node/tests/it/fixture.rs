@@ -14,9 +14,10 @@ use lockbox::config::Config;
 use lockbox::keyring::Keyring;
 use lockbox::kms::KmsClient;
 use lockbox::rate::RateLimits;
+use lockbox::rotation::Rotation;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
-use lockbox::{router, unseal};
+use lockbox::{rotation, router, unseal};
 use lockbox_core::{Clock, CloudId, Randomness, SensitiveString};
 use lockbox_platform::audit::{self, AuditConfig, AuditSync};
 use lockbox_platform::authorized_key::{
@@ -127,6 +128,7 @@ fn config(data: &TempDir, limits: &str) -> Config {
          [peer]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
          certificate = \"unused\"\nkey = \"unused\"\nca = \"unused\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n\
+         [keyring]\nclose_after_seconds = 0\n\
          [limits]\nversions_per_secret = 4\nsecrets_per_cloud = 9\n{limits}",
         data.path()
     );
@@ -208,16 +210,24 @@ impl Fresh {
             catching_up: lockbox::consistency::waiting_room(),
             calls: TaskTracker::new(),
             streams: Streams::default(),
+            rotation: Rotation::default(),
             payload_reads: lockbox::usage::PayloadReads::default(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);
         let unsealing = unseal::keep_unsealed(Arc::clone(&app), sealed, tasks.token());
         tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+        let rotating = rotation::keep_rotating(Arc::clone(&app), tasks.token());
+        tasks.spawn(TaskKind::Critical, "keyring rotation", rotating);
         Self { app, kms, data, tasks, metrics, clock: later }
     }
 
     /// Serves clients once the node is ready.
-    async fn serve(self, made: Initialised, pair: GeneratedKeyPair, token: String) -> Node {
+    pub(crate) async fn serve(
+        self,
+        made: Initialised,
+        pair: GeneratedKeyPair,
+        token: String,
+    ) -> Node {
         let Self { app, kms, data, tasks, metrics, clock } = self;
         tokio::time::timeout(WAIT, app.readiness.wait_ready()).await.unwrap();
 

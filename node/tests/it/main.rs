@@ -37,6 +37,8 @@ mod fixture;
 #[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod keyring_rotation;
+#[cfg(test)]
 mod kms_operations;
 #[cfg(test)]
 mod kms_outage;
@@ -69,6 +71,8 @@ mod response_headers;
 mod roles;
 #[cfg(test)]
 mod sealed_bytes;
+#[cfg(test)]
+mod sealing;
 #[cfg(test)]
 mod secret_access;
 #[cfg(test)]

@@ -84,11 +84,11 @@ impl Peers {
         ClusterServiceClient::new(self.channel(stem))
     }
 
-    fn admin(&self, stem: &str) -> AdminServiceClient<Channel> {
+    pub(crate) fn admin(&self, stem: &str) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel(stem))
     }
 
-    async fn status(&self) -> wire::StatusResponse {
+    pub(crate) async fn status(&self) -> wire::StatusResponse {
         let answer = self.cluster("admin").status(wire::StatusRequest {}).await;
         answer.unwrap().into_inner()
     }

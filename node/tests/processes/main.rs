@@ -26,6 +26,8 @@ mod freshness;
 #[cfg(test)]
 mod http1;
 #[cfg(test)]
+mod keyring;
+#[cfg(test)]
 mod kms_commands;
 #[cfg(test)]
 mod load;

@@ -6,7 +6,9 @@
 
 mod failure;
 mod inspect;
+mod keyring;
 mod membership;
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -134,6 +136,34 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::ReadLogRequest>,
     ) -> Result<Response<wire::ReadLogResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn rotate_keyring(
+        &self,
+        request: Request<wire::RotateKeyringRequest>,
+    ) -> Result<Response<wire::RotateKeyringResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn keyring_status(
+        &self,
+        request: Request<wire::KeyringStatusRequest>,
+    ) -> Result<Response<wire::KeyringStatusResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn seal(
+        &self,
+        request: Request<wire::SealRequest>,
+    ) -> Result<Response<wire::SealResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn unseal(
+        &self,
+        request: Request<wire::UnsealRequest>,
+    ) -> Result<Response<wire::SealResponse>, Status> {
         self.serve(request).await
     }
 }

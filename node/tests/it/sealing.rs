@@ -1,0 +1,82 @@
+//! A node that an operator seals, and lets be unsealed again.
+
+use std::sync::Arc;
+
+use lockbox_proto::lockbox::cluster::v1 as admin;
+use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use tokio::time::Instant;
+use tonic::Code;
+
+use crate::client::{pairs, text};
+use crate::fixture::{Node, WAIT};
+use crate::peers::Peers;
+
+async fn seal(peers: &Peers) -> admin::SealResponse {
+    peers.admin("operator").seal(admin::SealRequest {}).await.unwrap().into_inner()
+}
+
+async fn unseal(peers: &Peers) -> admin::SealResponse {
+    peers.admin("operator").unseal(admin::UnsealRequest {}).await.unwrap().into_inner()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_sealed_node_serves_nobody_until_it_is_unsealed_restarts_included() {
+    let node = Node::start().await;
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    let secret = node.create(vec![text("k", "v")], "").await.id;
+    let under_way = node.app.keyring.ring().unwrap();
+
+    for stem in ["node", "kms", "stranger"] {
+        let refused = peers.admin(stem).seal(admin::SealRequest {}).await.unwrap_err();
+        assert_eq!(refused.code(), Code::PermissionDenied, "{stem}");
+    }
+    assert!(!node.app.keyring.is_sealed());
+    let sealed = seal(&peers).await;
+    assert!(sealed.sealed && sealed.node_id == 1);
+    assert!(node.app.keyring.ring().is_err());
+    // Nobody else keeps the keys, once whoever was just looking has gone.
+    let deadline = Instant::now() + WAIT;
+    while Arc::strong_count(&under_way) > 1 {
+        assert!(Instant::now() < deadline, "somebody keeps the keys");
+        tokio::task::yield_now().await;
+    }
+    drop(under_way);
+    let refused = node.read(&secret, "").await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    let get = wire::GetSecretRequest { secret_id: secret.clone() };
+    let refused = node.secrets().get(node.request(get)).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    tokio::time::timeout(WAIT, node.app.readiness.wait_for(false)).await.unwrap();
+    let status = peers.status().await;
+    assert_eq!(status.sealed_reason, "sealed: an operator has sealed the node");
+
+    // Without the KMS it stays sealed, and says why; then it opens by itself.
+    let deadline = Instant::now() + WAIT;
+    node.kms.set_down(true);
+    let waiting = unseal(&peers);
+    let back = async {
+        while peers.status().await.sealed_reason != "sealed: the KMS does not answer" {
+            assert!(Instant::now() < deadline && node.app.keyring.is_sealed());
+            tokio::task::yield_now().await;
+        }
+        node.kms.recover();
+        tokio::time::timeout(WAIT, node.app.readiness.wait_for(true)).await.unwrap();
+    };
+    let (unsealed, ()) = tokio::join!(waiting, back);
+    assert!(!unsealed.sealed && unsealed.reason.is_empty(), "{unsealed:?}");
+    assert_eq!(node.read(&secret, "").await.unwrap(), pairs(&[("k", b"v")]));
+    assert!(!unseal(&peers).await.sealed, "a repeat finds it done");
+
+    // Whoever sealed it did not mean "until the next start".
+    assert!(seal(&peers).await.sealed);
+    let (made, pair, token) = (node.made.clone(), node.pair.clone(), node.token().to_owned());
+    let fresh = node.restart().await;
+    let peers = Peers::start(&fresh.app, &fresh.tasks, &fresh.metrics).await;
+    assert!(fresh.app.keyring.is_held() && fresh.app.keyring.is_sealed());
+    assert!(!unseal(&peers).await.sealed);
+    let node = fresh.serve(made, pair, token).await;
+    assert_eq!(node.read(&secret, "").await.unwrap(), pairs(&[("k", b"v")]));
+    let audit = node.audit();
+    assert_eq!(audit.lines().filter(|line| line.contains("UnsealNode")).count(), 3);
+    node.stop().await;
+}
