@@ -5,6 +5,7 @@
 //! puts the index that the answer reflects into the metadata.
 
 mod answer;
+mod asking;
 mod counting;
 mod proposal;
 mod reading;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use lockbox_core::{ResourcePath, Subject, VersionId};
 use lockbox_platform::audit::AuditDetails;
-use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
+use lockbox_platform::audit::record::{KmsRequest, RequestParameters, ResponseSummary};
 pub use lockbox_platform::detach::detached;
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::ApiError;
@@ -22,6 +23,7 @@ use lockbox_proto::validate::Validate;
 use lockbox_raft::domain::operation::OperationRecord;
 use tonic::Status;
 
+pub use self::asking::KmsOperation;
 pub use self::proposal::Attempt;
 pub(crate) use self::reading::judge;
 use crate::app::App;
@@ -68,6 +70,8 @@ pub struct Call<'a> {
     stale: bool,
     /// Tells this request's crypto calls from those of every other one.
     nonce: [u8; 16],
+    /// The billed requests that the call made to the KMS, the latest one last.
+    kms_requests: Vec<KmsRequest>,
 }
 
 impl<'a> Call<'a> {
@@ -108,6 +112,7 @@ impl<'a> Call<'a> {
             decided: None,
             authorized: false,
             stale: false,
+            kms_requests: Vec::new(),
         }
     }
 

@@ -29,6 +29,7 @@ pub(crate) async fn record_rotation(edge: &Edge, operation: &OperationRecord) {
         details: event.details,
         request_parameters: None,
         response: None,
+        kms_requests: Vec::new(),
     };
     if let Err(error) = edge.auditor.record(&record).await {
         tracing::error!(%key_id, %error, "an automatic rotation is not in the audit");

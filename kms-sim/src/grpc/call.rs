@@ -9,8 +9,8 @@ use std::sync::Arc;
 
 use lockbox_core::{LogTime, RequestId, ResourcePath};
 use lockbox_platform::audit::record::{
-    AuditFailure, Authentication, Authorization as Authorized, EventStatus, RequestMetadata,
-    TokenInfo,
+    AuditFailure, Authentication, Authorization as Authorized, EventStatus, KmsRequest,
+    RequestMetadata, TokenInfo,
 };
 use lockbox_platform::audit::{AuditDetails, AuditRecord};
 use lockbox_platform::exit::ExitCode;
@@ -26,7 +26,7 @@ use super::Edge;
 use super::status::unrecognised;
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::authn::{Authenticated, Credentials};
-use crate::caller::Caller;
+use crate::caller::{Caller, Via};
 use crate::error::KmsError;
 use crate::keys::service::Answer;
 
@@ -187,10 +187,23 @@ impl Call {
                 code: i32::from(error.code()),
                 message: error.message().to_owned(),
             }),
+            kms_requests: self.kms_request(&event.details, error.is_none()).into_iter().collect(),
             details: event.details,
             request_parameters: None,
             response: None,
         }
+    }
+
+    /// The call as the node that made it names it: a crypto call on behalf of somebody.
+    fn kms_request(&self, details: &AuditDetails, answered: bool) -> Option<KmsRequest> {
+        let via = self.authenticated.as_ref().map(|authenticated| &authenticated.caller.via);
+        let Some(Via::Assertion { kms_request_id: Some(id), .. }) = via else { return None };
+        Some(KmsRequest {
+            kms_request_id: hex::encode(id.as_bytes()),
+            key_id: details.crypto()?.key_id.clone(),
+            operation: details.event_name(),
+            answered,
+        })
     }
 
     fn authentication(&self) -> Authentication {

@@ -133,6 +133,7 @@ impl Call<'_> {
             details: self.details.clone(),
             request_parameters: self.parameters.clone(),
             response: self.response.clone(),
+            kms_requests: self.kms_requests.clone(),
         }
     }
 }

@@ -12,8 +12,8 @@ use serde_json::{Value, json};
 use super::details::{CryptoDetails, PayloadDetails, RequestDetails};
 use super::file::AuditFile;
 use super::record::{
-    AuditFailure, Authentication, Authorization, EventSource, EventStatus, RequestMetadata,
-    RequestParameters, ResourceMetadata, ResponseSummary, TokenInfo,
+    AuditFailure, Authentication, Authorization, EventSource, EventStatus, KmsRequest,
+    RequestMetadata, RequestParameters, ResourceMetadata, ResponseSummary, TokenInfo,
 };
 use super::*;
 use crate::exit::FatalExit;
@@ -35,6 +35,7 @@ fn record(event_id: &str, details: AuditDetails) -> AuditRecord {
         details,
         request_parameters: None,
         response: None,
+        kms_requests: Vec::new(),
     }
 }
 
@@ -90,6 +91,12 @@ fn a_payload_read_has_the_fields_of_the_contract() {
         version_id: "e6q2".to_owned(),
         entry_keys: vec!["password".to_owned()],
     });
+    read.kms_requests = vec![KmsRequest {
+        kms_request_id: "0a0b".to_owned(),
+        key_id: "abj1".to_owned(),
+        operation: "Decrypt",
+        answered: true,
+    }];
     let written: Value =
         serde_json::from_str(&read.to_json().expect("JSON")).expect("JSON that parses");
     let expected = json!({
@@ -117,6 +124,9 @@ fn a_payload_read_has_the_fields_of_the_contract() {
         },
         "request_parameters": { "secret_id": "e6q1" },
         "response": { "version_id": "e6q2", "entry_keys": ["password"] },
+        "kms_requests": [{
+            "kms_request_id": "0a0b", "key_id": "abj1", "operation": "Decrypt", "answered": true,
+        }],
     });
     assert_eq!(written, expected);
 }

@@ -16,7 +16,7 @@ use lockbox_raft::state::{TimedView, tables};
 
 use super::{changes, few_changes};
 use crate::authn::Caller;
-use crate::call::{Attempt, Call};
+use crate::call::{Attempt, Call, KmsOperation};
 use crate::config::LimitsConfig;
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
@@ -237,6 +237,9 @@ async fn seal(
                 origin: KeyOrigin::Request,
                 assertion: call.assertion(caller, grants, Some(step)),
             });
+            if let Some(own_key) = &own_key {
+                call.asks_kms(KmsOperation::GenerateDataKey, own_key.key, &own_key.assertion);
+            }
             let place = SealPlace {
                 cloud: &cloud_id,
                 folder: &plan.folder_id,
@@ -245,6 +248,7 @@ async fn seal(
             };
             let deadline = call.context.deadline;
             let sealed = call.app.sealer.seal(&place, payload, own_key, deadline).await?;
+            call.kms_has_answered();
             call.kms_index = sealed.kms_index;
             Some(NewVersion {
                 id: version_id,
