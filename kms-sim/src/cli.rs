@@ -1,4 +1,4 @@
-//! The command line: `serve`, `init-root`, `billing report`, `billing verify`, `admin`.
+//! The command line: `serve`, `init-root`, `billing report|verify|records`, `admin`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
@@ -27,6 +27,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::admin::AdminArgs;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
+use crate::ledger::listing::{self, ListingError};
 use crate::ledger::prices::Prices;
 use crate::ledger::print::{self, Format};
 use crate::ledger::report::{Span, first_hour, report};
@@ -99,6 +100,11 @@ enum Billing {
     },
     /// Recomputes every counter from the ledger and compares.
     Verify {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Prints every record of the ledger, one JSON object a line.
+    Records {
         #[command(flatten)]
         data: Data,
     },
@@ -270,6 +276,14 @@ fn billing(command: Billing) -> Result<(), Failure> {
                 return Ok(());
             }
             Err(Failure::new(ExitCode::CorruptLog, "the ledger and its counters do not agree"))
+        }
+        Billing::Records { data } => {
+            let db = open(&data)?;
+            let mut output = io::BufWriter::new(io::stdout().lock());
+            listing::list(&db.view(), &mut output).map_err(|error| match error {
+                ListingError::Store(error) => damaged(error),
+                ListingError::Output(error) => Failure::output(&error),
+            })
         }
     }
 }
