@@ -25,6 +25,7 @@ pub mod material;
 pub mod metrics;
 pub mod root_key;
 pub mod schedule;
+mod seeded;
 pub mod server;
 pub mod store;
 
