@@ -10,6 +10,7 @@ pub mod admin;
 pub mod disk;
 pub mod enclosure;
 pub mod files;
+pub mod kept_audit;
 mod looks;
 mod loopback;
 pub mod netns;

@@ -133,6 +133,7 @@ impl Plan {
         match self.profile {
             Profile::Smoke | Profile::SmokeBasic | Profile::Mutants => mix,
             Profile::Soak => mix.doubled(),
+            Profile::Bill => mix.of_own_keys(),
         }
     }
 }
@@ -284,6 +285,19 @@ mod tests {
             let of = |class| plan.faults.iter().filter(|f| f.action.class() == class).count();
             assert!(plan.faults.len() >= 400, "seed {seed}: {}", plan.faults.len());
             assert!(of(FaultClass::Membership) >= 30, "{}", of(FaultClass::Membership));
+        }
+    }
+
+    #[test]
+    fn a_bill_has_ends_of_nodes_of_the_leader_and_of_the_kms() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Profile::Bill);
+            let of = |class| plan.faults.iter().filter(|f| f.action.class() == class).count();
+            assert!(of(FaultClass::Kill) >= 3, "seed {seed}: {}", of(FaultClass::Kill));
+            assert!(of(FaultClass::Kms) >= 3, "seed {seed}: {}", of(FaultClass::Kms));
+            assert_eq!(of(FaultClass::Kill) + of(FaultClass::Kms), plan.faults.len());
+            let mix = plan.mix();
+            assert_eq!(mix.groups().len(), mix.own_keys);
         }
     }
 

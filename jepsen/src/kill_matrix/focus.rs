@@ -6,7 +6,7 @@
 
 use crate::cluster::power::Survives;
 use crate::cluster::switch::LinkRule;
-use crate::nemesis::action::{Action, Links, Means, Victims};
+use crate::nemesis::action::{Action, KmsTrouble, Links, Means, Victims};
 use crate::nemesis::grudge::Grudge;
 use crate::plan::{Plan, PlannedFault, Profile};
 use crate::random::Random;
@@ -44,6 +44,10 @@ const TRANSFERS: Blow = (Action::TransferStorm { every_ms: 1_500 }, (8_000, 12_0
 /// Past every destruction that is scheduled.
 const FAST_LEADER: Blow =
     (Action::ClockStep { who: Victims::Leader, offset_s: 3_600 }, (5_000, 8_000));
+const KMS_KILLED: Blow = (Action::Kms { trouble: KmsTrouble::Kill }, (300, 1_500));
+/// A call that asks it twice still ends within a client's deadline, and meanwhile clients die and
+/// ask again.
+const KMS_SLOW: Blow = (Action::Kms { trouble: KmsTrouble::Slow(250_000) }, (3_000, 6_000));
 const STARVED: Blow = (Action::SnapshotStorm { starve: true }, (4_000, 6_000));
 
 /// Each connection between nodes falls behind the others by itself, so a read can overtake the
@@ -133,6 +137,8 @@ impl Focus {
                 Self::on("leader-changes", &[PAUSED_LEADER, KILLED_LEADER])
             }
             "stale-read-point" => Self::on("uneven-links", &[UNEVEN]),
+            "served-unbilled" => Self::on("kms-killed", &[KMS_KILLED]),
+            "retry-billed-twice" => Self::on("kms-slow", &[KMS_SLOW, KILLED_LEADER]),
             "two-current-versions"
             | "ids-reused"
             | "lost-update"

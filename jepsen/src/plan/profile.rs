@@ -17,6 +17,9 @@ pub enum Profile {
     Soak,
     /// A minute at a time: for each seeded bug until it is seen.
     Mutants,
+    /// Two minutes of secrets with keys of their own, while nodes and the KMS are killed: for the
+    /// bill.
+    Bill,
 }
 
 /// The size of a profile.
@@ -51,9 +54,13 @@ const BASIC: [FaultClass; 12] = [
     FaultClass::RollingRestart,
 ];
 
+/// What makes a bill wrong: a server that ends between two of its steps.
+const ENDS: [FaultClass; 2] = [FaultClass::Kill, FaultClass::Kms];
+
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Smoke, Self::SmokeBasic, Self::Soak, Self::Mutants];
+    pub const ALL: [Self; 5] =
+        [Self::Smoke, Self::SmokeBasic, Self::Soak, Self::Mutants, Self::Bill];
 
     /// The classes that its plans draw from.
     #[must_use]
@@ -61,6 +68,7 @@ impl Profile {
         match self {
             Self::Smoke | Self::Soak | Self::Mutants => &FaultClass::ALL,
             Self::SmokeBasic => &BASIC,
+            Self::Bill => &ENDS,
         }
     }
 
@@ -70,7 +78,7 @@ impl Profile {
     pub const fn is_enclosed(self) -> bool {
         match self {
             Self::Smoke | Self::Soak | Self::Mutants => true,
-            Self::SmokeBasic => false,
+            Self::SmokeBasic | Self::Bill => false,
         }
     }
 
@@ -102,6 +110,15 @@ impl Profile {
                 window_ms: 15 * SECOND_MS,
                 active_min: 4,
                 active_max: 6,
+                everything_percent: 0,
+                disk_mebibytes: 512,
+            },
+            Self::Bill => Shape {
+                nodes: 3,
+                phases: phases(10, 100, 60),
+                window_ms: 25 * SECOND_MS,
+                active_min: 2,
+                active_max: 2,
                 everything_percent: 0,
                 disk_mebibytes: 512,
             },

@@ -76,6 +76,7 @@ impl Shared {
         if asker.family == Family::Canary {
             self.canaries.plant(op, request);
         }
+        client.is_about_to_ask(op);
         let outcome = match leaves_after {
             Some(after) => client.call_and_leave(request, after).await,
             None => client.call(request).await,

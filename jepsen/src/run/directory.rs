@@ -104,6 +104,12 @@ impl RunDirectory {
         self.0.join("bill.json")
     }
 
+    /// A copy of the KMS's data, its ledger among them, of a run for the bill.
+    #[must_use]
+    pub fn kms(&self) -> PathBuf {
+        self.0.join("kms")
+    }
+
     /// The verdict.
     #[must_use]
     pub fn verdict(&self) -> PathBuf {

@@ -71,7 +71,7 @@ fn in_environment(canaries: &Canaries, pid: u32) -> Result<Found> {
 }
 
 /// Stores what the KMS has billed, as its own program tells, and whether its ledger is whole. The
-/// KMS must not run: its store has one owner.
+/// program opens the store for reading only, beside the KMS.
 ///
 /// # Errors
 /// When the program cannot be run, or its ledger is not whole.

@@ -1,4 +1,5 @@
-//! What is kept of the servers' data when a run is not valid: the newest files of all of them.
+//! What is kept of the servers' data: when a run is not valid the newest files of all of them, and
+//! the KMS's whole when a run is for the bill.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use super::evidence::ServerPlaces;
+use crate::cluster::server::Server;
 
 /// As much as is kept, in bytes (`verification §3.7`).
 const KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -40,6 +42,24 @@ pub fn keep(servers: &[ServerPlaces], to: &Path) -> Result<()> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).context(path.display().to_string()),
         }
+    }
+    Ok(())
+}
+
+/// Ends a server and copies all of its data, the database's own order of files included.
+///
+/// # Errors
+/// When it does not end, or a file cannot be copied.
+pub fn keep_whole(server: &Server, data: &Path, to: &Path) -> Result<()> {
+    server.stop()?;
+    let mut files = Vec::new();
+    list(data, &mut |path, _, _| files.push(path));
+    for path in files {
+        let target = to.join(path.strip_prefix(data).unwrap_or(&path));
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        }
+        fs::copy(&path, &target).with_context(|| path.display().to_string())?;
     }
     Ok(())
 }

@@ -23,7 +23,7 @@ use super::planned_trouble::PlannedTrouble;
 use super::recorded_faults::RecordedFaults;
 use super::requirements::required;
 use super::wall_clock::since_epoch;
-use super::{evidence, keep_data};
+use super::{evidence, keep_data, ledgers};
 use crate::check::directory::{REQUIRED_FILE, SEARCH_FILE, check_directory};
 use crate::check::export::export_directory;
 use crate::check::verdict::{Judgement, SearchBounds, Verdict};
@@ -32,7 +32,7 @@ use crate::cluster::{Cluster, Programs, Spec};
 use crate::history::event::Header;
 use crate::history::recorder::{Recorder, Ticks};
 use crate::moment::now;
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::report;
 use crate::report::input::{Findings, Input, RunFacts};
 use crate::report::of_verdict::Timings;
@@ -138,14 +138,21 @@ impl Stage<'_> {
         runtime.block_on(conducting)
     }
 
-    /// The search for canaries, and the bill.
+    /// The search for canaries, the ledgers, and the bill.
     fn collect(&self) -> Collect {
         let cluster = Arc::clone(self.cluster);
         let kms_sim = self.programs.kms_sim.clone();
         let directory = self.directory.clone();
+        let profile = self.plan.profile;
         Box::new(move |recorder, planted| {
             evidence::scan(recorder, planted, &cluster_site::places(&cluster)?)?;
-            evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)
+            ledgers::collect(recorder, &cluster)?;
+            evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)?;
+            if profile == Profile::Bill {
+                let data = cluster.files().data(Part::Kms);
+                keep_data::keep_whole(cluster.server(Part::Kms)?, &data, &directory.kms())?;
+            }
+            Ok(())
         })
     }
 }

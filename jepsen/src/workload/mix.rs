@@ -36,6 +36,13 @@ const KEYED_PERCENT_OF_AN_HOUR: u64 = 5;
 /// The most that an hour's workers ask in a second: at 700, 22 GB of disks were full after 40 minutes.
 const OPS_PER_SECOND_OF_AN_HOUR: u64 = 500;
 
+/// Groups of a run for the bill: so many secrets at a time.
+const OWN_KEYS_OF_A_BILL: usize = 8;
+/// Half of its mutations are repeated when nobody answers: each must be billed once.
+const KEYED_PERCENT_OF_A_BILL: u64 = 50;
+/// And their clients die often.
+const ABANDONED_PERMILLE_OF_A_BILL: u64 = 50;
+
 /// The mix of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -124,6 +131,26 @@ impl Mix {
             destructions: 2 * self.destructions,
             ops_per_second: OPS_PER_SECOND_OF_AN_HOUR,
             keyed_percent: KEYED_PERCENT_OF_AN_HOUR,
+            ..self
+        }
+    }
+
+    /// Nothing but secrets with keys of their own.
+    #[must_use]
+    pub const fn of_own_keys(self) -> Self {
+        Self {
+            registers: 0,
+            activations: 0,
+            deletions: 0,
+            merge_races: 0,
+            own_keys: OWN_KEYS_OF_A_BILL,
+            canaries: 0,
+            rights: 0,
+            destructions: 0,
+            pagings: 0,
+            quotas: 0,
+            keyed_percent: KEYED_PERCENT_OF_A_BILL,
+            abandoned_permille: ABANDONED_PERMILLE_OF_A_BILL,
             ..self
         }
     }

@@ -18,7 +18,7 @@ use lockbox_jepsen::moment;
 use lockbox_jepsen::random::Random;
 use lockbox_jepsen::run::conduct::{Collect, Durations, Score, conduct};
 use lockbox_jepsen::run::directory::RunDirectory;
-use lockbox_jepsen::run::{cluster_site, evidence};
+use lockbox_jepsen::run::{cluster_site, evidence, ledgers};
 use lockbox_jepsen::workload::Mix;
 use tokio_util::sync::CancellationToken;
 
@@ -53,8 +53,11 @@ fn a_run_without_faults_is_whole() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let interrupt = CancellationToken::new();
         let places = cluster_site::places(&cluster).unwrap();
-        let collect: Collect =
-            Box::new(move |recorder, planted| evidence::scan(recorder, planted, &places));
+        let kept = Arc::clone(&cluster);
+        let collect: Collect = Box::new(move |recorder, planted| {
+            evidence::scan(recorder, planted, &places)?;
+            ledgers::collect(recorder, &kept)
+        });
         let conducted = runtime
             .block_on(conduct(
                 &site,
@@ -129,6 +132,7 @@ fn required() -> Required {
         Law::L5,
         Law::L6,
         Law::L10,
+        Law::L11,
         Law::L12,
         Law::L13,
         Law::L14,

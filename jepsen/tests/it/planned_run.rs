@@ -90,3 +90,26 @@ fn without_root_a_run_kills_and_stops_processes_on_loopback() {
     let (base, verdict) = run(&short(Profile::SmokeBasic, faults));
     holds(&base, &verdict, &[FaultClass::Kill, FaultClass::Pause, FaultClass::KmsDown]);
 }
+
+#[test]
+fn a_bill_is_reconciled_under_kills_and_its_ledger_is_kept() {
+    let faults = vec![
+        planned(1, 4_000, 2_000, Action::Kill { who: Victims::Leader }),
+        planned(2, 9_000, 2_000, Action::Kms { trouble: KmsTrouble::Kill }),
+        planned(3, 14_000, 2_000, Action::Kill { who: Victims::One }),
+    ];
+    let (base, verdict) = run(&short(Profile::Bill, faults));
+    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::KmsDown]);
+    let law = verdict.laws.iter().find(|report| report.law == Law::L11).unwrap();
+    assert_eq!(law.finding, Finding::Holds);
+    let count = |what: &str| law.counts.iter().find(|(name, _)| name == what).unwrap().1;
+    assert!(count("billed") > 100, "{:?}", law.counts);
+    assert!(count("told by nodes") > count("billed") / 2, "{:?}", law.counts);
+    let kept = RunDirectory::at(&base.path().join("out")).kms();
+    let verified = std::process::Command::new(programs().kms_sim)
+        .args(["billing", "verify", "--data"])
+        .arg(&kept)
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+}

@@ -53,7 +53,7 @@ pub enum Law {
     L9,
     /// Effects are those that were acknowledged or may have happened, once each.
     L10,
-    /// Served once, billed exactly when served.
+    /// Billed once, exactly when served, and for what was asked.
     L11,
     /// No plaintext at rest.
     L12,
@@ -105,7 +105,7 @@ impl Law {
             Self::L8 => "destruction waits for its time and is final",
             Self::L9 => "one effect for each idempotency key",
             Self::L10 => "effects are what was acknowledged or may have happened",
-            Self::L11 => "served once, billed exactly when served",
+            Self::L11 => "billed once, exactly when served, and for what was asked",
             Self::L12 => "no plaintext at rest",
             Self::L13 => "nodes converge",
             Self::L14 => "the cluster recovers in time",
