@@ -102,11 +102,23 @@ impl Engine {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
+        let db = open_db(data_dir)?;
+        Self::on(db, data_dir, parts).await
+    }
+
+    /// Opens it without waiting for the disk: for benchmarks alone, which show what the ledger's
+    /// sync costs. No configuration leads here.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_without_sync(data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
+        let db = open_db(data_dir)?.without_sync();
+        Self::on(db, data_dir, parts).await
+    }
+
+    async fn on(db: Db, data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
+        let db = Arc::new(db);
         let EngineParts { root, clock, random, quotas, metrics, tasks } = parts;
-        let directory = db_directory(data_dir);
-        std::fs::create_dir_all(&directory)
-            .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
-        let db = Arc::new(Db::open(&directory)?);
         let mac_key = open_mac_key(&db, &root, random.as_ref(), data_dir)?;
         let writers_clock = Arc::clone(&clock);
         let committer = Committer::start(Arc::clone(&db), writers_clock, quotas, metrics, &tasks)?;
@@ -317,6 +329,14 @@ impl Reading<'_> {
     pub const fn reject(&self, rejection: Rejection) -> KmsError {
         KmsError::Rejected { index: self.index, rejection }
     }
+}
+
+/// Opens or creates the store of a data directory.
+fn open_db(data_dir: &Path) -> Result<Db, OpenError> {
+    let directory = db_directory(data_dir);
+    std::fs::create_dir_all(&directory)
+        .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
+    Ok(Db::open(&directory)?)
 }
 
 /// Opens the MAC key, or makes it at the first start. It opens only under the right root key.

@@ -109,6 +109,8 @@ impl Write {
 /// The store.
 pub struct Db {
     rocks: DB,
+    /// Whether commits wait for the disk.
+    synced: bool,
 }
 
 impl Db {
@@ -124,7 +126,14 @@ impl Db {
             Table::ALL.map(|table| ColumnFamilyDescriptor::new(table.name(), table_options()));
         let rocks = DB::open_cf_descriptors(&options, directory, families)
             .map_err(|source| open_error(directory, source))?;
-        Ok(Self { rocks })
+        Ok(Self { rocks, synced: true })
+    }
+
+    /// The same store, whose commits do not wait for the disk and do not survive a power loss: for
+    /// benchmarks alone, which show what the sync costs.
+    #[must_use]
+    pub fn without_sync(self) -> Self {
+        Self { synced: false, ..self }
     }
 
     /// Opens the store for reading, also beside a process that writes to it. Sees the state at
@@ -140,7 +149,7 @@ impl Db {
         let names = Table::ALL.map(Table::name);
         let rocks = DB::open_cf_for_read_only(&options(), directory, names, false)
             .map_err(|source| open_error(directory, source))?;
-        Ok(Self { rocks })
+        Ok(Self { rocks, synced: true })
     }
 
     /// A consistent view of the present state.
@@ -164,7 +173,7 @@ impl Db {
             }
         }
         let mut durable = WriteOptions::default();
-        durable.set_sync(true);
+        durable.set_sync(self.synced);
         self.rocks.write_opt(batch, &durable).map_err(|error| {
             let full = error.as_ref().contains(NO_SPACE);
             if full { StoreError::DiskFull(error) } else { StoreError::Write(error) }
