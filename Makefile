@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients check fix doc replace-drill jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients check fix doc replace-drill bill kill-switch jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -75,6 +75,20 @@ replace-drill:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
 	LOCKBOX_BIN="$(TARGET)/release" scripts/replace-drill.sh
+
+# 10,000 reads and writes under own keys while nodes and the KMS are killed; then the clients', the
+# nodes' and the KMS's books are compared, and the bill is printed. `make bill SEED=7` repeats one.
+bill:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
+	LOCKBOX_BIN="$(TARGET)/release" scripts/bill.sh $(SEED)
+
+# Who reads on after a key, a binding, a token, an account or a secret is switched off, on three nodes
+# of which one is stopped meanwhile; some minutes. `make kill-switch ARGS="--only key-disabled"`.
+kill-switch:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	scripts/kill-switch.sh "$(TARGET)/release" $(ARGS)
 
 # Five minutes of real processes under faults, then the verdict: 0 valid, 1 invalid, 2 unknown.
 # `make jepsen-smoke SEED=7` repeats a run.
