@@ -5,7 +5,7 @@
 //! before its ledger record is durable; a call that fails is not recorded and not billed. Refuses
 //! to know gRPC.
 
-use lockbox_core::{KmsKeyId, KmsKeyVersionId, Permission, Sensitive, SensitiveBytes};
+use lockbox_core::{KmsKeyId, KmsKeyVersionId, Permission, RequestMac, Sensitive, SensitiveBytes};
 
 use crate::algorithm::Algorithm;
 use crate::caller::{Caller, Via};
@@ -112,7 +112,7 @@ impl CryptoInput {
     }
 
     /// Everything that makes two calls the same call.
-    fn mac(&self, engine: &Engine, caller: &Caller) -> [u8; 32] {
+    fn mac(&self, engine: &Engine, caller: &Caller) -> RequestMac {
         let subject = caller.subject.to_string();
         let mut parts: Vec<&[u8]> = vec![self.operation().as_str().as_bytes(), subject.as_bytes()];
         match self {

@@ -8,8 +8,8 @@ mod parts;
 use std::fmt;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef,
-    SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, RequestMac, ResourceKind,
+    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
 };
 use minicbor::{Decode, Encode};
 
@@ -19,6 +19,7 @@ pub use self::parts::{
     SecretChanges, ServiceAccountChanges,
 };
 use super::binding::{AccessBinding, BindingDelta};
+use super::idempotency::IdempotencyRecord;
 use super::identity::ServiceAccountStatus;
 use super::secret::SecretStatus;
 use super::version::Destruction;
@@ -77,7 +78,7 @@ pub struct TokenRef {
 }
 
 /// A caller's `idempotency-key` and what authenticates the request that it came with.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Clone, Encode, Decode)]
 pub struct IdempotencyClaim {
     /// The gRPC method, part of the key's scope.
     #[n(0)]
@@ -86,12 +87,33 @@ pub struct IdempotencyClaim {
     #[n(1)]
     pub key: String,
     /// HMAC of the canonical request under a keyring key (`design §8`).
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub request_mac: [u8; 32],
+    #[n(2)]
+    pub request_mac: RequestMac,
     /// Which keyring key.
     #[n(3)]
     pub mac_key_id: u32,
 }
+
+impl IdempotencyClaim {
+    /// Whether the request that `record` remembers is this claim's own.
+    #[must_use]
+    pub fn is_of(&self, record: &IdempotencyRecord) -> bool {
+        self.mac_key_id == record.mac_key_id && self.request_mac.is(&record.request_mac)
+    }
+}
+
+// Not derived: an authenticator has no `==`.
+impl PartialEq for IdempotencyClaim {
+    fn eq(&self, other: &Self) -> bool {
+        let Self { method, key, request_mac, mac_key_id } = self;
+        *method == other.method
+            && *key == other.key
+            && *mac_key_id == other.mac_key_id
+            && request_mac.is(&other.request_mac)
+    }
+}
+
+impl Eq for IdempotencyClaim {}
 
 /// Every change of state.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -109,7 +109,9 @@ impl Generator {
         if one_in(&mut self.random, 3)
             && let Some(claim) = &mut envelope.idempotency
         {
-            claim.request_mac[0] ^= 1;
+            let mut mac = *claim.request_mac.as_bytes();
+            mac[0] ^= 1;
+            claim.request_mac = mac.into();
         }
         Some(envelope)
     }
@@ -148,7 +150,7 @@ impl Generator {
             let claim = IdempotencyClaim {
                 method: envelope.command.name().to_owned(),
                 key: format!("key-{}", self.number),
-                request_mac: [self.random.next().to_le_bytes()[0]; 32],
+                request_mac: [self.random.next().to_le_bytes()[0]; 32].into(),
                 mac_key_id: 2,
             };
             envelope.idempotency = Some(claim);

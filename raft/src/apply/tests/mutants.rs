@@ -41,7 +41,7 @@ fn keys_forgotten_at_leader_change() {
         envelope.idempotency = Some(IdempotencyClaim {
             method: "Create".into(),
             key: "key".into(),
-            request_mac: [1; 32],
+            request_mac: [1; 32].into(),
             mac_key_id: 1,
         });
         world.done(&envelope)
