@@ -1,9 +1,10 @@
-//! The command line: `serve`, `init-root`, `billing report`, `billing verify`, `admin`.
+//! The command line: `serve`, `init-root`, `root`, `billing report`, `billing verify`, `admin`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
 
 mod admin;
+mod root;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -25,6 +26,7 @@ use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::AdminArgs;
+use self::root::RootArgs;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::prices::Prices;
@@ -62,6 +64,8 @@ enum Command {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Makes recovery shares of a root key, or gets a lost one back from them.
+    Root(RootArgs),
     /// Prints the bill, or checks it against the ledger.
     Billing {
         #[command(subcommand)]
@@ -149,6 +153,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve { config } => serve(&config),
         Command::InitRoot { file } => init_root(&file),
+        Command::Root(arguments) => root::run(arguments),
         Command::Billing { command } => billing(command),
         Command::Admin(arguments) => admin::run(arguments),
         #[cfg(feature = "mutants")]

@@ -17,6 +17,7 @@ pub mod crypto;
 pub mod engine;
 pub mod error;
 mod gcm;
+mod gf256;
 mod grpc;
 pub mod keys;
 pub mod ledger;
@@ -26,6 +27,7 @@ pub mod metrics;
 pub mod root_key;
 pub mod schedule;
 pub mod server;
+pub mod shares;
 pub mod store;
 
 pub use config::KmsConfig;

@@ -83,6 +83,11 @@ impl RootKey {
         Self(Zeroizing::new(bytes))
     }
 
+    /// The same from a buffer that is wiped.
+    pub(crate) const fn from_zeroizing(bytes: Zeroizing<[u8; ROOT_KEY_BYTES]>) -> Self {
+        Self(bytes)
+    }
+
     /// Reads a file that only its owner may read: 32 raw bytes, 64 hex digits or base64.
     ///
     /// # Errors
@@ -118,6 +123,40 @@ impl RootKey {
         id
     }
 
+    /// A new random root key.
+    #[must_use]
+    pub fn generate(random: &dyn Randomness) -> Self {
+        let mut key = Zeroizing::new([0; ROOT_KEY_BYTES]);
+        random.fill(key.as_mut_slice());
+        Self(key)
+    }
+
+    /// Writes the key into a new file with mode 0600, in hex. An existing file is left alone.
+    ///
+    /// # Errors
+    /// [`RootKeyError::Create`].
+    pub fn write_file(&self, path: &Path) -> Result<(), RootKeyError> {
+        // As long as the text is from the start: a growing buffer would leave a copy behind.
+        let mut text = Zeroizing::new([b'\n'; 2 * ROOT_KEY_BYTES + 1]);
+        // INVARIANT: two digits for each byte.
+        let written = hex::encode_to_slice(self.0.as_slice(), &mut text[..2 * ROOT_KEY_BYTES]);
+        assert!(written.is_ok(), "the digits of a root key fit");
+        let written = || -> io::Result<()> {
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(text.as_slice())?;
+            file.sync_all()?;
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        written().map_err(|source| RootKeyError::Create { path: path.to_owned(), source })
+    }
+
+    /// The bytes, for recovery shares. Whoever calls this must not log, store or format them.
+    pub(crate) const fn expose(&self) -> &Zeroizing<[u8; ROOT_KEY_BYTES]> {
+        &self.0
+    }
+
     /// Derives a key for one purpose.
     pub(crate) fn derive(&self, salt: Option<&[u8]>, info: &[&[u8]], output: &mut [u8]) {
         gcm::derive(self.0.as_slice(), salt, info, output);
@@ -129,18 +168,7 @@ impl RootKey {
 /// # Errors
 /// [`RootKeyError::Create`].
 pub fn create_file(path: &Path, random: &dyn Randomness) -> Result<(), RootKeyError> {
-    let mut key = Zeroizing::new([0_u8; ROOT_KEY_BYTES]);
-    random.fill(key.as_mut_slice());
-    let mut text = Zeroizing::new(hex::encode(key.as_slice()));
-    text.push('\n');
-    let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    written().map_err(|source| RootKeyError::Create { path: path.to_owned(), source })
+    RootKey::generate(random).write_file(path)
 }
 
 fn parse(content: &[u8]) -> Option<RootKey> {

@@ -40,6 +40,8 @@ mod requests;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod root_shares;
+#[cfg(test)]
 mod rotation;
 #[cfg(test)]
 mod server;

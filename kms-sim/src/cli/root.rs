@@ -1,0 +1,122 @@
+//! `kms-sim root`: recovery shares of the root key, made and put together again, without a server.
+
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, Subcommand};
+use lockbox_platform::confinement::confine_process;
+use lockbox_platform::exit::ExitCode;
+use lockbox_platform::system::SystemRandom;
+use zeroize::Zeroizing;
+
+use super::Failure;
+use crate::root_key::RootKey;
+use crate::shares::{Share, TEXT_CHARS_MAX, combine, split};
+
+/// Longest input, in bytes: more than a whole set with a remark for each share.
+const INPUT_BYTES_MAX: usize = 2 * 256 * TEXT_CHARS_MAX;
+/// Begins a line of a file of shares that people have written for each other.
+const REMARK: char = '#';
+
+/// `kms-sim root`.
+#[derive(Debug, Args)]
+pub(super) struct RootArgs {
+    #[command(subcommand)]
+    command: RootCommand,
+}
+
+#[derive(Debug, Subcommand)]
+enum RootCommand {
+    /// Prints recovery shares of a root key, one a line: some of them give it back when it is lost.
+    ///
+    /// Each share belongs to another person or place. Whoever has enough of them has the root key.
+    Shares {
+        /// The root key's file.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// How many shares there will be, at most 255.
+        #[arg(long, value_name = "N")]
+        of: u8,
+        /// How many of them will be needed, at least 2.
+        #[arg(long, value_name = "K")]
+        need: u8,
+    },
+    /// Writes the root key that recovery shares give into a new file that only its owner can read.
+    Recover {
+        /// The file to write; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        file: PathBuf,
+        /// Files with one share or several, one a line. Default: standard input.
+        #[arg(value_name = "SHARES")]
+        shares: Vec<PathBuf>,
+    },
+}
+
+/// Runs `kms-sim root`.
+pub(super) fn run(arguments: RootArgs) -> Result<(), Failure> {
+    // The key is in memory: no core file, and nobody reads along.
+    confine_process().map_err(|error| {
+        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
+    })?;
+    match arguments.command {
+        RootCommand::Shares { file, of, need } => print_shares(&file, of, need),
+        RootCommand::Recover { file, shares } => recover(&file, &shares),
+    }
+}
+
+fn print_shares(file: &Path, of: u8, need: u8) -> Result<(), Failure> {
+    let root = RootKey::read_file(file).map_err(Failure::usage)?;
+    let shares = split(&root, of, need, &SystemRandom).map_err(Failure::usage)?;
+    let mut output = io::stdout().lock();
+    for share in &shares {
+        writeln!(output, "{}", share.to_text().as_str())
+            .map_err(|error| Failure::output(&error))?;
+    }
+    output.flush().map_err(|error| Failure::output(&error))
+}
+
+fn recover(file: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
+    let mut shares = Vec::new();
+    if sources.is_empty() {
+        read_shares("standard input", io::stdin().lock(), &mut shares)?;
+    }
+    for path in sources {
+        let name = path.display().to_string();
+        let source = File::open(path).map_err(|error| unreadable(&name, &error))?;
+        read_shares(&name, source, &mut shares)?;
+    }
+    let root = combine(&shares).map_err(Failure::usage)?;
+    root.write_file(file).map_err(Failure::usage)?;
+    writeln!(io::stdout().lock(), "recovered the root key into {}", file.display())
+        .map_err(|error| Failure::output(&error))
+}
+
+/// Adds the shares of a file; what it holds is never quoted.
+fn read_shares(name: &str, source: impl Read, shares: &mut Vec<Share>) -> Result<(), Failure> {
+    // As large as it may get: a growing buffer would leave copies of shares behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(INPUT_BYTES_MAX + 1));
+    source
+        .take(INPUT_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut content)
+        .map_err(|error| unreadable(name, &error))?;
+    if content.len() > INPUT_BYTES_MAX {
+        return Err(Failure::usage(format_args!("{name} is longer than any set of shares")));
+    }
+    let text = std::str::from_utf8(&content)
+        .map_err(|_| Failure::usage(format_args!("{name} is no text")))?;
+    for (number, line) in text.lines().enumerate() {
+        if line.trim().is_empty() || line.starts_with(REMARK) {
+            continue;
+        }
+        let share = Share::parse(line).map_err(|error| {
+            Failure::usage(format_args!("line {} of {name}: {error}", number + 1))
+        })?;
+        shares.push(share);
+    }
+    Ok(())
+}
+
+fn unreadable(name: &str, error: &io::Error) -> Failure {
+    Failure::usage(format_args!("cannot read {name}: {error}"))
+}
