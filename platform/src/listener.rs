@@ -14,7 +14,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub use self::limits::{ConnectionsConfig, ListenerLimits};
@@ -151,7 +150,7 @@ impl BoundListener {
         let acceptor = Acceptor {
             name: self.name,
             tls: match self.security {
-                Security::Tls(tls) => Some(TlsAcceptor::from(tls.config())),
+                Security::Tls(tls) => Some(tls),
                 Security::PlaintextLoopback | Security::PlaintextHealth => None,
             },
             service: service.into(),
@@ -199,7 +198,7 @@ impl Serving {
 #[derive(Clone)]
 struct Acceptor {
     name: &'static str,
-    tls: Option<TlsAcceptor>,
+    tls: Option<ServerTls>,
     service: HttpService,
     limits: ListenerLimits,
     metrics: TlsMetrics,

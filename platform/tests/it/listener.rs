@@ -28,7 +28,7 @@ use crate::fixtures::{Server, any_port, issue, router};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-async fn connect(
+pub(crate) async fn connect(
     server: &Server,
     ca: &std::path::Path,
     identity: Option<IdentityFiles>,
@@ -148,7 +148,7 @@ async fn a_peer_listener_wants_a_certificate_of_its_authority() {
 }
 
 #[tokio::test]
-async fn plaintext_is_for_loopback_and_a_taken_port_has_its_code() {
+async fn security_s01_plaintext_is_for_loopback_and_a_taken_port_has_its_code() {
     let everywhere = "0.0.0.0:0".parse().expect("an address");
     let refused = bind("api", everywhere, Security::PlaintextLoopback).await;
     let text = refused.map(|_| ()).map_err(|error| error.to_string());

@@ -6,3 +6,5 @@ mod hostile;
 mod layer;
 mod listener;
 mod rest;
+#[cfg(test)]
+mod transport;
