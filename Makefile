@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients supply-chain check fix doc replace-drill jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc replace-drill jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -47,6 +47,11 @@ test-clients:
 test:
 	@$(ROCKSDB)
 	cargo test --workspace --locked
+
+# The fuzz targets on their corpus, each for as long as it says: `make fuzz SECONDS=600`.
+fuzz:
+	@$(ROCKSDB)
+	FUZZ_SECONDS="$(or $(SECONDS),30)" cargo test --locked -p lockbox-platform -p lockbox-kms-sim -p lockbox-node --lib --test it fuzz_ -- --nocapture
 
 # What the programs are made of, and how two builds of them differ; about half an hour.
 supply-chain:

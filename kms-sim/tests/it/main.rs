@@ -13,7 +13,12 @@ mod consistency;
 #[cfg(test)]
 mod crypto;
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod deletion;
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/fuzz.rs"]
+mod fuzz;
 #[cfg(test)]
 mod key_events;
 #[cfg(test)]

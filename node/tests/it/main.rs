@@ -35,6 +35,9 @@ mod fake_kms;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
 mod kms_operations;

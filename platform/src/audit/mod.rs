@@ -17,4 +17,9 @@ pub use record::{AuditRecord, AuditTime};
 pub use writer::{AuditConfig, AuditError, AuditSync, AuditorHandle, open};
 
 #[cfg(test)]
+#[path = "../../core/tests/shared/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
+mod fuzz_tests;
+#[cfg(test)]
 mod tests;

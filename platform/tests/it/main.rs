@@ -2,6 +2,10 @@
 
 mod decoders;
 mod fixtures;
+// `cfg(test)` is how clippy knows that helpers may unwrap, too.
+#[cfg(test)]
+#[path = "../../core/tests/shared/fuzz.rs"]
+mod fuzz;
 mod hostile;
 mod layer;
 mod listener;
