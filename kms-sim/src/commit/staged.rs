@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_stops_encrypting_at_its_limit_and_still_decrypts() {
+    fn security_s11_a_version_stops_encrypting_at_its_limit_and_still_decrypts() {
         let directory = tempfile::tempdir().unwrap();
         let db = Db::open(directory.path()).unwrap();
         let used = encode(&(ENCRYPTIONS_MAX - 1));

@@ -146,7 +146,7 @@ async fn the_report_of_a_span_counts_what_happened_in_it() {
 }
 
 #[tokio::test]
-async fn every_kind_of_damage_to_the_ledger_is_found() {
+async fn security_s19_every_kind_of_damage_to_the_ledger_is_found() {
     let directory = tempfile::tempdir().unwrap();
     let kms = open(directory.path()).await;
     let key = kms.create(&admin(), Algorithm::Aes256).await;

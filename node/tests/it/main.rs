@@ -73,6 +73,8 @@ mod secret_access;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod security;
+#[cfg(test)]
 mod served;
 #[cfg(test)]
 mod surface;

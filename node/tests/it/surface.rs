@@ -43,7 +43,7 @@ fn public() -> impl Iterator<Item = &'static MethodDescriptor> {
 /// `contract §14` no. 18: one record for each call, whatever becomes of it. Discovery is the one
 /// exception.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_method_leaves_one_record() {
+async fn security_s18_every_method_leaves_one_record() {
     let node = Node::start().await;
     let mut unimplemented = 0;
     for grpc_path in public().map(|method| method.grpc_path).chain(OWN) {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use lockbox_platform::certificates::leaf_files;
 use lockbox_platform::tls::{ClientTlsFiles, client_tls, endpoint};
@@ -197,8 +197,13 @@ impl Cluster {
 
     /// Waits until a part has ended by itself, and returns what it exited with.
     pub(crate) async fn ended(&mut self, part: Part) -> Option<i32> {
+        self.crashed(part).await.code()
+    }
+
+    /// The same with the signal that it ended by.
+    pub(crate) async fn crashed(&mut self, part: Part) -> ExitStatus {
         let mut server = self.running.remove(&part).unwrap();
-        until(&format!("end of {part}"), async || server.has_ended()).await.code()
+        until(&format!("end of {part}"), async || server.has_ended()).await
     }
 
     /// What a part has said so far.

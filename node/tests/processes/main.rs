@@ -32,6 +32,8 @@ mod load;
 #[cfg(test)]
 mod membership;
 #[cfg(test)]
+mod memory;
+#[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]

@@ -269,7 +269,7 @@ mod tests {
 
     /// The matrix of `contract §4.3`, column by column.
     #[test]
-    fn lockbox_matrix_is_the_contract() {
+    fn security_s05_lockbox_matrix_is_the_contract() {
         use Permission as P;
         let rows: [(P, [bool; 5]); 11] = [
             (P::SecretsGet, [true, true, true, false, true]),

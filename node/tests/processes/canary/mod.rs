@@ -112,7 +112,7 @@ impl Run {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_canary_is_in_any_file_or_output() {
+async fn security_s20_no_canary_is_in_any_file_or_output() {
     let mut cluster = Cluster::start(environment()).await;
     let mut run = Run {
         canaries: Vec::new(),
