@@ -21,7 +21,7 @@ use crate::status::{ApiError, ErrorKind, Exhausted, Outcome};
 /// When to come back where too many calls are under way.
 const NO_ROOM_RETRY: Duration = Duration::from_millis(200);
 
-/// How much of a method's path is repeated, in characters: more than any of ours has.
+/// How much of a method's path is repeated, in characters: the longest of ours has 71.
 const METHOD_CHARS_MAX: usize = 120;
 
 /// What the generated code says beside UNIMPLEMENTED to a request that is compressed.

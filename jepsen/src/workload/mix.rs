@@ -44,13 +44,6 @@ const KEYED_PERCENT_OF_A_BILL: u64 = 50;
 /// And their clients die often.
 const ABANDONED_PERMILLE_OF_A_BILL: u64 = 50;
 
-/// Groups of a run for the bill: so many secrets at a time.
-const OWN_KEYS_OF_A_BILL: usize = 8;
-/// Half of its mutations are repeated when nobody answers: each must be billed once.
-const KEYED_PERCENT_OF_A_BILL: u64 = 50;
-/// And their clients die often.
-const ABANDONED_PERMILLE_OF_A_BILL: u64 = 50;
-
 /// The mix of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -61,7 +61,7 @@ impl<'a> Walk<'a> {
     /// # Errors
     /// When the directory or the file cannot be read.
     pub fn next_file(&mut self) -> io::Result<Option<WalkedFile>> {
-        // What was finished since is the file that was read last.
+        // What is finished behind the last one is the file that was read as the active one.
         while !self.ended {
             if let Some(number) = self.next_finished()? {
                 self.passed = Some(number);
@@ -75,7 +75,7 @@ impl<'a> Walk<'a> {
             // What was the active file when it was opened has another name by now if this finds
             // something; else it is what follows the finished ones, whatever becomes of it.
             if self.next_finished()?.is_none() {
-                self.ended = true;
+                self.ended = active.is_some();
                 return Ok(active);
             }
         }

@@ -67,3 +67,39 @@ fn half_a_line_is_waited_for() {
     let line = tail.next_line().expect("a line").expect("the whole line");
     assert_eq!(numbers(&[line]), [1_u64]);
 }
+
+/// The active file has another name by the time that the next one is asked for.
+#[test]
+fn a_file_that_is_finished_while_it_is_read_is_not_read_again() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    std::fs::write(files.active(), "{\"sequence\":0}\n").expect("a file");
+    let mut walk = Walk::new(&files);
+    let mut file = walk.next_file().expect("a directory").expect("the active file");
+    std::fs::rename(files.active(), files.plain(0)).expect("a rename");
+    std::fs::write(files.active(), "{\"sequence\":1}\n").expect("a file");
+    let mut line = Vec::new();
+    assert_eq!(file.read_line(&mut line).expect("a line"), LineRead::Whole);
+    assert_eq!(numbers(&[line]), [0_u64]);
+    assert!(walk.next_file().expect("a directory").is_none(), "it is read twice");
+    // Who follows goes on with what was begun since, and with nothing else.
+    let mut next = walk.file_behind(&file).expect("a directory").expect("the next file");
+    let mut line = Vec::new();
+    assert_eq!(next.read_line(&mut line).expect("a line"), LineRead::Whole);
+    assert_eq!(numbers(&[line]), [1_u64]);
+    assert!(walk.file_behind(&next).expect("a directory").is_none());
+}
+
+/// A crash may have left finished files alone.
+#[test]
+fn the_file_to_write_to_is_waited_for() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    std::fs::write(files.plain(0), "{\"sequence\":0}\n").expect("a file");
+    let (lines, mut tail) = Tail::begin(&files, 10).expect("an audit");
+    assert_eq!(numbers(&lines), [0_u64]);
+    assert_eq!(tail.next_line().expect("a line"), None);
+    std::fs::write(files.active(), "{\"sequence\":1}\n").expect("a file");
+    let line = tail.next_line().expect("a line").expect("one more");
+    assert_eq!(numbers(&[line]), [1_u64]);
+}
