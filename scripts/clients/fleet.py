@@ -81,6 +81,24 @@ class Fleet:
                 turn += 1
                 time.sleep(TURN_SECONDS)
 
+    def end_of(self, wait, sdk):
+        """What an operation came to, by the SDK of this node, or of another once that is gone.
+
+        A change of the KMS is answered by the KMS, so the node that led there may be gone unnoticed.
+        """
+        deadline = time.monotonic() + SILENCE_SECONDS
+        while True:
+            try:
+                return wait(sdk)
+            except grpc.RpcError as error:
+                if error.code() not in GONE:
+                    raise
+                if time.monotonic() > deadline:
+                    raise Wrong(f"no node tells of an operation any more: {told(error)}") from error
+                self.turned += 1
+                sdk = self.nodes[next(self._turn) % len(self.nodes)][0].sdk
+                time.sleep(TURN_SECONDS)
+
 
 @dataclass(frozen=True)
 class Done:
@@ -128,9 +146,13 @@ class Service:
         if not operation.metadata.Is(meta.DESCRIPTOR):
             raise Wrong(f"{method} has metadata of {operation.metadata.TypeName()}")
         if wait:
-            result = sdk.wait_operation_and_get_result(
-                operation, response_type=response, meta_type=meta, timeout=SILENCE_SECONDS
-            )
+
+            def end(sdk):
+                return sdk.wait_operation_and_get_result(
+                    operation, response_type=response, meta_type=meta, timeout=SILENCE_SECONDS
+                )
+
+            result = self._fleet.end_of(end, sdk)
             done = Done(result.meta, result.response, operation, key)
         else:
             done = Done(meta(), response(), operation, key)
