@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from yandex.cloud.operation.operation_service_pb2 import GetOperationRequest
+from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceStub
 from yandexcloud import RetryInterceptor, backoff_linear_with_jitter
 
-from connection import CALL_SECONDS, GONE, Wrong, told
+from connection import CALL_SECONDS, GONE, Wrong, ask, told
 from coverage import KMS
 from ledger import Change
 from paging import same, walk
@@ -81,23 +83,18 @@ class Fleet:
                 turn += 1
                 time.sleep(TURN_SECONDS)
 
-    def end_of(self, wait, sdk):
-        """What an operation came to, by the SDK of this node, or of another once that is gone.
+    def where_known(self, operation):
+        """The SDK of a node that is there and knows an operation.
 
-        A change of the KMS is answered by the KMS, so the node that led there may be gone unnoticed.
+        A change of the KMS is answered by the KMS, so the node that led there may be gone unnoticed;
+        and the SDK's own waiting asks a node that is gone for minutes.
         """
-        deadline = time.monotonic() + SILENCE_SECONDS
-        while True:
-            try:
-                return wait(sdk)
-            except grpc.RpcError as error:
-                if error.code() not in GONE:
-                    raise
-                if time.monotonic() > deadline:
-                    raise Wrong(f"no node tells of an operation any more: {told(error)}") from error
-                self.turned += 1
-                sdk = self.nodes[next(self._turn) % len(self.nodes)][0].sdk
-                time.sleep(TURN_SECONDS)
+        request = GetOperationRequest(operation_id=operation.id)
+
+        def get(sdk):
+            return ask(sdk.client(OperationServiceStub).Get, request)
+
+        return self.on_some_node(get, None)[1]
 
 
 @dataclass(frozen=True)
@@ -146,13 +143,11 @@ class Service:
         if not operation.metadata.Is(meta.DESCRIPTOR):
             raise Wrong(f"{method} has metadata of {operation.metadata.TypeName()}")
         if wait:
-
-            def end(sdk):
-                return sdk.wait_operation_and_get_result(
-                    operation, response_type=response, meta_type=meta, timeout=SILENCE_SECONDS
-                )
-
-            result = self._fleet.end_of(end, sdk)
+            if self._program == KMS:
+                sdk = self._fleet.where_known(operation)
+            result = sdk.wait_operation_and_get_result(
+                operation, response_type=response, meta_type=meta, timeout=SILENCE_SECONDS
+            )
             done = Done(result.meta, result.response, operation, key)
         else:
             done = Done(meta(), response(), operation, key)
