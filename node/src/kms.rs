@@ -48,15 +48,14 @@ const CALL_MAX: Duration = Duration::from_secs(10);
 /// a hurry, and hurried callers must not keep the others from a KMS that is well.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A channel to the KMS that connects when it is first used. A connection on which nothing comes
-/// back any more is given up within seconds.
+/// Sets what the channel to the KMS has beside what every one has: a connection on which nothing
+/// comes back any more is given up within seconds.
 #[must_use]
-pub fn kms_channel(endpoint: Endpoint) -> Channel {
+pub fn kms_endpoint(endpoint: Endpoint) -> Endpoint {
     endpoint
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .connect_lazy()
 }
 
 /// Where a key's id came from: who can mend it when the KMS does not know what to do with it.

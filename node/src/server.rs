@@ -24,8 +24,8 @@ use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles, client_tls,
-    endpoint,
+    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
+    lasting_channel,
 };
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
@@ -37,7 +37,7 @@ use crate::app::App;
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::keyring::Keyring;
-use crate::kms::{KmsClient, KmsCollector, kms_channel};
+use crate::kms::{KmsClient, KmsCollector, kms_endpoint};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
@@ -133,8 +133,8 @@ impl NodeServer {
         own_certificate::check(own, ca, &node_dns_name(config.node_id), now)?;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
-        let kms_tls = client_tls(&kms_files(&config), &config.kms.server_name)?;
-        let channel = kms_channel(endpoint(&config.kms.address, Some(kms_tls))?);
+        let (address, name) = (&config.kms.address, &config.kms.server_name);
+        let channel = lasting_channel(address, name, &kms_files(&config), kms_endpoint)?;
         let kms = KmsClient::new(channel, Arc::clone(&random));
         metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {

@@ -4,6 +4,8 @@
 //! key bytes reach neither errors nor `Debug`. Key exchange prefers X25519MLKEM768. Refuses to
 //! know who may do what: it only says which names a peer's certificate carries.
 
+mod lasting;
+mod seen;
 mod server;
 
 use std::path::{Path, PathBuf};
@@ -20,6 +22,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
+pub use self::lasting::lasting_channel;
 pub use self::server::ServerTls;
 
 /// HTTP/2 in ALPN.
@@ -84,6 +87,12 @@ pub enum TlsError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// A server cannot be called like that.
+    #[error("{name:?} is not a name that a certificate can have")]
+    Name {
+        /// The text as given.
+        name: String,
     },
     /// An address is not `host:port`.
     #[error("{address:?} is not an address of the form host:port")]

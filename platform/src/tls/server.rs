@@ -6,8 +6,7 @@
 //! nothing. Refuses to know who may do what.
 
 use std::io;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +19,7 @@ use tokio::time::Instant;
 use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+use super::seen::Seen;
 use super::{
     ALPN_H2, ALPN_HTTP1, ClientCertificates, TlsError, TlsFiles, client_verifier, provider,
     read_certificates, read_key,
@@ -52,7 +52,7 @@ impl ServerTls {
 
     fn looking_every(files: &TlsFiles, period: Duration) -> Result<Self, TlsError> {
         // ORDER: looked at before they are read, so that a change in between is seen later.
-        let seen = Seen::of(files);
+        let seen = Seen::of(paths(files));
         let configs = Arc::new(Configs::load(files)?);
         let current = Mutex::new(Current { configs, seen, looked_at: Instant::now() });
         Ok(Self { shared: Arc::new(Shared { files: files.clone(), period, current }) })
@@ -107,7 +107,7 @@ impl Shared {
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.looked_at.elapsed() >= self.period {
             current.looked_at = Instant::now();
-            let seen = Seen::of(&self.files);
+            let seen = Seen::of(paths(&self.files));
             if seen != current.seen {
                 self.renew(&mut current, seen);
             }
@@ -131,25 +131,13 @@ impl Shared {
     }
 }
 
-/// By what a replaced file is known; none where there is no file.
-#[derive(PartialEq, Eq)]
-struct Seen(Vec<Option<[u64; 4]>>);
-
-impl Seen {
-    fn of(files: &TlsFiles) -> Self {
-        let authority = match &files.clients {
-            ClientCertificates::None => None,
-            ClientCertificates::Optional(path) | ClientCertificates::Required(path) => Some(path),
-        };
-        let paths = [Some(&files.certificate), Some(&files.key), authority];
-        Self(paths.into_iter().flatten().map(|path| Self::file(path)).collect())
-    }
-
-    fn file(path: &Path) -> Option<[u64; 4]> {
-        let file = std::fs::metadata(path).ok()?;
-        let (seconds, nanos) = (file.mtime().cast_unsigned(), file.mtime_nsec().cast_unsigned());
-        Some([file.ino(), file.len(), seconds, nanos])
-    }
+fn paths(files: &TlsFiles) -> impl Iterator<Item = &Path> {
+    let authority = match &files.clients {
+        ClientCertificates::None => None,
+        ClientCertificates::Optional(path) | ClientCertificates::Required(path) => Some(path),
+    };
+    let paths = [Some(&files.certificate), Some(&files.key), authority];
+    paths.into_iter().flatten().map(PathBuf::as_path)
 }
 
 /// The configurations of one set of files.

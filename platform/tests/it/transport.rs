@@ -7,7 +7,9 @@ use std::sync::Arc;
 use lockbox_core::Clock;
 use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
 use lockbox_platform::system::SystemClock;
-use lockbox_platform::tls::{ClientCertificates, ClientTlsFiles, client_tls, endpoint};
+use lockbox_platform::tls::{
+    ClientCertificates, ClientTlsFiles, client_tls, endpoint, lasting_channel,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::{self, kx_group};
 use rustls::pki_types::pem::PemObject;
@@ -147,6 +149,8 @@ async fn security_s01_peers_are_known_by_name_by_authority_and_by_date() {
         let address = format!("127.0.0.1:{}", server.port());
         let connected = endpoint(&address, Some(tls)).unwrap().connect().await;
         assert_eq!(connected.is_ok(), expected, "{name}");
+        let lasting = lasting_channel(&address, name, &files, std::convert::identity).unwrap();
+        assert_eq!(check(lasting).await.is_ok(), expected, "{name}, for long");
     }
     server.stop().await;
 }
@@ -189,24 +193,29 @@ async fn security_s02_our_own_clients_offer_the_hybrid_key_exchange_first() {
     config.alpn_protocols = vec![b"h2".to_vec()];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap().to_string();
-    let tls = client_tls(&ClientTlsFiles { ca, identity: None }, "localhost").unwrap();
-    let client = endpoint(&address, Some(tls)).unwrap();
-    let accepted = async {
-        let (stream, _) = listener.accept().await.unwrap();
-        TlsAcceptor::from(Arc::new(config)).accept(stream).await.unwrap()
-    };
-    // It waits for a server that speaks, which this one does not.
-    let connecting = async {
-        let _connected = client.connect().await;
-        std::future::pending::<()>().await;
-    };
-    let handshake = async {
-        tokio::select! {
-            stream = accepted => stream,
-            () = connecting => unreachable!("it waits for ever"),
-        }
-    };
-    let stream = tokio::time::timeout(DEADLINE, handshake).await.expect("a handshake in time");
-    let group = stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
-    assert_eq!(group, Some(NamedGroup::X25519MLKEM768));
+    let files = ClientTlsFiles { ca, identity: None };
+    let tls = client_tls(&files, "localhost").unwrap();
+    let passing = endpoint(&address, Some(tls)).unwrap().connect_lazy();
+    let lasting = lasting_channel(&address, "localhost", &files, std::convert::identity).unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    for client in [passing, lasting] {
+        let accepted = async {
+            let (stream, _) = listener.accept().await.unwrap();
+            acceptor.accept(stream).await.unwrap()
+        };
+        // It waits for a server that speaks, which this one does not.
+        let connecting = async {
+            let _answer = check(client).await;
+            std::future::pending::<()>().await;
+        };
+        let handshake = async {
+            tokio::select! {
+                stream = accepted => stream,
+                () = connecting => unreachable!("it waits for ever"),
+            }
+        };
+        let stream = tokio::time::timeout(DEADLINE, handshake).await.expect("a handshake in time");
+        let group = stream.get_ref().1.negotiated_key_exchange_group().map(|group| group.name());
+        assert_eq!(group, Some(NamedGroup::X25519MLKEM768));
+    }
 }
