@@ -83,8 +83,11 @@ pub struct ApiConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Address to listen on; plain HTTP.
+    /// Address to listen on: plain HTTP on loopback, elsewhere TLS with the API's certificate.
     pub listen: SocketAddr,
+    /// Plain HTTP elsewhere too: for scrapers without TLS, on a network of their own.
+    #[serde(default)]
+    pub plaintext: bool,
 }
 
 /// Where the root key is.

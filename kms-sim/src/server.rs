@@ -145,14 +145,14 @@ impl KmsSim {
         })?;
         let authenticator = authenticator(config, Arc::clone(&clock))?;
         // The ports before the data: a second server by mistake must not touch the directory.
-        let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
         let health = match &config.metrics {
             Some(metrics) => {
-                let security = Security::PlaintextHealth;
+                let security = Security::of_metrics(metrics.listen, metrics.plaintext, &tls);
                 Some(listener::bind("KMS metrics", metrics.listen, security).await?)
             }
             None => None,
         };
+        let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
         let kms_metrics = KmsMetrics::register(&metrics)?;
         let parts = EngineParts {
             root,

@@ -225,11 +225,12 @@ async fn bind(config: &Config) -> Result<Ports, StartError> {
         key: config.peer.key.clone(),
         clients: ClientCertificates::Required(config.peer.ca.clone()),
     })?;
+    let of_metrics = &config.metrics;
+    let security = Security::of_metrics(of_metrics.listen, of_metrics.plaintext, &api);
     Ok(Ports {
         api: listener::bind("API", config.api.listen, Security::Tls(api)).await?,
         peer: listener::bind("peer", config.peer.listen, Security::Tls(peer)).await?,
-        metrics: listener::bind("metrics", config.metrics.listen, Security::PlaintextHealth)
-            .await?,
+        metrics: listener::bind("metrics", of_metrics.listen, security).await?,
     })
 }
 

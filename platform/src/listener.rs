@@ -1,8 +1,9 @@
 //! The listener: accepts connections, terminates TLS, speaks HTTP/1.1 and HTTP/2.
 //!
-//! Promises: plaintext only on loopback (the metrics port aside, which serves no secrets); a
-//! bounded number of connections, each with a time limit on its handshake and on what it may be
-//! idle; a stop that lets requests in flight finish. Refuses to know what is served.
+//! Promises: plaintext only on loopback, unless the owner of a metrics port, which serves no
+//! secrets, asks for it; a bounded number of connections, each with a time limit on its handshake
+//! and on what it may be idle; a stop that lets requests in flight finish. Refuses to know what is
+//! served.
 
 mod limits;
 
@@ -40,6 +41,19 @@ pub enum Security {
     PlaintextLoopback,
     /// None, on any address: only for the metrics and health routes.
     PlaintextHealth,
+}
+
+impl Security {
+    /// Of the listener for metrics and health: in clear on loopback, elsewhere only if its owner
+    /// asks for `plaintext`, else with `tls` (`peers.md` S1).
+    #[must_use]
+    pub fn of_metrics(address: SocketAddr, plaintext: bool, tls: &ServerTls) -> Self {
+        if plaintext || address.ip().is_loopback() {
+            Self::PlaintextHealth
+        } else {
+            Self::Tls(tls.clone())
+        }
+    }
 }
 
 /// Why a listener cannot start.

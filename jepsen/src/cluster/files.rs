@@ -168,7 +168,7 @@ impl Files {
              {identity}\
              [peer]\nlisten = \"{address}:{PEER_PORT}\"\nadvertise = \"{known}\"\n\
              {identity}ca = {ca:?}\n\
-             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\n\
+             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\nplaintext = true\n\
              [kms]\naddress = \"{kms}\"\n\
              [audit]\nsync = \"{sync}\"\n\
              [raft]\nheartbeat_ms = {heartbeat_ms}\nelection_min_ms = {election_min_ms}\n\
@@ -201,7 +201,7 @@ impl Files {
             "data_dir = {data:?}\n\
              [api]\nlisten = \"{address}:{KMS_PORT}\"\n\
              certificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n\
-             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\n\
+             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\nplaintext = true\n\
              [root_key]\nfile = {root_key:?}\n\
              [cluster]\nnodes = [{asked}]\n\
              [log]\nformat = \"json\"\n"
