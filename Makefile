@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc replace-drill bill kill-switch jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill bill kill-switch jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -52,6 +52,10 @@ test:
 fuzz:
 	@$(ROCKSDB)
 	FUZZ_SECONDS="$(or $(SECONDS),30)" cargo test --locked -p lockbox-platform -p lockbox-kms-sim -p lockbox-node --lib --test it fuzz_ -- --nocapture
+
+# Each of them for ten minutes, with its log in docs/fuzz; an hour, and goes on where it was stopped.
+fuzz-long:
+	@scripts/fuzz.sh
 
 # What the programs are made of, and how two builds of them differ; about half an hour.
 supply-chain:

@@ -35,7 +35,7 @@ fn holding(output: &Output) -> Vec<(u64, usize)> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn one_command_tells_whether_a_destroyed_payload_is_gone_from_all_nodes() {
+async fn security_s14_one_command_tells_whether_a_destroyed_payload_is_gone_from_all_nodes() {
     let within = ("LOCKBOX_CONFIG_DESTROY__PURGE_WITHIN_SECONDS", PURGE_WITHIN_SECONDS.to_string());
     let mut cluster = Cluster::start(vec![within]).await;
     let leader = cluster.leader().await;

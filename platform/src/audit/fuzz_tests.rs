@@ -1,12 +1,16 @@
-//! Fuzz target: whatever a crash, a disk or somebody with an editor has left as an audit file, it is
-//! gone on with or refused, never a panic.
+//! Fuzz targets: whatever a crash, a disk or somebody with an editor has left as an audit file, it
+//! is gone on with or refused, never a panic; and what is verified is what was written.
 
 use lockbox_core::LogTime;
 
+use super::chain::{Chain, ChainHead};
 use super::file::{self, AuditOpenError};
 use super::files::AuditFiles;
 use super::fuzz::fuzz;
 use super::record::AuditTime;
+use super::verify::verify;
+
+const RECORDS: u64 = 4;
 
 #[test]
 fn fuzz_an_audit_file_is_gone_on_with_or_refused() {
@@ -38,4 +42,48 @@ const fn kind(error: &AuditOpenError) -> &'static str {
         AuditOpenError::NotAudit { .. } => "not an audit file",
         AuditOpenError::Full { .. } => "no number is left",
     }
+}
+
+/// Some records, and the head of their chain.
+fn written() -> (Vec<u8>, ChainHead) {
+    let mut chain = Chain::beginning_at(0);
+    let mut text = String::new();
+    for number in 0..RECORDS {
+        chain.link(&mut text, &format!("{{\"event_id\":\"e{number}\"}}"));
+    }
+    (text.into_bytes(), chain.head().expect("a head"))
+}
+
+#[test]
+fn fuzz_an_audit_without_problems_is_what_was_written() {
+    let (written, head) = written();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::of(&directory.path().join("audit.jsonl"));
+    let examples = [written.clone(), written[..written.len() / 2].to_vec()];
+    fuzz("audit-chain", &examples, |bytes| {
+        std::fs::write(files.active(), bytes).expect("a written file");
+        let findings = verify(&files, &[head]).expect("a file that can be opened");
+        // What an earlier build wrote without a chain, in front of it, says itself what it is.
+        if findings.problems_total == 0 && findings.unchained == 0 {
+            let behind = bytes.strip_prefix(written.as_slice()).expect("all that was written");
+            assert_eq!(behind.len() as u64, findings.unfinished_bytes);
+        }
+        (findings.problems_total.min(3), findings.unchained.min(2), findings.heads_found)
+    });
+}
+
+#[test]
+fn fuzz_a_compressed_audit_without_problems_is_what_was_written() {
+    let (written, head) = written();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::of(&directory.path().join("audit.jsonl"));
+    let packed = zstd::encode_all(written.as_slice(), 1).expect("zstd");
+    fuzz("audit-compressed", &[packed], |bytes| {
+        std::fs::write(files.compressed(head.sequence), bytes).expect("a written file");
+        let findings = verify(&files, &[head]).ok()?;
+        if findings.problems_total == 0 && findings.unchained == 0 {
+            assert_eq!(zstd::decode_all(bytes).expect("zstd"), written);
+        }
+        Some((findings.problems_total.min(3), findings.unchained.min(2), findings.heads_found))
+    });
 }

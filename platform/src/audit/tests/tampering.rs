@@ -169,7 +169,7 @@ fn an_untouched_audit_has_no_problem() {
 }
 
 #[test]
-fn whatever_is_done_to_an_audit_is_found() {
+fn security_s19_whatever_is_done_to_an_audit_is_found() {
     let known = written();
     for seed in 0..CASES {
         let mut numbers = Numbers(seed);

@@ -124,7 +124,7 @@ async fn wait_erased(replica: &Replica) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_destroyed_payload_is_in_no_file_of_any_node() {
+async fn security_s14_a_destroyed_payload_is_in_no_file_of_any_node() {
     let (cluster, random, leader) = on_disk().await;
     let replica = cluster.replica(leader).clone();
     let gone = Stored::create(&replica, &random).await;
