@@ -9,7 +9,12 @@ mod bindings;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/compared.rs"]
+mod compared;
+#[cfg(test)]
 mod consistency;
+#[cfg(test)]
+mod constant_time;
 #[cfg(test)]
 mod crypto;
 #[cfg(test)]

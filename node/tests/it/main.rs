@@ -19,6 +19,9 @@ mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/compared.rs"]
+mod compared;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod consistency;

@@ -3,7 +3,9 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use lockbox::kms::{GeneratedDataKey, OpenedDataKey};
 use lockbox::router::{OWN_SERVICES, PUBLIC_SERVICES};
+use lockbox::seal::{SealedMessage, SymmetricKey};
 use lockbox_core::{Clock, RequestMac, SensitiveBytes, SensitiveString};
 use lockbox_platform::system::SystemClock;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
@@ -15,6 +17,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request, Status};
 
 use crate::client::text;
+use crate::compared::{Compared, Otherwise};
 use crate::fixture::{Node, WAIT, bearing};
 use crate::raw::Raw;
 
@@ -191,6 +194,24 @@ fn security_s13_no_answer_of_the_kms_has_room_for_a_key_of_its_own() {
         "yandex.cloud.kms.v1.SymmetricReEncryptResponse.ciphertext",
     ];
     assert_eq!(bytes, expected);
+}
+
+#[test]
+fn security_s07_no_type_of_the_node_for_secrets_has_equals() {
+    let types = [
+        // What this test would see.
+        ("plain bytes", Compared::<[u8; 32]>::BY_EQUALS),
+        ("RequestMac", Compared::<RequestMac>::BY_EQUALS),
+        ("SensitiveBytes", Compared::<SensitiveBytes>::BY_EQUALS),
+        ("SensitiveString", Compared::<SensitiveString>::BY_EQUALS),
+        ("SymmetricKey", Compared::<SymmetricKey>::BY_EQUALS),
+        ("SealedMessage", Compared::<SealedMessage>::BY_EQUALS),
+        ("GeneratedDataKey", Compared::<GeneratedDataKey>::BY_EQUALS),
+        ("OpenedDataKey", Compared::<OpenedDataKey>::BY_EQUALS),
+    ];
+    let with_equals = types.into_iter().filter(|(_, by_equals)| *by_equals);
+    let with_equals: Vec<&str> = with_equals.map(|(name, _)| name).collect();
+    assert_eq!(with_equals, ["plain bytes"]);
 }
 
 /// Welch's t of two samples, in nanoseconds: beyond 4.5 either way they differ (dudect).
