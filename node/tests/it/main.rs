@@ -22,6 +22,8 @@ mod client;
 #[path = "../../../platform/core/tests/shared/compared.rs"]
 mod compared;
 #[cfg(test)]
+mod compatibility;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod consistency;
