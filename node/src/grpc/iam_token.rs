@@ -136,11 +136,15 @@ async fn create(
         let token = TokenRef { token_id, credential_id, expires_at, maker: None };
         Ok((credential(view, &subject, &token, now)?, token, now))
     });
-    // Whether the key or the account exists must not show.
-    let (found, token, issued_at) = found.await.map_err(|error| match error.code() {
-        Code::Unauthenticated => refused(),
-        _ => error,
-    })?;
+    let (found, token, issued_at) = match found.await {
+        Ok(found) => found,
+        // Whether the key or the account exists must not show, in the time neither.
+        Err(error) if error.code() == Code::Unauthenticated => {
+            jwt::verify_in_vain(text);
+            return Err(refused());
+        }
+        Err(error) => return Err(error),
+    };
     // A clock of its own judges the JWT's times: its maker has no log time to go by.
     let wall_ms = call.app.clock.wall_ms();
     let key_pem = &found.key.public_key_pem;
