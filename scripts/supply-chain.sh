@@ -20,8 +20,11 @@ variables=$(scripts/setup.sh)
 eval "$variables"
 for build in first second; do
     target=$(mktemp -d -t lockbox-build.XXXXXX)
-    # Paths get into programs; what is compared is the source and the tools, not the directory.
+    # Paths get into programs, also by the C in some dependencies; what is compared is the source and
+    # the tools, not the directory.
     CARGO_TARGET_DIR=$target RUSTFLAGS="${RUSTFLAGS:-} --remap-path-prefix=$target=/build" \
+        CFLAGS="${CFLAGS:-} -ffile-prefix-map=$target=/build" \
+        CXXFLAGS="${CXXFLAGS:-} -ffile-prefix-map=$target=/build" \
         cargo build --locked --offline --profile "$profile" -p lockbox-node -p lockbox-kms-sim
     directory=$target/${profile/#dev/debug}
     mkdir -p "$out/$build"
