@@ -54,7 +54,8 @@ async fn security_s21_no_core_is_written_and_no_file_is_for_others() {
         assert_eq!(status.signal(), Some(ABORTED), "{part}: {status}");
         assert!(!status.core_dumped(), "{part}: {status}");
     }
-    let here = std::fs::read_dir(".").unwrap().map(|entry| entry.unwrap().file_name());
+    let here = std::fs::read_dir(cluster.directory()).unwrap();
+    let here = here.map(|entry| entry.unwrap().file_name());
     let cores: Vec<_> = here.filter(|name| name.to_string_lossy().starts_with("core")).collect();
     assert!(cores.is_empty(), "{cores:?}");
 }

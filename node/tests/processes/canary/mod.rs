@@ -137,6 +137,7 @@ async fn security_s20_no_canary_is_in_any_file_or_output() {
     identity::logins(&mut run, &cluster, leader, follower).await;
     kms::away(&mut run, &mut cluster, leader).await;
     paths::killed(&mut run, &mut cluster, leader, follower).await;
+    paths::crashed(&mut run, &mut cluster, follower).await;
 
     for part in PARTS {
         let metrics = cluster.health(part, "/metrics").await.unwrap();
