@@ -167,8 +167,8 @@ pub(super) async fn killed(run: &mut Run, cluster: &mut Cluster, leader: u16, aw
     assert_eq!(answers.len(), 1, "the nodes do not agree");
 }
 
-/// Values in the memory of servers that crash: what they leave is searched like all else, and a core
-/// file would be among it.
+/// Values in the memory of servers that crash: what those leave is searched like all else, and a
+/// core file would be among it.
 pub(super) async fn crashed(run: &mut Run, cluster: &mut Cluster, node: u16) {
     let client = cluster.admin(Part::Node(node));
     for key in [String::new(), run.own_key.clone()] {
