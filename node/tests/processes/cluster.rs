@@ -138,7 +138,8 @@ impl Cluster {
         program.args(command).arg("--config").arg(config).env_clear().output().unwrap()
     }
 
-    fn local(&self, command: &[&str]) -> Output {
+    /// Runs `lockbox local` on the directory.
+    pub(crate) fn local(&self, command: &[&str]) -> Output {
         let (base, directory) = (self.ports.base().to_string(), self.directory().to_str().unwrap());
         let options = ["local", "--dir", directory, "--port-base", &base];
         self.lockbox(&[&options, command].concat(), b"")

@@ -12,6 +12,8 @@ mod caller;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+mod certificates;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 mod cluster;
