@@ -145,6 +145,7 @@ impl Focus {
             | "deactivate-in-cache"
             | "bindings-cached"
             | "revoked-token-cached"
+            | "key-status-cached"
             | "version-id-reused"
             | "cancel-keeps-timer"
             | "map-order"
