@@ -5,7 +5,7 @@
 #   usage: bill.sh [SEED]     (make bill)
 # LOCKBOX_BIN  directory of the programs lockbox, kms-sim and lockbox-jepsen (required)
 # BILL_OUT     where the record goes; default .lockbox/bill/<time>
-# BILL_PRICES  a price list for the bill, see docs/billing.md
+# BILL_PRICES  the price list of the bill; default docs/prices.example.toml
 # Exits 0 when every unit is explained and every changed byte found, 1 when not, 2 when too little
 # was asked.
 set -euo pipefail
@@ -17,9 +17,9 @@ say() { printf '\nbill: %s\n' "$*"; }
 
 LOCKBOX_COMMIT=$(git rev-parse HEAD 2>/dev/null || true)
 export LOCKBOX_COMMIT
-seed=() prices=()
+prices=${BILL_PRICES:-docs/prices.example.toml}
+seed=()
 [ $# -eq 0 ] || seed=(--seed "$1")
-[ -z "${BILL_PRICES:-}" ] || prices=(--prices "$BILL_PRICES")
 status=0
 "$bin/lockbox-jepsen" run --profile bill "${seed[@]}" --bin "$bin" --out "$out" || status=$?
 [ -d "$out/kms" ] || { say "the run came to no ledger"; exit 1; }
@@ -28,7 +28,7 @@ say "the books"
 compared=0
 python3 scripts/bill.py books "$out" || compared=$?
 say "the bill"
-"$bin/kms-sim" billing report --data "$out/kms" "${prices[@]}"
+"$bin/kms-sim" billing report --data "$out/kms" --prices "$prices"
 say "billing verify, of the ledger and of copies with one changed bit"
 flipped=0
 python3 scripts/bill.py flip "$bin/kms-sim" "$out/kms" || flipped=$?

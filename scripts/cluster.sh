@@ -29,7 +29,8 @@ alive() { # name
   local pid began
   # The braces: what the shell says of a missing file is no news here.
   { read -r pid began <"$run/$1.pid"; } 2>/dev/null || return 1
-  [ "$(began "$pid")" = "$began" ]
+  # One that had ended before its beginning was noted has none, as whoever is not there.
+  [ -n "$began" ] && [ "$(began "$pid")" = "$began" ]
 }
 began() { cut -d')' -f2- "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 # What every call of `lockbox local` is told.
