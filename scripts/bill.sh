@@ -6,8 +6,8 @@
 # LOCKBOX_BIN  directory of the programs lockbox, kms-sim and lockbox-jepsen (required)
 # BILL_OUT     where the record goes; default .lockbox/bill/<time>
 # BILL_PRICES  the price list of the bill; default docs/prices.example.toml
-# Exits 0 when every unit is explained and every changed byte found, 1 when not, 2 when too little
-# was asked.
+# Exits 0 when every unit is explained, every audit whole and every changed byte found, 1 when not, 2
+# when too little was asked.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${LOCKBOX_BIN:?is not set}
@@ -32,6 +32,12 @@ say "the bill"
 say "billing verify, of the ledger and of copies with one changed bit"
 flipped=0
 python3 scripts/bill.py flip "$bin/kms-sim" "$out/kms" || flipped=$?
+say "the audits of that run, the nodes' against the heads that the cluster had of them"
+audited=0
+for node in "$out"/audit/node-*; do
+    "$bin/lockbox" audit verify "$node" --heads "$out/audit/heads.json" --node "${node##*-}" || audited=1
+done
+"$bin/lockbox" audit verify "$out/kms" || audited=1
 say "the record is in $out"
-for code in "$status" "$compared" "$flipped"; do [ "$code" -ne 1 ] || exit 1; done
-for code in "$status" "$compared" "$flipped"; do [ "$code" -eq 0 ] || exit "$code"; done
+for code in "$status" "$compared" "$flipped" "$audited"; do [ "$code" -ne 1 ] || exit 1; done
+for code in "$status" "$compared" "$flipped" "$audited"; do [ "$code" -eq 0 ] || exit "$code"; done
