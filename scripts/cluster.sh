@@ -88,6 +88,12 @@ stop_one() { # name
   kill -KILL "$pid"
 }
 
+# No signal but to the process that was started: its pid may be another one's by now.
+signal_one() { # name signal
+  alive "$1" || fail "$1 does not run"
+  kill -s "$2" "$(pid_of "$1")"
+}
+
 write_env() {
   local pids=""
   for n in $(seq "$nodes"); do pids="$pids $(pid_of "node-$n")"; done
@@ -162,11 +168,11 @@ case "${1:-}" in
     for name in kms $(node_names); do
       if alive "$name"; then echo "$name runs as $(pid_of "$name")"; else echo "$name does not run"; fi
     done ;;
-  kill-node) kill -s "${3:-KILL}" "$(pid_of "node-$2")" ;;
+  kill-node) signal_one "node-$2" "${3:-KILL}" ;;
   start-node) start_node "$2"; wait_ready "node-$2" 60; write_env ;;
   launch-node) start_node "$2" ;;
   new-node) new_node "$2" ;;
-  kill-kms) kill -s "${2:-KILL}" "$(pid_of kms)" ;;
+  kill-kms) signal_one kms "${2:-KILL}" ;;
   start-kms) start_kms; wait_ready kms 60; write_env ;;
   launch-kms) start_kms ;;
   wait-ready) wait_ready "node-$2" 60 ;;

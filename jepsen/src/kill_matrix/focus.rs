@@ -234,6 +234,8 @@ mod tests {
         let dark = Focus::of("ack-before-fsync", 0).plan(1, 0);
         assert!(dark.forgetful && dark.faults.len() >= 3);
         assert!(Focus::of("lost-update", 0).plan(1, 0).faults.is_empty());
+        let switched = Focus::of("key-status-cached", 0).plan(1, 0);
+        assert!(switched.faults.is_empty() && switched.mix().keys_switched);
     }
 
     #[test]
