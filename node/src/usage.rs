@@ -1,5 +1,5 @@
-//! What is stored and read of each secret: the documented series of the service (`contract §8`), and
-//! what is billed of the storage of each cloud (`contract §7`).
+//! What is stored and read of each secret: the documented series of the service (`contract §8`),
+//! and what is billed of the storage of each cloud (`contract §7`).
 //!
 //! They are served beside the process's own, under `/metrics/secrets`: two series for each secret
 //! are more than every scrape should carry. Reads are counted where they are answered, since the
