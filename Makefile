@@ -98,10 +98,20 @@ bill:
 
 # Who reads on after a key, a binding, a token, an account or a secret is switched off, on three nodes
 # of which one is stopped meanwhile; some minutes. `make kill-switch ARGS="--only key-disabled"`.
+# `make kill-switch MUTANT=key-status-cached` tries programs with that seeded bug, and has to fail.
+MUTANT ?= $(LOCKBOX_MUTANT)
 kill-switch:
 	@$(ROCKSDB)
-	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
-	scripts/kill-switch.sh "$(TARGET)/release" $(ARGS)
+	if [ -z "$(MUTANT)" ]; then
+	    cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	    programs="$(TARGET)/release"
+	else
+	    cargo build --locked --profile mutants --target-dir "$(TARGET)/mutants" \
+	        -p lockbox-node -p lockbox-kms-sim -p lockbox-bench \
+	        --features lockbox-node/mutants,lockbox-kms-sim/mutants
+	    programs="$(TARGET)/mutants/mutants"
+	fi
+	LOCKBOX_MUTANT="$(MUTANT)" scripts/kill-switch.sh "$$programs" $(ARGS)
 
 # Five minutes of real processes under faults, then the verdict: 0 valid, 1 invalid, 2 unknown.
 # `make jepsen-smoke SEED=7` repeats a run.

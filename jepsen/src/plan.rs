@@ -298,6 +298,8 @@ mod tests {
             assert_eq!(of(FaultClass::Kill) + of(FaultClass::Kms), plan.faults.len());
             let mix = plan.mix();
             assert_eq!(mix.groups().len(), mix.own_keys);
+            assert!(!mix.keys_switched, "what is refused is on no bill");
+            assert!(Plan::draw(seed, Profile::Smoke).mix().keys_switched);
         }
     }
 

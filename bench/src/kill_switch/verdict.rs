@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 use tokio::time::Instant;
+use tonic::Code;
 
 use super::kind::Kind;
 use super::peers::PEERS;
@@ -31,6 +32,8 @@ struct Row {
     toggles: u64,
     /// Reads that began in the window after an acknowledgement.
     began: u64,
+    /// Of those, the ones that were refused because of what had been taken.
+    denied: u64,
     /// Of all reads that began after one, those that succeeded.
     succeeded: u64,
     /// How long after the acknowledgement the last of those began, in milliseconds.
@@ -56,13 +59,15 @@ pub(super) struct Switched {
 }
 
 impl Switched {
-    pub(super) fn new(label: &str, window: Duration) -> Self {
+    /// Of so many nodes.
+    pub(super) fn new(label: &str, window: Duration, nodes: usize) -> Self {
         Self {
             label: label.to_owned(),
             window_ms: ms(window),
             kinds: BTreeMap::new(),
             per_second: BTreeMap::new(),
-            begun: BTreeMap::new(),
+            // One that is not read from at all counts, too.
+            begun: (0..nodes).map(|node| (node, 0)).collect(),
             open: Duration::ZERO,
         }
     }
@@ -76,13 +81,17 @@ impl Switched {
         row.acknowledged_ms_max = row.acknowledged_ms_max.max(took);
         for read in reads.iter().filter(|read| read.began > *acknowledged) {
             let after_ms = ms(read.began.duration_since(*acknowledged));
-            row.began += u64::from(after_ms <= self.window_ms);
+            let is_in_window = after_ms <= self.window_ms;
+            row.began += u64::from(is_in_window);
             match read.ended {
                 Ok(()) => {
                     row.succeeded += 1;
                     row.last_ms = row.last_ms.max(after_ms);
                 }
-                Err(code) => *row.refused.entry(format!("{code:?}")).or_default() += 1,
+                Err(code) => {
+                    row.denied += u64::from(is_in_window && is_denial(code));
+                    *row.refused.entry(format!("{code:?}")).or_default() += 1;
+                }
             }
         }
         self.open += closed.duration_since(*began);
@@ -99,6 +108,16 @@ impl Switched {
         self.kinds.values().map(|row| row.began).sum()
     }
 
+    /// Reads that began in the windows and were told no.
+    pub(super) fn denied_in_windows(&self) -> u64 {
+        self.kinds.values().map(|row| row.denied).sum()
+    }
+
+    /// Whether anybody was told no after this.
+    pub(super) fn has_denied(&self, kind: Kind) -> bool {
+        self.kinds.get(&kind).is_some_and(|row| row.denied > 0)
+    }
+
     /// Reads that began after an acknowledgement and succeeded.
     pub(super) fn successes(&self) -> u64 {
         self.kinds.values().map(|row| row.succeeded).sum()
@@ -113,10 +132,11 @@ impl Switched {
     pub(super) fn row(&self, kind: Kind) -> String {
         let Some(row) = self.kinds.get(&kind) else { return String::new() };
         let mut text = format!(
-            "{:<24} {:>7} {:>9} {:>9} {:>11.0}",
+            "{:<24} {:>7} {:>9} {:>9} {:>9} {:>11.0}",
             kind.name(),
             row.toggles,
             row.began,
+            row.denied,
             row.succeeded,
             row.acknowledged_ms_max
         );
@@ -133,8 +153,8 @@ impl Switched {
     /// What a person reads.
     pub(super) fn table(&self) -> String {
         let mut text = format!(
-            "\n{:<24} {:>7} {:>9} {:>9} {:>11}\n",
-            "switched off", "toggles", "begun", "succeeded", "ack ms max"
+            "\n{:<24} {:>7} {:>9} {:>9} {:>9} {:>11}\n",
+            "switched off", "toggles", "begun", "told no", "succeeded", "ack ms max"
         );
         for kind in self.kinds.keys() {
             writeln!(text, "{}", self.row(*kind)).ok();
@@ -142,10 +162,12 @@ impl Switched {
         let rates: Vec<_> = self.per_second.values().map(|rate| format!("{rate:.0}")).collect();
         writeln!(
             text,
-            "\nreads begun within {:.0} ms after an answer: {}, successes among them and later: \
-             {}\nreads begun in a second on each node: {}\n\ndocumented delays of others:",
+            "\nreads begun within {:.0} ms after an answer: {}, of them told no: {}\n\
+             successes among them and later: {}\nreads begun in a second on each node: {}\n\n\
+             documented delays of others:",
             self.window_ms,
             self.began_in_windows(),
+            self.denied_in_windows(),
             self.successes(),
             rates.join(", ")
         )
@@ -157,14 +179,20 @@ impl Switched {
     }
 }
 
+/// Whether a read that ended with this code was refused for a right, a key or a secret's status.
+const fn is_denial(code: Code) -> bool {
+    matches!(
+        code,
+        Code::PermissionDenied | Code::FailedPrecondition | Code::Unauthenticated | Code::NotFound
+    )
+}
+
 fn ms(duration: Duration) -> f64 {
     duration.as_secs_f64() * 1000.0
 }
 
 #[cfg(test)]
 mod tests {
-    use tonic::Code;
-
     use super::*;
 
     const WINDOW: Duration = Duration::from_millis(50);
@@ -191,7 +219,7 @@ mod tests {
     #[test]
     fn what_begins_after_the_answer_must_not_succeed() {
         let refused = Err(Code::PermissionDenied);
-        let mut switched = Switched::new("", WINDOW);
+        let mut switched = Switched::new("", WINDOW, 1);
         switched.add(Kind::TokenRevoked, &toggle(&[(-5, Ok(())), (0, Ok(())), (1, refused)]));
         assert_eq!((switched.began_in_windows(), switched.successes()), (1, 0));
         switched.add(Kind::TokenRevoked, &toggle(&[(30, Ok(())), (50, refused), (51, refused)]));
@@ -204,8 +232,22 @@ mod tests {
     }
 
     #[test]
+    fn what_fails_for_another_reason_is_no_denial() {
+        let mut switched = Switched::new("", WINDOW, 2);
+        let busy = (1, Err(Code::Unavailable));
+        switched.add(Kind::KeyDeleted, &toggle(&[busy, (2, Err(Code::DeadlineExceeded))]));
+        assert_eq!((switched.began_in_windows(), switched.denied_in_windows()), (2, 0));
+        assert!(!switched.has_denied(Kind::KeyDeleted));
+        switched.add(Kind::KeyDeleted, &toggle(&[busy, (2, Err(Code::FailedPrecondition))]));
+        assert_eq!(switched.denied_in_windows(), 1);
+        assert!(switched.has_denied(Kind::KeyDeleted) && !switched.has_denied(Kind::KeyDisabled));
+        // All of them were from the other node.
+        assert!(switched.slowest_per_second() < 1e-9);
+    }
+
+    #[test]
     fn a_success_after_the_window_counts_too() {
-        let mut switched = Switched::new("", WINDOW);
+        let mut switched = Switched::new("", WINDOW, 1);
         switched.add(Kind::KeyDisabled, &toggle(&[(400, Ok(()))]));
         assert_eq!((switched.began_in_windows(), switched.successes()), (0, 1));
     }

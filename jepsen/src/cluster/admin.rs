@@ -1,4 +1,5 @@
-//! What an operator does: the commands of `lockbox cluster`, as programs.
+//! What an operator does: the commands of `lockbox cluster`, and one of `lockbox audit`, as
+//! programs.
 //!
 //! Knows their names and what they print, and nothing of how they work. Every call has a deadline.
 
@@ -12,6 +13,9 @@ use serde_json::Value;
 use super::files::Files;
 use super::part::Part;
 use super::program::finish;
+
+/// The group of most commands.
+const CLUSTER: &str = "cluster";
 
 /// The operator.
 #[derive(Debug, Clone)]
@@ -82,7 +86,7 @@ impl Admin {
             arguments.extend(["--member".to_owned(), self.member(*node)]);
         }
         let first = *nodes.first().context("the cluster has no node")?;
-        self.run(first, &arguments, "60s", "-1").map(drop)
+        self.run(CLUSTER, first, &arguments, "60s", "-1").map(drop)
     }
 
     /// A member as `lockbox cluster` is told of it.
@@ -107,7 +111,7 @@ impl Admin {
     /// What the command complains.
     pub fn command(&self, node: u16, arguments: &[&str]) -> Result<String> {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        self.run(node, &arguments, "10s", "0")
+        self.run(CLUSTER, node, &arguments, "10s", "0")
     }
 
     /// Runs a command that changes the members, which waits for a node to catch up.
@@ -116,7 +120,16 @@ impl Admin {
     /// What the command complains. The change may be done all the same, or be done later.
     pub fn change(&self, node: u16, arguments: &[&str]) -> Result<String> {
         let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        self.run(node, &arguments, "40s", "0")
+        self.run(CLUSTER, node, &arguments, "40s", "0")
+    }
+
+    /// The heads of the nodes' audits that the cluster keeps, as `lockbox audit verify` reads them.
+    ///
+    /// # Errors
+    /// What the command complains.
+    pub fn audit_heads(&self, node: u16) -> Result<String> {
+        let arguments = ["heads", "--format", "json"].map(str::to_owned);
+        self.run("audit", node, &arguments, "10s", "0")
     }
 
     /// Whether this `lockbox` has the command.
@@ -125,11 +138,18 @@ impl Admin {
         knows(&self.lockbox, name)
     }
 
-    fn run(&self, node: u16, arguments: &[String], timeout: &str, retry: &str) -> Result<String> {
+    fn run(
+        &self,
+        group: &str,
+        node: u16,
+        arguments: &[String],
+        timeout: &str,
+        retry: &str,
+    ) -> Result<String> {
         let part = Part::Node(node);
         let mut command = Command::new(&self.lockbox);
         command
-            .arg("cluster")
+            .arg(group)
             .args(arguments)
             .args([
                 "--endpoint",
@@ -153,7 +173,7 @@ impl Admin {
 #[must_use]
 pub fn knows(lockbox: &Path, name: &str) -> bool {
     let mut command = Command::new(lockbox);
-    command.args(["cluster", name, "--help"]).env_clear();
+    command.args([CLUSTER, name, "--help"]).env_clear();
     finish(command, "").is_ok()
 }
 

@@ -23,6 +23,10 @@ const FIRST_CLOUD_MAX: u32 = 100_000;
 /// `raft.entries_held_max`: some seconds of load, so that the bound is met at times.
 const ENTRIES_HELD_MAX: u64 = 5_000;
 
+/// `audit.file_bytes_max`: more than an audit of a run grows to. Of a finished file, which is
+/// compressed, neither the books nor the search for canaries could read the lines.
+const AUDIT_BYTES_MAX: u64 = 1 << 40;
+
 /// What is drawn for a whole run: how eagerly the cluster snapshots, purges and elects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
@@ -170,7 +174,7 @@ impl Files {
              {identity}ca = {ca:?}\n\
              [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\nplaintext = true\n\
              [kms]\naddress = \"{kms}\"\n\
-             [audit]\nsync = \"{sync}\"\n\
+             [audit]\nsync = \"{sync}\"\nfile_bytes_max = {AUDIT_BYTES_MAX}\n\
              [raft]\nheartbeat_ms = {heartbeat_ms}\nelection_min_ms = {election_min_ms}\n\
              election_max_ms = {election_max_ms}\nsnapshot_entries = {snapshot_entries}\n\
              entries_kept = {entries_kept}\n\
@@ -204,6 +208,7 @@ impl Files {
              [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\nplaintext = true\n\
              [root_key]\nfile = {root_key:?}\n\
              [cluster]\nnodes = [{asked}]\n\
+             [audit]\nfile_bytes_max = {AUDIT_BYTES_MAX}\n\
              [log]\nformat = \"json\"\n"
         );
         write(&self.config(Part::Kms), &text)

@@ -145,6 +145,7 @@ impl Focus {
             | "deactivate-in-cache"
             | "bindings-cached"
             | "revoked-token-cached"
+            | "key-status-cached"
             | "version-id-reused"
             | "cancel-keeps-timer"
             | "map-order"
@@ -233,6 +234,8 @@ mod tests {
         let dark = Focus::of("ack-before-fsync", 0).plan(1, 0);
         assert!(dark.forgetful && dark.faults.len() >= 3);
         assert!(Focus::of("lost-update", 0).plan(1, 0).faults.is_empty());
+        let switched = Focus::of("key-status-cached", 0).plan(1, 0);
+        assert!(switched.faults.is_empty() && switched.mix().keys_switched);
     }
 
     #[test]

@@ -18,6 +18,7 @@ use super::attempt::Shared;
 use super::books::{CanaryBook, Planted, SecretBook};
 use super::finale;
 use super::folders::create_folders;
+use super::key_switcher::KeySwitcher;
 use super::load::{Load, workers_of};
 use super::log_follower::LogFollower;
 use super::pace::{HarnessShare, Pace};
@@ -140,8 +141,13 @@ impl Run {
             0 => Vec::new(),
             count => create_folders(&self.site, &token, count).await?,
         };
+        let switched = own_key.clone().filter(|_| self.score.mix.keys_switched);
         let premises =
             Premises { own_key, readers: readers.kept.keys().cloned().collect(), folders };
+        let switcher = match switched {
+            Some(key) => Some(KeySwitcher::start(&self.site, &token, key, &self.recorder)?),
+            None => None,
+        };
         let callers = Callers::new(token).with_readers(readers);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));
@@ -159,7 +165,7 @@ impl Run {
         });
         let (mix, seed) = (&self.score.mix, self.score.seed);
         let load = Load::start(&shared, mix, seed, &premises);
-        let loaded = self.under_load(load, trouble, &shared, &sampler).await;
+        let loaded = self.under_load(load, trouble, switcher, &shared, &sampler).await;
         let played = match &loaded {
             Ok(()) if !self.interrupt.is_cancelled() => self.finish(&shared, &sampler).await,
             Ok(()) | Err(_) => Ok(()),
@@ -180,6 +186,7 @@ impl Run {
         &self,
         mut load: Load,
         trouble: Option<Box<dyn Trouble>>,
+        switcher: Option<KeySwitcher>,
         shared: &Shared,
         sampler: &Sampler,
     ) -> Result<()> {
@@ -190,9 +197,14 @@ impl Run {
             self.recorder.phase(Phase::Faults)?;
             let raged = self.rage(trouble, faults_s).await;
             shared.mended.store(true, Ordering::Relaxed);
+            // From the next phase on everything that is asked is to succeed.
+            let switched = match switcher {
+                Some(switcher) => switcher.stop().await,
+                None => Ok(()),
+            };
             self.recorder.phase(Phase::Heal)?;
             // A cluster that did not come back is a failure, and something for L14 to judge.
-            if let Err(error) = raged {
+            for error in [raged, switched].into_iter().filter_map(Result::err) {
                 self.recorder.failure(format!("{error:#}"))?;
             }
             self.pause(heal_s).await;

@@ -110,6 +110,12 @@ impl RunDirectory {
         self.0.join("kms")
     }
 
+    /// Copies of the nodes' audits and the heads of them, of a run for the bill.
+    #[must_use]
+    pub fn audits(&self) -> PathBuf {
+        self.0.join("audit")
+    }
+
     /// The verdict.
     #[must_use]
     pub fn verdict(&self) -> PathBuf {

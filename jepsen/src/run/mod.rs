@@ -15,6 +15,7 @@ pub mod facts;
 pub mod finale;
 pub mod folders;
 pub mod keep_data;
+pub mod key_switcher;
 pub mod ledgers;
 pub mod load;
 pub mod log_follower;

@@ -20,6 +20,9 @@ const CALLS_OF_A_BILL: [&str; 2] = ["add_version", "get_payload"];
 const MEMBERSHIPS_OF_SOAK: u64 = 30;
 /// Committed entries that a dump holds. What was purged before anybody read it is a blind spot.
 const DUMPED_OF_THOUSAND: u64 = 995;
+/// How often the run's own key is switched off in a minute of load. It could be ten times as often,
+/// but the KMS is down at times.
+const KEYS_OFF_PER_MINUTE: u64 = 3;
 /// Successes of each call in a minute of load. A node that never answered one of them was not
 /// tested by it.
 const SUCCESSES_PER_MINUTE: [(&str, u64); 15] = [
@@ -73,6 +76,7 @@ pub fn required(plan: &Plan) -> Required {
         snapshots: sizes.snapshots,
         installs: sizes.installs,
         dumped_of_thousand: DUMPED_OF_THOUSAND,
+        keys_off: if plan.mix().keys_switched { KEYS_OFF_PER_MINUTE * minutes } else { 0 },
         laws,
     }
 }

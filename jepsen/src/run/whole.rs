@@ -149,6 +149,7 @@ impl Stage<'_> {
             ledgers::collect(recorder, &cluster)?;
             evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)?;
             if profile == Profile::Bill {
+                keep_data::keep_audits(&cluster, &directory.audits())?;
                 let data = cluster.files().data(Part::Kms);
                 keep_data::keep_whole(cluster.server(Part::Kms)?, &data, &directory.kms())?;
             }

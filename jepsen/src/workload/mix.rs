@@ -72,6 +72,9 @@ pub struct Mix {
     /// Likewise.
     #[serde(default)]
     pub quotas: usize,
+    /// Whether the key of those with an own key is switched off now and then.
+    #[serde(default)]
+    pub keys_switched: bool,
     /// Workers of each group that ask one node alone, each another one.
     pub pinned: usize,
     /// Workers of the run that ask any node about any group.
@@ -104,6 +107,7 @@ impl Mix {
             destructions: 1,
             pagings: 1,
             quotas: 1,
+            keys_switched: true,
             pinned: 3,
             roaming: 2,
             ops_per_secret: 300,
@@ -136,7 +140,7 @@ impl Mix {
         }
     }
 
-    /// Nothing but secrets with keys of their own.
+    /// Nothing but secrets with keys of their own, which stay on: refusals are not on any bill.
     #[must_use]
     pub const fn of_own_keys(self) -> Self {
         Self {
@@ -150,6 +154,7 @@ impl Mix {
             destructions: 0,
             pagings: 0,
             quotas: 0,
+            keys_switched: false,
             keyed_percent: KEYED_PERCENT_OF_A_BILL,
             abandoned_permille: ABANDONED_PERMILLE_OF_A_BILL,
             ..self

@@ -11,6 +11,7 @@ use lockbox_jepsen::check::verdict::Judgement;
 use lockbox_jepsen::history::call::Call;
 use lockbox_jepsen::history::event::{Header, Phase};
 use lockbox_jepsen::history::ids::NodeId;
+use lockbox_jepsen::history::key_switch::{KeySwitch, SwitchStep};
 use lockbox_jepsen::history::op::{Op, Outcome};
 use lockbox_jepsen::history::recorder::Recorder;
 use lockbox_jepsen::history::sample::RaftRole;
@@ -96,6 +97,9 @@ fn a_run_without_faults_is_whole() {
         assert_eq!(verdict.judgement, Judgement::Valid, "{:?}", verdict.reasons);
         let own = |op: &Op| matches!(&op.asked.call, Call::CreateSecret(c) if c.kms_key.is_some());
         assert!(history.ops.iter().any(own));
+        let off = |event: &KeySwitch| !event.on && event.step == SwitchStep::Acknowledged;
+        assert!(history.key_switches.iter().any(off), "{:?}", history.key_switches);
+        assert!(history.key_switches.last().is_some_and(|event| event.on), "it is left on");
         for node in (1..=3).map(NodeId) {
             let of_node = history.samples.iter().filter(|sample| sample.node == node).count();
             assert!(of_node as u64 > 2 * seconds, "{of_node} looks at node {node}");

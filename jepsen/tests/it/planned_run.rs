@@ -112,4 +112,14 @@ fn a_bill_is_reconciled_under_kills_and_its_ledger_is_kept() {
         .output()
         .unwrap();
     assert!(verified.status.success(), "{verified:?}");
+    let audits = RunDirectory::at(&base.path().join("out")).audits();
+    for node in ["1", "2", "3"] {
+        let verified = std::process::Command::new(programs().lockbox)
+            .args(["audit", "verify", "--node", node, "--heads"])
+            .arg(audits.join("heads.json"))
+            .arg(audits.join(format!("node-{node}")))
+            .output()
+            .unwrap();
+        assert!(verified.status.success(), "{verified:?}");
+    }
 }

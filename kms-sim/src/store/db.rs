@@ -180,6 +180,18 @@ impl Db {
         })
     }
 
+    /// Writes all that the log holds into the tables' files. Every block of those has a checksum,
+    /// while the end of a log cannot be told from a write that a power loss has torn.
+    ///
+    /// # Errors
+    /// [`StoreError::Write`].
+    pub fn flush(&self) -> Result<(), StoreError> {
+        // Every table: a log goes once all that it holds is in files.
+        let families = Table::ALL.map(|table| family(&self.rocks, table));
+        let flushed = self.rocks.flush_cfs_opt(families.as_slice(), &FlushOptions::default());
+        flushed.map_err(StoreError::Write)
+    }
+
     /// Takes what was removed from a table out of its files, too: until then a removed row is
     /// still in the write-ahead log and in older files. A view that is older than the removal keeps
     /// the row, so this comes a while after it. Blocks for as long as it takes to write the table.
@@ -187,10 +199,7 @@ impl Db {
     /// # Errors
     /// [`StoreError::Write`].
     pub fn purge(&self, table: Table) -> Result<(), StoreError> {
-        // Every table: a log goes once all that it holds is in files.
-        let families = Table::ALL.map(|table| family(&self.rocks, table));
-        let flushed = self.rocks.flush_cfs_opt(families.as_slice(), &FlushOptions::default());
-        flushed.map_err(StoreError::Write)?;
+        self.flush()?;
         let mut options = CompactOptions::default();
         options.set_bottommost_level_compaction(BottommostLevelCompaction::Force);
         let (family, all) = (family(&self.rocks, table), None::<&[u8]>);

@@ -1,6 +1,6 @@
 //! The ledger: billed once, counted exactly, and damage found.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockbox_core::{KmsKeyId, LogTime};
@@ -216,6 +216,48 @@ async fn security_s19_every_kind_of_damage_to_the_ledger_is_found() {
     let (counter, _) = db.view().scan(Table::Counters, b"", b"").next().unwrap().unwrap();
     db.commit(&[Write::delete(Table::Counters, counter.to_vec())]).unwrap();
     assert!(matches!(problems().as_slice(), [Problem::WrongCounter { .. }]));
+}
+
+/// Whether the ledger of a store that nobody has open is whole.
+fn is_whole(store: &Path) -> bool {
+    let Ok(db) = Db::open_read_only(store) else { return false };
+    let verified = verify(&db.view());
+    verified.is_ok_and(|result| result.problems.is_empty())
+}
+
+/// A store that was closed in order has all of its ledger in files whose blocks have checksums.
+#[tokio::test]
+async fn a_changed_bit_in_a_file_of_the_ledger_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let kms = open(directory.path()).await;
+    let caller = admin();
+    let key = kms.create(&caller, Algorithm::Aes256).await;
+    futures::future::join_all((0..200).map(|_| kms.encrypt(&caller, &key, b"x"))).await;
+    kms.stop().await;
+    let store = db_directory(directory.path());
+    assert!(is_whole(&store));
+
+    // What describes a file is at its end, the name of its table among it.
+    let is_ledgers = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        let end = &bytes[bytes.len().saturating_sub(8192)..];
+        path.extension().is_some_and(|extension| extension == "sst")
+            && end.windows(6).any(|window| window == b"ledger")
+    };
+    let files = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = files.filter(|path| path.is_file() && is_ledgers(path)).collect();
+    assert!(!files.is_empty(), "nothing of the ledger is in a file");
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        for at in (0..bytes.len() / 2).step_by(bytes.len() / 24) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(&file, damaged).unwrap();
+            assert!(!is_whole(&store), "byte {at} of {}", bytes.len());
+        }
+        std::fs::write(&file, bytes).unwrap();
+    }
+    assert!(is_whole(&store));
 }
 
 proptest! {

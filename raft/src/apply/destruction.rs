@@ -9,7 +9,7 @@ use lockbox_core::{
     LogTime, Mutant, Permission, ResourceKind, SecretId, Subject, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, destroyed, erasures, secret, version};
+use super::{Application, Effect, Refusal, destroyed, erasures, metering, secret, version};
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
@@ -138,6 +138,7 @@ pub(super) fn destroy(
     // There is nothing left to read, and so nobody to allow it to.
     application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));
     secret.live_versions = secret.live_versions.saturating_sub(1);
+    metering::change(application, &secret.folder_id, 0, 1)?;
     destroyed::keep(application, &mut secret, due)?;
     let metadata = OperationMetadata::DestroyVersion {
         secret_id: secret_id.clone(),

@@ -16,6 +16,7 @@ mod erasures;
 mod identity;
 mod keyring;
 mod members;
+mod metering;
 mod paths;
 mod recovery;
 mod retention;

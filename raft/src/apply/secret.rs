@@ -4,7 +4,7 @@ use lockbox_core::{
     FolderId, Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, access, destruction, erasures, version};
+use super::{Application, Effect, Refusal, access, destruction, erasures, metering, version};
 use crate::domain::codec;
 use crate::domain::command::{CreateSecret, Envelope, SecretChanges};
 use crate::domain::identity::CloudRecord;
@@ -269,6 +269,7 @@ pub(super) fn delete(
     let result = snapshot(application.state, secret.clone())?;
     delete_versions(application, id)?;
     let folder = &secret.folder_id;
+    metering::change(application, folder, 0, u64::from(secret.live_versions))?;
     for key in [
         keys::secret(id),
         keys::secret_in_folder(folder, secret.sequence),

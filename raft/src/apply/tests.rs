@@ -12,6 +12,7 @@ mod expiry;
 mod keyring;
 mod limits;
 mod members;
+mod metering;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod pages;

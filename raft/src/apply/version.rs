@@ -2,7 +2,7 @@
 
 use lockbox_core::{Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant};
 
-use super::{Application, Effect, Refusal, keyring, require_absent, secret, seeded};
+use super::{Application, Effect, Refusal, keyring, metering, require_absent, secret, seeded};
 use crate::domain::command::{AddVersion, Envelope, MergeBase, NewVersion};
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
@@ -76,6 +76,7 @@ pub(super) fn store(
     application.put(Space::Payloads, keys::payload(&secret.id, &version.id), &new.payload);
     secret.current_version = Some(version.id.clone());
     secret.live_versions = secret.live_versions.saturating_add(1);
+    metering::change(application, &secret.folder_id, 1, 0)?;
     secret.revision = application.index;
     Ok(version)
 }

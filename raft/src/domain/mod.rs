@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod identity;
 pub mod keyring;
 pub mod member;
+pub mod metering;
 pub mod operation;
 pub mod outcome;
 pub mod payload_mark;

@@ -70,6 +70,7 @@ const CLOUD_BY_NAME: u8 = b'C';
 const FOLDER_BY_NAME: u8 = b'F';
 const CHANGE_IN_FOLDER: u8 = b'w';
 const AUDIT_HEADS: u8 = b'h';
+const STORAGE_METER: u8 = b'u';
 
 /// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
 /// one, so it is no [`lockbox_core::ResourceKind`].
@@ -344,6 +345,18 @@ pub fn member(id: NodeId) -> Vec<u8> {
 #[must_use]
 pub fn members() -> Vec<u8> {
     vec![MEMBER]
+}
+
+/// What versions of a cloud's secrets were stored, and how long.
+#[must_use]
+pub fn storage_meter(cloud: &CloudId) -> Vec<u8> {
+    Key::new(STORAGE_METER).text(cloud.as_str()).done()
+}
+
+/// The storage meters of all clouds.
+#[must_use]
+pub fn storage_meters() -> Vec<u8> {
+    vec![STORAGE_METER]
 }
 
 /// What is anchored of a node's audit.

@@ -12,7 +12,7 @@ use minicbor::Decode;
 pub use self::pages::{
     PAGE_RECORD_BYTES_MAX, Page, all_secrets_page, authorized_keys_page, changes_page, clouds_page,
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
-    versions_page,
+    storage_meters_page, versions_page,
 };
 pub use self::wrapped::{WrappedPage, WrappedPayload, live_versions, wrapped_page};
 use super::{Direction, Scan, Space, StateRead, keys};
@@ -27,6 +27,7 @@ use crate::domain::identity::{
 };
 use crate::domain::keyring::KeyringKeyRecord;
 use crate::domain::member::MemberRecord;
+use crate::domain::metering::StorageMeter;
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::{SealedPayload, VersionRecord};
@@ -164,6 +165,14 @@ pub fn folder_named(view: &dyn StateRead, cloud: &CloudId, name: &str) -> Found<
 /// [`StorageError`].
 pub fn cloud(view: &dyn StateRead, id: &CloudId) -> Found<CloudRecord> {
     load(view, Space::Records, &keys::cloud(id))
+}
+
+/// The storage meter of a cloud; absent before its first version.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn storage_meter(view: &dyn StateRead, cloud: &CloudId) -> Found<StorageMeter> {
+    load(view, Space::Records, &keys::storage_meter(cloud))
 }
 
 /// A folder.
