@@ -34,8 +34,8 @@ use crate::ledger::prices::Prices;
 use crate::ledger::print::{self, Format};
 use crate::ledger::report::{Span, first_hour, report};
 use crate::ledger::verify::verify;
-use crate::root_key;
-use crate::server::{KmsDeps, KmsSim};
+use crate::root_key::{self, RootKey};
+use crate::server::{KmsDeps, KmsSim, StartError};
 use crate::store::{Db, StoreError};
 
 /// How long calls in flight may take when the process ends.
@@ -209,20 +209,19 @@ fn serve(config: &Path) -> Result<(), Failure> {
         let sentence = format!("cannot close {} to other users: {error}", data.display());
         Failure::new(ExitCode::Storage, sentence)
     })?;
+    let secret = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let root = secret.open(data, &SystemRandom).map_err(StartError::from);
+    let root = root.map_err(|error| Failure::new(error.exit_code(), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    let ended = runtime.block_on(serve_until_told(&config, &environment));
+    let ended = runtime.block_on(serve_until_told(&config, root));
     runtime.shutdown_timeout(THREADS_GRACE);
     ended
 }
 
-async fn serve_until_told(
-    config: &KmsConfig,
-    environment: &[(String, String)],
-) -> Result<(), Failure> {
-    let root = config.load_root_key(environment).map_err(Failure::usage)?;
+async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failure> {
     let fatal = FatalExit::new();
     let tasks = Tasks::new(fatal.clone());
     let internal = |error| Failure::new(ExitCode::Internal, error);
