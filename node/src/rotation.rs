@@ -83,6 +83,8 @@ pub async fn keep_rotating(app: Arc<App>, cancelled: CancellationToken) -> Resul
         let goes_on = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Ok(()),
+            // The keys that it works with go with it, and nothing is lost: the state decides.
+            () = is_being_sealed(&app) => false,
             goes_on = turn(&app, &mut work) => goes_on,
         };
         if !goes_on {
@@ -92,6 +94,15 @@ pub async fn keep_rotating(app: Arc<App>, cancelled: CancellationToken) -> Resul
             }
         }
     }
+}
+
+/// Waits until the node is sealed; for ever when it is sealed already, for a sealed node has a part
+/// in the protocol as well.
+async fn is_being_sealed(app: &App) {
+    if app.keyring.is_sealed() {
+        std::future::pending::<()>().await;
+    }
+    app.keyring.sealed().await;
 }
 
 /// One step; whether there may be another one at once.

@@ -109,8 +109,8 @@ impl Pass {
         let page = app.replica.read_stale(|view, _| tables::wrapped_page(view, from, PAGE))?;
         let page: Result<WrappedPage, StorageError> = page.value;
         let page = page?;
-        let ring = app.keyring.ring()?;
         let random = app.random.as_ref();
+        let ring = app.keyring.ring()?;
         let (mut rewraps, mut unreadable) = (Vec::new(), 0);
         let mut found: BTreeMap<u32, u64> = BTreeMap::new();
         for payload in page.payloads.iter().filter(|p| self.old.contains_key(&p.keyring_key_id)) {
@@ -125,6 +125,7 @@ impl Pass {
                 }
             }
         }
+        drop(ring);
         let count = u32::try_from(rewraps.len()).unwrap_or(u32::MAX);
         if count > 0 {
             propose(app, Command::RewrapDataKeys(rewraps)).await?;

@@ -51,6 +51,8 @@ struct State {
     used: Vec<Used>,
     down: bool,
     hung: bool,
+    /// Decryptions that came while it was hung.
+    unanswered: usize,
     meeting: Option<(Arc<Barrier>, usize)>,
     refusing: Option<(&'static str, Code)>,
 }
@@ -73,6 +75,11 @@ impl FakeKms {
     /// Answers no decryption from now on: not even with a failure.
     pub(crate) fn hang(&self) {
         self.0.lock().unwrap().hung = true;
+    }
+
+    /// How many decryptions it has left without an answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.0.lock().unwrap().unanswered
     }
 
     /// Answers whatever comes from now on, as at first.
@@ -162,7 +169,11 @@ impl SymmetricCryptoService for FakeKms {
         &self,
         request: Request<SymmetricDecryptRequest>,
     ) -> Result<Response<SymmetricDecryptResponse>, Status> {
-        let hung = self.0.lock().unwrap().hung;
+        let hung = {
+            let mut state = self.0.lock().unwrap();
+            state.unanswered += usize::from(state.hung);
+            state.hung
+        };
         if hung {
             return std::future::pending().await;
         }
