@@ -53,6 +53,8 @@ struct State {
     hung: bool,
     /// Decryptions that came while it was hung.
     unanswered: usize,
+    /// The `authorization` of each call that had one.
+    tokens: Vec<String>,
     meeting: Option<(Arc<Barrier>, usize)>,
     refusing: Option<(&'static str, Code)>,
 }
@@ -65,6 +67,11 @@ impl FakeKms {
     /// The calls made on behalf of callers, in order.
     pub(crate) fn used(&self) -> Vec<Used> {
         self.0.lock().unwrap().used.clone()
+    }
+
+    /// The tokens that were shown, in order.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.0.lock().unwrap().tokens.clone()
     }
 
     /// Answers nothing but UNAVAILABLE from now on, or answers again.
@@ -129,6 +136,9 @@ impl FakeKms {
     }
 
     fn note<T>(&self, operation: &'static str, key_id: &str, request: &Request<T>) {
+        if let Some(shown) = request.metadata().get("authorization") {
+            self.0.lock().unwrap().tokens.push(shown.to_str().unwrap().to_owned());
+        }
         let Some(header) = request.metadata().get_bin("lockbox-assertion-bin") else { return };
         let assertion = CallerAssertion::decode(header.to_bytes().unwrap()).unwrap();
         let billed = !["check_attach", "get_operation"].contains(&operation);
