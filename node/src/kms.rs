@@ -2,8 +2,8 @@
 //! secrets with an own key.
 //!
 //! Speaks the public KMS API (`contract §1.6`), so another KMS of that API takes its place by an
-//! address and a token ([`identity`]). One call for each access; nothing is cached (`design §6`). While the
-//! KMS does not answer, calls fail at once ([`breaker`]).
+//! address and a token ([`identity`]). One call for each access; nothing is cached (`design §6`).
+//! While the KMS does not answer, calls fail at once ([`breaker`]).
 
 mod breaker;
 mod identity;
@@ -181,8 +181,8 @@ impl KmsClient {
     }
 
     /// Asks whether the caller may attach a key that nothing is encrypted with yet
-    /// (`contract §13` no. 19). Not billed. A KMS that does not know the question, or no callers, is
-    /// taken to say yes: the first version decides there.
+    /// (`contract §13` no. 19). Not billed. A KMS that does not know the question, or no callers,
+    /// is taken to say yes: the first version decides there.
     ///
     /// Gives the KMS's commit sequence.
     ///

@@ -62,8 +62,8 @@ pub async fn keep_unsealed(
     hold_as_before(&app);
     let mut changes = app.keyring.changes();
     loop {
-        // A KMS that hangs must not hold up the end of the process; and what it has unwrapped so far
-        // goes when an operator seals the node.
+        // A KMS that hangs must not hold up the end of the process; and when an operator seals the
+        // node, what is unwrapped so far goes.
         let refreshed = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Ok(()),

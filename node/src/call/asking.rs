@@ -95,7 +95,7 @@ impl Call<'_> {
     }
 }
 
-/// Whether one of the roles is on one of the containers of this path, and gives one of these rights.
+/// Whether one of the roles is on a container of this path, and gives one of these rights.
 fn holds(grants: &[Grant], path: &[ResourceRef], one_of: &[Permission]) -> bool {
     let is_container = |on: &&ResourceRef| match on.kind {
         ResourceKind::Organization | ResourceKind::Cloud | ResourceKind::Folder => true,

@@ -1,8 +1,8 @@
 //! Who this node is to the KMS: by its certificate to one of ours, by a token to another one.
 //!
-//! Another KMS that speaks the same API knows none of our callers. It takes the node for whoever the
-//! token stands for, and the rights of callers on its keys are judged before it is asked
-//! (`design §7`). Promises: it is told nothing about callers, and its token nobody else.
+//! Another KMS that speaks the same API knows none of our callers. It takes the node for whoever
+//! the token stands for, and the rights of callers on its keys are judged before it is asked
+//! (`design §7`). Promises: it is told nothing about callers, and nobody else gets its token.
 
 use std::io;
 use std::os::unix::fs::PermissionsExt;

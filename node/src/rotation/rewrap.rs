@@ -54,6 +54,11 @@ impl Passes {
         &self.finished
     }
 
+    /// Whether the last pass has found what it could not open, a short time ago.
+    pub(super) fn are_resting(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// Another node leads: what is known here is out of date.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -65,7 +70,7 @@ impl Passes {
         app: &App,
         keys: &[KeyringKeyRecord],
     ) -> Result<bool, StepError> {
-        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+        if self.are_resting() {
             return Ok(false);
         }
         let mut pass = match self.under_way.take() {

@@ -1,5 +1,5 @@
-//! Beside a KMS of another maker that speaks the same API: it knows the node by a token, and none of
-//! its callers.
+//! Beside a KMS of another maker that speaks the same API: it knows the node by a token, and none
+//! of its callers.
 
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::GetOperationRequest;
