@@ -64,6 +64,10 @@ pub struct KmsConfig {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Whether `kms-sim serve` keeps all of its memory out of the swap, and does not start where it
+    /// may not: it takes `ulimit -l unlimited`.
+    #[serde(default)]
+    pub lock_memory: bool,
 }
 
 /// The listener for nodes and direct users.

@@ -6,12 +6,11 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use lockbox_platform::confinement::confine_process;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::system::SystemRandom;
 use zeroize::Zeroizing;
 
-use super::{Failure, environment};
+use super::{Failure, confine, environment};
 use crate::config::KmsConfig;
 use crate::root_key::RootKey;
 use crate::root_rotation::{RotateError, rotate};
@@ -97,10 +96,7 @@ impl Next {
 
 /// Runs `kms-sim root`.
 pub(super) fn run(arguments: RootArgs) -> Result<(), Failure> {
-    // The key is in memory: no core file, and nobody reads along.
-    confine_process().map_err(|error| {
-        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
-    })?;
+    confine()?;
     match arguments.command {
         RootCommand::Shares { file, of, need } => print_shares(&file, of, need),
         RootCommand::Recover { file, shares } => recover(&file, &shares),
