@@ -330,7 +330,9 @@ mod tests {
             () = tokio::time::sleep(Duration::from_secs(1)) => {}
         }
         let holder = keyring.clone();
-        let hold = async move { holder.hold() };
+        let hold = async move {
+            holder.hold();
+        };
         tokio::join!(keyring.sealed(), keyring.held(), hold);
     }
 }

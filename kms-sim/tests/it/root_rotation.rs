@@ -91,7 +91,7 @@ async fn after_a_rotation_the_new_root_key_opens_all_and_the_old_one_nothing() {
     assert!(matches!(refused, OpenError::WrongRootKey { .. }), "{refused}");
     let kms = open_under(data, NEXT).await.unwrap();
     for (id, first, second) in &made {
-        for (ciphertext, plaintext) in [(first, &b"first"[..]), (second, b"second")] {
+        for (ciphertext, plaintext) in [(first, &b"first"[..]), (second, &b"second"[..])] {
             let opened = kms.call(&admin(), decrypt(id, ciphertext)).await.unwrap();
             assert_eq!(opened.plaintext.unwrap().expose(), plaintext);
         }
