@@ -117,10 +117,8 @@ fn rewrapped(
     for item in view.scan(Table::Materials, b"", b"") {
         let (row, _) = item?;
         let nameless = || StoreError::inconsistent(Table::Materials, "a row has no version");
-        let version: VersionRecord =
-            view.record(Table::Versions, &row)?.ok_or_else(nameless)?;
-        let wrapped: WrappedMaterial =
-            view.record(Table::Materials, &row)?.ok_or_else(nameless)?;
+        let version: VersionRecord = view.record(Table::Versions, &row)?.ok_or_else(nameless)?;
+        let wrapped: WrappedMaterial = view.record(Table::Materials, &row)?.ok_or_else(nameless)?;
         let place = MaterialPlace {
             key_id: &version.key_id,
             version_id: &version.id,

@@ -105,9 +105,10 @@ fn holds(grants: &[Grant], path: &[ResourceRef], one_of: &[Permission]) -> bool 
         | ResourceKind::ServiceAccount => false,
     };
     let is_on = |grant: &Grant| {
-        let mut containers = path.iter().filter(is_container);
-        containers
-            .any(|on| on.kind.audit_name() == grant.resource_type && on.id == grant.resource_id)
+        let it = |on: &ResourceRef| {
+            on.kind.audit_name() == grant.resource_type && on.id == grant.resource_id
+        };
+        path.iter().filter(is_container).any(it)
     };
     let gives = |grant: &Grant| {
         let role = Role::parse(&grant.role_id);

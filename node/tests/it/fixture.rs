@@ -140,8 +140,7 @@ fn config(data: &TempDir, limits: &str) -> Config {
     let path = data.path().join("node.toml");
     std::fs::write(&path, text).unwrap();
     let token = data.path().join(KMS_TOKEN);
-    let name_token =
-        || ("LOCKBOX_CONFIG_KMS__TOKEN_FILE".to_owned(), token.display().to_string());
+    let name_token = || ("LOCKBOX_CONFIG_KMS__TOKEN_FILE".to_owned(), token.display().to_string());
     let overrides: Vec<_> = token.exists().then(name_token).into_iter().collect();
     Config::load(&path, &overrides).unwrap()
 }
