@@ -2,13 +2,14 @@
 //!
 //! `api.listen` is overridden by `KMS_CONFIG_API__LISTEN`, and so on: upper case, two underscores
 //! between the table and the key. Secrets are named by file paths only, but for the root key,
-//! which may come from `KMS_ROOT_KEY`.
+//! which may come from `KMS_ROOT_KEY` or `KMS_ROOT_PASSPHRASE`.
+
+mod root_key;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockbox_core::Sensitive;
 use lockbox_platform::audit::{self, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
 use lockbox_platform::body_budget;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
@@ -17,10 +18,10 @@ use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
+pub use self::root_key::RootKeyConfig;
 use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
 use crate::keys::command::Quotas;
-use crate::root_key::{ROOT_KEY_VARIABLE, RootKey, RootKeyError};
 
 /// Time until a version is destroyed when the request does not say (`contract §3.2`).
 pub(crate) const PENDING_DEFAULT: Duration = Duration::from_hours(7 * 24);
@@ -63,6 +64,10 @@ pub struct KmsConfig {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Whether `kms-sim serve` keeps all of its memory out of the swap, and does not start where it
+    /// may not: it takes `ulimit -l unlimited`.
+    #[serde(default)]
+    pub lock_memory: bool,
 }
 
 /// The listener for nodes and direct users.
@@ -88,14 +93,6 @@ pub struct MetricsConfig {
     /// Plain HTTP elsewhere too: for scrapers without TLS, on a network of their own.
     #[serde(default)]
     pub plaintext: bool,
-}
-
-/// Where the root key is.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RootKeyConfig {
-    /// File that only the owner may read; `KMS_ROOT_KEY` when absent.
-    pub file: Option<PathBuf>,
 }
 
 /// Which client certificates are nodes.
@@ -306,6 +303,7 @@ impl KmsConfig {
         if self.cluster.as_ref().is_some_and(|cluster| cluster.nodes.is_empty()) {
             return wrong("cluster.nodes", "must name at least one node");
         }
+        self.root_key.check()?;
         if self.limits.pending_period_min_s > PENDING_DEFAULT.as_secs() {
             return wrong("limits.pending_period_min_s", "must be at most 7 days, the default");
         }
@@ -371,19 +369,6 @@ impl KmsConfig {
     #[must_use]
     pub const fn rate(&self) -> Rate {
         Rate { per_second: self.limits.requests_per_second, burst: self.limits.requests_burst }
-    }
-
-    /// The root key: from the configured file, else from the environment.
-    ///
-    /// # Errors
-    /// [`RootKeyError`].
-    pub fn load_root_key(&self, environment: &[(String, String)]) -> Result<RootKey, RootKeyError> {
-        if let Some(file) = &self.root_key.file {
-            return RootKey::read_file(file);
-        }
-        let value = environment.iter().find(|(name, _)| name == ROOT_KEY_VARIABLE);
-        let (_, value) = value.ok_or(RootKeyError::Missing)?;
-        RootKey::from_variable(&Sensitive::new(value.clone()))
     }
 }
 

@@ -1,8 +1,8 @@
 //! The root key: 32 bytes that wrap all key material at rest.
 //!
-//! Owns where it comes from (a private file or the environment) and the keys derived from it.
-//! Promises that a file which others can read is refused, and that the bytes are wiped when
-//! dropped. Refuses to know what is wrapped.
+//! Owns its forms (a private file, the environment) and the keys derived from it. Promises that a
+//! file which others can read is refused, and that the bytes are wiped when dropped. Refuses to
+//! know what is wrapped, and what a passphrase is ([`crate::root_secret`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,6 +15,7 @@ use lockbox_core::{Randomness, Sensitive};
 use zeroize::Zeroizing;
 
 use crate::gcm;
+use crate::passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, PASSPHRASE_VARIABLE};
 
 /// Length of the root key, in bytes.
 pub const ROOT_KEY_BYTES: usize = 32;
@@ -22,7 +23,7 @@ pub const ROOT_KEY_BYTES: usize = 32;
 pub const ROOT_KEY_VARIABLE: &str = "KMS_ROOT_KEY";
 
 /// Longest file that can be a root key in any of the accepted forms.
-const FILE_BYTES_MAX: u64 = 256;
+const FILE_BYTES_MAX: usize = 256;
 /// The mode bits of group and others.
 const MODE_OTHERS: u32 = 0o077;
 const INFO_ROOT_ID: &[u8] = b"lockbox kms root key v1 id";
@@ -31,18 +32,20 @@ const INFO_ROOT_ID: &[u8] = b"lockbox kms root key v1 id";
 #[derive(Debug, thiserror::Error)]
 pub enum RootKeyError {
     /// The file cannot be read.
-    #[error("cannot read the root key file {path}: {source}")]
+    #[error("cannot read the {what} file {path}: {source}")]
     Read {
+        /// What it should hold.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
     /// Others than the owner may read the file.
-    #[error(
-        "the root key file {path} has mode {mode:03o}: others can read it; run chmod 600 {path}"
-    )]
+    #[error("the {what} file {path} has mode {mode:03o}: others can read it; run chmod 600 {path}")]
     Exposed {
+        /// What it should hold.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Its mode bits.
@@ -54,12 +57,27 @@ pub enum RootKeyError {
         /// The file or variable.
         origin: String,
     },
+    /// The passphrase can be guessed, or is none.
+    #[error(
+        "{origin} does not hold a passphrase: {PASSPHRASE_BYTES_MIN} to {PASSPHRASE_BYTES_MAX} \
+         bytes on one line are expected"
+    )]
+    Passphrase {
+        /// The file or variable.
+        origin: String,
+    },
     /// Neither file nor variable is there.
     #[error(
-        "there is no root key: set root_key.file in the configuration or {ROOT_KEY_VARIABLE} \
-         in the environment"
+        "there is no root key: set root_key.file or root_key.passphrase_file in the \
+         configuration, or {ROOT_KEY_VARIABLE} or {PASSPHRASE_VARIABLE} in the environment"
     )]
     Missing,
+    /// More than one is there, and nobody said which counts.
+    #[error(
+        "there is a root key and a passphrase: set one of {ROOT_KEY_VARIABLE} and \
+         {PASSPHRASE_VARIABLE}"
+    )]
+    Ambiguous,
     /// The file cannot be created; it is never overwritten.
     #[error("cannot create the root key file {path}: {source}")]
     Create {
@@ -93,15 +111,7 @@ impl RootKey {
     /// # Errors
     /// [`RootKeyError::Read`], [`RootKeyError::Exposed`] or [`RootKeyError::Malformed`].
     pub fn read_file(path: &Path) -> Result<Self, RootKeyError> {
-        let failed = |source| RootKeyError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
-        // Asked of the open file: the name could be moved to another one in between.
-        let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-        if mode & MODE_OTHERS != 0 {
-            return Err(RootKeyError::Exposed { path: path.to_owned(), mode });
-        }
-        let mut content = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
-        file.take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(failed)?;
+        let content = read_private("root key", path, FILE_BYTES_MAX)?;
         parse(&content)
             .ok_or_else(|| RootKeyError::Malformed { origin: path.display().to_string() })
     }
@@ -169,6 +179,28 @@ impl RootKey {
 /// [`RootKeyError::Create`].
 pub fn create_file(path: &Path, random: &dyn Randomness) -> Result<(), RootKeyError> {
     RootKey::generate(random).write_file(path)
+}
+
+/// The beginning of a file that nobody but its owner may read, at most so many bytes of it.
+///
+/// # Errors
+/// [`RootKeyError::Read`] or [`RootKeyError::Exposed`].
+pub(crate) fn read_private(
+    what: &'static str,
+    path: &Path,
+    bytes_max: usize,
+) -> Result<Zeroizing<Vec<u8>>, RootKeyError> {
+    let failed = |source| RootKeyError::Read { what, path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // Asked of the open file: the name could be moved to another one in between.
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+    if mode & MODE_OTHERS != 0 {
+        return Err(RootKeyError::Exposed { what, path: path.to_owned(), mode });
+    }
+    // As large as it may get: a growing buffer would leave a copy behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(bytes_max));
+    file.take(bytes_max as u64).read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
 }
 
 fn parse(content: &[u8]) -> Option<RootKey> {

@@ -104,9 +104,13 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Open(OpenError::WrongRootKey { .. }) => ExitCode::IdentityMismatch,
+            Self::Open(OpenError::WrongRootKey { .. } | OpenError::NoPassphrase { .. }) => {
+                ExitCode::IdentityMismatch
+            }
             Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
-            Self::Open(OpenError::Store(StoreError::Damaged { .. })) => ExitCode::CorruptLog,
+            Self::Open(
+                OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_),
+            ) => ExitCode::CorruptLog,
             Self::Open(OpenError::Store(_) | OpenError::SystemKey(_)) => ExitCode::Storage,
             Self::Open(OpenError::Directory { .. })
             | Self::Tls(_)

@@ -31,6 +31,7 @@ use crate::authn::Caller;
 use crate::consistency::{Consistency, min_index};
 use crate::errors::DecidedAt;
 use crate::grants::{Asserting, Grants, KmsScope, KmsStep};
+use crate::keyring::KeyRing;
 use crate::peer_name::{self, Peer};
 
 /// The method that needs no token.
@@ -69,6 +70,9 @@ pub struct Call<'a> {
     decided: Option<DecidedAt>,
     authorized: bool,
     stale: bool,
+    /// The keys that the node had when the call was admitted. Kept until its reply, so that whoever
+    /// seals the node can wait for the last reply that was made with them.
+    _ring: Option<Arc<KeyRing>>,
     /// Tells this request's crypto calls from those of every other one.
     nonce: [u8; 16],
     /// The billed requests that the call made to the KMS, the latest one last.
@@ -95,6 +99,7 @@ impl<'a> Call<'a> {
         app.random.fill(&mut nonce);
         Self {
             nonce,
+            _ring: None,
             app,
             context,
             details,
@@ -170,6 +175,16 @@ impl<'a> Call<'a> {
         self.observed
     }
 
+    /// Demands that the node is not sealed, and keeps its keys until the reply.
+    ///
+    /// # Errors
+    /// UNAVAILABLE while sealed.
+    pub fn demand_unsealed(&mut self) -> Result<(), ApiError> {
+        let ring = self.app.keyring.ring();
+        self._ring = Some(ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?);
+        Ok(())
+    }
+
     /// Authenticates, then checks the fields (`contract §5.2`, order of checks).
     ///
     /// # Errors
@@ -186,7 +201,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// As [`Self::admit`], but for the stale answer.
     pub fn admit_metadata_read(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
-        self.app.keyring.ring().map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
+        self.demand_unsealed()?;
         let caller = self.app.authenticator.caller(&self.context)?;
         // The view judges again; this keeps dead tokens from costing anything. Log time is a
         // lower bound: what is past its time here is so behind every barrier.

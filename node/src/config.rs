@@ -5,6 +5,7 @@
 
 mod audit_file;
 mod keyring;
+mod kms;
 mod limits;
 
 use std::net::SocketAddr;
@@ -19,6 +20,7 @@ use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
 pub use self::keyring::KeyringConfig;
+pub use self::kms::KmsConfig;
 pub use self::limits::LimitsConfig;
 
 /// What the environment's overrides begin with.
@@ -109,31 +111,6 @@ pub struct MetricsConfig {
     /// Plain HTTP elsewhere too: for scrapers without TLS, on a network of their own.
     #[serde(default)]
     pub plaintext: bool,
-}
-
-/// The KMS.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KmsConfig {
-    /// `host:port` of the KMS; also what clients are told.
-    pub address: String,
-    /// The name in the KMS's certificate.
-    #[serde(default = "kms_server_name")]
-    pub server_name: String,
-    /// PEM file of the CA that signed it; the peer CA when absent.
-    pub ca: Option<PathBuf>,
-    /// The key that `cluster init` wraps the keyring under.
-    #[serde(default = "system_key_id")]
-    pub system_key_id: String,
-}
-
-fn system_key_id() -> String {
-    // What our own KMS makes at its first start.
-    "abj00000000000system".to_owned()
-}
-
-fn kms_server_name() -> String {
-    "kms.lockbox.internal".to_owned()
 }
 
 /// Tokens and logins.
@@ -345,6 +322,18 @@ mod tests {
         );
         let nameless = text.replace("b1glarge", "\"\"");
         assert!(load(&nameless, &[]).unwrap_err().contains("must name clouds by their ids"));
+    }
+
+    #[test]
+    fn another_kms_takes_an_address_and_a_token() {
+        let own = load(FILE, &[]).unwrap().kms;
+        assert_eq!((own.server_name(), own.ca()), ("kms.lockbox.internal", None));
+        let text = FILE.replace("localhost:8470", "kms.example:443") + "token_file = \"token\"\n";
+        let other = load(&text, &[]).unwrap().kms;
+        assert_eq!(other.server_name(), "kms.example");
+        assert_eq!(other.ca(), Some(Path::new("/etc/ssl/certs/ca-certificates.crt")));
+        let named = load(&(text + "server_name = \"n\"\nca = \"c.pem\"\n"), &[]).unwrap().kms;
+        assert_eq!((named.server_name(), named.ca()), ("n", Some(Path::new("c.pem"))));
     }
 
     #[test]

@@ -5,13 +5,18 @@
 //! Readers take a snapshot of the ring, so that a rotation or a seal never changes it under them.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::seal::SymmetricKey;
+
+/// Between two looks at whether somebody still works with the keys.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// One unwrapped key.
 #[derive(Debug, Clone)]
@@ -88,11 +93,23 @@ pub struct Keyring(Arc<Inner>);
 #[derive(Debug, Default)]
 struct Inner {
     ring: ArcSwapOption<KeyRing>,
-    /// Whether an operator wants the node sealed. Held while the ring is set, so that what the KMS
-    /// has unwrapped meanwhile does not open a node that was just sealed.
-    held: Mutex<bool>,
+    /// Locked while the ring is set, so that what the KMS has unwrapped meanwhile does not open a
+    /// node that was just sealed.
+    control: Mutex<Control>,
+    /// Held by an operator's call while it changes both memory and disk: two of them one after the
+    /// other, so that both end with the same.
+    turn: tokio::sync::Mutex<()>,
     /// Tells who waits that something of it has changed.
     changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    /// Whether an operator wants the node sealed.
+    held: bool,
+    /// The rings that somebody may still work with: as many as changes of the keyring fall into the
+    /// time of the slowest call.
+    given: Vec<Weak<KeyRing>>,
 }
 
 /// The node has not unwrapped the keyring, or was told to forget it.
@@ -118,17 +135,20 @@ impl Keyring {
     /// Whether an operator wants the node sealed.
     #[must_use]
     pub fn is_held(&self) -> bool {
-        *self.0.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.control().held
     }
 
     /// Serves requests with this ring from now on; false, and the ring is wiped, while an operator
     /// wants the node sealed.
     pub fn unseal(&self, ring: KeyRing) -> bool {
-        let held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        if *held {
+        let mut control = self.control();
+        if control.held {
             return false;
         }
-        self.0.ring.store(Some(Arc::new(ring)));
+        let ring = Arc::new(ring);
+        control.given.retain(|given| given.strong_count() > 0);
+        control.given.push(Arc::downgrade(&ring));
+        self.0.ring.store(Some(ring));
         self.0.changed.send_replace(());
         true
     }
@@ -136,17 +156,64 @@ impl Keyring {
     /// Forgets the ring, and takes no other one until [`Keyring::release`]. Its keys are wiped when
     /// the last request that holds it ends.
     pub fn hold(&self) {
-        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = true;
+        let mut control = self.control();
+        control.held = true;
         self.0.ring.store(None);
         self.0.changed.send_replace(());
     }
 
     /// Lets the node be unsealed again.
     pub fn release(&self) {
-        let mut held = self.0.held.lock().unwrap_or_else(PoisonError::into_inner);
-        *held = false;
+        let mut control = self.control();
+        control.held = false;
         self.0.changed.send_replace(());
+    }
+
+    /// Waits for the turn of an operator's call; it lasts until what comes back is dropped.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.turn.lock().await
+    }
+
+    /// Whether nobody works with any of the keys: they are out of memory.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.control().given.iter().all(|given| given.strong_count() == 0)
+    }
+
+    /// Waits until nobody works with any of the keys; false when somebody still does at this time.
+    pub async fn forgotten(&self, by: Instant) -> bool {
+        while !self.is_forgotten() {
+            if by <= Instant::now() {
+                return false;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        true
+    }
+
+    /// Waits until the node is sealed.
+    pub async fn sealed(&self) {
+        self.until(Self::is_sealed).await;
+    }
+
+    /// Waits until an operator wants the node sealed.
+    pub async fn held(&self) {
+        self.until(Self::is_held).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let mut changes = self.changes();
+        while !is_so(self) {
+            // It cannot fail: the sender lives in `self`, which outlives this call.
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        // Nothing that holds it can panic half-way through a change.
+        self.0.control.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows the changes of the ring and of what the operator wants; the value says nothing.
@@ -230,5 +297,42 @@ mod tests {
         keyring.hold();
         assert!(under_way.active(KeyPurpose::WrapDataKeys).is_some());
         assert_eq!(Arc::strong_count(&under_way), 1, "nobody else keeps the keys");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_forgotten_once_nobody_works_with_a_ring_of_now_or_before() {
+        let keyring = Keyring::default();
+        let soon = || Instant::now() + Duration::from_secs(1);
+        assert!(keyring.forgotten(soon()).await, "there was none");
+        let first = record(1, KeyPurpose::WrapDataKeys, KeyStage::Activated);
+        keyring.unseal(ring(std::slice::from_ref(&first)));
+        let slow = keyring.ring().unwrap();
+        // A rotation replaces the ring under a call that is slow.
+        keyring.unseal(ring(&[first, record(2, KeyPurpose::WrapDataKeys, KeyStage::Added)]));
+        assert!(!keyring.is_forgotten());
+        keyring.hold();
+        assert!(!keyring.forgotten(soon()).await, "a call has a ring of before");
+        keyring.hold();
+        assert!(!keyring.is_forgotten(), "a repeat finds the same");
+        drop(slow);
+        assert!(keyring.forgotten(soon()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_seal_is_woken_by_it() {
+        let keyring = Keyring::default();
+        keyring.sealed().await;
+        keyring.unseal(KeyRing::default());
+        let waiting = async { tokio::join!(keyring.sealed(), keyring.held()) };
+        tokio::select! {
+            biased;
+            _ = waiting => panic!("the node is open"),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let holder = keyring.clone();
+        let hold = async move {
+            holder.hold();
+        };
+        tokio::join!(keyring.sealed(), keyring.held(), hold);
     }
 }

@@ -2,10 +2,11 @@
 //! secrets with an own key.
 //!
 //! Speaks the public KMS API (`contract §1.6`), so another KMS of that API takes its place by an
-//! address and an identity. One call for each access; nothing is cached (`design §6`). While the
-//! KMS does not answer, calls fail at once ([`breaker`]).
+//! address and a token ([`identity`]). One call for each access; nothing is cached (`design §6`).
+//! While the KMS does not answer, calls fail at once ([`breaker`]).
 
 mod breaker;
+mod identity;
 mod metrics;
 pub mod operations;
 mod refusal;
@@ -23,19 +24,17 @@ use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessService
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, CheckAttachRequest};
 use lockbox_proto::yandex::cloud::kms::v1 as wire;
 use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_client::SymmetricCryptoServiceClient;
-use prost::Message;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::{BinaryMetadataValue, MetadataMap};
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 use self::breaker::Breaker;
+pub use self::identity::KmsIdentity;
 pub use self::metrics::KmsCollector;
 use self::refusal::{Step, Unanswered, failed, was_answered};
 
-/// Metadata that carries the caller's assertion.
-const ASSERTION_HEADER: &str = "lockbox-assertion-bin";
 /// How often the connection is probed: a KMS that hangs must not be waited for much longer than
 /// one that is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
@@ -95,6 +94,7 @@ pub struct KmsClient {
     access: KeyAccessServiceClient<Channel>,
     hung_up: CancellationToken,
     breaker: Arc<Breaker>,
+    identity: KmsIdentity,
 }
 
 impl KmsClient {
@@ -108,7 +108,20 @@ impl KmsClient {
             channel,
             hung_up: CancellationToken::new(),
             breaker: Arc::new(Breaker::new(random)),
+            identity: KmsIdentity::default(),
         }
+    }
+
+    /// The same, as somebody else to the KMS.
+    #[must_use]
+    pub fn identified_by(self, identity: KmsIdentity) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// Whether the KMS judges the rights of callers on its keys; otherwise whoever asks it does.
+    #[must_use]
+    pub const fn knows_callers(&self) -> bool {
+        self.identity.knows_callers()
     }
 
     /// Lets all who wait for the KMS go with UNAVAILABLE, now and later: the node stops, and a call
@@ -134,8 +147,10 @@ impl KmsClient {
             aad_context: associated_data,
             plaintext: plaintext.expose().clone(),
         };
-        let mut client = self.crypto.clone();
-        let ask = move || async move { client.encrypt(within(request, deadline)).await };
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.encrypt(identity.own(within(request, until)).await?).await
+        };
         let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
         Ok(response.into_inner().ciphertext)
     }
@@ -156,15 +171,17 @@ impl KmsClient {
             aad_context: associated_data,
             ciphertext,
         };
-        let mut client = self.crypto.clone();
-        let ask = move || async move { client.decrypt(within(request, deadline)).await };
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.decrypt(identity.own(within(request, until)).await?).await
+        };
         let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
     /// Asks whether the caller may attach a key that nothing is encrypted with yet
-    /// (`contract §13` no. 19). Not billed. A KMS that does not know the question is taken to say
-    /// yes: the first version decides there.
+    /// (`contract §13` no. 19). Not billed. A KMS that does not know the question, or no callers,
+    /// is taken to say yes: the first version decides there.
     ///
     /// Gives the KMS's commit sequence.
     ///
@@ -176,10 +193,13 @@ impl KmsClient {
         assertion: &CallerAssertion,
         deadline: Instant,
     ) -> Result<Option<String>, ApiError> {
+        if !self.knows_callers() {
+            return Ok(None);
+        }
         let message = CheckAttachRequest { key_id: key.to_string() };
-        let mut client = self.access.clone();
-        let ask = move || async move {
-            client.check_attach(on_behalf(within(message, deadline), assertion)).await
+        let (mut client, identity) = (self.access.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.check_attach(identity.on_behalf(within(message, until), assertion).await?).await
         };
         match self.in_time(deadline, ask).await {
             Ok(response) => Ok(kms_index(response.metadata())),
@@ -207,9 +227,10 @@ impl KmsClient {
             data_key_spec: wire::SymmetricAlgorithm::Aes256.into(),
             skip_plaintext: false,
         };
-        let mut client = self.crypto.clone();
-        let ask = move || async move {
-            client.generate_data_key(on_behalf(within(request, deadline), assertion)).await
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            let request = identity.on_behalf(within(request, until), assertion).await?;
+            client.generate_data_key(request).await
         };
         let answer = self.in_time(deadline, ask).await;
         let response = answer.map_err(|none| failed(&none, key, Step::Make(origin)))?;
@@ -239,9 +260,9 @@ impl KmsClient {
         let key_id = key.to_string();
         let request =
             wire::SymmetricDecryptRequest { key_id, aad_context: associated_data, ciphertext };
-        let mut client = self.crypto.clone();
-        let ask = move || async move {
-            client.decrypt(on_behalf(within(request, deadline), assertion)).await
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.decrypt(identity.on_behalf(within(request, until), assertion).await?).await
         };
         let answer = self.in_time(deadline, ask).await;
         let response = answer.map_err(|none| failed(&none, key, Step::Open))?;
@@ -253,11 +274,11 @@ impl KmsClient {
     /// Asks once the breaker lets it, and waits for an answer no longer than the caller does, or
     /// the node runs. The deadline in the request is the KMS's to keep, and the transport's once
     /// there is a connection: the wait for one has no other end. The request is made when it is
-    /// sent, so that it carries the time that is left then.
+    /// sent, so that it carries the end of the wait as it is then.
     async fn in_time<T, F>(
         &self,
         deadline: Instant,
-        ask: impl FnOnce() -> F,
+        ask: impl FnOnce(Instant) -> F,
     ) -> Result<Response<T>, Unanswered>
     where
         F: Future<Output = Result<Response<T>, Status>>,
@@ -273,7 +294,7 @@ impl KmsClient {
         let answer = tokio::select! {
             biased;
             () = self.hung_up.cancelled() => return Err(hung_up()),
-            answer = ask() => answer,
+            answer = ask(until) => answer,
             () = tokio::time::sleep_until(until) => {
                 Err(Status::deadline_exceeded("no answer in time"))
             }
@@ -292,16 +313,10 @@ fn hung_up() -> Unanswered {
     Unanswered::Status(Status::unavailable("the node is shutting down"))
 }
 
-/// A request that ends with its caller's deadline.
+/// A request that nobody waits for any longer than this.
 fn within<T>(message: T, deadline: Instant) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-    request
-}
-
-fn on_behalf<T>(mut request: Request<T>, assertion: &CallerAssertion) -> Request<T> {
-    let value = BinaryMetadataValue::from_bytes(&assertion.encode_to_vec());
-    request.metadata_mut().insert_bin(ASSERTION_HEADER, value);
     request
 }
 

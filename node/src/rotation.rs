@@ -83,6 +83,8 @@ pub async fn keep_rotating(app: Arc<App>, cancelled: CancellationToken) -> Resul
         let goes_on = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Ok(()),
+            // The keys that it works with go with it, and nothing is lost: the state decides.
+            () = is_being_sealed(&app) => false,
             goes_on = turn(&app, &mut work) => goes_on,
         };
         if !goes_on {
@@ -92,6 +94,15 @@ pub async fn keep_rotating(app: Arc<App>, cancelled: CancellationToken) -> Resul
             }
         }
     }
+}
+
+/// Waits until the node is sealed; for ever when it is sealed already, for a sealed node has a part
+/// in the protocol as well.
+async fn is_being_sealed(app: &App) {
+    if app.keyring.is_sealed() {
+        std::future::pending::<()>().await;
+    }
+    app.keyring.sealed().await;
 }
 
 /// One step; whether there may be another one at once.
@@ -152,15 +163,19 @@ async fn lead(app: &App, seen: &Seen, passes: &mut Passes) -> Result<bool, StepE
             tracing::info!(key_id, "a keyring key was wrapped anew");
             Ok(true)
         }
+        // What does not open keeps its own key, and no other one from coming.
+        Next::Pass if passes.are_resting() && next::is_due(seen, &policy) => rotate(app).await,
         Next::Pass => passes.go_on(app, &seen.keys).await,
-        Next::Rotate => {
-            let deadline = Instant::now() + STEP_TIMEOUT;
-            let begun = begin(app, 0, deadline).await;
-            let begun = begun.map_err(|error| StepError::Kms(error.message().to_owned()))?;
-            tracing::info!(key_id = begun.key_id, "the keyring's key is old: a rotation begins");
-            Ok(true)
-        }
+        Next::Rotate => rotate(app).await,
     }
+}
+
+/// Begins a rotation, because the key is old.
+async fn rotate(app: &App) -> Result<bool, StepError> {
+    let begun = begin(app, 0, Instant::now() + STEP_TIMEOUT).await;
+    let begun = begun.map_err(|error| StepError::Kms(error.message().to_owned()))?;
+    tracing::info!(key_id = begun.key_id, "the keyring's key is old: a rotation begins");
+    Ok(true)
 }
 
 /// Proposes a command of the protocol, as leader or not at all.

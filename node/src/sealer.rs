@@ -114,10 +114,9 @@ impl Sealer {
                     .ok_or_else(|| ApiError::internal("no caller for a payload's own key"))?;
                 let data = place.wrap_data(kms_key_id.as_str());
                 let ciphertext = ciphertext.clone();
-                let opened = self
-                    .kms
-                    .decrypt_data_key(kms_key_id, assertion, data, ciphertext, deadline)
-                    .await?;
+                let asking =
+                    self.kms.decrypt_data_key(kms_key_id, assertion, data, ciphertext, deadline);
+                let opened = self.unless_sealed(asking).await?;
                 (data_key(&opened.plaintext, opened.kms_index.as_deref())?, opened.kms_index)
             }
         };
@@ -132,6 +131,19 @@ impl Sealer {
         let value =
             Payload::decode(&plaintext).map_err(|_| lost_here("the payload does not decode"))?;
         Ok(FromSealer { value, kms_index })
+    }
+
+    /// What the KMS says, unless the node is sealed before it does: nobody waits for it then, and
+    /// nothing is opened with it. It may have been billed, as whatever is given up half-way.
+    async fn unless_sealed<T>(
+        &self,
+        asking: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        tokio::select! {
+            biased;
+            () = self.keyring.sealed() => Err(sealed_node(Sealed)),
+            answer = asking => answer,
+        }
     }
 
     fn common_data_key(
@@ -155,7 +167,8 @@ impl Sealer {
     ) -> Result<(SymmetricKey, WrappedDataKey, Option<String>), ApiError> {
         let data = place.wrap_data(own_key.key.as_str());
         let OwnKey { key, origin, assertion } = own_key;
-        let generated = self.kms.generate_data_key(key, *origin, assertion, data, deadline).await?;
+        let asking = self.kms.generate_data_key(key, *origin, assertion, data, deadline);
+        let generated = self.unless_sealed(asking).await?;
         let wrapped_key = WrappedDataKey::Kms {
             kms_key_id: own_key.key.clone(),
             kms_key_version_id: generated.key_version_id,

@@ -7,6 +7,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -37,7 +38,7 @@ use crate::app::App;
 use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::keyring::Keyring;
-use crate::kms::{KmsClient, KmsCollector, kms_endpoint};
+use crate::kms::{KmsClient, KmsCollector, KmsIdentity, kms_endpoint};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
@@ -133,9 +134,10 @@ impl NodeServer {
         own_certificate::check(own, ca, &node_dns_name(config.node_id), now)?;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
-        let (address, name) = (&config.kms.address, &config.kms.server_name);
+        let (address, name) = (&config.kms.address, config.kms.server_name());
         let channel = lasting_channel(address, name, &kms_files(&config), kms_endpoint)?;
-        let kms = KmsClient::new(channel, Arc::clone(&random));
+        let identity = KmsIdentity::by(config.kms.token_file.as_ref());
+        let kms = KmsClient::new(channel, Arc::clone(&random)).identified_by(identity);
         metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
@@ -245,8 +247,10 @@ fn peer_files(config: &Config) -> ClientTlsFiles {
 }
 
 fn kms_files(config: &Config) -> ClientTlsFiles {
-    let files = peer_files(config);
-    ClientTlsFiles { ca: config.kms.ca.clone().unwrap_or(files.ca), identity: files.identity }
+    let ClientTlsFiles { ca, identity } = peer_files(config);
+    // Who has a token shows nothing else.
+    let identity = identity.filter(|_| config.kms.token_file.is_none());
+    ClientTlsFiles { ca: config.kms.ca().map_or(ca, Path::to_owned), identity }
 }
 
 fn replica_config(config: &Config) -> ReplicaConfig {

@@ -62,10 +62,12 @@ pub async fn keep_unsealed(
     hold_as_before(&app);
     let mut changes = app.keyring.changes();
     loop {
-        // A KMS that hangs must not hold up the end of the process.
+        // A KMS that hangs must not hold up the end of the process; and when an operator seals the
+        // node, what is unwrapped so far goes.
         let refreshed = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Ok(()),
+            () = app.keyring.held() => Err(UnsealError::Held),
             refreshed = refresh(&app) => refreshed,
         };
         match refreshed {
@@ -110,9 +112,6 @@ fn hold_as_before(app: &App) {
 
 /// Unwraps what the state has and the node has not. Says whether that was anything.
 async fn refresh(app: &App) -> Result<bool, UnsealError> {
-    if app.keyring.is_held() {
-        return Err(UnsealError::Held);
-    }
     let reading = app.replica.read_stale(|view, _now| {
         Ok::<_, StorageError>((tables::cluster(view)?, tables::keyring(view)?))
     })?;

@@ -1,17 +1,21 @@
-//! `kms-sim root`: recovery shares of the root key, made and put together again, without a server.
+//! `kms-sim root`: recovery shares of the root key, made and put together again, and another root
+//! key for the data; without a server.
 
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use lockbox_platform::confinement::confine_process;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::system::SystemRandom;
 use zeroize::Zeroizing;
 
-use super::Failure;
+use super::{Failure, confine, environment};
+use crate::config::KmsConfig;
 use crate::root_key::RootKey;
+use crate::root_rotation::{RotateError, rotate};
+use crate::root_secret::{Passphrase, RootSecret};
+use crate::server::StartError;
 use crate::shares::{Share, TEXT_CHARS_MAX, combine, split};
 
 /// Longest input, in bytes: more than a whole set with a remark for each share.
@@ -51,17 +55,52 @@ enum RootCommand {
         #[arg(value_name = "SHARES")]
         shares: Vec<PathBuf>,
     },
+    /// Puts all keys under another root key; the present one opens nothing of the data any more.
+    ///
+    /// The server must be stopped. Until this has succeeded the present root key is the one to
+    /// start it with, afterwards the new one: change the configuration then, make new recovery
+    /// shares, and destroy the old ones. Backups of the data keep their own root key.
+    Rotate {
+        /// The server's configuration, which says where the data and the present root key are.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+        #[command(flatten)]
+        next: Next,
+    },
+}
+
+/// The root key that is to be.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Next {
+    /// The new root key's file, as `init-root` makes it.
+    #[arg(long, value_name = "FILE")]
+    to_file: Option<PathBuf>,
+    /// The file of a passphrase to derive the new root key from.
+    #[arg(long, value_name = "FILE")]
+    to_passphrase_file: Option<PathBuf>,
+}
+
+impl Next {
+    fn load(&self) -> Result<RootSecret, Failure> {
+        let loaded = match (&self.to_file, &self.to_passphrase_file) {
+            (Some(file), _) => RootKey::read_file(file).map(RootSecret::Key),
+            (None, Some(file)) => Passphrase::read_file(file).map(RootSecret::Passphrase),
+            (None, None) => {
+                return Err(Failure::usage("--to-file or --to-passphrase-file is needed"));
+            }
+        };
+        loaded.map_err(Failure::usage)
+    }
 }
 
 /// Runs `kms-sim root`.
 pub(super) fn run(arguments: RootArgs) -> Result<(), Failure> {
-    // The key is in memory: no core file, and nobody reads along.
-    confine_process().map_err(|error| {
-        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
-    })?;
+    confine()?;
     match arguments.command {
         RootCommand::Shares { file, of, need } => print_shares(&file, of, need),
         RootCommand::Recover { file, shares } => recover(&file, &shares),
+        RootCommand::Rotate { config, next } => rotate_root(&config, &next),
     }
 }
 
@@ -74,6 +113,24 @@ fn print_shares(file: &Path, of: u8, need: u8) -> Result<(), Failure> {
             .map_err(|error| Failure::output(&error))?;
     }
     output.flush().map_err(|error| Failure::output(&error))
+}
+
+fn rotate_root(config: &Path, next: &Next) -> Result<(), Failure> {
+    let environment = environment();
+    let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
+    let present = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let rotated = rotate(&config.data_dir, present, next.load()?, &SystemRandom);
+    let versions = rotated.map_err(|error| match error {
+        RotateError::Open(error) => {
+            let error = StartError::from(error);
+            Failure::new(error.exit_code(), error)
+        }
+        RotateError::Same => Failure::usage(error),
+        RotateError::Damaged(_) => Failure::new(ExitCode::CorruptLog, error),
+        RotateError::Purge(_) => Failure::new(ExitCode::Storage, error),
+    })?;
+    writeln!(io::stdout().lock(), "{versions} key versions are under the new root key")
+        .map_err(|error| Failure::output(&error))
 }
 
 fn recover(file: &Path, sources: &[PathBuf]) -> Result<(), Failure> {

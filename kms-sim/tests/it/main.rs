@@ -52,6 +52,8 @@ mod requests;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod root_rotation;
+#[cfg(test)]
 mod root_shares;
 #[cfg(test)]
 mod rotation;

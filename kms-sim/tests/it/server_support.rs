@@ -191,6 +191,7 @@ impl ServerFixture {
             },
             metrics: None,
             root_key: RootKeyConfig::default(),
+            lock_memory: false,
             nodes: NodesConfig::default(),
             operators: OperatorsConfig::default(),
             cluster: None,

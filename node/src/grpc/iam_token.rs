@@ -114,10 +114,7 @@ async fn create(
         }
         None => return Err(ApiError::invalid("identity", "exactly one is required")),
     };
-    let sealed = call.app.keyring.ring().err();
-    if let Some(sealed) = sealed {
-        return Err(ApiError::unavailable(sealed.to_string()));
-    }
+    call.demand_unsealed()?;
     let named = jwt::parse_unverified(text).map_err(|_| refused())?;
     let key_id = AuthorizedKeyId::parse(&named.kid).map_err(|_| refused())?;
     // What was tried, also when it is refused: whoever tries many is seen in the audit.

@@ -327,7 +327,7 @@ async fn unseal(
     let own_key = resolved.secret.kms_key_id.as_ref();
     let assertion = own_key.map(|_| call.assertion(caller, &resolved.grants, Some(step)));
     if let (Some(key), Some(assertion)) = (own_key, &assertion) {
-        call.asks_kms(KmsOperation::Decrypt, key, assertion);
+        call.asks_kms(KmsOperation::Decrypt, key, assertion)?;
     }
     let deadline = call.context.deadline;
     let sealer = &call.app.sealer;

@@ -124,12 +124,16 @@ fn wrapped_before_the_newest(key: &KeyringKeyRecord, keys: &[KeyringKeyRecord]) 
     stays && key.stage != KeyStage::Retired && key.wrapped_at < newest
 }
 
-/// Whether the key that wraps new data keys is too old, and nothing is on its way.
-fn is_due(seen: &Seen, policy: &Policy) -> bool {
+/// Whether the key that wraps new data keys is too old, and none is on its way to take its place.
+/// One that cannot go, because a data key under it does not open or a member is away, keeps no
+/// other from coming: the next key is as old one day.
+pub(super) fn is_due(seen: &Seen, policy: &Policy) -> bool {
     let (Some(age), Some(now)) = (policy.rotate_after, seen.now) else { return false };
     let wrapping = || seen.keys.iter().filter(|key| key.purpose == KeyPurpose::WrapDataKeys);
-    let under_way =
-        wrapping().any(|key| !matches!(key.stage, KeyStage::Activated | KeyStage::Retired));
+    let under_way = wrapping().any(|key| match key.stage {
+        KeyStage::Added | KeyStage::Superseded => true,
+        KeyStage::Activated | KeyStage::Closed | KeyStage::Emptied | KeyStage::Retired => false,
+    });
     let old = |key: &KeyringKeyRecord| {
         key.stage == KeyStage::Activated && key.created_at.plus(age) <= now
     };
@@ -237,6 +241,14 @@ mod tests {
         assert_eq!(what(&after, now_ms, &none), Next::Rotate);
         let under_way = [key(1, KeyStage::Activated), key(2, KeyStage::Added)];
         assert_eq!(what(&under_way, now_ms, &none), Next::Nothing);
+        // What holds an old key up holds up nothing else.
+        let away = [key(1, KeyStage::Emptied), key(2, KeyStage::Activated)];
+        assert_eq!(what(&away, now_ms, &none), Next::Rotate);
+        let closed = [key(1, KeyStage::Closed), key(2, KeyStage::Activated)];
+        assert_eq!(what(&closed, now_ms, &found(1, KeyStage::Closed, 1)), Next::Pass);
+        assert!(is_due(&seen(&closed, now_ms), &POLICY), "for when the passes rest");
+        let taking_over = [key(1, KeyStage::Superseded), key(2, KeyStage::Activated)];
+        assert!(!is_due(&seen(&taking_over, now_ms), &POLICY));
         let mut unknown = seen(&only, now_ms);
         unknown.now = None;
         assert_eq!(next(&unknown, &POLICY, &none), Next::Nothing);

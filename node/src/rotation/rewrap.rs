@@ -54,6 +54,11 @@ impl Passes {
         &self.finished
     }
 
+    /// Whether the last pass has found what it could not open, a short time ago.
+    pub(super) fn are_resting(&self) -> bool {
+        self.rests_until.is_some_and(|until| Instant::now() < until)
+    }
+
     /// Another node leads: what is known here is out of date.
     pub(super) fn forget(&mut self) {
         *self = Self::default();
@@ -65,7 +70,7 @@ impl Passes {
         app: &App,
         keys: &[KeyringKeyRecord],
     ) -> Result<bool, StepError> {
-        if self.rests_until.is_some_and(|until| Instant::now() < until) {
+        if self.are_resting() {
             return Ok(false);
         }
         let mut pass = match self.under_way.take() {
@@ -109,8 +114,8 @@ impl Pass {
         let page = app.replica.read_stale(|view, _| tables::wrapped_page(view, from, PAGE))?;
         let page: Result<WrappedPage, StorageError> = page.value;
         let page = page?;
-        let ring = app.keyring.ring()?;
         let random = app.random.as_ref();
+        let ring = app.keyring.ring()?;
         let (mut rewraps, mut unreadable) = (Vec::new(), 0);
         let mut found: BTreeMap<u32, u64> = BTreeMap::new();
         for payload in page.payloads.iter().filter(|p| self.old.contains_key(&p.keyring_key_id)) {
@@ -125,6 +130,7 @@ impl Pass {
                 }
             }
         }
+        drop(ring);
         let count = u32::try_from(rewraps.len()).unwrap_or(u32::MAX);
         if count > 0 {
             propose(app, Command::RewrapDataKeys(rewraps)).await?;

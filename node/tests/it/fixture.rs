@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,7 +13,7 @@ use lockbox::authn::Authenticator;
 use lockbox::bootstrap::{FirstNames, Initialised, initialise};
 use lockbox::config::Config;
 use lockbox::keyring::Keyring;
-use lockbox::kms::KmsClient;
+use lockbox::kms::{KmsClient, KmsIdentity};
 use lockbox::rotation::Rotation;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
@@ -59,6 +60,9 @@ pub(crate) const SYSTEM_KEY: &str = lockbox_kms_sim::SYSTEM_KEY_ID;
 const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// How long a test waits for what has to happen.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
+
+/// The file of the token in the node's directory, where it is beside another KMS.
+const KMS_TOKEN: &str = "kms-token";
 
 /// The id of the first cloud of [`Node::limited`].
 pub(crate) const LIMITED_CLOUD: &str = "b1glimited";
@@ -135,7 +139,10 @@ fn config(data: &TempDir, limits: &str) -> Config {
     );
     let path = data.path().join("node.toml");
     std::fs::write(&path, text).unwrap();
-    Config::load(&path, &[]).unwrap()
+    let token = data.path().join(KMS_TOKEN);
+    let name_token = || ("LOCKBOX_CONFIG_KMS__TOKEN_FILE".to_owned(), token.display().to_string());
+    let overrides: Vec<_> = token.exists().then(name_token).into_iter().collect();
+    Config::load(&path, &overrides).unwrap()
 }
 
 /// A request with this token.
@@ -210,7 +217,9 @@ impl Fresh {
             }
         };
         let keyring = Keyring::default();
+        let identity = KmsIdentity::by(config.kms.token_file.as_ref());
         let kms_client = KmsClient::new(connect(kms_address), Arc::clone(&random));
+        let kms_client = kms_client.identified_by(identity);
         let app = Arc::new(App {
             replica,
             keyring: keyring.clone(),
@@ -275,6 +284,15 @@ impl Node {
         let fresh = Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await;
         let cloud_id = CloudId::parse(LIMITED_CLOUD).ok();
         Self::named(fresh, FirstNames { cloud_id, ..FirstNames::default() }).await
+    }
+
+    /// The same beside a KMS of another maker, to which this token names the node.
+    pub(crate) async fn beside_another_kms(token: &str) -> Self {
+        let data = TempDir::new().unwrap();
+        let path = data.path().join(KMS_TOKEN);
+        std::fs::write(&path, token).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        Self::of(Fresh::open(data, FakeKms::default(), Duration::ZERO).await).await
     }
 
     /// The same with its audit on something else than a file.

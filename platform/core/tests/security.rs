@@ -20,6 +20,7 @@ mod tests {
         ("kms-sim/src/material.rs", "KeyMaterial"),
         ("kms-sim/src/material.rs", "WrappedMaterial"),
         ("kms-sim/src/root_key.rs", "RootKey"),
+        ("kms-sim/src/root_secret.rs", "Passphrase"),
         ("kms-sim/src/shares.rs", "Share"),
         ("node/src/seal.rs", "SealedMessage"),
         ("node/src/seal.rs", "SymmetricKey"),

@@ -3,16 +3,16 @@
 //! Ids, random values and ciphertext are decided by the node that received the request; only the
 //! time is stamped by the leader (`design §5`). A command holds no plaintext.
 
+mod envelope;
 mod parts;
 
-use std::fmt;
-
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, RequestId, RequestMac,
-    ResourceKind, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, NodeId, ResourceKind, ResourceRef, SecretId,
+    ServiceAccountId, VersionId,
 };
 use minicbor::{Decode, Encode};
 
+pub use self::envelope::{Envelope, IdempotencyClaim, TokenRef};
 pub use self::parts::{
     AddVersion, ContainerChanges, CreateAuthorizedKey, CreateCloud, CreateFolder, CreateSecret,
     CreateServiceAccount, InitCluster, MergeBase, NewVersion, RecoverAdmin, RevokeToken,
@@ -20,102 +20,10 @@ pub use self::parts::{
 };
 use super::audit_head::AuditHead;
 use super::binding::{AccessBinding, BindingDelta};
-use super::idempotency::IdempotencyRecord;
 use super::identity::ServiceAccountStatus;
 use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
 use super::secret::SecretStatus;
 use super::version::Destruction;
-
-/// A command with everything that `apply` needs to decide it.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Envelope {
-    /// Names the attempt; a retry of the same proposal keeps it.
-    #[n(0)]
-    pub request_id: RequestId,
-    /// Who asks; authenticated by the node that received the request.
-    #[n(1)]
-    pub subject: Subject,
-    /// The token that proved it; absent for what the system does by itself.
-    #[n(2)]
-    pub token: Option<TokenRef>,
-    /// The id of the operation that a success makes.
-    #[n(3)]
-    pub operation_id: OperationId,
-    /// The caller's `idempotency-key`, if one came with the request.
-    #[n(4)]
-    pub idempotency: Option<IdempotencyClaim>,
-    /// `x-if-version`: refuse unless this version is current.
-    #[n(5)]
-    pub if_version: Option<VersionId>,
-    /// Stamped by the leader; zero until then.
-    #[n(6)]
-    pub proposed_at: LogTime,
-    /// What to do.
-    #[n(7)]
-    pub command: Command,
-}
-
-impl fmt::Debug for Envelope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} by {}", self.request_id, self.command.name(), self.subject)
-    }
-}
-
-/// What of a token matters to `apply`: that it is alive at the command's time.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct TokenRef {
-    /// Names the token in the revocation list.
-    #[n(0)]
-    pub token_id: TokenId,
-    /// The authorized key that it was issued for, of its maker if it has one; a token dies with it
-    /// (`design §7`).
-    #[n(1)]
-    pub credential_id: Option<AuthorizedKeyId>,
-    /// The end of its life, on the log's clock.
-    #[n(2)]
-    pub expires_at: LogTime,
-    /// Another account that had it made.
-    #[n(3)]
-    pub maker: Option<TokenMaker>,
-}
-
-/// A caller's `idempotency-key` and what authenticates the request that it came with.
-#[derive(Clone, Encode, Decode)]
-pub struct IdempotencyClaim {
-    /// The gRPC method, part of the key's scope.
-    #[n(0)]
-    pub method: String,
-    /// The key as sent.
-    #[n(1)]
-    pub key: String,
-    /// HMAC of the canonical request under a keyring key (`design §8`).
-    #[n(2)]
-    pub request_mac: RequestMac,
-    /// Which keyring key.
-    #[n(3)]
-    pub mac_key_id: u32,
-}
-
-impl IdempotencyClaim {
-    /// Whether the request that `record` remembers is this claim's own.
-    #[must_use]
-    pub fn is_of(&self, record: &IdempotencyRecord) -> bool {
-        self.mac_key_id == record.mac_key_id && self.request_mac.is(&record.request_mac)
-    }
-}
-
-// Not derived: an authenticator has no `==`.
-impl PartialEq for IdempotencyClaim {
-    fn eq(&self, other: &Self) -> bool {
-        let Self { method, key, request_mac, mac_key_id } = self;
-        *method == other.method
-            && *key == other.key
-            && *mac_key_id == other.mac_key_id
-            && request_mac.is(&other.request_mac)
-    }
-}
-
-impl Eq for IdempotencyClaim {}
 
 /// Every change of state.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

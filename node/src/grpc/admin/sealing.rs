@@ -14,6 +14,12 @@ use crate::seal_mark::SealMark;
 
 /// How long an answer waits for the KMS; the node goes on trying after it.
 const UNSEAL_WAIT: Duration = Duration::from_secs(10);
+/// How long an answer waits for calls under way; they end by themselves after it.
+const FORGET_WAIT: Duration = Duration::from_secs(10);
+/// What an answer needs of its caller's time to get there.
+const ANSWER_TIME: Duration = Duration::from_millis(500);
+/// Said of a node that is sealed, while there are such calls.
+const UNDER_WAY: &str = "calls that were under way still have its keys";
 
 impl Work for wire::SealRequest {
     type Answer = wire::SealResponse;
@@ -24,11 +30,21 @@ impl Work for wire::SealRequest {
     }
 
     async fn run(self, call: &mut Call<'_>) -> Result<Self::Answer, ApiError> {
+        let keyring = &call.app.keyring;
+        let turn = keyring.turn().await;
         // ORDER: at once in memory, for that is what is asked for; then for the next start as well.
-        call.app.keyring.hold();
+        keyring.hold();
         tracing::warn!("an operator has sealed the node");
-        SealMark::of(&call.app.config.data_dir).set().map_err(|error| unmarked(&error))?;
-        Ok(answer(call))
+        let marked = SealMark::of(&call.app.config.data_dir).set();
+        drop(turn);
+        marked.map_err(|error| unmarked(&error))?;
+        // Nothing that was made with the keys leaves after the answer.
+        let forgotten = keyring.forgotten(by(call, FORGET_WAIT)).await;
+        let mut answer = answer(call);
+        if !forgotten {
+            answer.reason = format!("{}; {UNDER_WAY}", answer.reason);
+        }
+        Ok(answer)
     }
 }
 
@@ -41,13 +57,15 @@ impl Work for wire::UnsealRequest {
     }
 
     async fn run(self, call: &mut Call<'_>) -> Result<Self::Answer, ApiError> {
+        let turn = call.app.keyring.turn().await;
         SealMark::of(&call.app.config.data_dir).clear().map_err(|error| unmarked(&error))?;
         let mut changes = call.app.keyring.changes();
         if call.app.keyring.is_held() {
             call.app.keyring.release();
             tracing::info!("an operator lets the node be unsealed");
         }
-        let by = call.context.deadline.min(Instant::now() + UNSEAL_WAIT);
+        drop(turn);
+        let by = by(call, UNSEAL_WAIT);
         while call.app.keyring.is_sealed() {
             match tokio::time::timeout_at(by, changes.changed()).await {
                 Ok(Ok(())) => {}
@@ -57,6 +75,12 @@ impl Work for wire::UnsealRequest {
         }
         Ok(answer(call))
     }
+}
+
+/// So long from now on, or as long as the caller waits for an answer.
+fn by(call: &Call<'_>, wait: Duration) -> Instant {
+    let deadline = call.context.deadline;
+    deadline.checked_sub(ANSWER_TIME).unwrap_or(deadline).min(Instant::now() + wait)
 }
 
 fn answer(call: &Call<'_>) -> wire::SealResponse {

@@ -310,7 +310,7 @@ async fn seal(
         assertion: call.assertion(caller, &situation.grants, Some(step)),
     });
     if let Some(own_key) = &own_key {
-        call.asks_kms(KmsOperation::GenerateDataKey, own_key.key, &own_key.assertion);
+        call.asks_kms(KmsOperation::GenerateDataKey, own_key.key, &own_key.assertion)?;
     }
     let sealed = call.app.sealer.seal(&place, &payload, own_key, call.context.deadline).await?;
     call.kms_has_answered();
@@ -352,7 +352,7 @@ async fn merged(
             let own_key = secret.kms_key_id.as_ref();
             let assertion = own_key.map(|_| call.assertion(caller, &situation.grants, Some(step)));
             if let (Some(key), Some(assertion)) = (own_key, &assertion) {
-                call.asks_kms(KmsOperation::Decrypt, key, assertion);
+                call.asks_kms(KmsOperation::Decrypt, key, assertion)?;
             }
             let (sealer, deadline) = (&call.app.sealer, call.context.deadline);
             let opened = sealer.open(&place, sealed, assertion.as_ref(), deadline).await?;

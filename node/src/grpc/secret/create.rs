@@ -38,6 +38,10 @@ struct Plan {
     payload: Option<Payload>,
 }
 
+/// Whoever may do one of these to a key may attach it to a secret.
+const ANY_USE: [Permission; 3] =
+    [Permission::KmsKeysUse, Permission::KmsKeysEncrypt, Permission::KmsKeysDecrypt];
+
 pub(super) async fn create(
     call: &mut Call<'_>,
     mut request: wire::CreateSecretRequest,
@@ -209,6 +213,7 @@ async fn check_key(
 ) -> Result<(), ApiError> {
     let (Some(key), None) = (&plan.kms_key_id, &plan.payload) else { return Ok(()) };
     let assertion = call.assertion(caller, grants, None);
+    call.demand_key_right(&ANY_USE, &assertion)?;
     let deadline = call.context.deadline;
     call.kms_index = call.app.kms.check_attach(key, &assertion, deadline).await?;
     Ok(())
@@ -238,7 +243,7 @@ async fn seal(
                 assertion: call.assertion(caller, grants, Some(step)),
             });
             if let Some(own_key) = &own_key {
-                call.asks_kms(KmsOperation::GenerateDataKey, own_key.key, &own_key.assertion);
+                call.asks_kms(KmsOperation::GenerateDataKey, own_key.key, &own_key.assertion)?;
             }
             let place = SealPlace {
                 cloud: &cloud_id,
