@@ -10,7 +10,7 @@ use lockbox_core::{LogTime, SecretId, VersionId};
 
 use super::Application;
 use crate::domain::codec;
-use crate::domain::command::Envelope;
+use crate::domain::command::{Command, Envelope};
 use crate::domain::erasure::{Erasure, ErasurePoint};
 use crate::domain::version::VersionStatus;
 use crate::error::StorageError;
@@ -47,8 +47,9 @@ pub(super) fn of_late_copy(
     index: u64,
     now: LogTime,
 ) -> Result<(), StorageError> {
+    let is_rewrap = matches!(envelope.command, Command::RewrapDataKeys(_));
     for (secret, version) in envelope.command.payloads_carried() {
-        if is_gone(state, secret, version)? {
+        if is_gone(state, secret, version, is_rewrap)? {
             return note(state, index, now, Vec::new()..Vec::new());
         }
     }
@@ -59,9 +60,13 @@ fn is_gone(
     state: &Overlay<'_>,
     secret: &SecretId,
     version: &VersionId,
+    is_rewrap: bool,
 ) -> Result<bool, StorageError> {
     Ok(match tables::version(state, secret, version)? {
         Some(version) => version.status == VersionStatus::Destroyed,
+        // A rewrap is made of what was stored, though nothing may be known of that any more. Of
+        // anything else it was perhaps never stored: then it is no version, and nothing to note.
+        None if is_rewrap => true,
         None => state.get(Space::Records, &keys::deleted_secret(secret))?.is_some(),
     })
 }
@@ -73,7 +78,7 @@ fn note(
     rows: Range<Vec<u8>>,
 ) -> Result<(), StorageError> {
     let number = tables::erasures(state)?.count.saturating_add(1);
-    let erasure = Erasure { number, from: rows.start, to: rows.end };
+    let erasure = Erasure { number, from: rows.start, to: rows.end, at: now };
     let point = ErasurePoint { count: number, index, at: now };
     state.put(Space::System, keys::erasure(number), codec::encode(&erasure));
     state.put(Space::System, keys::SYSTEM_ERASURES.to_vec(), codec::encode(&point));

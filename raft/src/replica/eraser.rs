@@ -106,16 +106,19 @@ impl Eraser {
         // ORDER: the generation first: a newer state under its number would be a mistake, an older
         // number only makes the work be done again.
         let generation = self.state.generation_number();
-        let point = self.state.read(|view| tables::erasures(view));
-        let point = point.and_then(std::convert::identity);
-        let point = point.inspect_err(|error| self.faults.report(error))?;
         let of_this = if done.generation == generation { done.count } else { 0 };
+        let found = self.state.read(|view| {
+            let point = tables::erasures(view)?;
+            Ok::<_, StorageError>((point, tables::erasing_since(view, of_this, point)?))
+        });
+        let found = found.and_then(std::convert::identity);
+        let (point, since) = found.inspect_err(|error| self.faults.report(error))?;
         let pending = point.count.saturating_sub(of_this);
         if pending == 0 {
             self.progress.nothing();
             return Ok(done);
         }
-        self.progress.pending(pending, point);
+        self.progress.pending(pending, since.unwrap_or(point.at));
         let log_now = self.clock.log_now_at(self.state.applied().borrow().log_time);
         if self.progress.pending_for(log_now) < self.purge_within / 2 {
             return Ok(done);

@@ -8,14 +8,13 @@ use lockbox_core::LogTime;
 use tokio::time::Instant;
 
 use super::Replica;
-use crate::domain::erasure::ErasurePoint;
 
 /// What a node says of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct ErasureStatus {
     /// Payloads that are deleted from the state and may still be in files.
     pub pending: u64,
-    /// How long the oldest of them, as far as this process knows, has been waiting.
+    /// How long the oldest of them, as far as that is known, has been waiting.
     pub pending_for: Duration,
     /// Whether that is longer than it should be.
     pub is_overdue: bool,
@@ -31,17 +30,17 @@ pub(super) struct ErasureProgress(Mutex<Progress>);
 #[derive(Clone, Copy, Default)]
 struct Progress {
     pending: u64,
-    newest: LogTime,
+    oldest: LogTime,
     since: Option<Instant>,
     last_done_ms: u64,
 }
 
 impl ErasureProgress {
-    /// So many are pending, and this was the last.
-    pub(super) fn pending(&self, count: u64, point: ErasurePoint) {
+    /// So many are pending, and the oldest of them that is known was then.
+    pub(super) fn pending(&self, count: u64, oldest: LogTime) {
         self.change(|progress| {
             progress.pending = count;
-            progress.newest = point.at;
+            progress.oldest = oldest;
             progress.since.get_or_insert_with(Instant::now);
         });
     }
@@ -64,15 +63,15 @@ impl ErasureProgress {
         });
     }
 
-    /// How long the oldest has been waiting, when it is so late on the log's clock. A node that
-    /// was away learns of what is long destroyed.
+    /// How long the oldest has been waiting, when it is so late on the log's clock: a node that was
+    /// away, or began anew, learns of what is long destroyed, whatever was destroyed since.
     pub(super) fn pending_for(&self, log_now: LogTime) -> Duration {
         let progress = self.look();
         if progress.pending == 0 {
             return Duration::ZERO;
         }
         let here = progress.since.map_or(Duration::ZERO, |since| since.elapsed());
-        here.max(log_now.since(progress.newest))
+        here.max(log_now.since(progress.oldest))
     }
 
     fn look(&self) -> Progress {

@@ -3,7 +3,6 @@
 use super::*;
 use crate::apply::destructions_due;
 use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
-use crate::domain::payload_mark::PayloadMark;
 use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
 
 const PENDING_MS: u64 = 7_000;
@@ -217,9 +216,9 @@ fn what_is_destroyed_is_noted_for_every_node() {
     assert_eq!(world.erasures(), expected);
     let [first] = <[_; 1]>::try_from(world.erasures_after(0).unwrap()).unwrap();
     assert!(first.keys().contains(&key("v1")) && !first.keys().contains(&key("v2")));
-    let mark = world.version("v1").payload_mark;
-    assert_eq!(mark, Some(PayloadMark::searching([4; 16])));
-    assert_eq!(world.version("v2").payload_mark, None);
+    let marks = world.version("v1").payload_marks.unwrap();
+    assert_eq!(marks.patterns(), [[4; 16]], "its message is too short");
+    assert_eq!(world.version("v2").payload_marks, None);
 
     world.create("other", Some("v3"));
     world.run(Command::DeleteSecret { secret_id: secret_id("s") });
@@ -266,6 +265,24 @@ fn a_late_copy_of_what_is_destroyed_is_noted_because_the_log_holds_it() {
     assert_eq!(world.erasures(), before);
 }
 
+/// Whatever is destroyed after it, and whenever the node began anew.
+#[test]
+fn the_oldest_erasure_tells_how_far_a_node_is_behind() {
+    let mut world = world();
+    let since =
+        |world: &World, done| tables::erasing_since(&world.state, done, world.erasures()).unwrap();
+    assert_eq!(since(&world, 0), None);
+    world.run(schedule("s", "v1"));
+    let due = world.later_reaper();
+    world.done(&due);
+    let first = world.now;
+    world.later(PENDING_MS);
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    assert_eq!(since(&world, 0), Some(first));
+    assert_eq!(since(&world, 1), Some(world.now));
+    assert_eq!(since(&world, 2), None);
+}
+
 #[test]
 fn of_more_erasures_than_are_kept_only_the_number_is_known() {
     let mut world = World::new();
@@ -276,6 +293,7 @@ fn of_more_erasures_than_are_kept_only_the_number_is_known() {
     }
     assert_eq!(world.erasures().count, ERASURES_KEPT + 1);
     assert_eq!(world.erasures_after(0), None);
+    assert!(tables::erasing_since(&world.state, 0, world.erasures()).unwrap().is_some());
     let kept = world.erasures_after(1).unwrap();
     assert_eq!(kept.len() as u64, ERASURES_KEPT);
     let last = keys::payload(&secret_id("s256"), &version_id("v256"));

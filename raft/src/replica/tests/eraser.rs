@@ -11,7 +11,7 @@ use super::commands::{create_secret_with_version, init_cluster, schedule_destruc
 use super::harness::{Cluster, TestRandom, soon};
 use super::{operation, propose};
 use crate::domain::command::Command;
-use crate::domain::payload_mark::PayloadMark;
+use crate::domain::payload_mark::PayloadMarks;
 use crate::domain::version::{VersionRecord, VersionStatus, WrappedDataKey};
 use crate::replica::{Replica, ReplicaConfig};
 use crate::state::tables;
@@ -30,7 +30,7 @@ struct Stored {
     secret: SecretId,
     version: VersionId,
     ciphertext: Vec<u8>,
-    mark: PayloadMark,
+    marks: PayloadMarks,
 }
 
 impl Stored {
@@ -45,9 +45,10 @@ impl Stored {
         let salt = [4; 32];
         payload.wrapped_key =
             WrappedDataKey::Keyring { keyring_key_id: 1, salt, ciphertext: wrapped };
-        let (ciphertext, mark) = (payload.ciphertext.clone(), PayloadMark::of(payload).unwrap());
+        let (ciphertext, mut marks) = (payload.ciphertext.clone(), PayloadMarks::default());
+        marks.note(payload);
         operation(&propose(replica, envelope).await);
-        Self { secret, version, ciphertext, mark }
+        Self { secret, version, ciphertext, marks }
     }
 
     /// Has it destroyed; the index of what this replica has read then.
@@ -59,7 +60,7 @@ impl Stored {
         loop {
             let (version, index) = self.look(replica).await;
             if version.status == VersionStatus::Destroyed {
-                assert_eq!(version.payload_mark, Some(self.mark));
+                assert_eq!(version.payload_marks.as_ref(), Some(&self.marks));
                 return index;
             }
             assert!(Instant::now() < until, "it is still {:?}", version.status);
@@ -75,9 +76,9 @@ impl Stored {
         (reading.value.unwrap().unwrap(), reading.index)
     }
 
-    /// The files of a node that hold the wrapped key.
+    /// The files of a node that hold the payload or its wrapped key.
     fn holders(&self, directory: &Path) -> Vec<String> {
-        let reports = FileSearch::new(directory, &self.mark).run(&|| true).unwrap();
+        let reports = FileSearch::new(directory, &self.marks).run(&|| true).unwrap();
         assert!(reports.len() > 5, "there is not so much to look at: {reports:?}");
         let unread = |finding: &Finding| matches!(finding, Finding::Unreadable(_));
         assert!(!reports.iter().any(|report| unread(&report.finding)), "{reports:?}");
@@ -154,7 +155,7 @@ async fn a_destroyed_payload_is_in_no_file_of_any_node() {
         assert!(cluster.replica(id).status().purged >= destroyed, "whatever is to be kept");
         let found = kept.holders(&directory);
         assert!(!found.is_empty() && kept.is_anywhere(&directory), "the search sees nothing");
-        let found = cluster.replica(id).find_payload(gone.mark, soon()).await.unwrap();
+        let found = cluster.replica(id).find_payload(gone.marks.clone(), soon()).await.unwrap();
         assert!(found.iter().all(|report| report.finding == Finding::Clean), "{found:?}");
     }
     let read = replica.read(soon(), |view, _now| {
