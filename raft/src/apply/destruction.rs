@@ -133,7 +133,9 @@ pub(super) fn destroy(
     if let Some(payload) = tables::payload(application.state, secret_id, version_id)? {
         version.payload_marks.get_or_insert_default().note(&payload);
     }
-    application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    if !mutant(Mutant::WrappedKeyKept) {
+        application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    }
     erasures::of_version(application, secret_id, version_id)?;
     // There is nothing left to read, and so nobody to allow it to.
     application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));
