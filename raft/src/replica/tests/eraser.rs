@@ -7,7 +7,9 @@ use std::time::Duration;
 use lockbox_core::{NodeId, Randomness, SecretId, VersionId};
 use tokio::time::Instant;
 
-use super::commands::{create_secret_with_version, init_cluster, schedule_destruction};
+use super::commands::{
+    create_secret_with_version, init_cluster, rewrap_data_key, schedule_destruction,
+};
 use super::harness::{Cluster, TestRandom, soon};
 use super::{operation, propose};
 use crate::domain::command::Command;
@@ -66,6 +68,18 @@ impl Stored {
             assert!(Instant::now() < until, "it is still {:?}", version.status);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Proposes another wrapping of its data key, and from here on looks for that alone; the index
+    /// of the entry.
+    async fn rewrap(&mut self, replica: &Replica, random: &TestRandom) -> u64 {
+        let mut ciphertext = vec![0; 48];
+        random.fill(&mut ciphertext);
+        let new = WrappedDataKey::Keyring { keyring_key_id: 1, salt: [6; 32], ciphertext };
+        self.marks = PayloadMarks::default();
+        self.marks.note_wrapping(&new);
+        let rewrap = rewrap_data_key(random, (&self.secret, &self.version), new);
+        propose(replica, rewrap).await.index
     }
 
     async fn look(&self, replica: &Replica) -> (VersionRecord, u64) {
@@ -195,6 +209,43 @@ async fn a_node_that_was_away_is_clean_soon_after_it_is_back() {
     assert!(generation > 1, "it came back by the log");
     assert!(record.contains(&format!("\"generation\": {generation},\n")), "{record}");
     assert!(record.contains("\"count\": 1\n"), "{record}");
+    cluster.end().await;
+}
+
+/// Its entry comes behind that of the destruction, and holds the key in the log alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_rewrap_that_comes_late_leaves_all_nodes_too() {
+    let (mut cluster, random, leader) = on_disk().await;
+    let replica = cluster.replica(leader).clone();
+    let mut gone = Stored::create(&replica, &random).await;
+    gone.destroy(&replica, &random).await;
+    cluster.pass(LATER);
+    for id in 1..=3 {
+        wait_erased(cluster.replica(id)).await;
+    }
+    let late = gone.rewrap(&replica, &random).await;
+    for id in 1..=3 {
+        cluster.replica(id).wait_applied(late, soon()).await.unwrap();
+        let holders = gone.holders(&cluster.node_directory(id));
+        assert!(holders.iter().any(|path| path.starts_with("raft/")), "{holders:?}");
+    }
+    let away = cluster.other_than(leader);
+    cluster.kill(away).await;
+    cluster.pass(LATER);
+    for id in (1..=3).filter(|id| *id != away) {
+        let (replica, until) = (cluster.replica(id), soon());
+        // Nothing but the eraser purges, and it is pending until all is done.
+        while replica.status().purged < late || replica.erasure().pending > 0 {
+            assert!(Instant::now() < until, "{:?}, {:?}", replica.erasure(), replica.status());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(gone.holders(&cluster.node_directory(id)), Vec::<String>::new(), "node {id}");
+    }
+    assert!(!gone.holders(&cluster.node_directory(away)).is_empty(), "it was away");
+    cluster.restart(away).await;
+    cluster.replica(away).wait_applied(late, soon()).await.unwrap();
+    wait_erased(cluster.replica(away)).await;
+    assert_eq!(gone.holders(&cluster.node_directory(away)), Vec::<String>::new());
     cluster.end().await;
 }
 
