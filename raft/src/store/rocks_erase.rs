@@ -262,7 +262,8 @@ mod tests {
         assert!(read > 1 << 20, "{read} bytes are kept of what was read");
         let gone = Write { value: None, ..large(0) };
         state.commit(std::slice::from_ref(&gone)).unwrap();
-        state.erase_removed(&[gone.key.clone()..[gone.key.as_slice(), &[0]].concat()]).unwrap();
+        let rows = gone.key.clone()..[gone.key.as_slice(), &[0]].concat();
+        assert!(state.erase_removed(&[rows]).unwrap().is_some());
         let left = cache.get_usage();
         assert!(left < read / 8, "{left} of {read} bytes are left");
     }
