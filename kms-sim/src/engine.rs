@@ -146,11 +146,12 @@ impl Engine {
         Ok(self.view().head()?.time.max(LogTime::from_ms(self.clock.wall_ms())))
     }
 
-    /// Takes destroyed material out of every file of the store. Blocks; see [`Db::purge`].
+    /// Takes destroyed material out of every file of the store, and out of memory; false when it
+    /// may still be there. Blocks; see [`Db::purge`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn purge_destroyed(&self) -> Result<(), StoreError> {
+    pub fn purge_destroyed(&self) -> Result<bool, StoreError> {
         self.db.purge(Table::Materials)
     }
 

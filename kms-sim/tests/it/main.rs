@@ -17,6 +17,8 @@ mod decoders;
 #[cfg(test)]
 mod deletion;
 #[cfg(test)]
+mod destroyed_files;
+#[cfg(test)]
 #[path = "../../../platform/core/tests/shared/fuzz.rs"]
 mod fuzz;
 #[cfg(test)]
