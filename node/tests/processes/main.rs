@@ -49,6 +49,8 @@ mod programs;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod scan;
