@@ -139,7 +139,7 @@ async fn wait_erased(replica: &Replica) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_destroyed_payload_is_in_no_file_of_any_node() {
+async fn security_s14_a_destroyed_payload_is_in_no_file_of_any_node() {
     let (cluster, random, leader) = on_disk().await;
     let replica = cluster.replica(leader).clone();
     let gone = Stored::create(&replica, &random).await;
@@ -158,6 +158,8 @@ async fn a_destroyed_payload_is_in_no_file_of_any_node() {
             assert!(holders.iter().any(|path| path.starts_with(part)), "{holders:?}");
         }
         assert!(gone.is_anywhere(&cluster.node_directory(id)));
+        // Whether or not the eraser has looked since: a node that is asked has applied it.
+        assert_eq!(cluster.replica(id).erasure().pending, 1);
     }
 
     cluster.pass(LATER);
