@@ -6,12 +6,14 @@
 
 use std::ops::Range;
 
-use lockbox_core::{LogTime, SecretId, VersionId};
+use lockbox_core::{LogTime, SecretId, Subject, VersionId};
 
 use super::Application;
 use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::erasure::{Erasure, ErasurePoint};
+use crate::domain::operation::OperationMetadata;
+use crate::domain::outcome::Outcome;
 use crate::domain::version::VersionStatus;
 use crate::error::StorageError;
 use crate::state::{Overlay, Space, StateRead, keys, tables};
@@ -40,33 +42,58 @@ pub(super) fn of_secret(
 }
 
 /// Notes an entry that carries the payload or the data key of a version that was destroyed before: a
-/// copy of its proposal, or a rewrap, that came late. It has no effect on it, but stands in the log.
+/// copy of its proposal, a repeat of its request, or a rewrap, that came late. It has no effect on
+/// it, but stands in the log.
 pub(super) fn of_late_copy(
     state: &mut Overlay<'_>,
     envelope: &Envelope,
+    outcome: &Outcome,
     index: u64,
     now: LogTime,
 ) -> Result<(), StorageError> {
-    let is_rewrap = matches!(envelope.command, Command::RewrapDataKeys(_));
-    for (secret, version) in envelope.command.payloads_carried() {
-        if is_gone(state, secret, version, is_rewrap)? {
+    let carried = envelope.command.payloads_carried();
+    // A repeat under an idempotency key is sealed anew: the same values, and ids that never were.
+    let repeated = match outcome {
+        Outcome::Done(operation) if !carried.is_empty() => made_by(&operation.metadata),
+        _ => None,
+    };
+    // Nobody but the cluster makes one, and of what was stored alone.
+    let is_rewrap = matches!(envelope.command, Command::RewrapDataKeys(_))
+        && envelope.subject == Subject::internal();
+    let carried = carried.into_iter().map(|(secret, version)| (secret, version, is_rewrap));
+    let repeated = repeated.map(|(secret, version)| (secret, version, true));
+    for (secret, version, was_stored) in carried.chain(repeated) {
+        if is_gone(state, secret, version, was_stored)? {
             return note(state, index, now, Vec::new()..Vec::new());
         }
     }
     Ok(())
 }
 
+/// The version that an operation has made.
+fn made_by(metadata: &OperationMetadata) -> Option<(&SecretId, &VersionId)> {
+    match metadata {
+        OperationMetadata::CreateSecret { secret_id, version_id } => {
+            Some((secret_id, version_id.as_ref()?))
+        }
+        OperationMetadata::AddVersion { secret_id, version_id, .. } => {
+            Some((secret_id, version_id))
+        }
+        _ => None,
+    }
+}
+
 fn is_gone(
     state: &Overlay<'_>,
     secret: &SecretId,
     version: &VersionId,
-    is_rewrap: bool,
+    was_stored: bool,
 ) -> Result<bool, StorageError> {
     Ok(match tables::version(state, secret, version)? {
         Some(version) => version.status == VersionStatus::Destroyed,
-        // A rewrap is made of what was stored, though nothing may be known of that any more. Of
-        // anything else it was perhaps never stored: then it is no version, and nothing to note.
-        None if is_rewrap => true,
+        // It is forgotten by now.
+        None if was_stored => true,
+        // What was perhaps never stored is no version, and nothing to note.
         None => state.get(Space::Records, &keys::deleted_secret(secret))?.is_some(),
     })
 }

@@ -265,6 +265,35 @@ fn a_late_copy_of_what_is_destroyed_is_noted_because_the_log_holds_it() {
     assert_eq!(world.erasures(), before);
 }
 
+/// It is sealed anew: the same values, under an id that never was a version's.
+#[test]
+fn a_late_repeat_of_the_request_is_noted_because_the_log_holds_its_values() {
+    let mut world = world();
+    let keyed = |world: &mut World, version: &str| {
+        let add = add_version("s", version, MergeBase::Named(version_id("v1")));
+        let mut envelope = world.envelope(add);
+        envelope.idempotency = Some(IdempotencyClaim {
+            method: "AddVersion".into(),
+            key: "key".into(),
+            request_mac: [1; 32].into(),
+            mac_key_id: 1,
+        });
+        envelope
+    };
+    let first = keyed(&mut world, "v3");
+    let operation = world.done(&first);
+    let again = keyed(&mut world, "v4");
+    assert_eq!(world.done(&again), operation);
+    assert_eq!(world.erasures().count, 0, "it is not destroyed");
+    world.run(schedule("s", "v3"));
+    let due = world.later_reaper();
+    world.done(&due);
+    let late = keyed(&mut world, "v5");
+    assert_eq!(world.done(&late), operation);
+    let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+    assert_eq!(world.erasures(), expected);
+}
+
 /// Whatever is destroyed after it, and whenever the node began anew.
 #[test]
 fn the_oldest_erasure_tells_how_far_a_node_is_behind() {
