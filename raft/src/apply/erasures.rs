@@ -10,7 +10,7 @@ use lockbox_core::{LogTime, SecretId, Subject, VersionId};
 
 use super::Application;
 use crate::domain::codec;
-use crate::domain::command::{Command, Envelope};
+use crate::domain::command::{Command, Envelope, MergeBase};
 use crate::domain::erasure::{Erasure, ErasurePoint};
 use crate::domain::operation::OperationMetadata;
 use crate::domain::outcome::Outcome;
@@ -41,9 +41,9 @@ pub(super) fn of_secret(
     note(application.state, index, now, from..to)
 }
 
-/// Notes an entry that carries the payload or the data key of a version that was destroyed before: a
-/// copy of its proposal, a repeat of its request, or a rewrap, that came late. It has no effect on
-/// it, but stands in the log.
+/// Notes an entry that carries the values or the data key of a version that was destroyed before: a
+/// copy of its proposal, a repeat of its request, a merge that was made of it, or a rewrap, that
+/// came late. It has no effect on it, but stands in the log.
 pub(super) fn of_late_copy(
     state: &mut Overlay<'_>,
     envelope: &Envelope,
@@ -55,14 +55,17 @@ pub(super) fn of_late_copy(
     // A repeat under an idempotency key is sealed anew: the same values, and ids that never were.
     let repeated = match outcome {
         Outcome::Done(operation) if !carried.is_empty() => made_by(&operation.metadata),
-        _ => None,
+        Outcome::Done(_) | Outcome::Rejected(_) | Outcome::Nothing => None,
     };
+    let is_refused = matches!(outcome, Outcome::Rejected(_));
+    let merged = merged_from(&envelope.command).filter(|_| is_refused);
     // Nobody but the cluster makes one, and of what was stored alone.
     let is_rewrap = matches!(envelope.command, Command::RewrapDataKeys(_))
         && envelope.subject == Subject::internal();
     let carried = carried.into_iter().map(|(secret, version)| (secret, version, is_rewrap));
     let repeated = repeated.map(|(secret, version)| (secret, version, true));
-    for (secret, version, was_stored) in carried.chain(repeated) {
+    let merged = merged.map(|(secret, version)| (secret, version, false));
+    for (secret, version, was_stored) in carried.chain(repeated).chain(merged) {
         if is_gone(state, secret, version, was_stored)? {
             return note(state, index, now, Vec::new()..Vec::new());
         }
@@ -80,6 +83,15 @@ fn made_by(metadata: &OperationMetadata) -> Option<(&SecretId, &VersionId)> {
             Some((secret_id, version_id))
         }
         _ => None,
+    }
+}
+
+/// The version whose values a new one begins with.
+fn merged_from(command: &Command) -> Option<(&SecretId, &VersionId)> {
+    let Command::AddVersion(add) = command else { return None };
+    match &add.base {
+        MergeBase::Named(id) | MergeBase::Default(Some(id)) => Some((&add.secret_id, id)),
+        MergeBase::Default(None) | MergeBase::Generated => None,
     }
 }
 

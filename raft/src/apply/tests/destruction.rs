@@ -265,6 +265,26 @@ fn a_late_copy_of_what_is_destroyed_is_noted_because_the_log_holds_it() {
     assert_eq!(world.erasures(), before);
 }
 
+#[test]
+fn a_merge_that_is_late_for_its_base_is_noted_because_the_log_holds_the_values() {
+    for (base, destroyed) in [
+        (MergeBase::Named(version_id("v1")), "v1"),
+        (MergeBase::Default(Some(version_id("v2"))), "v2"),
+    ] {
+        let mut world = world();
+        world.run(schedule("s", destroyed));
+        let scheduled = world.envelope(add_version("s", "v3", base.clone()));
+        assert!(matches!(world.apply(&scheduled), Outcome::Rejected(_)));
+        assert_eq!(world.erasures().count, 0, "it can still be called back");
+        let due = world.later_reaper();
+        world.done(&due);
+        let late = world.envelope(add_version("s", "v4", base));
+        assert!(matches!(world.apply(&late), Outcome::Rejected(_)));
+        let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+        assert_eq!(world.erasures(), expected);
+    }
+}
+
 /// It is sealed anew: the same values, under an id that never was a version's.
 #[test]
 fn a_late_repeat_of_the_request_is_noted_because_the_log_holds_its_values() {
