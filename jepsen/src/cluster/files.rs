@@ -42,22 +42,26 @@ pub struct Knobs {
     /// `audit.sync = "each"` instead of batched.
     pub audit_synced: bool,
     /// `destroy.purge_within_seconds`.
-    #[serde(default = "purge_within_s")]
+    #[serde(default = "purge_within_s", skip_serializing_if = "is_usual")]
     pub purge_within_s: u64,
 }
 
 impl Knobs {
-    /// Within how many seconds destroyed payloads are to be gone, if that is soon enough for a run to
-    /// wait for it.
+    /// Within how many seconds destroyed payloads are to be gone, if that is soon enough for a run
+    /// to wait for it.
     #[must_use]
     pub const fn erased_within_s(&self) -> Option<u64> {
         if self.purge_within_s < PURGE_WITHIN_S { Some(self.purge_within_s) } else { None }
     }
 }
 
-/// For plans of before it was chosen.
+/// For plans that do not choose it.
 const fn purge_within_s() -> u64 {
     PURGE_WITHIN_S
+}
+
+const fn is_usual(purge_within_s: &u64) -> bool {
+    *purge_within_s == PURGE_WITHIN_S
 }
 
 impl Default for Knobs {
