@@ -174,7 +174,14 @@ impl Stream {
 }
 
 fn holds(bytes: &[u8], patterns: &[Pattern]) -> bool {
-    let is_one = |window: &[u8]| patterns.iter().any(|pattern| window == pattern);
+    // Most places need no look at each pattern.
+    let mut begins = [false; 256];
+    for pattern in patterns {
+        begins[usize::from(pattern[0])] = true;
+    }
+    let is_one = |window: &[u8]| {
+        begins[usize::from(window[0])] && patterns.iter().any(|pattern| window == pattern)
+    };
     bytes.windows(PayloadMark::BYTES).any(is_one)
 }
 
