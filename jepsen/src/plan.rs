@@ -119,7 +119,7 @@ impl Plan {
             spares: u16::try_from(spares).unwrap_or(u16::MAX),
             disk_mebibytes: shape.disk_mebibytes,
             forgetful: profile.classes().contains(&FaultClass::PowerLoss),
-            knobs: draw_knobs(seed),
+            knobs: Knobs { purge_within_s: shape.purge_within_s, ..draw_knobs(seed) },
             phases: shape.phases,
             windows,
             faults,
@@ -150,6 +150,7 @@ fn draw_knobs(seed: u64) -> Knobs {
         snapshot_entries: random.between(50, 200),
         entries_kept: random.between(0, 50),
         audit_synced: random.chance(25),
+        ..Knobs::default()
     }
 }
 

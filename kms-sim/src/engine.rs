@@ -158,11 +158,11 @@ impl Engine {
     }
 
     /// Takes destroyed material, and what an earlier root key has wrapped, out of every file of the
-    /// store. Blocks; see [`Db::purge`].
+    /// store, and out of memory; false when it may still be there. Blocks; see [`Db::purge`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn purge_destroyed(&self) -> Result<(), StoreError> {
+    pub fn purge_destroyed(&self) -> Result<bool, StoreError> {
         purge_wraps(&self.db)
     }
 
@@ -343,10 +343,9 @@ impl Reading<'_> {
     }
 }
 
-/// Takes wraps that were removed or replaced out of every file.
-pub(crate) fn purge_wraps(db: &Db) -> Result<(), StoreError> {
-    db.purge(Table::Materials)?;
-    db.purge(Table::Meta)
+/// Takes wraps that were removed or replaced out of every file; false when one may still be there.
+pub(crate) fn purge_wraps(db: &Db) -> Result<bool, StoreError> {
+    Ok(db.purge(Table::Materials)? && db.purge(Table::Meta)?)
 }
 
 /// Opens or creates the store of a data directory.

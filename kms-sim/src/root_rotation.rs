@@ -33,10 +33,11 @@ pub enum RotateError {
     Damaged(KmsKeyVersionId),
     /// The keys are under the new root key, and older files are still there.
     #[error(
-        "the keys are under the new root key, but files still hold them under the old one: {0}; \
-         the server rewrites these files when it starts"
+        "the keys are under the new root key, but files still hold them under the old one{}; \
+         the server rewrites these files when it starts",
+        .0.as_ref().map(|error| format!(": {error}")).unwrap_or_default()
     )]
-    Purge(StoreError),
+    Purge(Option<StoreError>),
 }
 
 impl From<StoreError> for RotateError {
@@ -72,7 +73,9 @@ pub fn rotate(
     let versions = writes.len() - 1;
     writes.push(derivation);
     db.commit(&writes)?;
-    purge_wraps(&db).map_err(RotateError::Purge)?;
+    if !purge_wraps(&db).map_err(|error| RotateError::Purge(Some(error)))? {
+        return Err(RotateError::Purge(None));
+    }
     Ok(versions)
 }
 

@@ -71,7 +71,7 @@ pub struct CanaryScan {
     pub place: ScanPlace,
     /// Which node's or process's, for the report.
     pub of: String,
-    /// Canaries that it looked for.
+    /// Canaries, or destroyed versions, that it looked for.
     pub canaries: u64,
     /// Bytes that it read.
     pub bytes: u64,
@@ -94,13 +94,15 @@ pub enum ScanPlace {
     Environment,
     /// A core file, or the proof that there is none.
     CoreFiles,
+    /// All files of a node, for versions that were destroyed.
+    Destroyed,
 }
 
 /// A canary that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CanaryFound {
-    /// The operation that planted it.
+    /// The operation that planted it, or the one that first saw the version destroyed.
     pub op: OpId,
     /// The file.
     pub file: String,

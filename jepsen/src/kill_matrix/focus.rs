@@ -21,6 +21,9 @@ const FAULTS_MS: u64 = 24_000;
 const GAP_MS: (u64, u64) = (1_500, 3_500);
 /// No fault begins later than this before the end.
 const LAST_BEGIN_MS: u64 = 3_000;
+/// Within how long nodes erase what is destroyed when a run looks for it, in seconds: it waits for
+/// half of that.
+const ERASED_S: u64 = 10;
 /// Every so many runs the faults are drawn from all classes.
 const GENERAL_EVERY: u64 = 3;
 
@@ -75,6 +78,8 @@ pub(super) struct Focus {
     /// None: those that the profile draws.
     blows: Option<&'static [Blow]>,
     log_level: Option<&'static str>,
+    /// Within how long nodes erase what is destroyed, if the run is to look for that.
+    purge_within_s: Option<u64>,
 }
 
 impl Focus {
@@ -85,11 +90,11 @@ impl Focus {
 
     /// What the profile draws.
     pub(super) const fn general() -> Self {
-        Self { name: "general", blows: None, log_level: None }
+        Self { name: "general", blows: None, log_level: None, purge_within_s: None }
     }
 
     const fn on(name: &'static str, blows: &'static [Blow]) -> Self {
-        Self { name, blows: Some(blows), log_level: None }
+        Self { name, blows: Some(blows), log_level: None, purge_within_s: None }
     }
 
     /// All that the first runs of these mutants have, each once: without a mutant none of them may
@@ -108,7 +113,8 @@ impl Focus {
     pub(super) fn of(mutant: &str, runs_before: u64) -> Self {
         let focused = Self::of_mutant(mutant);
         if runs_before % GENERAL_EVERY == GENERAL_EVERY - 1 {
-            return Self { log_level: focused.log_level, ..Self::general() };
+            let Self { log_level, purge_within_s, .. } = focused;
+            return Self { log_level, purge_within_s, ..Self::general() };
         }
         focused
     }
@@ -158,6 +164,9 @@ impl Focus {
             "plaintext-in-log" => {
                 Self { name: "calm-debug", log_level: Some("debug"), ..Self::calm() }
             }
+            "wrapped-key-kept" => {
+                Self { name: "calm-erasing", purge_within_s: Some(ERASED_S), ..Self::calm() }
+            }
             _ => Self::general(),
         }
     }
@@ -175,6 +184,9 @@ impl Focus {
     /// The plan of a run.
     pub(super) fn plan(&self, seed: u64, runs_before: u64) -> Plan {
         let mut plan = Plan::draw(seed, Profile::Mutants);
+        if let Some(seconds) = self.purge_within_s {
+            plan.knobs.purge_within_s = seconds;
+        }
         let Some(blows) = self.blows else { return plan };
         plan.phases.quiet_ms = QUIET_MS;
         plan.phases.faults_ms = match blows {
@@ -252,6 +264,11 @@ mod tests {
         assert_eq!(Focus::of("lost-tail", 2).plan(9, 2), Plan::draw(9, Profile::Mutants));
         assert_eq!(Focus::of("unheard-of", 0).plan(9, 0), Plan::draw(9, Profile::Mutants));
         assert_eq!(Focus::of("plaintext-in-log", 2).log_level(), Some("debug"));
+        for runs in [0, 2] {
+            let plan = Focus::of("wrapped-key-kept", runs).plan(9, runs);
+            assert_eq!(plan.knobs.erased_within_s(), Some(ERASED_S));
+        }
+        assert_eq!(Focus::calm().plan(9, 0).knobs.erased_within_s(), None);
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Phases;
+use crate::cluster::files::PURGE_WITHIN_S;
 use crate::nemesis::class::FaultClass;
 
 /// A kind of run.
@@ -34,6 +35,8 @@ pub(super) struct Shape {
     /// but in so many of 100 windows all of them.
     pub(super) everything_percent: u64,
     pub(super) disk_mebibytes: u32,
+    /// Within how long nodes erase what is destroyed. Where that is soon, the run looks at its end.
+    pub(super) purge_within_s: u64,
 }
 
 const SECOND_MS: u64 = 1_000;
@@ -92,6 +95,7 @@ impl Profile {
                 active_max: 5,
                 everything_percent: 0,
                 disk_mebibytes: 1024,
+                purge_within_s: 120,
             },
             Self::Soak => Shape {
                 nodes: 5,
@@ -103,6 +107,7 @@ impl Profile {
                 everything_percent: 5,
                 // The state of an hour, and four times that for the image of what is durable.
                 disk_mebibytes: 6144,
+                purge_within_s: PURGE_WITHIN_S,
             },
             Self::Mutants => Shape {
                 nodes: 3,
@@ -112,6 +117,7 @@ impl Profile {
                 active_max: 6,
                 everything_percent: 0,
                 disk_mebibytes: 512,
+                purge_within_s: PURGE_WITHIN_S,
             },
             Self::Bill => Shape {
                 nodes: 3,
@@ -121,6 +127,7 @@ impl Profile {
                 active_max: 2,
                 everything_percent: 0,
                 disk_mebibytes: 512,
+                purge_within_s: PURGE_WITHIN_S,
             },
         }
     }

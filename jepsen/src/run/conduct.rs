@@ -15,7 +15,8 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Shared;
-use super::books::{CanaryBook, Planted, SecretBook};
+use super::books::{CanaryBook, DestroyedBook, Planted, SecretBook};
+use super::destroyed_scan;
 use super::finale;
 use super::folders::create_folders;
 use super::key_switcher::KeySwitcher;
@@ -64,6 +65,9 @@ pub struct Score {
     pub durations: Durations,
     /// What.
     pub mix: Mix,
+    /// Within how many seconds destroyed payloads are to be gone from all files, if the run is to
+    /// look whether they are.
+    pub erased_within_s: Option<u64>,
 }
 
 /// Collects what can be seen only while the servers still run; may block.
@@ -157,6 +161,7 @@ impl Run {
             pace: Arc::clone(&self.pace),
             callers,
             secrets: SecretBook::default(),
+            destroyed: DestroyedBook::default(),
             canaries: CanaryBook::default(),
             concurrency: u64::try_from(workers_of(&self.score.mix)).unwrap_or(u64::MAX),
             deadline: Duration::from_millis(self.score.mix.deadline_ms),
@@ -248,7 +253,8 @@ impl Run {
         ended.context("there was no nemesis")?.context("the nemesis has panicked")?
     }
 
-    /// The final reads and writes, and the wait until all nodes have the same state.
+    /// The final reads and writes, the wait until all nodes have the same state, and the look for
+    /// what was destroyed.
     async fn finish(&self, shared: &Arc<Shared>, sampler: &Sampler) -> Result<()> {
         self.recorder.phase(Phase::Final)?;
         finale::play(shared, self.score.seed, &self.hurry).await?;
@@ -263,7 +269,12 @@ impl Run {
         self.recorder.phase(Phase::Done)?;
         // The state that all of them ended with is what the looks after the end show.
         sleep(LAST_LOOKS).await;
-        sampler.hash_all(&self.site, &self.recorder).await
+        sampler.hash_all(&self.site, &self.recorder).await?;
+        let Some(seconds) = self.score.erased_within_s else { return Ok(()) };
+        tokio::select! {
+            () = self.hurry.cancelled() => Ok(()),
+            looked = destroyed_scan::look(shared, Duration::from_secs(seconds)) => looked,
+        }
     }
 
     async fn collect(&self, collect: Collect, planted: Vec<Planted>) -> Result<()> {

@@ -9,6 +9,7 @@ pub mod books;
 pub mod canary_scan;
 pub mod cluster_site;
 pub mod conduct;
+pub mod destroyed_scan;
 pub mod directory;
 pub mod evidence;
 pub mod facts;

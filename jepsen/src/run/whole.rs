@@ -125,7 +125,8 @@ impl Stage<'_> {
             heal_s: HEAL_S,
             recovery_s: phases.recovery_ms / 1000,
         };
-        let score = Score { seed: self.plan.seed, durations, mix: self.mix };
+        let erased_within_s = self.plan.knobs.erased_within_s();
+        let score = Score { seed: self.plan.seed, durations, mix: self.mix, erased_within_s };
         let conducting = conduct(
             &site,
             &score,

@@ -43,7 +43,7 @@ fn a_run_without_faults_is_whole() {
         // A node answers a repeat with the index of its look at the state, and the replay takes it
         // for that of the effect.
         let mix = Mix { keyed_percent: 0, ..Mix::draw(&mut Random::new(1)) };
-        let score = Score { seed: 1, durations, mix };
+        let score = Score { seed: 1, durations, mix, erased_within_s: None };
         let begin = moment::now();
         let ticks = Arc::new(move || {
             u64::try_from(moment::now().duration_since(begin).as_nanos()).unwrap()

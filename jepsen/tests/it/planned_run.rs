@@ -87,8 +87,14 @@ fn without_root_a_run_kills_and_stops_processes_on_loopback() {
         planned(2, 9_000, 3_000, Action::Pause { who: Victims::Follower }),
         planned(3, 14_000, 3_000, Action::Kms { trouble: KmsTrouble::Kill }),
     ];
-    let (base, verdict) = run(&short(Profile::SmokeBasic, faults));
+    let mut plan = short(Profile::SmokeBasic, faults);
+    plan.knobs.purge_within_s = 10;
+    let (base, verdict) = run(&plan);
     holds(&base, &verdict, &[FaultClass::Kill, FaultClass::Pause, FaultClass::KmsDown]);
+    // What was destroyed meanwhile was looked for on each node.
+    let law = verdict.laws.iter().find(|report| report.law == Law::L12).unwrap();
+    let (_, destroyed) = law.counts.iter().find(|(name, _)| name == "destroyed versions").unwrap();
+    assert!(*destroyed > 0, "{:?}", law.counts);
 }
 
 #[test]

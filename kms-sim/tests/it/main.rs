@@ -22,6 +22,8 @@ mod decoders;
 #[cfg(test)]
 mod deletion;
 #[cfg(test)]
+mod destroyed_files;
+#[cfg(test)]
 #[path = "../../../platform/core/tests/shared/fuzz.rs"]
 mod fuzz;
 #[cfg(test)]

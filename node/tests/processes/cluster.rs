@@ -231,6 +231,11 @@ impl Cluster {
         self.connection = variables.collect();
     }
 
+    /// What the servers that are started from now on find in their environment.
+    pub(crate) fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
+        self.environment = environment;
+    }
+
     /// Starts a part that does not run, and does not wait.
     pub(crate) fn launch(&mut self, part: Part) {
         let program = match part {

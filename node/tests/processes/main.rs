@@ -51,6 +51,8 @@ mod programs;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod rights;
 #[cfg(test)]
 mod scan;

@@ -150,6 +150,9 @@ seeded_bugs! {
         PlaintextAtRest "plaintext-at-rest":
             "Payloads are stored without being encrypted.",
             ["L12"], "";
+        WrappedKeyKept "wrapped-key-kept":
+            "The wrapped data key of a destroyed version is kept, with its payload.",
+            ["L12"], "destruction, and nodes that erase within the run";
     }
     Kms {
         RetryBilledTwice "retry-billed-twice":

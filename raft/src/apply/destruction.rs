@@ -14,7 +14,6 @@ use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
-use crate::domain::payload_mark::PayloadMark;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
 use crate::error::StorageError;
@@ -131,9 +130,12 @@ pub(super) fn destroy(
     unqueue(application, &version);
     version.status = VersionStatus::Destroyed;
     version.destroy_at = None;
-    let payload = tables::payload(application.state, secret_id, version_id)?;
-    version.payload_mark = payload.as_ref().and_then(PayloadMark::of);
-    application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    if let Some(payload) = tables::payload(application.state, secret_id, version_id)? {
+        version.payload_marks.get_or_insert_default().note(&payload);
+    }
+    if !mutant(Mutant::WrappedKeyKept) {
+        application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    }
     erasures::of_version(application, secret_id, version_id)?;
     // There is nothing left to read, and so nobody to allow it to.
     application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));

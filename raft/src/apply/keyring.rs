@@ -4,7 +4,7 @@
 //! once nothing is wrapped by it and every member has said that neither its log nor its snapshot
 //! needs it. All of it is the cluster's own doing: nobody who logs in may.
 
-use lockbox_core::{NodeId, ResourceKind, ResourceRef, Subject};
+use lockbox_core::{NodeId, ResourceKind, ResourceRef, SecretId, Subject, VersionId};
 
 use super::{Application, Effect, Refusal};
 use crate::domain::command::Envelope;
@@ -13,7 +13,7 @@ use crate::domain::keyring::{
 };
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
-use crate::domain::version::WrappedDataKey;
+use crate::domain::version::{SealedPayload, WrappedDataKey};
 use crate::state::{Space, StateRead, keys, tables};
 
 /// KeyAdded: the next number, and one key on its way at a time.
@@ -97,8 +97,8 @@ fn supersede(application: &mut Application<'_, '_>, purpose: KeyPurpose) -> Resu
 }
 
 /// Puts data keys under the activated key. One whose wrapping is another than was seen stays as it
-/// is: its version was destroyed, deleted or wrapped anew. Nothing else of a version changes, and
-/// neither does its secret.
+/// is: its version was destroyed, deleted or wrapped anew. Nothing that is shown of a version
+/// changes, and neither does its secret.
 pub(super) fn rewrap_data_keys(
     application: &mut Application<'_, '_>,
     envelope: &Envelope,
@@ -120,19 +120,41 @@ pub(super) fn rewrap_data_keys(
     }
     for rewrap in rewraps {
         let (secret, version) = (&rewrap.secret_id, &rewrap.version_id);
-        let payload = tables::payload(application.state, secret, version)?;
-        let Some(mut payload) = payload else { continue };
-        let as_seen = matches!(
-            &payload.wrapped_key,
-            WrappedDataKey::Keyring { keyring_key_id, salt, .. }
-                if *keyring_key_id == rewrap.old_key_id && *salt == rewrap.old_salt
-        );
-        if as_seen {
-            payload.wrapped_key = rewrap.new.clone();
-            application.put(Space::Payloads, keys::payload(secret, version), &payload);
-        }
+        let aside = match tables::payload(application.state, secret, version)? {
+            Some(mut payload) if is_as_seen(&payload, rewrap) => {
+                let old = std::mem::replace(&mut payload.wrapped_key, rewrap.new.clone());
+                application.put(Space::Payloads, keys::payload(secret, version), &payload);
+                old
+            }
+            // This entry alone brings it.
+            Some(_) | None => rewrap.new.clone(),
+        };
+        note_wrapping(application, secret, version, &aside)?;
     }
     effect(application, by, "Rewrap data keys")
+}
+
+fn is_as_seen(payload: &SealedPayload, rewrap: &DataKeyRewrap) -> bool {
+    matches!(
+        &payload.wrapped_key,
+        WrappedDataKey::Keyring { keyring_key_id, salt, .. }
+            if *keyring_key_id == rewrap.old_key_id && *salt == rewrap.old_salt
+    )
+}
+
+/// Keeps a mark of a wrapping that is not the stored one: it is in older files or in the log, and is
+/// looked for once the version is destroyed.
+fn note_wrapping(
+    application: &mut Application<'_, '_>,
+    secret: &SecretId,
+    version: &VersionId,
+    wrapped: &WrappedDataKey,
+) -> Result<(), Refusal> {
+    if let Some(mut version) = tables::version(application.state, secret, version)? {
+        version.payload_marks.get_or_insert_default().note_wrapping(wrapped);
+        application.put(Space::Records, keys::version(&version.id), &version);
+    }
+    Ok(())
 }
 
 /// Another wrapping of the same key by the system key.

@@ -145,7 +145,7 @@ pub fn apply_entry(
     let is_new = matches!(&outcome, Outcome::Done(operation) if operation.index == at.index);
     // A rewrap takes effect on those that are there, and passes over those that are gone.
     if !is_new || matches!(envelope.command, Command::RewrapDataKeys(_)) {
-        erasures::of_late_copy(state, &envelope, at.index, now)?;
+        erasures::of_late_copy(state, &envelope, &outcome, at.index, now)?;
     }
     retention::expire(state, now)?;
     state.keep();

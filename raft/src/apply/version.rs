@@ -68,7 +68,7 @@ pub(super) fn store(
         entry_keys,
         password_spec: new.password_spec.clone(),
         sequence: application.index,
-        payload_mark: None,
+        payload_marks: None,
     };
     application.put(Space::Records, key, &version);
     let place = keys::version_in_secret(&secret.id, version.sequence);

@@ -37,6 +37,9 @@ pub struct Erasure {
     /// The end of the keys, exclusive; `from` when only the log holds what is to be erased.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub to: Vec<u8>,
+    /// When that was, on the log's clock.
+    #[n(3)]
+    pub at: LogTime,
 }
 
 impl Erasure {

@@ -82,57 +82,38 @@ impl Eraser {
 
     /// Returns when consensus or the store has stopped.
     async fn erase(&self) {
-        let Ok(mut done) = self.recorded() else { return };
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            match self.look(done).await {
-                Ok(now) => done = now,
-                Err(Cut::Again) => {}
-                Err(Cut::Stopped) => return,
+            if let Err(Cut::Stopped) = self.look().await {
+                return;
             }
         }
     }
 
-    /// How far the files were when this process began.
-    fn recorded(&self) -> Result<Erased, StorageError> {
-        let read = self.erased.read().inspect_err(|error| self.faults.report(error));
-        Ok(read?.unwrap_or_default())
-    }
-
-    /// Does what is due; says how far the files are then.
-    async fn look(&self, done: Erased) -> Result<Erased, Cut> {
-        // ORDER: the generation first: a newer state under its number would be a mistake, an older
-        // number only makes the work be done again.
-        let generation = self.state.generation_number();
-        let point = self.state.read(|view| tables::erasures(view));
-        let point = point.and_then(std::convert::identity);
-        let point = point.inspect_err(|error| self.faults.report(error))?;
-        let of_this = if done.generation == generation { done.count } else { 0 };
-        let pending = point.count.saturating_sub(of_this);
-        if pending == 0 {
-            self.progress.nothing();
-            return Ok(done);
-        }
-        self.progress.pending(pending, point);
+    /// Does what is due.
+    async fn look(&self) -> Result<(), Cut> {
+        let due = self.progress.look_at(&self.state);
+        let due = due.inspect_err(|error| self.faults.report(error))?;
         let log_now = self.clock.log_now_at(self.state.applied().borrow().log_time);
-        if self.progress.pending_for(log_now) < self.purge_within / 2 {
-            return Ok(done);
+        let waits = self.progress.pending_for(log_now) < self.purge_within / 2;
+        if due.pending == 0 || waits {
+            return Ok(());
         }
         let started = Instant::now();
-        self.round(of_this, point, started + ROUND_MAX).await?;
-        if self.state.generation_number() != generation {
+        self.round(due.done, due.point, started + ROUND_MAX).await?;
+        if self.state.generation_number() != due.generation {
             return Err(Cut::Again);
         }
-        let done = Erased { generation, count: point.count };
+        let done = Erased { generation: due.generation, count: due.point.count };
         let record = self.erased.clone();
         let written = self.blocking.run(move || record.write(done)).await;
         written.inspect_err(|error| self.faults.report(error))?;
-        self.progress.done(started, self.wall.wall_ms());
+        self.progress.done(done, started, self.wall.wall_ms());
         let took_ms = started.elapsed().as_millis();
-        tracing::info!(payloads = pending, took_ms, "took destroyed payloads out of the files");
-        Ok(done)
+        tracing::info!(payloads = due.pending, took_ms, "took destroyed payloads out of the files");
+        Ok(())
     }
 
     /// One round: when it ends well, nothing up to `point` is in any file.

@@ -70,6 +70,7 @@ pub(super) async fn start(
         store_id,
     } = store;
 
+    let erasure = Arc::new(ErasureProgress::new(erased.read()?.unwrap_or_default()));
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::default());
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
@@ -171,7 +172,6 @@ pub(super) async fn start(
         asked: AtomicU64::new(0),
     });
     supervise(&tasks, &ended, Arc::clone(&purger).run(stop.clone()));
-    let erasure = Arc::new(ErasureProgress::default());
     let eraser = Eraser {
         raft: raft.clone(),
         purger: Arc::clone(&purger),

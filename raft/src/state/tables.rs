@@ -150,6 +150,20 @@ pub fn erasures_after(view: &dyn StateRead, done: u64, point: ErasurePoint) -> F
     erasures.collect::<Result<_, _>>().map(Some)
 }
 
+/// When the first erasure behind the first `done` was, or the first one that is kept of them;
+/// nothing when there is none. `point` is this view's.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn erasing_since(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<LogTime> {
+    let first = done.max(point.count.saturating_sub(ERASURES_KEPT)).saturating_add(1);
+    if first > point.count {
+        return Ok(None);
+    }
+    let found: Option<Erasure> = load(view, Space::System, &keys::erasure(first))?;
+    Ok(found.map(|erasure| erasure.at))
+}
+
 /// The folder of that name in a cloud; there is one at most.
 ///
 /// # Errors

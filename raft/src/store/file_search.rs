@@ -9,7 +9,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
-use crate::domain::payload_mark::PayloadMark;
+use crate::domain::payload_mark::{PayloadMark, PayloadMarks};
 
 /// RocksDB cuts its write-ahead logs into blocks of so many bytes.
 const BLOCK_BYTES: usize = 32 << 10;
@@ -21,12 +21,15 @@ const LONG_HEADER_BYTES: usize = 11;
 /// The kinds of pieces that have the number of their log.
 const LONG_KINDS: std::ops::RangeInclusive<u8> = 5..=8;
 
+/// What is looked for.
+type Pattern = [u8; PayloadMark::BYTES];
+
 /// What a search says of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Finding {
-    /// The bytes are not in it.
+    /// None of the bytes are in it.
     Clean,
-    /// They are.
+    /// Some are.
     Holds,
     /// Nobody knows, for this reason.
     Unreadable(String),
@@ -47,14 +50,14 @@ pub struct FileReport {
 #[derive(Debug, Clone)]
 pub struct FileSearch {
     root: PathBuf,
-    pattern: [u8; PayloadMark::BYTES],
+    patterns: Vec<Pattern>,
 }
 
 impl FileSearch {
-    /// A search below `root` for the payload with this mark.
+    /// A search below `root` for the payload with these marks.
     #[must_use]
-    pub fn new(root: &Path, mark: &PayloadMark) -> Self {
-        Self { root: root.to_owned(), pattern: mark.pattern() }
+    pub fn new(root: &Path, marks: &PayloadMarks) -> Self {
+        Self { root: root.to_owned(), patterns: marks.patterns() }
     }
 
     /// Looks at every file, in the order of their names; nothing when `goes_on` said no. What is
@@ -126,11 +129,11 @@ impl FileSearch {
             piece.clear();
             file.by_ref().take(PIECE_BYTES as u64).read_to_end(&mut piece)?;
             *bytes += piece.len() as u64;
-            if raw.brings(&piece, &self.pattern) {
+            if raw.brings(&piece, &self.patterns) {
                 return Ok(true);
             }
             let in_records = |block: &[u8]| {
-                pieces_of(block).into_iter().any(|piece| records.brings(piece, &self.pattern))
+                pieces_of(block).into_iter().any(|piece| records.brings(piece, &self.patterns))
             };
             if is_log && piece.chunks(BLOCK_BYTES).any(in_records) {
                 return Ok(true);
@@ -146,17 +149,17 @@ impl FileSearch {
 /// A sequence of bytes that comes in parts.
 #[derive(Default)]
 struct Stream {
-    /// The end of what came before, too short to hold the pattern.
+    /// The end of what came before, too short to hold a pattern.
     end: Vec<u8>,
 }
 
 impl Stream {
-    /// Whether the pattern ends in this part.
-    fn brings(&mut self, part: &[u8], pattern: &[u8]) -> bool {
+    /// Whether one of the patterns ends in this part.
+    fn brings(&mut self, part: &[u8], patterns: &[Pattern]) -> bool {
         // Where the parts meet, and then within this one.
-        let kept = pattern.len() - 1;
+        let kept = PayloadMark::BYTES - 1;
         self.end.extend_from_slice(&part[..part.len().min(kept)]);
-        if holds(&self.end, pattern) || holds(part, pattern) {
+        if holds(&self.end, patterns) || holds(part, patterns) {
             return true;
         }
         if part.len() > kept {
@@ -170,8 +173,16 @@ impl Stream {
     }
 }
 
-fn holds(bytes: &[u8], pattern: &[u8]) -> bool {
-    bytes.windows(pattern.len()).any(|window| window == pattern)
+fn holds(bytes: &[u8], patterns: &[Pattern]) -> bool {
+    // Most places need no look at each pattern.
+    let mut begins = [false; 256];
+    for pattern in patterns {
+        begins[usize::from(pattern[0])] = true;
+    }
+    let is_one = |window: &[u8]| {
+        begins[usize::from(window[0])] && patterns.iter().any(|pattern| window == pattern)
+    };
+    bytes.windows(PayloadMark::BYTES).any(is_one)
 }
 
 /// The pieces of records in one block of a write-ahead log, without their headers.
@@ -195,10 +206,16 @@ mod tests {
 
     use super::*;
 
-    const PATTERN: [u8; 16] = *b"\x93\x01\xfe 4$canary\x00\x07!!";
+    const PATTERN: Pattern = *b"\x93\x01\xfe 4$canary\x00\x07!!";
+    const OTHER: Pattern = [0xa5; PayloadMark::BYTES];
+
+    fn searching(root: &Path) -> FileSearch {
+        let marks = [OTHER, PATTERN].map(PayloadMark::searching);
+        FileSearch::new(root, &PayloadMarks::told(marks.into()).unwrap())
+    }
 
     fn search(root: &Path) -> Vec<(String, Finding)> {
-        let search = FileSearch::new(root, &PayloadMark::searching(PATTERN));
+        let search = searching(root);
         let reports = search.run(&|| true).unwrap();
         reports.into_iter().map(|report| (report.path, report.finding)).collect()
     }
@@ -212,16 +229,16 @@ mod tests {
             let content = [vec![0; before].as_slice(), &PATTERN, &[1; 3]].concat();
             std::fs::write(root.join("below").join(format!("{before:08}")), content).unwrap();
         }
+        std::fs::write(root.join("below").join("other"), OTHER).unwrap();
         std::fs::write(root.join("clean"), &PATTERN[..15]).unwrap();
         std::fs::write(root.join("empty"), []).unwrap();
         let reports = search(root);
-        assert_eq!(reports.len(), 8);
+        assert_eq!(reports.len(), 9);
         for (path, finding) in reports {
             let expected = if path.starts_with("below/") { Finding::Holds } else { Finding::Clean };
             assert_eq!(finding, expected, "{path}");
         }
-        let search = FileSearch::new(root, &PayloadMark::searching(PATTERN));
-        assert_eq!(search.run(&|| false), None);
+        assert_eq!(searching(root).run(&|| false), None);
     }
 
     #[test]
@@ -229,11 +246,11 @@ mod tests {
         let content = [[7; 20].as_slice(), &PATTERN, &[8; 20]].concat();
         for size in 1..content.len() {
             let mut stream = Stream::default();
-            let found = content.chunks(size).any(|part| stream.brings(part, &PATTERN));
+            let found = content.chunks(size).any(|part| stream.brings(part, &[OTHER, PATTERN]));
             assert!(found, "in parts of {size}");
             let mut stream = Stream::default();
             let broken: Vec<u8> = content.iter().copied().filter(|byte| *byte != b'!').collect();
-            assert!(!broken.chunks(size).any(|part| stream.brings(part, &PATTERN)));
+            assert!(!broken.chunks(size).any(|part| stream.brings(part, &[OTHER, PATTERN])));
         }
     }
 
@@ -254,8 +271,9 @@ mod tests {
         let content = std::fs::read(log).unwrap();
         let pieces: Vec<&[u8]> = content.chunks(BLOCK_BYTES).flat_map(pieces_of).collect();
         assert!(pieces.len() > 2);
-        assert!(holds(&pieces.concat(), &value), "the pieces are what was written");
-        assert!(!holds(&content, &value), "there is something between them");
+        let is_in = |bytes: &[u8]| bytes.windows(value.len()).any(|window| window == value);
+        assert!(is_in(&pieces.concat()), "the pieces are what was written");
+        assert!(!is_in(&content), "there is something between them");
         drop(database);
         DB::destroy(&Options::default(), place.path()).unwrap();
     }

@@ -140,7 +140,7 @@ mod tests {
     use sha2::{Digest, Sha256};
 
     use super::*;
-    use crate::state::{Space, Write};
+    use crate::state::{Direction, Scan, Space, Write};
     use crate::store::codec::encode_log_id;
     use crate::store::engine::{LogEngine, LogOp, StateEngine};
     use crate::store::rocks_log::RocksLog;
@@ -236,6 +236,36 @@ mod tests {
         let left = state.erase_removed(&[rows("a")]).unwrap().unwrap();
         wait_gone(&left);
         assert_eq!(holders(place.path(), &sealed("a")), Vec::<PathBuf>::new());
+    }
+
+    /// Blocks of tables that are gone would stay in memory until others take their place.
+    #[test]
+    fn what_was_read_leaves_the_memory_with_the_tables() {
+        let place = tempfile::tempdir().unwrap();
+        let cache = Cache::new_lru_cache(16 << 20);
+        let state = RocksState::open(place.path(), &cache).unwrap();
+        let large = |number: u32| {
+            let (space, key) = (Space::Payloads, number.to_be_bytes().to_vec());
+            Write { space, key, value: Some(vec![7; 1 << 12]) }
+        };
+        state.commit(&(0..500).map(large).collect::<Vec<_>>()).unwrap();
+        state.flush().unwrap();
+        let all = Scan {
+            space: Space::Payloads,
+            from: vec![0],
+            to: vec![u8::MAX],
+            direction: Direction::Ascending,
+            limit: usize::MAX,
+        };
+        state.with_view(&mut |view| assert_eq!(view.scan(&all).unwrap().len(), 500));
+        let read = cache.get_usage();
+        assert!(read > 1 << 20, "{read} bytes are kept of what was read");
+        let gone = Write { value: None, ..large(0) };
+        state.commit(std::slice::from_ref(&gone)).unwrap();
+        let rows = gone.key.clone()..[gone.key.as_slice(), &[0]].concat();
+        assert!(state.erase_removed(&[rows]).unwrap().is_some());
+        let left = cache.get_usage();
+        assert!(left < read / 8, "{left} of {read} bytes are left");
     }
 
     #[test]

@@ -10,9 +10,9 @@ use crate::cli::peer::PeerTarget;
 
 /// A destroyed version, and whom to ask about it.
 ///
-/// Each node reads every file of its data directory and looks for the wrapped data key of the
-/// version, without which the payload cannot be opened. That takes as long as reading them: give it
-/// more time with --timeout. Ends with exit code 1 when a file holds it or cannot be read, and with
+/// Each node reads every file of its data directory and looks for the sealed payload of the version
+/// and for its wrapped data key, without which the payload cannot be opened, also in wrappings of
+/// before. That takes as long as reading them: give it more time with --timeout. Ends with exit code 1 when a file holds it or cannot be read, and with
 /// 3 when a node does not answer: it is pending then, and has its files cleaned when it is back.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyDestroyed {
@@ -25,7 +25,7 @@ pub(crate) struct VerifyDestroyed {
     /// Ask this member; may be given several times. Without it, all of them.
     #[arg(long = "node", value_name = "ID")]
     nodes: Vec<u64>,
-    /// The mark to look for, as an earlier answer has told it: when the secret was deleted, or the
+    /// The marks to look for, as an earlier answer has told it: when the secret was deleted, or the
     /// version forgotten.
     #[arg(long, value_name = "HEX")]
     mark: Option<String>,

@@ -6,7 +6,7 @@ use lockbox_core::{ResourceKind, SecretId, VersionId};
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome, Precondition};
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use lockbox_raft::domain::Rejection;
-use lockbox_raft::domain::payload_mark::PayloadMark;
+use lockbox_raft::domain::payload_mark::{PayloadMark, PayloadMarks};
 use lockbox_raft::domain::version::{VersionRecord, VersionStatus};
 use lockbox_raft::replica::ReadError;
 use lockbox_raft::state::tables;
@@ -28,10 +28,11 @@ impl Work for wire::VerifyDestroyedRequest {
     }
 
     async fn run(self, call: &mut Call<'_>) -> Result<Self::Answer, ApiError> {
-        let mark =
-            if self.mark.is_empty() { kept_mark(&self, call).await? } else { given(&self.mark)? };
+        let marks =
+            if self.mark.is_empty() { kept_marks(&self, call).await? } else { given(&self.mark)? };
+        let told = marks.patterns().concat();
         let replica = &call.app.replica;
-        let found = replica.find_payload(mark, call.context.deadline).await;
+        let found = replica.find_payload(marks, call.context.deadline).await;
         let files = found.map_err(|error| match error {
             ReadError::Deadline => {
                 ApiError::unavailable("the files are more than can be read in the call's time")
@@ -41,7 +42,7 @@ impl Work for wire::VerifyDestroyedRequest {
         let erasure = replica.erasure();
         Ok(wire::VerifyDestroyedResponse {
             node_id: call.app.config.node_id,
-            mark: hex::encode(mark.pattern()),
+            mark: hex::encode(told),
             files: files.into_iter().map(searched).collect(),
             pending: erasure.pending,
             pending_age_seconds: erasure.pending_for.as_secs(),
@@ -50,10 +51,10 @@ impl Work for wire::VerifyDestroyedRequest {
 }
 
 /// What the state keeps of the payload.
-async fn kept_mark(
+async fn kept_marks(
     request: &wire::VerifyDestroyedRequest,
     call: &mut Call<'_>,
-) -> Result<PayloadMark, ApiError> {
+) -> Result<PayloadMarks, ApiError> {
     let secret = SecretId::parse(&request.secret_id)
         .map_err(|_| ApiError::invalid("secret_id", "is not a secret's id"))?;
     let version = VersionId::parse(&request.version_id)
@@ -67,14 +68,14 @@ async fn kept_mark(
     let at = DecidedAt { index: reading.index, term: reading.term };
     call.observe(at);
     let found = reading.value.map_err(|error| ApiError::internal(error.to_string()))?;
-    mark_of(found, &version, at)
+    marks_of(found, &version, at)
 }
 
-fn mark_of(
+fn marks_of(
     found: Option<VersionRecord>,
     id: &VersionId,
     at: DecidedAt,
-) -> Result<PayloadMark, ApiError> {
+) -> Result<PayloadMarks, ApiError> {
     let Some(found) = found else {
         let absent = Rejection::not_found(ResourceKind::SecretVersion, id.as_str());
         return Err(rejected(&absent, at));
@@ -84,8 +85,10 @@ fn mark_of(
         let precondition = Precondition { kind, subject, description: description.clone() };
         ApiError::new(ErrorKind::FailedPrecondition(precondition), description, Outcome::from(at))
     };
-    match (found.status, found.payload_mark) {
-        (VersionStatus::Destroyed, Some(mark)) => Ok(mark),
+    // Without a pattern every file would be clean.
+    let marks = found.payload_marks.filter(|marks| !marks.patterns().is_empty());
+    match (found.status, marks) {
+        (VersionStatus::Destroyed, Some(marks)) => Ok(marks),
         (VersionStatus::Destroyed, None) => {
             Err(refused(format!("no mark is kept of the payload of version {id}")))
         }
@@ -95,11 +98,16 @@ fn mark_of(
     }
 }
 
-fn given(text: &str) -> Result<PayloadMark, ApiError> {
-    let mut pattern = [0; PayloadMark::BYTES];
-    let decoded = hex::decode_to_slice(text, &mut pattern);
-    decoded.map_err(|_| ApiError::invalid("mark", "is not a mark"))?;
-    Ok(PayloadMark::searching(pattern))
+/// Marks as an answer has told them, one behind the other.
+fn given(text: &str) -> Result<PayloadMarks, ApiError> {
+    let no_mark = || ApiError::invalid("mark", "is not a mark");
+    let decoded = hex::decode(text).map_err(|_| no_mark())?;
+    let (patterns, rest) = decoded.as_chunks::<{ PayloadMark::BYTES }>();
+    if !rest.is_empty() {
+        return Err(no_mark());
+    }
+    let marks = patterns.iter().map(|pattern| PayloadMark::searching(*pattern)).collect();
+    PayloadMarks::told(marks).ok_or_else(no_mark)
 }
 
 fn searched(report: FileReport) -> wire::SearchedFile {
@@ -123,7 +131,7 @@ mod tests {
 
     use super::*;
 
-    fn version(status: VersionStatus, payload_mark: Option<PayloadMark>) -> VersionRecord {
+    fn version(status: VersionStatus, payload_marks: Option<PayloadMarks>) -> VersionRecord {
         VersionRecord {
             id: VersionId::parse("v").unwrap(),
             secret_id: SecretId::parse("s").unwrap(),
@@ -134,30 +142,37 @@ mod tests {
             entry_keys: Vec::new(),
             password_spec: None,
             sequence: 1,
-            payload_mark,
+            payload_marks,
         }
     }
 
     #[test]
     fn only_what_is_destroyed_is_looked_for() {
-        let mark = PayloadMark::searching([7; 16]);
+        let marks = PayloadMarks::told(vec![PayloadMark::searching([7; 16])]);
         let id = VersionId::parse("v").unwrap();
-        let of = |found| mark_of(found, &id, DecidedAt { index: 1, term: 1 });
+        let of = |found| marks_of(found, &id, DecidedAt { index: 1, term: 1 });
         let code = |found| of(found).unwrap_err().code();
         assert_eq!(code(None), Code::NotFound);
         for status in [VersionStatus::Active, VersionStatus::ScheduledForDestruction] {
             assert_eq!(code(Some(version(status, None))), Code::FailedPrecondition);
         }
-        let unmarked = version(VersionStatus::Destroyed, None);
-        assert_eq!(code(Some(unmarked)), Code::FailedPrecondition);
-        let destroyed = version(VersionStatus::Destroyed, Some(mark));
-        assert_eq!(of(Some(destroyed)).unwrap(), mark);
+        for unmarked in [None, Some(PayloadMarks::default())] {
+            let unmarked = version(VersionStatus::Destroyed, unmarked);
+            assert_eq!(code(Some(unmarked)), Code::FailedPrecondition);
+        }
+        let destroyed = version(VersionStatus::Destroyed, marks.clone());
+        assert_eq!(of(Some(destroyed)).unwrap(), marks.unwrap());
     }
 
     #[test]
-    fn a_mark_is_given_as_it_is_told() {
-        let mark = PayloadMark::searching([0xab; 16]);
-        assert_eq!(given(&hex::encode(mark.pattern())).unwrap(), mark);
-        assert_eq!(given("ab").unwrap_err().code(), Code::InvalidArgument);
+    fn marks_are_given_as_they_are_told() {
+        for count in [1, PayloadMarks::MAX] {
+            let told = "ab".repeat(count * PayloadMark::BYTES);
+            assert_eq!(hex::encode(given(&told).unwrap().patterns().concat()), told);
+        }
+        let many = "ab".repeat((PayloadMarks::MAX + 1) * PayloadMark::BYTES);
+        for wrong in ["", "ab", "no mark", &"ab".repeat(17), &many] {
+            assert_eq!(given(wrong).unwrap_err().code(), Code::InvalidArgument, "{wrong}");
+        }
     }
 }

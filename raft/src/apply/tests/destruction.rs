@@ -3,7 +3,6 @@
 use super::*;
 use crate::apply::destructions_due;
 use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
-use crate::domain::payload_mark::PayloadMark;
 use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
 
 const PENDING_MS: u64 = 7_000;
@@ -217,9 +216,9 @@ fn what_is_destroyed_is_noted_for_every_node() {
     assert_eq!(world.erasures(), expected);
     let [first] = <[_; 1]>::try_from(world.erasures_after(0).unwrap()).unwrap();
     assert!(first.keys().contains(&key("v1")) && !first.keys().contains(&key("v2")));
-    let mark = world.version("v1").payload_mark;
-    assert_eq!(mark, Some(PayloadMark::searching([4; 16])));
-    assert_eq!(world.version("v2").payload_mark, None);
+    let marks = world.version("v1").payload_marks.unwrap();
+    assert_eq!(marks.patterns(), [[4; 16]], "its message is too short");
+    assert_eq!(world.version("v2").payload_marks, None);
 
     world.create("other", Some("v3"));
     world.run(Command::DeleteSecret { secret_id: secret_id("s") });
@@ -267,6 +266,73 @@ fn a_late_copy_of_what_is_destroyed_is_noted_because_the_log_holds_it() {
 }
 
 #[test]
+fn a_merge_that_is_late_for_its_base_is_noted_because_the_log_holds_the_values() {
+    for (base, destroyed) in [
+        (MergeBase::Named(version_id("v1")), "v1"),
+        (MergeBase::Default(Some(version_id("v2"))), "v2"),
+    ] {
+        let mut world = world();
+        world.run(schedule("s", destroyed));
+        let scheduled = world.envelope(add_version("s", "v3", base.clone()));
+        assert!(matches!(world.apply(&scheduled), Outcome::Rejected(_)));
+        assert_eq!(world.erasures().count, 0, "it can still be called back");
+        let due = world.later_reaper();
+        world.done(&due);
+        let late = world.envelope(add_version("s", "v4", base));
+        assert!(matches!(world.apply(&late), Outcome::Rejected(_)));
+        let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+        assert_eq!(world.erasures(), expected);
+    }
+}
+
+/// It is sealed anew: the same values, under an id that never was a version's.
+#[test]
+fn a_late_repeat_of_the_request_is_noted_because_the_log_holds_its_values() {
+    let mut world = world();
+    let keyed = |world: &mut World, version: &str| {
+        let add = add_version("s", version, MergeBase::Named(version_id("v1")));
+        let mut envelope = world.envelope(add);
+        envelope.idempotency = Some(IdempotencyClaim {
+            method: "AddVersion".into(),
+            key: "key".into(),
+            request_mac: [1; 32].into(),
+            mac_key_id: 1,
+        });
+        envelope
+    };
+    let first = keyed(&mut world, "v3");
+    let operation = world.done(&first);
+    let again = keyed(&mut world, "v4");
+    assert_eq!(world.done(&again), operation);
+    assert_eq!(world.erasures().count, 0, "it is not destroyed");
+    world.run(schedule("s", "v3"));
+    let due = world.later_reaper();
+    world.done(&due);
+    let late = keyed(&mut world, "v5");
+    assert_eq!(world.done(&late), operation);
+    let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+    assert_eq!(world.erasures(), expected);
+}
+
+/// Whatever is destroyed after it, and whenever the node began anew.
+#[test]
+fn the_oldest_erasure_tells_how_far_a_node_is_behind() {
+    let mut world = world();
+    let since =
+        |world: &World, done| tables::erasing_since(&world.state, done, world.erasures()).unwrap();
+    assert_eq!(since(&world, 0), None);
+    world.run(schedule("s", "v1"));
+    let due = world.later_reaper();
+    world.done(&due);
+    let first = world.now;
+    world.later(PENDING_MS);
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    assert_eq!(since(&world, 0), Some(first));
+    assert_eq!(since(&world, 1), Some(world.now));
+    assert_eq!(since(&world, 2), None);
+}
+
+#[test]
 fn of_more_erasures_than_are_kept_only_the_number_is_known() {
     let mut world = World::new();
     for number in 0..=ERASURES_KEPT {
@@ -276,6 +342,7 @@ fn of_more_erasures_than_are_kept_only_the_number_is_known() {
     }
     assert_eq!(world.erasures().count, ERASURES_KEPT + 1);
     assert_eq!(world.erasures_after(0), None);
+    assert!(tables::erasing_since(&world.state, 0, world.erasures()).unwrap().is_some());
     let kept = world.erasures_after(1).unwrap();
     assert_eq!(kept.len() as u64, ERASURES_KEPT);
     let last = keys::payload(&secret_id("s256"), &version_id("v256"));

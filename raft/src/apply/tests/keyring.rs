@@ -7,7 +7,8 @@ use crate::apply::register_members;
 use crate::domain::keyring::{
     DataKeyRewrap, KeyPurpose, KeyStage, KeyringKeyRecord, KeyringKeyRewrap,
 };
-use crate::domain::version::Destruction;
+use crate::domain::erasure::ErasurePoint;
+use crate::domain::version::{Destruction, VersionRecord};
 
 const OUT_OF_ORDER: Rejection = Rejection::Precondition(Precondition::KeyringStage);
 const MEMBERS: [u64; 3] = [1, 2, 3];
@@ -233,7 +234,19 @@ fn a_rewrap_changes_the_wrapping_that_was_seen_and_nothing_else() {
     world.runs(Command::RewrapDataKeys(rewraps.into()));
     assert_eq!(world.wrapped_by("s", "v1"), 2);
 
-    // Of all records only the operation and what belongs to it are new; of all payloads one.
+    // Of all records only the operation and what belongs to it are new; of all payloads one. Of a
+    // version nothing but what its payload is found by.
+    let found = |state: &dyn StateRead, version: &str| {
+        tables::version(state, &secret_id("s"), &version_id(version)).unwrap().unwrap()
+    };
+    let shown = |state: &dyn StateRead, version: &str| VersionRecord {
+        payload_marks: None,
+        ..found(state, version)
+    };
+    for version in ["v1", "v2"] {
+        assert_eq!(shown(&world.state, version), shown(&before, version));
+    }
+    let marked = ["v1", "v2"].map(|version| keys::version(&version_id(version)));
     let payload = (Space::Payloads, keys::payload(&secret_id("s"), &version_id("v1")));
     let differs =
         |(place, value): &(&(Space, Vec<u8>), &Vec<u8>)| before.0.get(*place) != Some(*value);
@@ -244,9 +257,17 @@ fn a_rewrap_changes_the_wrapping_that_was_seen_and_nothing_else() {
     for (space, place) in &changed {
         let existed = before.0.contains_key(&(*space, place.clone()));
         let is_time = *space == Space::System;
-        assert!(!existed || is_time || *place == payload.1, "{place:?}");
+        let is_marks = marked.contains(place);
+        assert!(!existed || is_time || is_marks || *place == payload.1, "{place:?}");
     }
     assert!(before.0.keys().all(|place| world.state.0.contains_key(place)));
+
+    // The wrapping of before is in older files, and the one that came late is in the log.
+    let patterns = |version| found(&world.state, version).payload_marks.unwrap().patterns();
+    assert_eq!(patterns("v1"), [[4; 16]]);
+    assert_eq!(patterns("v2"), [[4; 16], [8; 16]]);
+    let noted = ErasurePoint { count: 3, index: world.index, at: world.now };
+    assert_eq!(tables::erasures(&world.state).unwrap(), noted);
 
     // The same once more finds another wrapping, and so leaves it alone.
     let mut again = rewrap("s", "v1", 2);

@@ -163,3 +163,13 @@ fn destroy_by_wall_clock() {
     let (mut world, due) = scheduled();
     trial.end(is_destroyed(&mut world, due));
 }
+
+#[test]
+fn wrapped_key_kept() {
+    let trial = Trial::of(Mutant::WrappedKeyKept);
+    let (mut world, due) = scheduled();
+    world.now = due.destroy_at;
+    let (secret, version) = (due.secret_id.clone(), due.version_id.clone());
+    assert!(is_destroyed(&mut world, due));
+    trial.end(tables::payload(&world.state, &secret, &version).unwrap().is_some());
+}

@@ -7,11 +7,13 @@ use std::time::Duration;
 use lockbox_core::{NodeId, Randomness, SecretId, VersionId};
 use tokio::time::Instant;
 
-use super::commands::{create_secret_with_version, init_cluster, schedule_destruction};
+use super::commands::{
+    create_secret_with_version, init_cluster, rewrap_data_key, schedule_destruction,
+};
 use super::harness::{Cluster, TestRandom, soon};
 use super::{operation, propose};
 use crate::domain::command::Command;
-use crate::domain::payload_mark::PayloadMark;
+use crate::domain::payload_mark::PayloadMarks;
 use crate::domain::version::{VersionRecord, VersionStatus, WrappedDataKey};
 use crate::replica::{Replica, ReplicaConfig};
 use crate::state::tables;
@@ -30,7 +32,7 @@ struct Stored {
     secret: SecretId,
     version: VersionId,
     ciphertext: Vec<u8>,
-    mark: PayloadMark,
+    marks: PayloadMarks,
 }
 
 impl Stored {
@@ -45,9 +47,10 @@ impl Stored {
         let salt = [4; 32];
         payload.wrapped_key =
             WrappedDataKey::Keyring { keyring_key_id: 1, salt, ciphertext: wrapped };
-        let (ciphertext, mark) = (payload.ciphertext.clone(), PayloadMark::of(payload).unwrap());
+        let (ciphertext, mut marks) = (payload.ciphertext.clone(), PayloadMarks::default());
+        marks.note(payload);
         operation(&propose(replica, envelope).await);
-        Self { secret, version, ciphertext, mark }
+        Self { secret, version, ciphertext, marks }
     }
 
     /// Has it destroyed; the index of what this replica has read then.
@@ -59,12 +62,24 @@ impl Stored {
         loop {
             let (version, index) = self.look(replica).await;
             if version.status == VersionStatus::Destroyed {
-                assert_eq!(version.payload_mark, Some(self.mark));
+                assert_eq!(version.payload_marks.as_ref(), Some(&self.marks));
                 return index;
             }
             assert!(Instant::now() < until, "it is still {:?}", version.status);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+    }
+
+    /// Proposes another wrapping of its data key, and from here on looks for that alone; the index
+    /// of the entry.
+    async fn rewrap(&mut self, replica: &Replica, random: &TestRandom) -> u64 {
+        let mut ciphertext = vec![0; 48];
+        random.fill(&mut ciphertext);
+        let new = WrappedDataKey::Keyring { keyring_key_id: 1, salt: [6; 32], ciphertext };
+        self.marks = PayloadMarks::default();
+        self.marks.note_wrapping(&new);
+        let rewrap = rewrap_data_key(random, (&self.secret, &self.version), new);
+        propose(replica, rewrap).await.index
     }
 
     async fn look(&self, replica: &Replica) -> (VersionRecord, u64) {
@@ -75,9 +90,9 @@ impl Stored {
         (reading.value.unwrap().unwrap(), reading.index)
     }
 
-    /// The files of a node that hold the wrapped key.
+    /// The files of a node that hold the payload or its wrapped key.
     fn holders(&self, directory: &Path) -> Vec<String> {
-        let reports = FileSearch::new(directory, &self.mark).run(&|| true).unwrap();
+        let reports = FileSearch::new(directory, &self.marks).run(&|| true).unwrap();
         assert!(reports.len() > 5, "there is not so much to look at: {reports:?}");
         let unread = |finding: &Finding| matches!(finding, Finding::Unreadable(_));
         assert!(!reports.iter().any(|report| unread(&report.finding)), "{reports:?}");
@@ -143,6 +158,8 @@ async fn security_s14_a_destroyed_payload_is_in_no_file_of_any_node() {
             assert!(holders.iter().any(|path| path.starts_with(part)), "{holders:?}");
         }
         assert!(gone.is_anywhere(&cluster.node_directory(id)));
+        // Whether or not the eraser has looked since: a node that is asked has applied it.
+        assert_eq!(cluster.replica(id).erasure().pending, 1);
     }
 
     cluster.pass(LATER);
@@ -154,7 +171,7 @@ async fn security_s14_a_destroyed_payload_is_in_no_file_of_any_node() {
         assert!(cluster.replica(id).status().purged >= destroyed, "whatever is to be kept");
         let found = kept.holders(&directory);
         assert!(!found.is_empty() && kept.is_anywhere(&directory), "the search sees nothing");
-        let found = cluster.replica(id).find_payload(gone.mark, soon()).await.unwrap();
+        let found = cluster.replica(id).find_payload(gone.marks.clone(), soon()).await.unwrap();
         assert!(found.iter().all(|report| report.finding == Finding::Clean), "{found:?}");
     }
     let read = replica.read(soon(), |view, _now| {
@@ -194,6 +211,43 @@ async fn a_node_that_was_away_is_clean_soon_after_it_is_back() {
     assert!(generation > 1, "it came back by the log");
     assert!(record.contains(&format!("\"generation\": {generation},\n")), "{record}");
     assert!(record.contains("\"count\": 1\n"), "{record}");
+    cluster.end().await;
+}
+
+/// Its entry comes behind that of the destruction, and holds the key in the log alone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_key_of_a_rewrap_that_comes_late_leaves_all_nodes_too() {
+    let (mut cluster, random, leader) = on_disk().await;
+    let replica = cluster.replica(leader).clone();
+    let mut gone = Stored::create(&replica, &random).await;
+    gone.destroy(&replica, &random).await;
+    cluster.pass(LATER);
+    for id in 1..=3 {
+        wait_erased(cluster.replica(id)).await;
+    }
+    let late = gone.rewrap(&replica, &random).await;
+    for id in 1..=3 {
+        cluster.replica(id).wait_applied(late, soon()).await.unwrap();
+        let holders = gone.holders(&cluster.node_directory(id));
+        assert!(holders.iter().any(|path| path.starts_with("raft/")), "{holders:?}");
+    }
+    let away = cluster.other_than(leader);
+    cluster.kill(away).await;
+    cluster.pass(LATER);
+    for id in (1..=3).filter(|id| *id != away) {
+        let (replica, until) = (cluster.replica(id), soon());
+        // Nothing but the eraser purges, and it is pending until all is done.
+        while replica.status().purged < late || replica.erasure().pending > 0 {
+            assert!(Instant::now() < until, "{:?}, {:?}", replica.erasure(), replica.status());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        assert_eq!(gone.holders(&cluster.node_directory(id)), Vec::<String>::new(), "node {id}");
+    }
+    assert!(!gone.holders(&cluster.node_directory(away)).is_empty(), "it was away");
+    cluster.restart(away).await;
+    cluster.replica(away).wait_applied(late, soon()).await.unwrap();
+    wait_erased(cluster.replica(away)).await;
+    assert_eq!(gone.holders(&cluster.node_directory(away)), Vec::<String>::new());
     cluster.end().await;
 }
 
