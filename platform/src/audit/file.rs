@@ -80,7 +80,7 @@ pub enum AuditOpenError {
         path: PathBuf,
     },
     /// No number is left for the next record: its last one is not ours.
-    #[error("the last audit record of {} has the largest number that there is", path.display())]
+    #[error("no number is left behind the last audit record of {}", path.display())]
     Full {
         /// The file.
         path: PathBuf,
@@ -223,7 +223,8 @@ pub(crate) fn open(files: &AuditFiles, now: AuditTime) -> Result<Opened, AuditOp
         let torn_hash = hash_between(&file, whole_bytes, length).map_err(failed)?;
         let json = own::torn_line(now, torn_bytes, torn_hash);
         let mut line = String::new();
-        chain.link(&mut line, &json.map_err(|error| failed(error.into()))?);
+        let json = json.map_err(|error| failed(error.into()))?;
+        chain.link(&mut line, &json).map_err(|_full| AuditOpenError::Full { path: path() })?;
         line
     } else {
         String::new()

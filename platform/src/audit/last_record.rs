@@ -32,7 +32,7 @@ impl LastRecord {
         if self.chained {
             return Chain::after(ChainHead { sequence: self.sequence, hash: self.hash });
         }
-        self.sequence.checked_add(1).map(Chain::beginning_at)
+        Chain::beginning_behind(self.sequence)
     }
 }
 

@@ -271,10 +271,10 @@ impl Writer {
         let mut chain = self.begin.chain;
         for last_sequence in &removed {
             let now = LogTime::from_ms(self.begin.clock.wall_ms());
-            chain.link(&mut lines, &own::file_removed(now.into(), *last_sequence)?);
+            chain.link(&mut lines, &own::file_removed(now.into(), *last_sequence)?)?;
         }
         for one in batch {
-            chain.link(&mut lines, &one.json);
+            chain.link(&mut lines, &one.json)?;
         }
         self.append(lines.as_bytes(), chain)?;
         // ORDER: behind their records. What a crash leaves is removed, and recorded, once more.

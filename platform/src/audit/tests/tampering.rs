@@ -39,7 +39,7 @@ fn written() -> Known {
     let mut text = String::new();
     for number in 0..RECORDS {
         let json = encrypt(&format!("event-{number}")).to_json().expect("JSON");
-        chain.link(&mut text, &json);
+        chain.link(&mut text, &json).expect("a number");
     }
     let lines: Vec<Vec<u8>> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
     let files = lines.chunks(RECORDS / FILES).map(<[Vec<u8>]>::to_vec).collect();
@@ -151,7 +151,7 @@ fn forge_from(audit: &mut Audit, (file, line): (usize, usize)) {
         let Some((_, event)) = text.split_once("\"event_id\"") else { continue };
         let json = format!("{{\"event_id\"{event}").replace("abj1", "abj2");
         let mut forged = String::new();
-        chain.link(&mut forged, &json);
+        chain.link(&mut forged, &json).expect("a number");
         *line = forged.trim_end().as_bytes().to_vec();
     }
     audit.files = lines.chunks(RECORDS / FILES).map(<[Vec<u8>]>::to_vec).collect();
