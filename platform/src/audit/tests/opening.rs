@@ -191,10 +191,24 @@ async fn a_file_of_something_else_is_refused() {
     assert!(matches!(refused, Err(AuditOpenError::NotAudit { .. })));
 }
 
+/// What somebody has compressed may be longer than all memory.
+#[test]
+fn a_finished_file_of_one_endless_line_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    let endless = vec![b' '; 65 << 20];
+    let packed = zstd::encode_all(endless.as_slice(), 1).expect("zstd");
+    std::fs::write(files.compressed(7), packed).expect("a written file");
+    assert!(matches!(open_file(files.active()), Err(AuditOpenError::File { .. })));
+    std::fs::write(files.compressed(7), "no zstd").expect("a written file");
+    assert!(matches!(open_file(files.active()), Err(AuditOpenError::File { .. })));
+}
+
 #[tokio::test]
 async fn a_failed_append_leaves_no_half_line() -> Result<(), AuditOpenError> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("audit.log");
+    let files = AuditFiles::of(&path);
     let opened = open_file(&path)?;
     opened.file.append(b"{\"sequence\":0}\n").expect("an append");
     // What a write that failed half-way leaves behind.
@@ -204,7 +218,18 @@ async fn a_failed_append_leaves_no_half_line() -> Result<(), AuditOpenError> {
     let text = std::fs::read_to_string(&path).expect("the file");
     assert_eq!(text, "{\"sequence\":0}\n{\"sequence\":1}\n");
 
+    // Nor is it in a file that is set aside: whole lines of it would be others than those that
+    // follow in the next file.
+    half.write_all(b"{\"sequence\":2}\n{\"sequ").expect("half a batch");
+    opened.file.finish(1).expect("a finished file");
+    opened.file.append(b"{\"sequence\":2}\n").expect("an append");
+    let finished = std::fs::read_to_string(files.plain(1)).expect("the finished file");
+    assert_eq!(finished, text);
+    let text = std::fs::read_to_string(&path).expect("the file");
+    assert_eq!(text, "{\"sequence\":2}\n");
+
     // The same once somebody has emptied the file, as some rotate logs.
+    let mut half = std::fs::OpenOptions::new().append(true).open(&path).expect("the file");
     half.set_len(0).expect("an empty file");
     opened.file.append(b"{\"sequence\":2}\n").expect("an append");
     half.write_all(b"{\"sequ").expect("a half line");
