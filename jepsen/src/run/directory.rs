@@ -104,6 +104,12 @@ impl RunDirectory {
         self.0.join("bill.json")
     }
 
+    /// What `lockbox audit verify` says of each server's audit.
+    #[must_use]
+    pub fn audits(&self) -> PathBuf {
+        self.0.join("audits.txt")
+    }
+
     /// A copy of the KMS's data, its ledger among them, of a run for the bill.
     #[must_use]
     pub fn kms(&self) -> PathBuf {
