@@ -44,6 +44,7 @@ mod seeded;
 pub mod server;
 pub mod streams;
 pub mod turns;
+pub mod unread_peers;
 pub mod unseal;
 pub mod unserved;
 pub mod usage;
