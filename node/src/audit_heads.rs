@@ -1,8 +1,10 @@
-//! Puts the head of this node's audit into the replicated log: every few seconds while there are
-//! new records, and when the leader changes (`design §10`).
+//! Puts the head of this node's audit into the replicated log: what it was opened with, then every
+//! few seconds while there are new records, and when the leader changes (`design §10`).
 //!
-//! Promises: what is anchored is on this node's disk, so that a power loss breaks no promise. Waits
-//! for the cluster for as long as it takes, and holds nobody up meanwhile.
+//! Promises: what is anchored is on this node's disk, so that a power loss breaks no promise; when
+//! records were cut off before the start, the log remembers the head that is missing, however much
+//! is written behind the cut. Waits for the cluster for as long as it takes, and holds nobody up
+//! meanwhile.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -42,14 +44,20 @@ async fn anchor_again_and_again(app: &App) {
     let interval = app.config.audit.head_interval();
     let synced = app.auditor.synced_head();
     let mut leadership = app.replica.watch_leadership();
+    // ORDER: this one before what was written since. Behind a cut it is no larger than the head
+    // that the log has, which is kept as abandoned then; a later one would hide that.
+    let mut opened_behind = app.auditor.opened_behind();
     let mut anchored: Option<ChainHead> = None;
     loop {
-        let head = *synced.borrow();
+        let head = opened_behind.or(*synced.borrow());
         let pause = match head.filter(|head| Some(*head) != anchored) {
             // Whoever has no leader would only wait in vain, and says so elsewhere.
             Some(head) if leadership.current().leader.is_some() => match anchor(app, head).await {
                 Ok(()) => {
                     anchored = Some(head);
+                    if opened_behind.take().is_some() {
+                        continue;
+                    }
                     interval
                 }
                 Err(error) => {

@@ -74,6 +74,38 @@ async fn the_log_holds_heads_against_which_a_cut_shows() {
     node.stop().await;
 }
 
+/// Records that are cut off while a node does not run are missed for ever, however much it writes
+/// before a head of it is anchored again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cut_is_remembered_when_the_node_goes_on_behind_it() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    let anchoring = keep_anchored(Arc::clone(&node.app), node.tasks.token());
+    node.tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
+    let known = heads_from(&peers, 0).await.pop().unwrap();
+    drop(peers);
+    let path = node.app.config.audit_path();
+    let (audit, written) = (node.audit(), node.audit().lines().count() as u64);
+    // Nobody calls between the cut and the end.
+    std::fs::write(&path, audit.lines().next().unwrap().to_owned() + "\n").unwrap();
+    let node = node.restart_after(std::time::Duration::ZERO).await;
+    for _ in 0..written {
+        node.read(&secret.id, "").await.unwrap();
+    }
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    let anchoring = keep_anchored(Arc::clone(&node.app), node.tasks.token());
+    node.tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
+    let heads = heads_from(&peers, written).await;
+    let missed = heads.iter().find(|head| head.abandoned);
+    let missed = missed.unwrap_or_else(|| panic!("{heads:#?}"));
+    assert!(missed.sequence >= known.sequence, "{heads:#?}");
+    let missed = ChainHead { sequence: missed.sequence, hash: missed.hash.parse().unwrap() };
+    let findings = verify(&AuditFiles::of(&path), &[missed]).unwrap();
+    assert_eq!((findings.problems_total, findings.heads_found), (1, 0), "{findings:#?}");
+    node.stop().await;
+}
+
 /// The log says of each head whose it is, and of what.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_in_the_log_is_told_and_makes_no_operation() {
