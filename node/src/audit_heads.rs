@@ -10,10 +10,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{LogTime, NodeId};
-use lockbox_platform::audit::ChainHead;
+use lockbox_core::LogTime;
+use lockbox_platform::audit::{ChainHead, HeadStatement};
 use lockbox_platform::status::ApiError;
-use lockbox_raft::domain::audit_head::AuditHead;
+use lockbox_raft::domain::audit_head::{AuditHead, HeadSignature};
 use lockbox_raft::domain::command::Command;
 use lockbox_raft::domain::outcome::Outcome;
 use lockbox_raft::replica::LeadershipWatch;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::bootstrap::propose_for_cluster;
+use crate::head_signer;
 
 /// One try may take this long: without a quorum it would wait for ever.
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
@@ -77,8 +78,7 @@ async fn anchor_again_and_again(app: &App) {
 
 /// Proposes the head, wherever the leader is.
 async fn anchor(app: &App, head: ChainHead) -> Result<(), ApiError> {
-    let told_at = LogTime::from_ms(app.clock.wall_ms());
-    let command = Command::AnchorAuditHead(to_command(app.config.node_id, head, told_at));
+    let command = Command::AnchorAuditHead(told(app, head));
     let applied = propose_for_cluster(app, command, Instant::now() + TRY_TIMEOUT).await?;
     match applied.outcome {
         Outcome::Nothing => Ok(()),
@@ -88,8 +88,17 @@ async fn anchor(app: &App, head: ChainHead) -> Result<(), ApiError> {
     }
 }
 
-const fn to_command(node_id: NodeId, head: ChainHead, told_at: LogTime) -> AuditHead {
-    AuditHead { node_id, sequence: head.sequence, hash: *head.hash.as_bytes(), told_at }
+/// The head as it goes into the log: signed, unless the node is sealed.
+fn told(app: &App, head: ChainHead) -> AuditHead {
+    let node_id = app.config.node_id;
+    let told_at = LogTime::from_ms(app.clock.wall_ms());
+    let cluster_id = app.replica.status().cluster_id;
+    let signer = app.keyring.ring().ok().and_then(|ring| head_signer::of(&ring));
+    let signature = signer.filter(|_| !cluster_id.is_empty()).map(|signer| {
+        let said = HeadStatement { cluster_id: &cluster_id, node_id, head, told_at };
+        HeadSignature { signer: signer.public_key(), signature: signer.sign(&said) }
+    });
+    AuditHead { node_id, sequence: head.sequence, hash: *head.hash.as_bytes(), told_at, signature }
 }
 
 /// Waits until another node leads than now, or in another term; for ever once consensus has ended.

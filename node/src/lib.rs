@@ -20,6 +20,7 @@ pub mod errors;
 pub mod fresh_ids;
 pub mod grants;
 pub mod grpc;
+pub mod head_signer;
 pub mod held_rights;
 pub mod idempotency;
 pub mod keyring;

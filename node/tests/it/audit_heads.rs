@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use lockbox::audit_heads::keep_anchored;
+use lockbox_core::LogTime;
 use lockbox_platform::audit::verify::verify;
-use lockbox_platform::audit::{AuditFiles, ChainHead};
+use lockbox_platform::audit::{AuditFiles, ChainHead, HeadStatement};
 use lockbox_platform::tasks::TaskKind;
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use tokio::time::{Instant, sleep};
@@ -42,6 +43,19 @@ async fn the_log_holds_heads_against_which_a_cut_shows() {
     let later = heads_from(&peers, written - 1).await;
     assert!(later.len() > first.len());
     assert!(later.iter().all(|head| head.node_id == 1 && !head.abandoned && head.index > 0));
+    // All are signed by one key of the cluster.
+    for head in &later {
+        assert_eq!(head.cluster_id, node.made.cluster_id.as_str());
+        assert_eq!(head.signer, later[0].signer);
+        let signer = hex::decode(&head.signer).unwrap().try_into().unwrap();
+        let said = HeadStatement {
+            cluster_id: &head.cluster_id,
+            node_id: head.node_id,
+            head: ChainHead { sequence: head.sequence, hash: head.hash.parse().unwrap() },
+            told_at: LogTime::from_ms(head.told_at_ms),
+        };
+        assert!(said.is_signed(&signer, &hex::decode(&head.signature).unwrap()), "{head:?}");
+    }
     let of_other = wire::ListAuditHeadsRequest { node_id: 2 };
     let none = peers.admin("operator").list_audit_heads(of_other).await.unwrap().into_inner();
     assert!(none.heads.is_empty(), "{none:?}");
