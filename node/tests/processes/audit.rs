@@ -117,6 +117,14 @@ async fn an_audit_is_whole_through_kills_and_whatever_is_done_to_it_is_found() {
 
     cluster.stop_part(part).await;
     let whole = std::fs::read(&active).unwrap();
+    // As `kill -9` may leave it: nobody was told that the line was written, so nothing is wrong.
+    std::fs::write(&active, [whole.as_slice(), b"{\"sequence\":"].concat()).unwrap();
+    let torn = cluster.lockbox(&from_file, b"");
+    success(&torn);
+    assert!(output(&torn).contains("12 bytes behind the last record"), "{}", output(&torn));
+    std::fs::remove_file(&active).unwrap();
+    let gone = cluster.lockbox(&from_file, b"");
+    assert_eq!(gone.status.code(), Some(11), "{}", output(&gone));
     let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     std::fs::write(&active, lines[..lines.len() - 1].concat()).unwrap();
     let cut = cluster.lockbox(&from_file, b"");

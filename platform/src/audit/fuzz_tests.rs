@@ -1,5 +1,5 @@
 //! Fuzz target: whatever a crash, a disk or somebody with an editor has left as an audit file, it is
-//! gone on with or refused, never a panic.
+//! gone on with or refused, and read, never a panic.
 
 use lockbox_core::LogTime;
 
@@ -7,11 +7,18 @@ use super::file::{self, AuditOpenError};
 use super::files::AuditFiles;
 use super::fuzz::fuzz;
 use super::record::AuditTime;
+use super::search::Filter;
+use super::tail::Tail;
+use super::verify::verify;
+
+/// Problems that are told apart: the fuzzer keeps an input for each answer.
+const PROBLEMS_MAX: u64 = 3;
 
 #[test]
 fn fuzz_an_audit_file_is_gone_on_with_or_refused() {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let path = directory.path().join("audit.log");
+    let packed = AuditFiles::of(&directory.path().join("packed.log"));
     let files = [
         "",
         "{\"sequence\":7,\"event_id\":\"e\",\"details\":{\"secret_id\":\"e6q1\"}}\n",
@@ -23,13 +30,27 @@ fn fuzz_an_audit_file_is_gone_on_with_or_refused() {
     let files = files.map(|text| text.as_bytes().to_vec());
     fuzz("audit-file", &files, |bytes| {
         std::fs::write(&path, bytes).expect("a written file");
+        // As a file that is compressed, too: most of them are none.
+        std::fs::write(packed.compressed(7), bytes).expect("a written file");
+        let of_packed = verify(&packed, &[]).expect("an open file").problems_total;
+        let problems = of_packed.min(PROBLEMS_MAX) + read(&AuditFiles::of(&path));
         let open = || file::open(&AuditFiles::of(&path), AuditTime::from(LogTime::from_ms(1)));
         let chain = open().map_err(|error| kind(&error))?.chain;
         // What was torn is cut off now, and so there is nothing more to do.
         let again = open().map_err(|error| kind(&error))?.chain;
         assert_eq!(again, chain);
-        Ok::<_, &str>(())
+        Ok::<_, &str>(problems)
     });
+}
+
+/// Reads an audit in every way that there is; gives how much is wrong with it.
+fn read(files: &AuditFiles) -> u64 {
+    let findings = verify(files, &[]).expect("an open file");
+    let (lines, mut tail) = Tail::begin(files, 3).expect("an audit");
+    let is_found = |line: &Vec<u8>| Filter::default().matches(line);
+    assert!(lines.iter().filter(|line| is_found(line)).count() <= lines.len());
+    assert_eq!(tail.next_line().expect("an audit"), None);
+    findings.problems_total.min(PROBLEMS_MAX)
 }
 
 const fn kind(error: &AuditOpenError) -> &'static str {
