@@ -256,6 +256,7 @@ impl Call {
             masked_iam_token: masked,
             iam_token_id: given(&caller.token_id),
             impersonator_id: None,
+            impersonator_type: None,
         };
         let known = token_info != TokenInfo::default();
         let token_info = known.then_some(token_info);
