@@ -1,5 +1,6 @@
 //! Puts the head of this node's audit into the replicated log: what it was opened with, then every
-//! few seconds while there are new records, and when the leader changes (`design §10`).
+//! few seconds while there are new records, when the leader changes (`design §10`), and at an
+//! orderly end.
 //!
 //! Promises: what is anchored is on this node's disk, so that a power loss breaks no promise; when
 //! records were cut off before the start, the log remembers the head that is missing, however much
@@ -28,6 +29,10 @@ use crate::head_signer;
 const TRY_TIMEOUT: Duration = Duration::from_secs(10);
 /// Pause after a try that failed, when that is less than the usual one.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
+/// How long a node that ends waits for the sync of its last record, which follows within 100 ms.
+const LAST_SYNC: Duration = Duration::from_millis(200);
+/// How long it then tries: the others may be ending, too.
+const LAST_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Keeps the head in the log, until cancelled.
 ///
@@ -72,6 +77,28 @@ async fn anchor_again_and_again(app: &App) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = another_leader(&mut leadership) => {}
+        }
+    }
+}
+
+/// Anchors the last record of a node that ends, which has no calls under way any more: nobody can
+/// cut it off unnoticed until the node runs again.
+pub async fn anchor_last(app: &App) {
+    tokio::time::sleep(LAST_SYNC).await;
+    let synced = app.auditor.synced_head();
+    let head = *synced.borrow();
+    let Some(head) = head else { return };
+    if app.replica.watch_leadership().current().leader.is_none() {
+        return;
+    }
+    let sequence = head.sequence;
+    match tokio::time::timeout(LAST_TIMEOUT, anchor(app, head)).await {
+        Ok(Ok(())) => tracing::debug!(sequence, "the last head of the audit is anchored"),
+        Ok(Err(error)) => {
+            tracing::warn!(%error, sequence, "the last head of the audit is not anchored");
+        }
+        Err(_elapsed) => {
+            tracing::warn!(sequence, "the last head of the audit is not anchored in time");
         }
     }
 }

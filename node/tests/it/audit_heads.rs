@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use lockbox::audit_heads::keep_anchored;
+use lockbox::audit_heads::{anchor_last, keep_anchored};
 use lockbox_core::LogTime;
 use lockbox_platform::audit::verify::verify;
 use lockbox_platform::audit::{AuditFiles, ChainHead, HeadStatement};
@@ -85,6 +85,19 @@ async fn the_log_holds_heads_against_which_a_cut_shows() {
     assert_eq!(findings.problems_total, 1);
     let problem = findings.problems[0].to_string();
     assert!(problem.contains("are missing: the last one that was anchored"), "{problem}");
+    node.stop().await;
+}
+
+/// A node that ends leaves no record that could be cut off unnoticed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_record_is_anchored_at_the_end() {
+    let node = Node::start().await;
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    node.create(vec![text("k", "v")], "").await;
+    let written = node.audit().lines().count() as u64;
+    anchor_last(&node.app).await;
+    let heads = heads_from(&peers, written - 1).await;
+    assert_eq!(heads.iter().map(|head| head.sequence).collect::<Vec<_>>(), [written - 1]);
     node.stop().await;
 }
 
