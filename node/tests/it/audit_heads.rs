@@ -95,6 +95,10 @@ async fn the_last_record_is_anchored_at_the_end() {
     let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
     node.create(vec![text("k", "v")], "").await;
     let written = node.audit().lines().count() as u64;
+    // However slow the disk of the test is.
+    let mut synced = node.app.auditor.synced_head();
+    let all = synced.wait_for(|head| head.is_some_and(|head| head.sequence == written - 1));
+    tokio::time::timeout(WAIT, all).await.unwrap().map(drop).unwrap();
     anchor_last(&node.app).await;
     let heads = heads_from(&peers, written - 1).await;
     assert_eq!(heads.iter().map(|head| head.sequence).collect::<Vec<_>>(), [written - 1]);
