@@ -24,6 +24,8 @@ status=0
 "$bin/lockbox-jepsen" run --profile bill "${seed[@]}" --bin "$bin" --out "$out" || status=$?
 [ -d "$out/kms" ] || { say "the run came to no ledger"; exit 1; }
 
+say "the audits"
+cat "$out/audits.txt" || status=1
 say "the books"
 compared=0
 python3 scripts/bill.py books "$out" || compared=$?

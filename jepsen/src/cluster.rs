@@ -7,6 +7,7 @@
 
 pub mod addresses;
 pub mod admin;
+pub mod audit_files;
 pub mod disk;
 pub mod enclosure;
 pub mod files;

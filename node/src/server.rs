@@ -206,6 +206,7 @@ impl NodeServer {
             self.app.kms.hang_up();
             ended = tokio::time::timeout(CALLS_GRACE, calls.wait()).await;
         }
+        audit_heads::anchor_last(&self.app).await;
         self.app.replica.shutdown().await;
         // What waited for a leader or for its entry has been let go now.
         if ended.is_err() && tokio::time::timeout(CALLS_GRACE, calls.wait()).await.is_err() {

@@ -1,5 +1,4 @@
-//! What an operator does: the commands of `lockbox cluster`, and one of `lockbox audit`, as
-//! programs.
+//! What an operator does: the commands of `lockbox cluster` and `lockbox audit`, as programs.
 //!
 //! Knows their names and what they print, and nothing of how they work. Every call has a deadline.
 
@@ -86,7 +85,7 @@ impl Admin {
             arguments.extend(["--member".to_owned(), self.member(*node)]);
         }
         let first = *nodes.first().context("the cluster has no node")?;
-        self.run(CLUSTER, first, &arguments, "60s", "-1").map(drop)
+        self.run(first, "cluster", &arguments, "60s", "-1").map(drop)
     }
 
     /// A member as `lockbox cluster` is told of it.
@@ -110,8 +109,15 @@ impl Admin {
     /// # Errors
     /// What the command complains.
     pub fn command(&self, node: u16, arguments: &[&str]) -> Result<String> {
-        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        self.run(CLUSTER, node, &arguments, "10s", "0")
+        self.run(node, "cluster", &owned(arguments), "10s", "0")
+    }
+
+    /// Runs a command of `lockbox audit` that asks a node.
+    ///
+    /// # Errors
+    /// What the command complains.
+    pub fn audit(&self, node: u16, arguments: &[&str]) -> Result<String> {
+        self.run(node, "audit", &owned(arguments), "10s", "3")
     }
 
     /// Runs a command that changes the members, which waits for a node to catch up.
@@ -119,8 +125,7 @@ impl Admin {
     /// # Errors
     /// What the command complains. The change may be done all the same, or be done later.
     pub fn change(&self, node: u16, arguments: &[&str]) -> Result<String> {
-        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        self.run(CLUSTER, node, &arguments, "40s", "0")
+        self.run(node, "cluster", &owned(arguments), "40s", "0")
     }
 
     /// The heads of the nodes' audits that the cluster keeps, as `lockbox audit verify` reads them.
@@ -128,8 +133,7 @@ impl Admin {
     /// # Errors
     /// What the command complains.
     pub fn audit_heads(&self, node: u16) -> Result<String> {
-        let arguments = ["heads", "--format", "json"].map(str::to_owned);
-        self.run("audit", node, &arguments, "10s", "0")
+        self.audit(node, &["heads", "--format", "json"])
     }
 
     /// Whether this `lockbox` has the command.
@@ -140,8 +144,8 @@ impl Admin {
 
     fn run(
         &self,
-        group: &str,
         node: u16,
+        group: &str,
         arguments: &[String],
         timeout: &str,
         retry: &str,
@@ -167,6 +171,10 @@ impl Admin {
             .env_clear();
         finish(command, "")
     }
+}
+
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
 }
 
 /// Whether a `lockbox` has a command of `lockbox cluster`.

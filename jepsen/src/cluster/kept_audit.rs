@@ -3,14 +3,14 @@
 //!
 //! A bill is reconciled with all that was ever told to a client (L11), also by nodes that are gone.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Write};
+use std::fs::OpenOptions;
+use std::io::{self, BufRead, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::Cluster;
 use super::part::Part;
+use super::{Cluster, audit_files};
 
 /// What every record with such a request holds, and no other line.
 const MARK: &[u8] = b"\"kms_requests\":[";
@@ -22,7 +22,7 @@ pub fn tells_of_requests(line: &[u8]) -> bool {
 }
 
 impl Cluster {
-    /// A server's audit.
+    /// A server's audit: the file that is written to. [`audit_files::of`] gives the others.
     #[must_use]
     pub fn audit(&self, part: Part) -> PathBuf {
         self.files().data(part).join("audit.jsonl")
@@ -45,18 +45,21 @@ impl Cluster {
 }
 
 fn keep(from: &Path, to: &Path) -> io::Result<()> {
-    let audit = match File::open(from) {
-        Ok(audit) => audit,
-        // Its process has not come so far.
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
+    for file in audit_files::of(from)? {
+        // Without one its process has not come so far.
+        if let Some(audit) = audit_files::open(&file)? {
+            keep_file(audit, to)?;
+        }
+    }
+    Ok(())
+}
+
+fn keep_file(mut audit: impl BufRead, to: &Path) -> io::Result<()> {
     if let Some(parent) = to.parent() {
         std::fs::create_dir_all(parent)?;
     }
     let kept = OpenOptions::new().create(true).append(true).open(to)?;
-    let mut kept = BufWriter::new(kept);
-    let (mut audit, mut line) = (BufReader::new(audit), Vec::new());
+    let (mut kept, mut line) = (BufWriter::new(kept), Vec::new());
     while audit.read_until(b'\n', &mut line)? > 0 {
         // A line that a kill tore was told to nobody.
         if line.ends_with(b"\n") && tells_of_requests(&line) {
@@ -80,8 +83,11 @@ mod tests {
         std::fs::write(&from, "{\"a\":1}\n{\"kms_requests\":[1]}\n{\"kms_requests\":[2").unwrap();
         keep(&from, &to).unwrap();
         std::fs::write(&from, "{\"kms_requests\":[3]}\n").unwrap();
+        let finished = zstd::encode_all(&b"{\"kms_requests\":[4]}\n"[..], 1).unwrap();
+        std::fs::write(directory.path().join("audit.000000000004.zst"), finished).unwrap();
         keep(&from, &to).unwrap();
         let kept = std::fs::read_to_string(&to).unwrap();
-        assert_eq!(kept, "{\"kms_requests\":[1]}\n{\"kms_requests\":[3]}\n");
+        let numbers = [1, 4, 3].map(|number| format!("{{\"kms_requests\":[{number}]}}\n"));
+        assert_eq!(kept, numbers.concat());
     }
 }

@@ -104,6 +104,12 @@ impl RunDirectory {
         self.0.join("bill.json")
     }
 
+    /// What `lockbox audit verify` says of each server's audit.
+    #[must_use]
+    pub fn audits(&self) -> PathBuf {
+        self.0.join("audits.txt")
+    }
+
     /// A copy of the KMS's data, its ledger among them, of a run for the bill.
     #[must_use]
     pub fn kms(&self) -> PathBuf {
@@ -112,7 +118,7 @@ impl RunDirectory {
 
     /// Copies of the nodes' audits and the heads of them, of a run for the bill.
     #[must_use]
-    pub fn audits(&self) -> PathBuf {
+    pub fn kept_audits(&self) -> PathBuf {
         self.0.join("audit")
     }
 

@@ -5,7 +5,6 @@
 //! third is the KMS's ledger, as its own program tells it.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -14,9 +13,9 @@ use anyhow::{Context, Result, ensure};
 use serde::Deserialize;
 
 use crate::client::request_id::op_of;
-use crate::cluster::Cluster;
 use crate::cluster::kept_audit::tells_of_requests;
 use crate::cluster::part::Part;
+use crate::cluster::{Cluster, audit_files};
 use crate::history::ids::{KmsKeyId, KmsRequestId, OpId};
 use crate::history::ledger::{KmsOperation, KmsUse, Ledger, LedgerLine};
 use crate::history::recorder::Recorder;
@@ -83,14 +82,13 @@ fn record(recorder: &Recorder, ledger: Ledger, told: Told) -> Result<()> {
 /// What audits tell together. One that is not there tells nothing.
 fn told_by(audits: impl IntoIterator<Item = PathBuf>) -> Result<Told> {
     let mut told = Told::new();
-    for path in audits {
-        match File::open(&path) {
-            Ok(file) => {
-                let read = read_audit(BufReader::new(file), &mut told);
-                read.with_context(|| format!("cannot read {}", path.display()))?;
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error).with_context(|| path.display().to_string()),
+    for audit in audits {
+        for file in audit_files::of(&audit).with_context(|| audit.display().to_string())? {
+            let read = audit_files::open(&file).and_then(|opened| match opened {
+                Some(lines) => read_audit(lines, &mut told),
+                None => Ok(()),
+            });
+            read.with_context(|| format!("cannot read {}", file.display()))?;
         }
     }
     Ok(told)
@@ -185,6 +183,20 @@ mod tests {
         let lines: Vec<_> =
             told.iter().map(|((_, op), (_, answered))| (op.unwrap().0, *answered)).collect();
         assert_eq!(lines, [(3, true), (4, false)]);
+    }
+
+    #[test]
+    fn finished_files_of_an_audit_are_read_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let active = directory.path().join("audit.jsonl");
+        let packed = zstd::encode_all(audited(OpId(3), "r1", true).as_bytes(), 1).unwrap();
+        std::fs::write(directory.path().join("audit.jsonl.000000000001.zst"), packed).unwrap();
+        let plain = directory.path().join("audit.jsonl.000000000002");
+        std::fs::write(plain, audited(OpId(4), "r2", true)).unwrap();
+        std::fs::write(&active, audited(OpId(5), "r3", true)).unwrap();
+        let told = told_by([active, directory.path().join("nothing")]).unwrap();
+        let ops: Vec<_> = told.keys().map(|(_, op)| op.unwrap().0).collect();
+        assert_eq!(ops, [3, 4, 5]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! faults work nor what makes an answer right.
 
 pub mod attempt;
+pub mod audits;
 pub mod books;
 pub mod canary_scan;
 pub mod cluster_site;

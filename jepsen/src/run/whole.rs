@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::audits::Against;
 use super::cluster_site;
 use super::conduct::{Collect, Conducted, Durations, Score, conduct};
 use super::directory::RunDirectory;
@@ -23,7 +24,7 @@ use super::planned_trouble::PlannedTrouble;
 use super::recorded_faults::RecordedFaults;
 use super::requirements::required;
 use super::wall_clock::since_epoch;
-use super::{evidence, keep_data, ledgers};
+use super::{audits, evidence, keep_data, ledgers};
 use crate::check::directory::{REQUIRED_FILE, SEARCH_FILE, check_directory};
 use crate::check::export::export_directory;
 use crate::check::verdict::{Judgement, SearchBounds, Verdict};
@@ -139,7 +140,7 @@ impl Stage<'_> {
         runtime.block_on(conducting)
     }
 
-    /// The search for canaries, the ledgers, and the bill.
+    /// The search for canaries, the ledgers, the bill, and the audits.
     fn collect(&self) -> Collect {
         let cluster = Arc::clone(self.cluster);
         let kms_sim = self.programs.kms_sim.clone();
@@ -149,8 +150,11 @@ impl Stage<'_> {
             evidence::scan(recorder, planted, &cluster_site::places(&cluster)?)?;
             ledgers::collect(recorder, &cluster)?;
             evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)?;
-            if profile == Profile::Bill {
-                keep_data::keep_audits(&cluster, &directory.audits())?;
+            let is_bill = profile == Profile::Bill;
+            let against = if is_bill { Against::Heads } else { Against::Themselves };
+            audits::verify(&cluster, against, &directory)?;
+            if is_bill {
+                keep_data::keep_audits(&cluster, &directory.kept_audits())?;
                 let data = cluster.files().data(Part::Kms);
                 keep_data::keep_whole(cluster.server(Part::Kms)?, &data, &directory.kms())?;
             }

@@ -118,7 +118,7 @@ fn a_bill_is_reconciled_under_kills_and_its_ledger_is_kept() {
         .output()
         .unwrap();
     assert!(verified.status.success(), "{verified:?}");
-    let audits = RunDirectory::at(&base.path().join("out")).audits();
+    let audits = RunDirectory::at(&base.path().join("out")).kept_audits();
     for node in ["1", "2", "3"] {
         let verified = std::process::Command::new(programs().lockbox)
             .args(["audit", "verify", "--node", node, "--heads"])

@@ -17,11 +17,11 @@ use lockbox_platform::exit::ExitCode;
 use lockbox_platform::headers;
 use lockbox_platform::rate::Counted;
 use lockbox_platform::request::{Authorization, RequestContext};
-use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
+use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_platform::token;
 use lockbox_proto::validate::Validate;
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
 use super::Edge;
 use super::status::unrecognised;
@@ -109,12 +109,19 @@ impl Call {
         Ok(caller)
     }
 
-    /// Recognises an operator by the name in the client certificate, then checks the request.
+    /// Recognises an operator, then checks the request.
     pub(super) fn admit_operator<M: Validate>(
         &mut self,
         edge: &Edge,
         message: &M,
     ) -> Result<Caller, ApiError> {
+        let operator = self.recognise_operator(edge)?;
+        self.check(message)?;
+        Ok(operator)
+    }
+
+    /// Recognises an operator by the name in the client certificate.
+    pub(super) fn recognise_operator(&mut self, edge: &Edge) -> Result<Caller, ApiError> {
         let Some(peer) = &self.context.peer_identity else {
             return Err(ApiError::unauthenticated("the call needs a client certificate"));
         };
@@ -128,7 +135,6 @@ impl Call {
         };
         let operator = Caller::operator(name);
         self.authenticated = Some(operator.clone().into());
-        self.check(message)?;
         Ok(operator)
     }
 
@@ -186,13 +192,11 @@ impl Call {
     }
 
     fn record(&self, edge: &Edge, event: Event, error: Option<&ApiError>) -> AuditRecord {
-        let code = error.map_or(Code::Ok, ApiError::code);
-        let refused = matches!(code, Code::Unauthenticated | Code::PermissionDenied);
         AuditRecord {
             event_id: RequestId::generate(edge.random.as_ref()).to_string(),
             event_time: LogTime::from_ms(edge.clock.wall_ms()).into(),
             authentication: self.authentication(),
-            authorization: Authorized { authorized: !refused },
+            authorization: Authorized { authorized: self.was_authorized(&event, error) },
             resource_metadata: (&event.path).into(),
             request_metadata: self.request_metadata(),
             event_status: if error.is_some() { EventStatus::Error } else { EventStatus::Done },
@@ -204,6 +208,25 @@ impl Call {
             details: event.details,
             request_parameters: None,
             response: None,
+        }
+    }
+
+    /// Whether the caller was allowed what it asked for: rights are judged right behind the look at
+    /// the resource, and states and quotas behind them (`contract §5.2`, order of checks).
+    fn was_authorized(&self, event: &Event, error: Option<&ApiError>) -> bool {
+        let Some(authenticated) = &self.authenticated else { return false };
+        match error.map(ApiError::kind) {
+            Some(ErrorKind::Unauthenticated | ErrorKind::PermissionDenied) => false,
+            None
+            | Some(
+                ErrorKind::FailedPrecondition(_)
+                | ErrorKind::ResourceExhausted(Exhausted::Quota { .. }),
+            ) => true,
+            // Of an operator the certificate says all there is to say.
+            Some(_) => {
+                let is_operator = authenticated.caller.via == Via::Operator;
+                is_operator || !event.path.resources().is_empty()
+            }
         }
     }
 
@@ -233,6 +256,7 @@ impl Call {
             masked_iam_token: masked,
             iam_token_id: given(&caller.token_id),
             impersonator_id: None,
+            impersonator_type: None,
         };
         let known = token_info != TokenInfo::default();
         let token_info = known.then_some(token_info);

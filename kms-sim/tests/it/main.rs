@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod billing;
 #[cfg(test)]
 mod bindings;

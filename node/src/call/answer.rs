@@ -97,6 +97,7 @@ impl Call<'_> {
                     masked_iam_token: caller.masked_token.clone(),
                     iam_token_id: Some(caller.token.token_id.to_string()),
                     impersonator_id: maker.map(|maker| maker.subject.id.clone()),
+                    impersonator_type: maker.map(|maker| maker.subject.kind.audit_name()),
                 };
                 Authentication::of(&caller.subject, self.subject_name.clone(), Some(token))
             }

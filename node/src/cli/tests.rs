@@ -83,6 +83,8 @@ fn every_published_form_is_understood() {
         "lockbox audit verify /data",
         "lockbox audit verify /data --heads heads.json --node 2",
         "lockbox audit verify --config node.toml --cluster --timeout 5s",
+        "lockbox audit verify /data --heads heads.json --signer \
+         00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
         "lockbox audit tail /data -f -n 100",
         "lockbox audit grep /data --subject aje1 --resource e6q1 --event GetPayload \
          --since 2026-11-24 --until 2026-11-24T12:00:00Z",
@@ -128,6 +130,7 @@ fn what_contradicts_itself_is_refused() {
         "lockbox audit tail",
         "lockbox audit grep /data --since yesterday",
         "lockbox audit verify /data --heads heads.json --cluster",
+        "lockbox audit verify /data --heads heads.json --signer 0011",
         "lockbox iam key create",
         "lockbox iam key create -o f --algorithm rsa-1024",
         "lockbox cluster init --member 1=a:1,a:2",

@@ -2,6 +2,7 @@
 //! everything else of the node goes on.
 
 use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -15,20 +16,31 @@ use crate::fixture::{Node, WAIT};
 
 /// What the disk does with a record.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Disk {
+pub(crate) enum Disk {
     Takes,
     IsFull,
     Hangs,
 }
 
-/// Forgets what it takes.
-struct Switch {
+/// Forgets what it takes, and counts what it has refused.
+pub(crate) struct Switch {
     disk: Mutex<Disk>,
     changed: Condvar,
+    refused: AtomicU64,
 }
 
 impl Switch {
-    fn set(&self, disk: Disk) {
+    pub(crate) fn new() -> Arc<Self> {
+        let (disk, changed) = (Mutex::new(Disk::Takes), Condvar::new());
+        Arc::new(Self { disk, changed, refused: AtomicU64::new(0) })
+    }
+
+    /// Writes that it has refused so far.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn set(&self, disk: Disk) {
         *self.disk.lock().unwrap_or_else(PoisonError::into_inner) = disk;
         self.changed.notify_all();
     }
@@ -39,7 +51,10 @@ impl AuditFile for Switch {
         let disk = self.disk.lock().unwrap_or_else(PoisonError::into_inner);
         let disk = self.changed.wait_while(disk, |disk| *disk == Disk::Hangs);
         match *disk.unwrap_or_else(PoisonError::into_inner) {
-            Disk::IsFull => Err(io::Error::from(io::ErrorKind::StorageFull)),
+            Disk::IsFull => {
+                self.refused.fetch_add(1, Ordering::SeqCst);
+                Err(io::Error::from(io::ErrorKind::StorageFull))
+            }
             Disk::Takes | Disk::Hangs => Ok(()),
         }
     }
@@ -75,8 +90,7 @@ async fn read(node: &Node, secret: &str, timeout: Duration) -> Result<(), Status
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_are_refused_in_their_time_and_the_node_lives_on() {
-    let (disk, changed) = (Mutex::new(Disk::Takes), Condvar::new());
-    let switch = Arc::new(Switch { disk, changed });
+    let switch = Switch::new();
     let node = Node::with_audit(Arc::clone(&switch) as Arc<dyn AuditFile>).await;
     let secret = node.create(vec![text("k", "v")], "").await.id;
     read(&node, &secret, WAIT).await.unwrap();

@@ -75,7 +75,7 @@ impl Peers {
     }
 
     /// A channel of whoever has this certificate.
-    fn channel(&self, stem: &str) -> Channel {
+    pub(crate) fn channel(&self, stem: &str) -> Channel {
         let identity = Some(leaf_files(self.dir(), stem));
         let files = ClientTlsFiles { ca: self.dir().join("ca.pem"), identity };
         let tls = client_tls(&files, SERVER).unwrap();

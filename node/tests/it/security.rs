@@ -1,12 +1,15 @@
 //! What a node gives away to whom it does not serve (`peers.md` S3, S6, S7, S13, S17).
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
 use lockbox::kms::{GeneratedDataKey, OpenedDataKey};
-use lockbox::router::{OWN_SERVICES, PUBLIC_SERVICES};
+use lockbox::router::{self, OWN_SERVICES, PUBLIC_SERVICES};
 use lockbox::seal::{SealedMessage, SymmetricKey};
 use lockbox_core::{Clock, RequestMac, SensitiveBytes, SensitiveString};
+use lockbox_platform::audit::AuditFile;
 use lockbox_platform::system::SystemClock;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::{METHODS, descriptor_pool};
@@ -16,6 +19,7 @@ use tokio::time::Instant;
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::{Code, Request, Status};
 
+use crate::audit_disk::{Disk, Switch};
 use crate::client::text;
 use crate::compared::{Compared, Otherwise};
 use crate::fixture::{Node, WAIT, bearing};
@@ -299,21 +303,48 @@ async fn security_s07_failed_logins_are_refused_in_the_same_words() {
     node.stop().await;
 }
 
-/// Fail closed: with a disk that takes nothing more, a payload is decrypted and does not leave.
+/// Fail closed: with a disk that takes nothing more, a payload is decrypted, as its KMS saw, and
+/// does not leave; neither by gRPC nor by REST.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn security_s17_a_payload_that_cannot_be_audited_does_not_leave() {
-    let node = Node::start().await;
-    let secret = node.create(vec![text("k", "a value that must not leave")], "").await;
-    assert!(node.read(&secret.id, "").await.is_ok());
-    let path = node.app.config.audit_path();
-    std::fs::rename(&path, path.with_extension("full")).unwrap();
-    // Every write fails there with "no space left on device".
-    std::os::unix::fs::symlink("/dev/full", &path).unwrap();
-    let node = node.restart_after(Duration::ZERO).await;
-    let status = node.read(&secret.id, "").await.unwrap_err();
-    assert_eq!(status.code(), Code::Unavailable, "{status:?}");
-    assert_eq!(status.message(), "the audit record could not be written");
-    let answer = format!("{status:?} {}", String::from_utf8_lossy(status.details()));
-    assert!(!answer.contains("must not leave"), "{answer}");
+    let disk = Switch::new();
+    let node = Node::with_audit(Arc::clone(&disk) as Arc<dyn AuditFile>).await;
+    let value = || vec![text("k", "a value that must not leave")];
+    let secrets = [node.create(value(), "").await, node.create(value(), "abjownkey").await];
+    let decrypted = |node: &Node| {
+        let used = node.kms.used();
+        used.iter().filter(|used| used.operation == "decrypt").count()
+    };
+    let router = router::public(&node.app, node.metrics.rpc.clone()).unwrap();
+    for secret in &secrets {
+        assert!(node.read(&secret.id, "").await.is_ok());
+    }
+    disk.set(Disk::IsFull);
+    let before = decrypted(&node);
+    for (number, secret) in (1..).zip(&secrets) {
+        let status = node.read(&secret.id, "").await.unwrap_err();
+        assert_eq!(status.code(), Code::Unavailable, "{status:?}");
+        assert_eq!(status.message(), "the audit record could not be written");
+        let answer = format!("{status:?} {}", String::from_utf8_lossy(status.details()));
+        assert!(!answer.contains("must not leave"), "{answer}");
+        // It was the record that failed, and nothing before it.
+        assert_eq!(disk.refused(), 2 * number - 1);
+        let request = http::Request::get(format!("/lockbox/v1/secrets/{}/payload", secret.id))
+            .header("authorization", format!("Bearer {}", node.token()))
+            .body(Body::empty());
+        let response = router.answer(request.unwrap()).await;
+        assert_eq!(response.status(), http::StatusCode::SERVICE_UNAVAILABLE);
+        let answer = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let answer = String::from_utf8_lossy(&answer);
+        assert!(answer.contains("the audit record could not be written"), "{answer}");
+        assert!(!answer.contains("must not leave"), "{answer}");
+        assert_eq!(disk.refused(), 2 * number);
+    }
+    // Of the one with its own key both payloads were open before their records failed.
+    assert_eq!(decrypted(&node), before + 2);
+    disk.set(Disk::Takes);
+    for secret in &secrets {
+        assert!(node.read(&secret.id, "").await.is_ok());
+    }
     node.stop().await;
 }

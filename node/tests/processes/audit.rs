@@ -1,7 +1,7 @@
 //! The audits of real processes: whole through kills, rotation and compression, and checked, read
 //! and searched by the command line.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Output;
 
 use serde_json::Value;
@@ -32,6 +32,26 @@ fn numbers(path: &PathBuf) -> Vec<u64> {
     let text = std::fs::read_to_string(path).unwrap();
     let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     records.map(|record| record["sequence"].as_u64().unwrap()).collect()
+}
+
+/// Heads that were changed on their way from the cluster are refused, and those of another key do
+/// not count.
+fn signatures_are_judged(cluster: &Cluster, verify: &[&str], file: &Path, node: u16) {
+    let text = std::fs::read(file).unwrap();
+    let mut heads: Vec<Value> = serde_json::from_slice(&text).unwrap();
+    let newest = heads.iter().rposition(|head| head["node_id"] == node).unwrap();
+    let signer = heads[newest]["signer"].as_str().unwrap().to_owned();
+    let with = |signer: &str| {
+        let arguments = [verify, &["--signer", signer]].concat();
+        cluster.lockbox(&arguments, b"")
+    };
+    success(&with(&signer));
+    let other = with(&signer.chars().rev().collect::<String>());
+    assert_eq!(other.status.code(), Some(2), "{}", output(&other));
+    heads[newest]["sequence"] = 0.into();
+    std::fs::write(file, serde_json::to_vec(&heads).unwrap()).unwrap();
+    assert_eq!(cluster.lockbox(verify, b"").status.code(), Some(2));
+    std::fs::write(file, text).unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -74,6 +94,7 @@ async fn an_audit_is_whole_through_kills_and_whatever_is_done_to_it_is_found() {
     let from_file =
         ["audit", "verify", directory, "--node", &node, "--heads", file.to_str().unwrap()];
     success(&cluster.lockbox(&from_file, b""));
+    signatures_are_judged(&cluster, &from_file, &file, victim);
     let names = std::fs::read_dir(&data).unwrap().map(|entry| entry.unwrap().file_name());
     let finished = names.filter(|name| name.to_string_lossy().starts_with("audit.jsonl.")).count();
     assert!(finished > 2, "{finished} finished files");
@@ -96,6 +117,14 @@ async fn an_audit_is_whole_through_kills_and_whatever_is_done_to_it_is_found() {
 
     cluster.stop_part(part).await;
     let whole = std::fs::read(&active).unwrap();
+    // As `kill -9` may leave it: nobody was told that the line was written, so nothing is wrong.
+    std::fs::write(&active, [whole.as_slice(), b"{\"sequence\":"].concat()).unwrap();
+    let torn = cluster.lockbox(&from_file, b"");
+    success(&torn);
+    assert!(output(&torn).contains("12 bytes behind the last record"), "{}", output(&torn));
+    std::fs::remove_file(&active).unwrap();
+    let gone = cluster.lockbox(&from_file, b"");
+    assert_eq!(gone.status.code(), Some(11), "{}", output(&gone));
     let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
     std::fs::write(&active, lines[..lines.len() - 1].concat()).unwrap();
     let cut = cluster.lockbox(&from_file, b"");

@@ -1,9 +1,11 @@
 //! The chain: each line of the audit names the line before it by its hash (`design §10`).
 //!
 //! Promises: whoever knows the hash of one line can tell of every line before it whether it is
-//! still what was written. Refuses to know files, and what records say.
+//! still what was written; no number is given twice, also when none is left. Refuses to know files,
+//! and what records say.
 
 use std::fmt;
+use std::io;
 use std::str::FromStr;
 
 use serde::Deserialize;
@@ -69,9 +71,21 @@ pub struct ChainHead {
     pub hash: LineHash,
 }
 
+/// No number is left for another record: a number that came twice would hide a loss.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no number is left for another audit record")]
+pub(crate) struct ChainFull;
+
+impl From<ChainFull> for io::Error {
+    fn from(full: ChainFull) -> Self {
+        Self::other(full)
+    }
+}
+
 /// Where the next record goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Chain {
+    /// The largest number that there is is no record's: there is none behind it.
     next_sequence: u64,
     /// Nothing before the first record of the chain.
     last: Option<LineHash>,
@@ -86,12 +100,23 @@ impl Chain {
 
     /// The chain behind this record; nothing when no number is left.
     pub(crate) fn after(head: ChainHead) -> Option<Self> {
-        let next_sequence = head.sequence.checked_add(1)?;
-        Some(Self { next_sequence, last: Some(head.hash) })
+        let behind = Self::beginning_behind(head.sequence)?;
+        Some(Self { last: Some(head.hash), ..behind })
+    }
+
+    /// A chain that begins behind a record of this number, which is of none; nothing when no number
+    /// is left.
+    pub(crate) fn beginning_behind(sequence: u64) -> Option<Self> {
+        let next_sequence = sequence.checked_add(1).filter(|next| *next < u64::MAX)?;
+        Some(Self::beginning_at(next_sequence))
     }
 
     /// Writes a record as the next line of the chain.
-    pub(crate) fn link(&mut self, lines: &mut String, json: &str) {
+    ///
+    /// # Errors
+    /// [`ChainFull`]; nothing is written then.
+    pub(crate) fn link(&mut self, lines: &mut String, json: &str) -> Result<(), ChainFull> {
+        let next_sequence = self.next_sequence.checked_add(1).ok_or(ChainFull)?;
         let begin = lines.len();
         lines.push_str("{\"sequence\":");
         lines.push_str(&self.next_sequence.to_string());
@@ -105,8 +130,9 @@ impl Chain {
         }
         lines.push_str(json.strip_prefix('{').unwrap_or(json));
         self.last = Some(LineHash::of(&lines.as_bytes()[begin..]));
-        self.next_sequence = self.next_sequence.saturating_add(1);
+        self.next_sequence = next_sequence;
         lines.push('\n');
+        Ok(())
     }
 
     /// The last record; nothing before the first.
@@ -151,8 +177,8 @@ mod tests {
         let mut chain = Chain::beginning_at(7);
         assert_eq!(chain.head(), None);
         let mut text = String::new();
-        chain.link(&mut text, "{\"a\":1}");
-        chain.link(&mut text, "{\"b\":2}");
+        chain.link(&mut text, "{\"a\":1}").unwrap();
+        chain.link(&mut text, "{\"b\":2}").unwrap();
         let lines: Vec<&str> = text.lines().collect();
         assert_eq!(lines[0], "{\"sequence\":7,\"chain\":\"begins\",\"a\":1}");
         let first = LineHash::of(lines[0].as_bytes());
@@ -161,6 +187,23 @@ mod tests {
         assert_eq!(chain.head(), Some(head));
         assert_eq!(Chain::after(head), Some(chain));
         assert_eq!(Chain::after(ChainHead { sequence: u64::MAX, ..head }), None);
+    }
+
+    #[test]
+    fn no_number_is_given_twice_when_none_is_left() {
+        let mut chain = Chain::beginning_at(u64::MAX - 1);
+        let mut text = String::new();
+        chain.link(&mut text, "{\"a\":1}").unwrap();
+        let (whole, last) = (text.clone(), chain.head().unwrap());
+        assert_eq!(last.sequence, u64::MAX - 1);
+        for _ in 0..2 {
+            assert_eq!(chain.link(&mut text, "{\"b\":2}"), Err(ChainFull));
+        }
+        assert_eq!((text, chain.head()), (whole, Some(last)));
+        assert_eq!(Chain::after(last), None);
+        assert_eq!(Chain::beginning_behind(u64::MAX), None);
+        let before = Chain::beginning_behind(u64::MAX - 2).unwrap();
+        assert_eq!(before, Chain::beginning_at(u64::MAX - 1));
     }
 
     #[test]

@@ -6,7 +6,7 @@
 //! it has its name.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufReader, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -15,10 +15,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::audit::chain::Chain;
 use crate::audit::files::AuditFiles;
 use crate::audit::last_record::{
-    LastRecord, hash_between, last_record, last_record_of_stream, line_end_before,
+    LastRecord, hash_between, last_record, last_record_of_finished, line_end_before,
 };
 use crate::audit::own;
 use crate::audit::record::AuditTime;
+use crate::audit::walk::open_finished;
 
 /// The longest file that may be the torn half of a first record, in bytes.
 const FIRST_LINE_BYTES_MAX: u64 = 4 << 20;
@@ -80,7 +81,7 @@ pub enum AuditOpenError {
         path: PathBuf,
     },
     /// No number is left for the next record: its last one is not ours.
-    #[error("the last audit record of {} has the largest number that there is", path.display())]
+    #[error("no number is left behind the last audit record of {}", path.display())]
     Full {
         /// The file.
         path: PathBuf,
@@ -106,6 +107,22 @@ struct OpenFile {
     renames_synced: u64,
 }
 
+impl OpenFile {
+    /// Cuts off what an append that failed half-way has left.
+    fn end_with_whole_lines(&mut self) -> io::Result<()> {
+        let length = self.file.metadata()?.len();
+        if length > self.whole_bytes {
+            // Its calls were told so.
+            self.file.set_len(self.whole_bytes)?;
+        } else if length < self.whole_bytes {
+            // Somebody cut the file; the next append begins where it ends. The chain does not, so
+            // that the cut shows.
+            self.whole_bytes = length;
+        }
+        Ok(())
+    }
+}
+
 impl AppendFile {
     fn open_file(&self) -> MutexGuard<'_, OpenFile> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
@@ -115,15 +132,7 @@ impl AppendFile {
 impl AuditFile for AppendFile {
     fn append(&self, lines: &[u8]) -> io::Result<()> {
         let mut open = self.open_file();
-        let length = open.file.metadata()?.len();
-        if length > open.whole_bytes {
-            // An earlier append failed half-way; its calls were told so.
-            open.file.set_len(open.whole_bytes)?;
-        } else if length < open.whole_bytes {
-            // Somebody cut the file; the next append begins where it ends. The chain does not, so
-            // that the cut shows.
-            open.whole_bytes = length;
-        }
+        open.end_with_whole_lines()?;
         (&*open.file).write_all(lines)?;
         open.whole_bytes += u64::try_from(lines.len()).unwrap_or(u64::MAX);
         Ok(())
@@ -155,6 +164,8 @@ impl AuditFile for AppendFile {
             let message = format!("{} is there already", target.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
         }
+        // What was refused must not stand behind the last record of a file that nobody appends to.
+        open.end_with_whole_lines()?;
         // ORDER: on disk first. A sync that follows covers the new file alone.
         open.file.sync_data()?;
         std::fs::rename(self.files.active(), &target)?;
@@ -223,7 +234,8 @@ pub(crate) fn open(files: &AuditFiles, now: AuditTime) -> Result<Opened, AuditOp
         let torn_hash = hash_between(&file, whole_bytes, length).map_err(failed)?;
         let json = own::torn_line(now, torn_bytes, torn_hash);
         let mut line = String::new();
-        chain.link(&mut line, &json.map_err(|error| failed(error.into()))?);
+        let json = json.map_err(|error| failed(error.into()))?;
+        chain.link(&mut line, &json).map_err(|_full| AuditOpenError::Full { path: path() })?;
         line
     } else {
         String::new()
@@ -249,16 +261,14 @@ fn create(files: &AuditFiles) -> io::Result<File> {
 fn last_finished(files: &AuditFiles) -> Result<Option<LastRecord>, AuditOpenError> {
     let of_directory = |source| AuditOpenError::File { path: files.active().to_owned(), source };
     let Some(newest) = files.finished().map_err(of_directory)?.pop() else { return Ok(None) };
-    let (plain, compressed) = (files.plain(newest), files.compressed(newest));
-    let path = if plain.exists() { plain } else { compressed.clone() };
-    let failed = |source| AuditOpenError::File { path: path.clone(), source };
-    let file = File::open(&path).map_err(failed)?;
-    let last = if path == compressed {
-        let stream = zstd::Decoder::new(file).map_err(failed)?;
-        last_record_of_stream(BufReader::new(stream))
-    } else {
-        last_record_of_stream(BufReader::new(file))
-    };
-    let last = last.map_err(failed)?;
-    last.map(Some).ok_or_else(|| AuditOpenError::NotAudit { path: path.clone() })
+    let failed = |source| AuditOpenError::File { path: files.plain(newest), source };
+    let opened = open_finished(files, newest).map_err(failed)?;
+    // One that vanishes now must not make the chain begin anew.
+    let mut file = opened.ok_or_else(|| failed(io::ErrorKind::NotFound.into()))?;
+    let path = file.path().to_owned();
+    match last_record_of_finished(&mut file) {
+        Ok(Some(last)) => Ok(Some(last)),
+        Ok(None) => Err(AuditOpenError::NotAudit { path }),
+        Err(source) => Err(AuditOpenError::File { path, source }),
+    }
 }

@@ -1,7 +1,8 @@
 //! Compresses finished files, on a thread of its own: neither calls nor the writer wait for it.
 //!
 //! Promises: the compressed copy is on disk, and was read back and compared, before the file that
-//! it is of is removed; whatever ends the process meanwhile leaves one of the two whole.
+//! it is of is removed, also when it was there already; whatever ends the process meanwhile leaves
+//! one of the two whole. A file that cannot be compressed keeps none of the others from it.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -30,7 +31,7 @@ impl Finisher {
         loop {
             if let Err(error) = self.compress_all(&stopping) {
                 // The files stay as they are, which every reader takes; the next one tries again.
-                tracing::warn!(%error, "finished audit files are not compressed");
+                tracing::warn!(%error, "finished audit files are not looked for");
             }
             if stopping() || finished.recv().is_err() {
                 return;
@@ -43,8 +44,10 @@ impl Finisher {
             if stopping() {
                 return Ok(());
             }
-            if self.files.plain(number).exists() {
-                self.compress(number, stopping)?;
+            if self.files.plain(number).exists()
+                && let Err(error) = self.compress(number, stopping)
+            {
+                tracing::warn!(%error, number, "a finished audit file is not compressed");
             }
         }
         Ok(())
@@ -53,14 +56,14 @@ impl Finisher {
     fn compress(&self, number: u64, stopping: &impl Fn() -> bool) -> io::Result<()> {
         let (plain, part) = (self.files.plain(number), self.files.part(number));
         let target = self.files.compressed(number);
-        if !target.exists() {
+        if target.exists() {
+            // A crash came between the two, or somebody else has made it.
+            demand_copy(&target, hash_of(File::open(&plain)?)?)?;
+        } else {
             let Some(written) = compress(&plain, &part, stopping)? else {
                 return std::fs::remove_file(part);
             };
-            if hash_of(zstd::Decoder::new(File::open(&part)?)?)? != written {
-                let message = format!("{} does not hold what was compressed", part.display());
-                return Err(io::Error::new(io::ErrorKind::InvalidData, message));
-            }
+            demand_copy(&part, written)?;
             std::fs::rename(&part, &target)?;
             self.files.sync_directory()?;
         }
@@ -101,6 +104,15 @@ fn compress(
     }
     encoder.finish()?.sync_all()?;
     Ok(Some(hash.finalize().into()))
+}
+
+/// Refuses a compressed file that does not hold what has this hash.
+fn demand_copy(copy: &Path, hash: [u8; 32]) -> io::Result<()> {
+    if hash_of(zstd::Decoder::new(File::open(copy)?)?)? == hash {
+        return Ok(());
+    }
+    let message = format!("{} does not hold what was compressed", copy.display());
+    Err(io::Error::new(io::ErrorKind::InvalidData, message))
 }
 
 fn hash_of(mut source: impl Read) -> io::Result<[u8; 32]> {

@@ -1,7 +1,7 @@
 //! The end of a file of the audit: its last whole line, and the record that the next one follows.
 
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read, Seek, SeekFrom};
+use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::os::unix::fs::FileExt;
 
 use serde::Deserialize;
@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use sha2::{Digest, Sha256};
 
 use crate::audit::chain::{Chain, ChainHead, LineHash};
+use crate::audit::walk::{LineRead, WalkedFile};
 
 /// How much is read at a time on the way back to a line's begin, in bytes.
 const BLOCK_BYTES: usize = 64 << 10;
@@ -32,7 +33,7 @@ impl LastRecord {
         if self.chained {
             return Chain::after(ChainHead { sequence: self.sequence, hash: self.hash });
         }
-        self.sequence.checked_add(1).map(Chain::beginning_at)
+        Chain::beginning_behind(self.sequence)
     }
 }
 
@@ -108,17 +109,13 @@ pub(crate) fn last_record(file: &mut File, whole_bytes: u64) -> io::Result<Optio
     Ok(None)
 }
 
-/// The last record of a file that can only be read from its begin; nothing when the last line is
-/// none. What is behind the last whole line does not count.
-pub(crate) fn last_record_of_stream(mut lines: impl BufRead) -> io::Result<Option<LastRecord>> {
+/// The last record of a finished file, which is read from its begin, for it may be compressed;
+/// nothing when the last line is none. What is behind the last whole line does not count.
+pub(crate) fn last_record_of_finished(file: &mut WalkedFile) -> io::Result<Option<LastRecord>> {
     let (mut last, mut line) = (Vec::new(), Vec::new());
-    loop {
-        line.clear();
-        lines.read_until(b'\n', &mut line)?;
-        if line.pop() != Some(b'\n') {
-            break;
-        }
+    while file.read_line(&mut line)? == LineRead::Whole {
         std::mem::swap(&mut last, &mut line);
+        line.clear();
     }
     let placed = serde_json::from_slice::<Placed>(&last).ok();
     Ok(placed.map(|placed| placed.last(LineHash::of(&last))))

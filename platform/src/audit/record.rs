@@ -126,6 +126,9 @@ pub struct TokenInfo {
     /// calls, when the caller is a node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonator_id: Option<String>,
+    /// What that is: one of the names of `contract §6.2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonator_type: Option<&'static str>,
 }
 
 /// Whether the caller might.

@@ -109,7 +109,8 @@ impl Syncer {
         while dirty.recv().is_ok() {
             std::thread::sleep(SYNC_PAUSE);
             while !self.sync() {
-                // Data that was not synced stays dirty. Calls are refused meanwhile.
+                // Calls are refused meanwhile. The kernel may have given up what it could not
+                // write: then a crash of the machine loses it, and the heads tell.
                 std::thread::sleep(RETRY_PAUSE);
                 if matches!(dirty.try_recv(), Err(TryRecvError::Disconnected)) {
                     return;

@@ -107,6 +107,7 @@ fn a_payload_read_has_the_fields_of_the_contract() {
             masked_iam_token: "t1.9euelZqV*****".to_owned(),
             iam_token_id: Some("ait1".to_owned()),
             impersonator_id: None,
+            impersonator_type: None,
         }),
     };
     read.authorization.authorized = true;

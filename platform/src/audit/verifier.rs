@@ -129,6 +129,10 @@ impl Verifier {
         match (link.previous_hash.as_deref(), link.begins()) {
             (None, true) if in_chain => Some("begins a chain within another one".to_owned()),
             (None, false) if in_chain => Some("does not name the line before it".to_owned()),
+            // What an earlier build wrote has numbers, so that the chain behind it begins later.
+            (None, true) if before.is_some() && link.sequence == 0 => {
+                Some("is the first record, and lines stand before it".to_owned())
+            }
             (None, true | false) => None,
             (Some(_), true) => Some("begins a chain, and names a line before it".to_owned()),
             (Some(named), false) => {

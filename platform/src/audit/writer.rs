@@ -93,6 +93,7 @@ struct Submitted {
 #[derive(Debug, Clone)]
 pub struct AuditorHandle {
     mailbox: SyncSender<Submitted>,
+    opened_behind: Option<ChainHead>,
     synced: watch::Receiver<Option<ChainHead>>,
     metrics: AuditMetrics,
 }
@@ -154,7 +155,8 @@ struct Begin {
 fn start(begin: Begin, tasks: &Tasks, metrics: AuditMetrics) -> AuditorHandle {
     let (mailbox, submitted) = sync_channel(MAILBOX_MAX);
     let (dirty, dirty_receiver) = sync_channel(SYNC_SIGNALS_MAX);
-    let progress = Arc::new(Progress::new(Arc::clone(&begin.clock), begin.chain.head()));
+    let opened_behind = begin.chain.head();
+    let progress = Arc::new(Progress::new(Arc::clone(&begin.clock), opened_behind));
     let synced = progress.synced();
     metrics.healthy.set(1);
     let syncer = Syncer {
@@ -173,7 +175,7 @@ fn start(begin: Begin, tasks: &Tasks, metrics: AuditMetrics) -> AuditorHandle {
         syncer.run(&dirty_receiver);
         Ok::<(), Infallible>(())
     });
-    AuditorHandle { mailbox, synced, metrics }
+    AuditorHandle { mailbox, opened_behind, synced, metrics }
 }
 
 impl AuditorHandle {
@@ -197,6 +199,13 @@ impl AuditorHandle {
         };
         self.metrics.records.with_label_values(&[label]).inc();
         result
+    }
+
+    /// The last record that there was when the audit was opened, which is on disk; nothing where
+    /// the chain began then.
+    #[must_use]
+    pub const fn opened_behind(&self) -> Option<ChainHead> {
+        self.opened_behind
     }
 
     /// Follows the last record that is on disk; nothing before the first.
@@ -271,10 +280,10 @@ impl Writer {
         let mut chain = self.begin.chain;
         for last_sequence in &removed {
             let now = LogTime::from_ms(self.begin.clock.wall_ms());
-            chain.link(&mut lines, &own::file_removed(now.into(), *last_sequence)?);
+            chain.link(&mut lines, &own::file_removed(now.into(), *last_sequence)?)?;
         }
         for one in batch {
-            chain.link(&mut lines, &one.json);
+            chain.link(&mut lines, &one.json)?;
         }
         self.append(lines.as_bytes(), chain)?;
         // ORDER: behind their records. What a crash leaves is removed, and recorded, once more.

@@ -30,6 +30,20 @@ pub struct AuditHead {
     /// The node's own clock when it told.
     #[n(3)]
     pub told_at: LogTime,
+    /// Absent when the node was sealed, and in what an earlier build wrote.
+    #[n(4)]
+    pub signature: Option<HeadSignature>,
+}
+
+/// The cluster's signature of a head. `apply` keeps it as it is: who reads a head judges it.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct HeadSignature {
+    /// The half of the key that verifies.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub signer: [u8; 32],
+    /// Ed25519, over the cluster, the node, the record, its hash and the node's clock.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub signature: Vec<u8>,
 }
 
 impl fmt::Debug for AuditHead {
@@ -93,9 +107,36 @@ mod tests {
     use super::*;
 
     fn head(sequence: u64, hash: u8) -> AnchoredHead {
-        let head =
-            AuditHead { node_id: 1, sequence, hash: [hash; 32], told_at: LogTime::from_ms(1) };
+        let (told_at, signature) = (LogTime::from_ms(1), None);
+        let head = AuditHead { node_id: 1, sequence, hash: [hash; 32], told_at, signature };
         AnchoredHead { head, index: sequence, anchored_at: LogTime::from_ms(2) }
+    }
+
+    /// As an earlier build has written it into logs and states.
+    #[derive(Encode)]
+    struct Unsigned {
+        #[n(0)]
+        node_id: NodeId,
+        #[n(1)]
+        sequence: u64,
+        #[cbor(n(2), with = "minicbor::bytes")]
+        hash: [u8; 32],
+        #[n(3)]
+        told_at: LogTime,
+    }
+
+    #[test]
+    fn a_head_without_a_signature_has_the_form_that_it_had() {
+        let AnchoredHead { head, .. } = head(7, 1);
+        let (node_id, told_at) = (head.node_id, head.told_at);
+        let earlier = Unsigned { node_id, sequence: 7, hash: [1; 32], told_at };
+        let earlier = minicbor::to_vec(&earlier).unwrap();
+        assert_eq!(minicbor::to_vec(&head).unwrap(), earlier);
+        assert_eq!(minicbor::decode::<AuditHead>(&earlier).unwrap(), head);
+        let signature = HeadSignature { signer: [3; 32], signature: vec![4; 64] };
+        let signed = AuditHead { signature: Some(signature), ..head };
+        let encoded = minicbor::to_vec(&signed).unwrap();
+        assert_eq!(minicbor::decode::<AuditHead>(&encoded).unwrap(), signed);
     }
 
     #[test]

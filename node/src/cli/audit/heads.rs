@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use clap::Args;
-use lockbox_core::NodeId;
-use lockbox_platform::audit::{ChainHead, LineHash};
+use lockbox_core::{LogTime, NodeId};
+use lockbox_platform::audit::{ChainHead, HeadStatement, LineHash, SIGNER_BYTES};
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use serde::Deserialize;
 use wire::admin_service_client::AdminServiceClient;
@@ -55,33 +55,61 @@ fn table(heads: &[wire::AuditHead]) -> Table {
             head.hash.clone(),
             head.index.to_string(),
             if head.abandoned { "yes" } else { "no" }.to_owned(),
+            head.signer.clone(),
         ]
     };
     Table {
-        columns: vec!["NODE", "RECORD", "HASH", "LOG INDEX", "ABANDONED"],
+        columns: vec!["NODE", "RECORD", "HASH", "LOG INDEX", "ABANDONED", "SIGNED BY"],
         rows: heads.iter().map(row).collect(),
     }
 }
 
-/// A head of some node, from wherever it is.
+/// The half of the cluster's key for heads that verifies.
+pub(super) type Signer = [u8; SIGNER_BYTES];
+
+/// Reads such a half as it is printed.
+pub(super) fn parse_signer(text: &str) -> Result<Signer, String> {
+    let mut signer = [0; SIGNER_BYTES];
+    let read = hex::decode_to_slice(text, &mut signer);
+    read.map_err(|_no_digits| format!("is no key in {} hexadecimal digits", 2 * SIGNER_BYTES))?;
+    Ok(signer)
+}
+
+/// A head of some node, from wherever it is. A signature that it has does fit.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct NodeHead {
     pub(super) node_id: NodeId,
     pub(super) head: ChainHead,
+    /// Nothing when it is not signed.
+    pub(super) signer: Option<Signer>,
 }
 
 impl NodeHead {
     /// A head as the cluster tells it.
-    pub(super) fn of_wire(head: &wire::AuditHead) -> Result<Self, Failure> {
-        Self::new(head.node_id, head.sequence, &head.hash)
-    }
-
-    fn new(node_id: NodeId, sequence: u64, hash: &str) -> Result<Self, Failure> {
-        let hash = hash.parse::<LineHash>().map_err(|error| {
-            let what = format_args!("the hash of record {sequence} of node {node_id} {error}");
-            Failure::usage(what)
-        })?;
-        Ok(Self { node_id, head: ChainHead { sequence, hash } })
+    ///
+    /// # Errors
+    /// When it has no hash, or another signature than one of what it says.
+    pub(super) fn of_wire(told: &wire::AuditHead) -> Result<Self, Failure> {
+        let wire::AuditHead { node_id, sequence, .. } = *told;
+        let wrong = |what: &dyn std::fmt::Display| {
+            Failure::usage(format_args!("record {sequence} of node {node_id}: {what}"))
+        };
+        let hash = told.hash.parse::<LineHash>();
+        let hash = hash.map_err(|error| wrong(&format_args!("the hash {error}")))?;
+        let head = ChainHead { sequence, hash };
+        if told.signer.is_empty() && told.signature.is_empty() {
+            return Ok(Self { node_id, head, signer: None });
+        }
+        let signer = parse_signer(&told.signer);
+        let signer = signer.map_err(|error| wrong(&format_args!("the signer {error}")))?;
+        let signature = hex::decode(&told.signature);
+        let signature = signature.map_err(|error| wrong(&format_args!("the signature: {error}")))?;
+        let told_at = LogTime::from_ms(told.told_at_ms);
+        let said = HeadStatement { cluster_id: &told.cluster_id, node_id, head, told_at };
+        if !said.is_signed(&signer, &signature) {
+            return Err(wrong(&"the signature is not one of what is said of it"));
+        }
+        Ok(Self { node_id, head, signer: Some(signer) })
     }
 }
 
@@ -103,14 +131,37 @@ fn parse(text: &[u8]) -> Result<Vec<NodeHead>, Failure> {
         #[serde(default)]
         sequence: u64,
         hash: String,
+        #[serde(default)]
+        told_at_ms: u64,
+        #[serde(default)]
+        cluster_id: String,
+        #[serde(default)]
+        signer: String,
+        #[serde(default)]
+        signature: String,
     }
     let printed: Vec<Printed> = serde_json::from_slice(text).map_err(Failure::usage)?;
-    let head = |head: Printed| NodeHead::new(head.node_id, head.sequence, &head.hash);
+    let head = |printed: Printed| {
+        NodeHead::of_wire(&wire::AuditHead {
+            node_id: printed.node_id,
+            sequence: printed.sequence,
+            hash: printed.hash,
+            told_at_ms: printed.told_at_ms,
+            cluster_id: printed.cluster_id,
+            signer: printed.signer,
+            signature: printed.signature,
+            ..Default::default()
+        })
+    };
     printed.into_iter().map(head).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use lockbox_platform::audit::HeadSigner;
+    use lockbox_platform::system::SystemRandom;
+    use lockbox_platform::token::generate_seed;
+
     use super::*;
     use crate::cli::output::Format;
 
@@ -128,11 +179,58 @@ mod tests {
         let records: Vec<_> = heads.iter().map(|head| Record::of(head).unwrap()).collect();
         let text = output::many(Format::Json, &records, || table(&heads)).unwrap();
         let read = parse(text.as_bytes()).unwrap();
-        let expected = |node_id, sequence| NodeHead { node_id, head: ChainHead { sequence, hash } };
+        let expected = |node_id, sequence| {
+            let head = ChainHead { sequence, hash };
+            NodeHead { node_id, head, signer: None }
+        };
         assert_eq!(read, [expected(1, 0), expected(2, 7)]);
         let shown = table(&heads).render();
         assert_eq!(read, heads.map(|head| NodeHead::of_wire(&head).unwrap()));
         assert!(shown.contains(&hash.to_string()), "{shown}");
+    }
+
+    /// Who carries heads elsewhere cannot change them on the way.
+    #[test]
+    fn a_head_that_is_not_what_was_signed_is_refused() {
+        let signer = HeadSigner::from_seed(&generate_seed(&SystemRandom)).unwrap();
+        let head = ChainHead { sequence: 7, hash: LineHash::of(b"a line") };
+        let told_at = LogTime::from_ms(9);
+        let said = HeadStatement { cluster_id: "cluster", node_id: 2, head, told_at };
+        let told = wire::AuditHead {
+            node_id: 2,
+            sequence: 7,
+            hash: head.hash.to_string(),
+            told_at_ms: 9,
+            index: 3,
+            cluster_id: "cluster".to_owned(),
+            signer: hex::encode(signer.public_key()),
+            signature: hex::encode(signer.sign(&said)),
+            ..Default::default()
+        };
+        let printed = |told: &wire::AuditHead| {
+            let records = [Record::of(told).unwrap()];
+            let heads = std::slice::from_ref(told);
+            let text = output::many(Format::Json, &records, || table(heads)).unwrap();
+            parse(text.as_bytes())
+        };
+        let signed = NodeHead { node_id: 2, head, signer: Some(signer.public_key()) };
+        assert_eq!(printed(&told), Ok(vec![signed]));
+        let other = HeadSigner::from_seed(&generate_seed(&SystemRandom)).unwrap();
+        let changes: [&dyn Fn(&mut wire::AuditHead); 8] = [
+            &|told| told.node_id = 3,
+            &|told| told.sequence = 8,
+            &|told| told.hash = LineHash::of(b"another line").to_string(),
+            &|told| told.told_at_ms = 0,
+            &|told| told.cluster_id = "another".to_owned(),
+            &|told| told.signer = hex::encode(other.public_key()),
+            &|told| told.signer.clear(),
+            &|told| told.signature.truncate(126),
+        ];
+        for (number, change) in changes.into_iter().enumerate() {
+            let mut changed = told.clone();
+            change(&mut changed);
+            assert!(printed(&changed).is_err(), "change {number}");
+        }
     }
 
     #[test]

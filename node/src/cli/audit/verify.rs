@@ -9,7 +9,7 @@ use lockbox_platform::audit::{AuditFiles, ChainHead};
 use lockbox_platform::exit::ExitCode;
 
 use super::files::{find, unread};
-use super::heads::{self, NodeHead};
+use super::heads::{self, NodeHead, Signer};
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Failure, one_line};
 use crate::cli::output;
@@ -33,6 +33,10 @@ pub(super) struct Verify {
     /// there are heads of.
     #[arg(long, value_name = "ID")]
     node: Option<NodeId>,
+    /// Count only heads that this key of the cluster has signed, as `lockbox audit heads` has shown
+    /// it at a time when the cluster was trusted.
+    #[arg(long, value_name = "KEY", value_parser = heads::parse_signer)]
+    signer: Option<Signer>,
     #[command(flatten)]
     peer: PeerFlags,
 }
@@ -44,13 +48,20 @@ impl Verify {
         let files = self.files(config.as_ref())?;
         // ORDER: before the files are read, which only grow.
         let known = self.known(environment)?;
+        let told = known.as_ref().map_or(0, Vec::len);
+        let known = self.signed(known)?;
+        let left_out = told - known.as_ref().map_or(0, Vec::len);
         let node = self.node.or(config.map(|config| config.node_id));
         let heads = match &known {
             None => Vec::new(),
             Some(known) => of_one_node(known, node)?,
         };
         let findings = verify(&files, &heads).map_err(|error| unread(files.active(), &error))?;
-        output::write(report(&findings, known.is_some().then_some(heads.len())).as_bytes())?;
+        let mut text = report(&findings, known.is_some().then_some(heads.len()));
+        if left_out > 0 {
+            text += &format!("{left_out} heads are not signed by that key, and do not count\n");
+        }
+        output::write(text.as_bytes())?;
         match findings.problems_total {
             0 => Ok(()),
             problems => {
@@ -66,6 +77,20 @@ impl Verify {
             (Some(path), _) => find(path),
             (None, Some(config)) => find(&config.audit_path()),
             (None, None) => Err(Failure::usage("which audit is not known: give PATH, or --config")),
+        }
+    }
+
+    /// Of these heads those that count.
+    fn signed(&self, known: Option<Vec<NodeHead>>) -> Result<Option<Vec<NodeHead>>, Failure> {
+        match (known, self.signer) {
+            (known, None) => Ok(known),
+            (None, Some(_)) => {
+                Err(Failure::usage("--signer judges heads: give --heads or --cluster"))
+            }
+            (Some(mut known), Some(signer)) => {
+                known.retain(|head| head.signer == Some(signer));
+                Ok(Some(known))
+            }
         }
     }
 
@@ -147,7 +172,8 @@ mod tests {
     use super::*;
 
     fn head(node_id: NodeId, sequence: u64) -> NodeHead {
-        NodeHead { node_id, head: ChainHead { sequence, hash: LineHash::of(b"a line") } }
+        let head = ChainHead { sequence, hash: LineHash::of(b"a line") };
+        NodeHead { node_id, head, signer: None }
     }
 
     #[test]

@@ -384,15 +384,11 @@ fn note(
     ) = (&operation.metadata, &operation.result)
     {
         let secret = &situation.secret;
-        let mut details = describe::secret_id(secret.id.as_str());
-        details.secret_name.clone_from(&secret.name);
-        details.status = Some(describe::secret_status(secret.status));
-        details.created_at = Some(secret.created_at.into());
         let previous = previous_version_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let base = situation.base.as_ref();
         let base_keys = base.map_or(&[][..], |(v, _)| v.entry_keys.as_slice());
         let changed = wanted.changes.iter().map(|change| change.key.as_str());
-        let added = describe::added_version(details, version, &previous, base_keys, changed);
+        let added = describe::added_version(secret, version, &previous, base_keys, changed);
         call.details = AuditDetails::AddVersion(added);
     }
 }

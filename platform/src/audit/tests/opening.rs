@@ -17,7 +17,7 @@ fn open_file(path: &Path) -> Result<Opened, AuditOpenError> {
 /// The line that the chain would go on with.
 fn next(chain: Chain) -> Value {
     let (mut chain, mut line) = (chain, String::new());
-    chain.link(&mut line, "{\"a\":1}");
+    chain.link(&mut line, "{\"a\":1}").expect("a number");
     serde_json::from_str(&line).expect("JSON")
 }
 
@@ -129,8 +129,8 @@ fn a_chain_begins_behind_records_without_one() -> Result<(), AuditOpenError> {
     std::fs::write(files.active(), old).expect("a written file");
     let opened = open_file(files.active())?;
     let (mut chain, mut lines) = (opened.chain, String::new());
-    chain.link(&mut lines, "{\"a\":1}");
-    chain.link(&mut lines, "{\"b\":1}");
+    chain.link(&mut lines, "{\"a\":1}").expect("a number");
+    chain.link(&mut lines, "{\"b\":1}").expect("a number");
     opened.file.append(lines.as_bytes()).expect("an append");
     let written = std::fs::read_to_string(files.active()).expect("the file");
     assert!(written.contains("{\"sequence\":5,\"chain\":\"begins\",\"a\":1}\n"), "{written}");
@@ -149,8 +149,36 @@ fn cut_markers_are_passed_over() -> Result<(), AuditOpenError> {
     assert_eq!(next(open_file(&path)?.chain)["sequence"], 5);
     std::fs::write(&path, format!("{{\"sequence\":3}}\n{}", "x\n".repeat(100))).expect("written");
     assert!(matches!(open_file(&path), Err(AuditOpenError::NotAudit { .. })));
-    std::fs::write(&path, format!("{{\"sequence\":{}}}\n", u64::MAX)).expect("written");
-    assert!(matches!(open_file(&path), Err(AuditOpenError::Full { .. })));
+    for last in [u64::MAX - 1, u64::MAX] {
+        std::fs::write(&path, format!("{{\"sequence\":{last}}}\n")).expect("written");
+        assert!(matches!(open_file(&path), Err(AuditOpenError::Full { .. })), "{last}");
+    }
+    Ok(())
+}
+
+/// When the numbers are used up calls are refused, and none is given twice.
+#[tokio::test]
+async fn without_a_number_no_record_is_written() -> Result<(), AuditOpenError> {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    let hash = LineHash::of(b"");
+    let before = u64::MAX - 3;
+    let line = format!("{{\"sequence\":{before},\"previous_hash\":\"{hash}\"}}\n");
+    std::fs::write(files.active(), line).expect("a written file");
+    let tasks = tasks();
+    let auditor = open(&AuditConfig::new(files.active()), clock(), &tasks, metrics())?;
+    let answers = [Ok(()), Ok(()), Err(AuditError::Failed), Err(AuditError::Failed)];
+    for (number, expected) in answers.into_iter().enumerate() {
+        assert_eq!(write(&auditor, &format!("e{number}")).await, expected, "{number}");
+    }
+    drop(auditor);
+    assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
+    let written = records(files.active());
+    let numbers: Vec<_> = written.iter().map(|record| record["sequence"].as_u64()).collect();
+    assert_eq!(numbers, [Some(before), Some(u64::MAX - 2), Some(u64::MAX - 1)]);
+    assert!(matches!(open_file(files.active()), Err(AuditOpenError::Full { .. })));
+    // That the records before these are missing is all that is wrong.
+    assert_eq!(verify::verify(&files, &[]).expect("an audit").problems_total, 1);
     Ok(())
 }
 
@@ -163,10 +191,24 @@ async fn a_file_of_something_else_is_refused() {
     assert!(matches!(refused, Err(AuditOpenError::NotAudit { .. })));
 }
 
+/// What somebody has compressed may be longer than all memory.
+#[test]
+fn a_finished_file_of_one_endless_line_is_refused() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    let endless = vec![b' '; 65 << 20];
+    let packed = zstd::encode_all(endless.as_slice(), 1).expect("zstd");
+    std::fs::write(files.compressed(7), packed).expect("a written file");
+    assert!(matches!(open_file(files.active()), Err(AuditOpenError::File { .. })));
+    std::fs::write(files.compressed(7), "no zstd").expect("a written file");
+    assert!(matches!(open_file(files.active()), Err(AuditOpenError::File { .. })));
+}
+
 #[tokio::test]
 async fn a_failed_append_leaves_no_half_line() -> Result<(), AuditOpenError> {
     let dir = tempfile::tempdir().expect("a temporary directory");
     let path = dir.path().join("audit.log");
+    let files = AuditFiles::of(&path);
     let opened = open_file(&path)?;
     opened.file.append(b"{\"sequence\":0}\n").expect("an append");
     // What a write that failed half-way leaves behind.
@@ -176,7 +218,18 @@ async fn a_failed_append_leaves_no_half_line() -> Result<(), AuditOpenError> {
     let text = std::fs::read_to_string(&path).expect("the file");
     assert_eq!(text, "{\"sequence\":0}\n{\"sequence\":1}\n");
 
+    // Nor is it in a file that is set aside: whole lines of it would be others than those that
+    // follow in the next file.
+    half.write_all(b"{\"sequence\":2}\n{\"sequ").expect("half a batch");
+    opened.file.finish(1).expect("a finished file");
+    opened.file.append(b"{\"sequence\":2}\n").expect("an append");
+    let finished = std::fs::read_to_string(files.plain(1)).expect("the finished file");
+    assert_eq!(finished, text);
+    let text = std::fs::read_to_string(&path).expect("the file");
+    assert_eq!(text, "{\"sequence\":2}\n");
+
     // The same once somebody has emptied the file, as some rotate logs.
+    let mut half = std::fs::OpenOptions::new().append(true).open(&path).expect("the file");
     half.set_len(0).expect("an empty file");
     opened.file.append(b"{\"sequence\":2}\n").expect("an append");
     half.write_all(b"{\"sequ").expect("a half line");

@@ -144,6 +144,38 @@ async fn a_copy_that_is_there_already_is_not_made_again() {
     assert_eq!(verified(&files, &[]).lines, 30);
 }
 
+/// Whoever puts something else where the copy belongs does not get the server to remove the file,
+/// nor keeps it from compressing the others.
+#[tokio::test]
+async fn a_copy_that_holds_something_else_takes_the_place_of_nothing() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    write_many(&small(&files), 30).await;
+    compress_all(&small(&files)).await;
+    let finished = files.finished().expect("a directory");
+    let [first, second, ..] = finished.as_slice() else { panic!("{finished:?}") };
+    for last in [first, second] {
+        let packed = std::fs::File::open(files.compressed(*last)).expect("a file");
+        let text = zstd::decode_all(packed).expect("zstd");
+        std::fs::write(files.plain(*last), text).expect("a file");
+    }
+    let other = zstd::encode_all(&b"{}\n"[..], 3).expect("zstd");
+    std::fs::write(files.compressed(*first), other).expect("a file");
+    std::fs::remove_file(files.compressed(*second)).expect("a file");
+
+    let tasks = tasks();
+    let auditor = open(&small(&files), clock(), &tasks, metrics()).expect("an audit");
+    let deadline = soon();
+    while files.plain(*second).exists() {
+        assert!(Instant::now() < deadline, "the second file is not compressed");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(auditor);
+    assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
+    assert!(files.plain(*first).exists(), "the first file is gone");
+    assert_eq!(verified(&files, &[]).lines, 30);
+}
+
 #[tokio::test]
 async fn what_is_too_many_is_removed_and_the_removal_is_a_record() {
     let dir = tempfile::tempdir().expect("a temporary directory");

@@ -39,7 +39,7 @@ fn written() -> Known {
     let mut text = String::new();
     for number in 0..RECORDS {
         let json = encrypt(&format!("event-{number}")).to_json().expect("JSON");
-        chain.link(&mut text, &json);
+        chain.link(&mut text, &json).expect("a number");
     }
     let lines: Vec<Vec<u8>> = text.lines().map(|line| line.as_bytes().to_vec()).collect();
     let files = lines.chunks(RECORDS / FILES).map(<[Vec<u8>]>::to_vec).collect();
@@ -77,7 +77,7 @@ impl Audit {
 /// Does one thing to the audit that nobody may do, and says what.
 fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
     let (file, line) = audit.place(numbers);
-    let what = match numbers.below(10) {
+    let what = match numbers.below(12) {
         0 => {
             audit.files[file].remove(line);
             "removed"
@@ -125,9 +125,18 @@ fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
             forge_from(audit, (file, line));
             "forged everything from"
         }
+        9 => {
+            let other = numbers.below(audit.files.len());
+            audit.files.swap(file, other);
+            "swapped another file with that of"
+        }
+        10 => {
+            audit.files[file].insert(line, b"no record".to_vec());
+            "put something before"
+        }
         _ => {
             audit.files[file].clear();
-            "removed the file of"
+            "emptied the file of"
         }
     };
     format!("{what} line {line} of file {file}")
@@ -151,7 +160,7 @@ fn forge_from(audit: &mut Audit, (file, line): (usize, usize)) {
         let Some((_, event)) = text.split_once("\"event_id\"") else { continue };
         let json = format!("{{\"event_id\"{event}").replace("abj1", "abj2");
         let mut forged = String::new();
-        chain.link(&mut forged, &json);
+        chain.link(&mut forged, &json).expect("a number");
         *line = forged.trim_end().as_bytes().to_vec();
     }
     audit.files = lines.chunks(RECORDS / FILES).map(<[Vec<u8>]>::to_vec).collect();
@@ -176,7 +185,8 @@ fn security_s19_whatever_is_done_to_an_audit_is_found() {
         let mut audit = known.audit.clone();
         let mut done = vec![tamper(&mut audit, &mut numbers)];
         // Two things at once do not hide each other.
-        if numbers.below(3) == 0 && audit.files.iter().all(|file| !file.is_empty()) {
+        let is_any = |file: &Vec<Vec<u8>>| !file.is_empty() && file.iter().all(|l| !l.is_empty());
+        if numbers.below(3) == 0 && audit.files.iter().all(is_any) {
             let both = audit.clone();
             done.push(tamper(&mut audit, &mut numbers));
             if audit == known.audit {
@@ -192,6 +202,44 @@ fn security_s19_whatever_is_done_to_an_audit_is_found() {
         let findings = verify::verify(&files, &[known.head]).expect("an audit");
         assert!(findings.problems_total > 0, "seed {seed}: {done:?}");
     }
+}
+
+/// The first ones, the last ones, those between, all of them.
+#[test]
+fn every_set_of_files_that_is_missing_is_found() {
+    let known = written();
+    for removed in 1..1_usize << FILES {
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let files = known.audit.store(dir.path());
+        let finished = files.finished().expect("a directory");
+        for file in (0..FILES).filter(|file| removed & (1 << file) != 0) {
+            match finished.get(file) {
+                Some(last) => {
+                    for path in [files.plain(*last), files.compressed(*last)] {
+                        std::fs::remove_file(path).ok();
+                    }
+                }
+                None => std::fs::remove_file(files.active()).expect("a file"),
+            }
+        }
+        let left = FILES as u64 - u64::from(removed.count_ones());
+        let findings = verify::verify(&files, &[known.head]).expect("an audit");
+        assert_eq!(findings.files, left, "{removed:b}");
+        assert!(findings.problems_total > 0, "{removed:b}");
+    }
+}
+
+/// Another node's audit is whole, and is not this one's.
+#[test]
+fn the_audit_of_another_node_is_found() {
+    let known = written();
+    let mut other = known.audit.clone();
+    forge_from(&mut other, (0, 0));
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = other.store(dir.path());
+    assert_eq!(verified(&files, &[]).lines, RECORDS as u64);
+    let findings = verify::verify(&files, &[known.head]).expect("an audit");
+    assert_eq!((findings.problems_total, findings.heads_found), (1, 0));
 }
 
 #[test]
@@ -263,6 +311,9 @@ fn findings_name_file_line_and_what_is_wrong() {
     let forged = find(&|audit| forge_from(audit, (0, 0)));
     assert_eq!(forged.len(), 1, "only the anchored record tells: {forged:?}");
     assert!(forged[0].starts_with("audit.jsonl:15: record 59 is another one"), "{forged:?}");
+    let before = find(&|audit| audit.files[0].insert(0, b"no record".to_vec()));
+    assert_eq!(before.len(), 1, "{before:?}");
+    assert!(before[0].ends_with(":2: is the first record, and lines stand before it"));
     let first = find(&|audit| drop(audit.files[0].drain(..2)));
     assert!(first[0].contains(":1: the records up to 1 are missing"), "{first:?}");
     let nothing = find(&|audit| audit.files.iter_mut().for_each(Vec::clear));

@@ -10,7 +10,7 @@ use crate::state::{Space, keys, tables};
 
 fn head(node_id: u64, sequence: u64) -> AuditHead {
     let hash = [u8::try_from(sequence).unwrap(); 32];
-    AuditHead { node_id, sequence, hash, told_at: LogTime::from_ms(5) }
+    AuditHead { node_id, sequence, hash, told_at: LogTime::from_ms(5), signature: None }
 }
 
 /// Anchors it as a node does; gives the index of the entry.
