@@ -108,9 +108,9 @@ impl StartError {
                 ExitCode::IdentityMismatch
             }
             Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
-            Self::Open(
-                OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_),
-            ) => ExitCode::CorruptLog,
+            Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
+                ExitCode::CorruptLog
+            }
             Self::Open(OpenError::Store(_) | OpenError::SystemKey(_)) => ExitCode::Storage,
             Self::Open(OpenError::Directory { .. })
             | Self::Tls(_)

@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use rocksdb::{
     BlockBasedOptions, Cache, ColumnFamily, ColumnFamilyDescriptor, DB, DBCompressionType,
-    DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions, SnapshotWithThreadMode,
-    WriteBatch, WriteOptions,
+    DBRecoveryMode, Direction, FlushOptions, IteratorMode, Options, ReadOptions,
+    SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
 use super::records::Head;
@@ -127,9 +127,8 @@ impl Db {
         options.create_if_missing(true);
         options.create_missing_column_families(true);
         let cache = Cache::new_lru_cache(CACHE_BYTES);
-        let families = Table::ALL.map(|table| {
-            ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache))
-        });
+        let families = Table::ALL
+            .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
         let rocks = DB::open_cf_descriptors(&options, directory, families)
             .map_err(|source| open_error(directory, source))?;
         Ok(Self { rocks, synced: true, cache })

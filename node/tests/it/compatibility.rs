@@ -74,9 +74,9 @@ fn rows() -> BTreeMap<(String, String), Row> {
 
 /// Whether there is a module of tests with that name, and in it the test, if one is named.
 fn is_there(module: &str, test: Option<&str>) -> bool {
-    let mut files = PLACES.iter().flat_map(|place| {
-        [format!("{place}/{module}.rs"), format!("{place}/{module}/mod.rs")]
-    });
+    let mut files = PLACES
+        .iter()
+        .flat_map(|place| [format!("{place}/{module}.rs"), format!("{place}/{module}/mod.rs")]);
     files.any(|file| {
         let text = std::fs::read_to_string(Path::new(ROOT).join(file));
         text.is_ok_and(|text| test.is_none_or(|test| text.contains(&format!("fn {test}("))))

@@ -25,9 +25,10 @@ impl Node {
         let made = self.create(vec![text("k", value)], own_key).await;
         let secret = SecretId::parse(&made.id).unwrap();
         let version = VersionId::parse(&made.current_version.unwrap().id).unwrap();
-        let reading = self.app.replica.read(Instant::now() + WAIT, |view, _now| {
-            tables::payload(view, &secret, &version)
-        });
+        let reading = self
+            .app
+            .replica
+            .read(Instant::now() + WAIT, |view, _now| tables::payload(view, &secret, &version));
         let sealed = reading.await.unwrap().value.unwrap().unwrap();
         Stored { secret, version, sealed }
     }

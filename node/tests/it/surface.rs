@@ -35,9 +35,11 @@ fn served() -> Vec<(String, bool)> {
     let mut served = Vec::new();
     for service in PUBLIC_SERVICES.into_iter().chain(OWN_SERVICES) {
         let methods = descriptor_pool().get_service_by_name(service).unwrap();
-        served.extend(methods.methods().map(|method| {
-            (format!("/{service}/{}", method.name()), method.is_server_streaming())
-        }));
+        served.extend(
+            methods.methods().map(|method| {
+                (format!("/{service}/{}", method.name()), method.is_server_streaming())
+            }),
+        );
     }
     served
 }

@@ -103,7 +103,8 @@ impl NodeHead {
         let signer = parse_signer(&told.signer);
         let signer = signer.map_err(|error| wrong(&format_args!("the signer {error}")))?;
         let signature = hex::decode(&told.signature);
-        let signature = signature.map_err(|error| wrong(&format_args!("the signature: {error}")))?;
+        let signature =
+            signature.map_err(|error| wrong(&format_args!("the signature: {error}")))?;
         let told_at = LogTime::from_ms(told.told_at_ms);
         let said = HeadStatement { cluster_id: &told.cluster_id, node_id, head, told_at };
         if !said.is_signed(&signer, &signature) {

@@ -4,10 +4,10 @@ use minicbor::Encode;
 
 use super::*;
 use crate::apply::register_members;
+use crate::domain::erasure::ErasurePoint;
 use crate::domain::keyring::{
     DataKeyRewrap, KeyPurpose, KeyStage, KeyringKeyRecord, KeyringKeyRewrap,
 };
-use crate::domain::erasure::ErasurePoint;
 use crate::domain::version::{Destruction, VersionRecord};
 
 const OUT_OF_ORDER: Rejection = Rejection::Precondition(Precondition::KeyringStage);
