@@ -230,6 +230,9 @@ fn welch_t(samples: [&[f64]; 2]) -> f64 {
     (mean_a - mean_b) / (error_a + error_b).sqrt()
 }
 
+/// Whether a guess is the secret.
+type Comparison<'a> = &'a dyn Fn(&[u8; 32]) -> bool;
+
 /// Reports how the time of a comparison depends on where the first difference is. Two comparisons
 /// are right whatever they take: the assertions are about those.
 #[test]
@@ -247,7 +250,7 @@ fn security_s07_the_time_of_comparisons_is_reported() {
     let token = SensitiveBytes::new(secret.to_vec());
     let is_mac = |guess: &[u8; 32]| mac.is(&RequestMac::from(*guess));
     let is_token = |guess: &[u8; 32]| token.ct_eq(guess);
-    let comparisons: [(&str, &dyn Fn(&[u8; 32]) -> bool); 2] =
+    let comparisons: [(&str, Comparison<'_>); 2] =
         [("authenticators", &is_mac), ("sensitive values", &is_token)];
     for (name, is) in comparisons {
         assert!(is(&secret));

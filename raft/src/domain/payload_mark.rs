@@ -107,7 +107,7 @@ impl PayloadMarks {
     #[must_use]
     pub fn told(marks: Vec<PayloadMark>) -> Option<Self> {
         let fits = !marks.is_empty() && marks.len() <= Self::MAX;
-        fits.then(|| Self { message: None, wrappings: marks })
+        fits.then_some(Self { message: None, wrappings: marks })
     }
 
     /// What to look for, each by itself.

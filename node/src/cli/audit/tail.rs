@@ -37,7 +37,10 @@ impl Tail {
                 return Ok(());
             }
         }
-        while self.follow {
+        if !self.follow {
+            return Ok(());
+        }
+        loop {
             match tail.next_line().map_err(failed)? {
                 Some(line) => {
                     if print(line)?.is_break() {
@@ -47,7 +50,6 @@ impl Tail {
                 None => std::thread::sleep(LOOK_PAUSE),
             }
         }
-        Ok(())
     }
 }
 
