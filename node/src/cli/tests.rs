@@ -71,6 +71,8 @@ fn every_published_form_is_understood() {
         "lockbox iam explain serviceAccount:aje1 secrets.list b1g1 --endpoint localhost:1",
         "lockbox cluster status --endpoint a:1 --ca c --certificate d --key e --server-name n",
         "lockbox cluster --config node.toml status --format yaml",
+        "lockbox cluster raise-feature-level --config n",
+        "lockbox cluster raise-feature-level 2 --dry-run --config n --format json",
         "lockbox cluster init --config n --member 1=a:1,a:2 --member 2=b:1,b:2 --admin-key f",
         "lockbox cluster recover-admin --config n --admin-key f --keep-other-keys",
         "lockbox admin keyring rotate --config n",

@@ -46,6 +46,8 @@ mod edges;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
+mod feature_level;
+#[cfg(test)]
 mod fake_kms;
 #[cfg(test)]
 mod fixture;

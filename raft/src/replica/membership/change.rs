@@ -85,6 +85,17 @@ impl<'r> Change<'r> {
         Ok(change)
     }
 
+    /// The membership that was found.
+    pub(super) const fn seen(&self) -> &Seen {
+        &self.seen
+    }
+
+    /// The feature level that the cluster is at.
+    pub(super) fn feature_level(&self) -> Result<u32, ChangeError> {
+        let looked = self.replica.read_stale(|view, _| tables::feature_level(view));
+        looked.and_then(|reading| reading.value).map_err(|_reported| ChangeError::Stopped)
+    }
+
     /// Leaves the joint configuration for its new side.
     pub(super) async fn finish_joint(&mut self) -> Result<(), ChangeError> {
         tracing::info!(token = %self.seen.token(), "finishing a change that a leader left over");
@@ -119,6 +130,10 @@ impl<'r> Change<'r> {
         // With entries and our id it was added before, by a leader whose change came to nothing.
         if !probed.blank && probed.cluster_id.is_empty() {
             return Err(ChangeRefusal::NotFresh(id).into());
+        }
+        let (level, wanted) = (probed.feature_level, self.feature_level()?);
+        if level < wanted {
+            return Err(ChangeRefusal::FeatureLevel { node_id: id, level, wanted }.into());
         }
         member.store_id = probed.store_id;
         self.submit(ChangeMembers::AddNodes(BTreeMap::from([(id, member)])), true).await?;
