@@ -39,6 +39,7 @@ mod serve;
 mod session;
 mod settings;
 mod supervise;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -92,6 +93,8 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Reads the audit of a node or of the KMS, and checks that it is what was written.
     Audit(audit::AuditArgs),
+    /// Says which build this is, and which formats it writes and reads.
+    Version(version::VersionArgs),
     /// Prints what a shell needs to complete commands and flags.
     Completion(completion::CompletionArgs),
     /// Prints the manual, or writes all its pages.
@@ -167,6 +170,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
         Command::Audit(arguments) => audit::run(arguments, environment),
+        Command::Version(arguments) => version::run(&arguments),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "mutants")]

@@ -66,6 +66,8 @@ fn every_published_form_is_understood() {
         "lockbox metadata --listen [::1]:0 --sa-key k --profile p --timeout 5s --retry -1",
         "lockbox config set service-account-key k --profile p",
         "lockbox completion zsh",
+        "lockbox version",
+        "lockbox version --formats --format json",
         "lockbox man --dir d",
         "lockbox iam explain me payload.get e6q1 --format json",
         "lockbox iam explain serviceAccount:aje1 secrets.list b1g1 --endpoint localhost:1",
