@@ -6,8 +6,10 @@
 
 mod arrival;
 pub mod audit;
+pub mod authority;
 pub mod authorized_key;
 pub mod body_budget;
+pub mod certificate_expiry;
 pub mod certificates;
 pub mod config_check;
 pub mod config_file;
