@@ -62,7 +62,7 @@ rm -f "$out/$name".* "$out/$name-debug".* "$out/SHA256SUMS"
 pack() { # directory
     # gzip keeps a time of its own unless it is told not to.
     tar --create --use-compress-program='gzip -n' --file "$out/$1.tar.gz" \
-        --directory "$stage" --sort=name --group=0 --numeric-owner \
+        --directory "$stage" --sort=name --owner=0 --group=0 --numeric-owner \
         --mtime="@$when" --mode='u=rwX,go=rX' "$1"
 }
 pack "$name"
