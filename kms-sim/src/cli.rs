@@ -334,6 +334,7 @@ fn open(data: &Data) -> Result<Db, Failure> {
 fn damaged(error: StoreError) -> Failure {
     let code = match error {
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
+        StoreError::Newer { .. } => ExitCode::IdentityMismatch,
         StoreError::InUse { .. }
         | StoreError::Missing { .. }
         | StoreError::Open { .. }

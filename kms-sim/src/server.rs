@@ -103,9 +103,11 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Open(OpenError::WrongRootKey { .. } | OpenError::NoPassphrase { .. }) => {
-                ExitCode::IdentityMismatch
-            }
+            Self::Open(
+                OpenError::WrongRootKey { .. }
+                | OpenError::NoPassphrase { .. }
+                | OpenError::Store(StoreError::Newer { .. }),
+            ) => ExitCode::IdentityMismatch,
             Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
             Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
                 ExitCode::CorruptLog
