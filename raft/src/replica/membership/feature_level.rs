@@ -6,6 +6,7 @@
 
 use futures::future::try_join_all;
 use lockbox_core::NodeId;
+use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::Instant;
 
 use super::change::{Change, not_leader};
@@ -39,11 +40,22 @@ pub struct FeatureLevels {
 }
 
 impl Replica {
-    /// The level that all members understand, as they say themselves. Changes nothing.
+    /// The level that all members understand, as they say themselves; once there is a membership.
+    /// Changes nothing.
     ///
     /// # Errors
     /// [`ChangeError::Unreachable`] when a member does not answer.
     pub async fn common_feature_level(&self, deadline: Instant) -> Result<u32, ChangeError> {
+        // The core publishes a membership that it has just taken when it comes round.
+        let mut metrics = self.0.raft.metrics();
+        let formed = metrics.wait_until(|metrics| {
+            metrics.membership_config.membership().nodes().next().is_some()
+        });
+        match tokio::time::timeout_at(deadline, formed).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(_)) => return Err(ChangeError::Stopped),
+            Err(_elapsed) => return Err(ChangeError::Deadline),
+        }
         Ok(common(&ask_all(self, &Seen::of(self), deadline).await?))
     }
 
