@@ -327,7 +327,7 @@ impl KmsConfig {
     /// All that is wrong with a text, by line; the environment is not asked.
     #[must_use]
     pub fn mistakes(text: &str) -> Vec<Mistake> {
-        config_check::mistakes(text, Self::check)
+        config_check::mistakes::<Self>(text, Self::check)
     }
 
     /// The audit file.

@@ -257,7 +257,7 @@ impl Config {
     /// All that is wrong with a text, by line; the environment is not asked.
     #[must_use]
     pub fn mistakes(text: &str) -> Vec<Mistake> {
-        config_check::mistakes(text, Self::check)
+        config_check::mistakes::<Self>(text, Self::check)
     }
 
     /// The audit file.

@@ -131,8 +131,8 @@ impl<'t> Search<'t> {
         self.remove(&path) || self.remove(&within)
     }
 
-    fn tell(&mut self, path: &KeyPath, line: Option<usize>, problem: String) {
-        if self.judged.insert(path.clone()) {
+    fn tell(&mut self, path: &[String], line: Option<usize>, problem: String) {
+        if self.judged.insert(path.to_vec()) {
             self.found.insert(Mistake { line, problem });
         }
     }
@@ -168,7 +168,7 @@ impl<'t> Search<'t> {
     }
 
     /// Puts a value of the kind that fits under a key.
-    fn make_up<T: DeserializeOwned>(&mut self, path: &KeyPath) -> bool {
+    fn make_up<T: DeserializeOwned>(&mut self, path: &[String]) -> bool {
         let Some((name, above)) = path.split_last() else { return false };
         let kinds = DeTable::parse(KINDS).map(Spanned::into_inner).unwrap_or_default();
         for (_, value) in kinds {

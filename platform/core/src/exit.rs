@@ -60,7 +60,9 @@ impl ExitCode {
             Self::Storage => "storage could not be read, written or synced",
             Self::CorruptLog => "a record within the log is damaged",
             Self::DiskFull => "the disk is full",
-            Self::IdentityMismatch => "the data belongs to another node, another cluster or a newer build",
+            Self::IdentityMismatch => {
+                "the data belongs to another node, another cluster or a newer build"
+            }
             Self::PortInUse => "a port is taken",
             Self::Consensus => "consensus ended by itself, which is a bug",
             Self::StoreLost => {

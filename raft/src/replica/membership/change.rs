@@ -47,9 +47,9 @@ pub(in crate::replica) async fn turn(
 
 /// A change under way. Holds the turn: there is one at a time.
 pub(super) struct Change<'r> {
-    replica: &'r Replica,
+    pub(super) replica: &'r Replica,
     deadline: Instant,
-    seen: Seen,
+    pub(super) seen: Seen,
     _turn: MutexGuard<'r, ()>,
 }
 
@@ -83,17 +83,6 @@ impl<'r> Change<'r> {
             change.finish_joint().await?;
         }
         Ok(change)
-    }
-
-    /// The membership that was found.
-    pub(super) const fn seen(&self) -> &Seen {
-        &self.seen
-    }
-
-    /// The feature level that the cluster is at.
-    pub(super) fn feature_level(&self) -> Result<u32, ChangeError> {
-        let looked = self.replica.read_stale(|view, _| tables::feature_level(view));
-        looked.and_then(|reading| reading.value).map_err(|_reported| ChangeError::Stopped)
     }
 
     /// Leaves the joint configuration for its new side.

@@ -16,6 +16,7 @@ use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::network::probe;
 use crate::replica::Replica;
 use crate::replica::error::ProposeError;
+use crate::state::tables;
 
 /// What the build of a member understands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -65,7 +66,7 @@ impl Replica {
     /// [`ChangeError`].
     pub async fn feature_levels(&self, deadline: Instant) -> Result<FeatureLevels, ChangeError> {
         let change = Change::begin(self, None, deadline).await?;
-        let members = ask_all(self, change.seen(), deadline).await?;
+        let members = ask_all(self, &change.seen, deadline).await?;
         Ok(FeatureLevels { level: change.feature_level()?, raised: false, members })
     }
 
@@ -81,7 +82,7 @@ impl Replica {
         deadline: Instant,
     ) -> Result<FeatureLevels, ChangeError> {
         let change = Change::begin(self, None, deadline).await?;
-        let members = ask_all(self, change.seen(), deadline).await?;
+        let members = ask_all(self, &change.seen, deadline).await?;
         let (now, wanted) = (change.feature_level()?, to.unwrap_or_else(|| common(&members)));
         if let Some(behind) = members.iter().find(|member| member.feature_level < wanted) {
             let (node_id, level) = (behind.node_id, behind.feature_level);
@@ -99,6 +100,14 @@ impl Replica {
         })?;
         tracing::info!(level = wanted, "the feature level of the cluster has risen");
         Ok(FeatureLevels { level: change.feature_level()?, raised: true, members })
+    }
+}
+
+impl Change<'_> {
+    /// The feature level that the cluster is at.
+    pub(super) fn feature_level(&self) -> Result<u32, ChangeError> {
+        let looked = self.replica.read_stale(|view, _| tables::feature_level(view));
+        looked.and_then(|reading| reading.value).map_err(|_reported| ChangeError::Stopped)
     }
 }
 
