@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill upgrade-drill dist bill kill-switch jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill upgrade-drill dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -133,6 +133,14 @@ jepsen-smoke:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
+
+# The same, and each orderly restart takes a node to the programs of the last tag or back from them.
+jepsen-upgrade:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
+	old="$(OLD)"
+	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
+	LOCKBOX_OTHER_BIN="$$old" LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
 
 # The evidence of this commit in .lockbox/evidence/<commit>: of a smoke run that is made now, or of
 # runs that are there: `make evidence RUNS="dir dir" MATRIX=jepsen/results/kill-matrix.json`.
