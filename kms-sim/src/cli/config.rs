@@ -44,23 +44,28 @@ fn check(file: &Path, no_files: bool) -> Result<(), Failure> {
     let text = std::fs::read_to_string(file).map_err(|error| {
         Failure::usage(format_args!("cannot read the configuration {name}: {error}"))
     })?;
-    let mistakes = KmsConfig::mistakes(&text).into_iter();
-    let mut wrong: Vec<_> = mistakes.map(|mistake| format!("{name}: {mistake}")).collect();
-    if wrong.is_empty() {
-        let environment = environment();
-        // Now with the environment, as the server reads it.
-        match KmsConfig::load(file, &environment) {
-            Err(error) => wrong.push(error.to_string()),
-            Ok(_) if no_files => {}
-            Ok(config) => {
-                wrong = config.file_mistakes(&environment);
-                for warning in config.file_warnings(SystemClock::new().wall_ms()) {
-                    // Nobody is left to tell when standard error is closed.
-                    writeln!(io::stderr().lock(), "kms-sim: warning: {warning}").ok();
-                }
+    let environment = environment();
+    // With the environment, as the server reads it: that may have what the file lacks.
+    let wrong = match KmsConfig::load(file, &environment) {
+        Err(error) => {
+            let mistakes = KmsConfig::mistakes(&text).into_iter();
+            let mistakes = mistakes.map(|mistake| format!("{name}: {mistake}"));
+            let mut mistakes: Vec<String> = mistakes.collect();
+            if mistakes.is_empty() {
+                // It is the environment that is wrong.
+                mistakes.push(error.to_string());
             }
+            mistakes
         }
-    }
+        Ok(_) if no_files => Vec::new(),
+        Ok(config) => {
+            for warning in config.file_warnings(SystemClock::new().wall_ms()) {
+                // Nobody is left to tell when standard error is closed.
+                writeln!(io::stderr().lock(), "kms-sim: warning: {warning}").ok();
+            }
+            config.file_mistakes(&environment)
+        }
+    };
     let mut output = io::stdout().lock();
     let failed = |error: io::Error| Failure::output(&error);
     if wrong.is_empty() {

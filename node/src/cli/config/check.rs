@@ -30,24 +30,23 @@ impl Check {
         let text = std::fs::read_to_string(&self.file).map_err(|error| {
             Failure::usage(format_args!("cannot read the configuration {name}: {error}"))
         })?;
-        let mistakes = Config::mistakes(&text).into_iter();
-        let mut wrong: Vec<_> = mistakes.map(|mistake| format!("{name}: {mistake}")).collect();
-        let mut warnings = Vec::new();
-        if wrong.is_empty() {
-            // Now with the environment, as the server reads it.
-            match Config::load(&self.file, environment.all()) {
-                Err(error) => wrong.push(error.to_string()),
-                Ok(_) if self.no_files => {}
-                Ok(config) => {
-                    let now_ms = SystemClock::new().wall_ms();
-                    wrong = config.file_mistakes(now_ms);
-                    warnings = config.file_warnings(now_ms);
-                }
+        // With the environment, as the server reads it: that may have what the file lacks.
+        let wrong = match Config::load(&self.file, environment.all()) {
+            Err(error) => {
+                let mistakes = Config::mistakes(&text).into_iter();
+                let mistakes = mistakes.map(|mistake| format!("{name}: {mistake}"));
+                // Without any, it is the environment that is wrong.
+                some_or(mistakes.collect(), || error.to_string())
             }
-        }
-        for warning in &warnings {
-            output::note(format_args!("warning: {warning}"));
-        }
+            Ok(_) if self.no_files => Vec::new(),
+            Ok(config) => {
+                let now_ms = SystemClock::new().wall_ms();
+                for warning in config.file_warnings(now_ms) {
+                    output::note(format_args!("warning: {warning}"));
+                }
+                config.file_mistakes(now_ms)
+            }
+        };
         if wrong.is_empty() {
             return Ok(format!("{name} is right\n"));
         }
@@ -60,6 +59,11 @@ impl Check {
         let (count, noun) = (wrong.len(), if wrong.len() == 1 { "mistake" } else { "mistakes" });
         Err(Failure::usage(format_args!("{count} {noun} in {name}")))
     }
+}
+
+/// The list, or one item in place of an empty one.
+fn some_or(list: Vec<String>, item: impl FnOnce() -> String) -> Vec<String> {
+    if list.is_empty() { vec![item()] } else { list }
 }
 
 #[cfg(test)]
@@ -86,6 +90,12 @@ mod tests {
         assert!(wrong.to_string().starts_with("1 mistake in "), "{wrong}");
         assert_eq!(wrong.exit().code(), Exit::Usage.code());
         check(file.clone(), true, &[name]).unwrap();
+
+        let text = std::fs::read_to_string(&file).unwrap().replace("node_id = 1\n", "");
+        let lacking = directory.path().join("lacking.toml");
+        std::fs::write(&lacking, text).unwrap();
+        assert!(check(lacking.clone(), true, &[]).is_err());
+        check(lacking, true, &[name]).unwrap();
 
         let variable = ("LOCKBOX_CONFIG_NODE_ID", "none");
         assert!(check(file.clone(), true, &[variable]).is_err());
