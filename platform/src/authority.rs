@@ -8,8 +8,8 @@
 
 mod described;
 
-use std::fs::{self, DirBuilder};
-use std::os::unix::fs::DirBuilderExt;
+use std::fs::{self, DirBuilder, Permissions};
+use std::os::unix::fs::{DirBuilderExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use rcgen::{ExtendedKeyUsagePurpose, Issuer, KeyPair};
@@ -94,6 +94,7 @@ pub fn create(dir: &Path, days: u64, now_ms: u64) -> Result<CaFiles, AuthorityEr
     refuse_existing([&files.certificate, &files.key])?;
     make_directory(dir)?;
     make_authority(&files, now_ms, days)?;
+    for_everybody(&files.certificate)?;
     Ok(files)
 }
 
@@ -124,6 +125,7 @@ pub fn issue(
     make_directory(out)?;
     let issuer = issuer(ca)?;
     issue_leaf(out, leaf, &issuer, now_ms, &Terms { purposes: usage.purposes(), days })?;
+    for_everybody(&files.certificate)?;
     Ok(files)
 }
 
@@ -194,7 +196,8 @@ pub fn begin_replacement(ca: &CaFiles, days: u64, now_ms: u64) -> Result<(), Aut
     write_private(&old_key_path, &Zeroizing::new(read(&ca.key)?))?;
     make_authority(ca, now_ms, days)?;
     let both = read(&ca.certificate)? + &old;
-    Ok(write_public(&ca.certificate, &both)?)
+    write_public(&ca.certificate, &both)?;
+    Ok(for_everybody(&ca.certificate)?)
 }
 
 /// Trusts the newest authority alone, and removes the key of the one before it.
@@ -212,6 +215,7 @@ pub fn finish_replacement(ca: &CaFiles, dir: &Path) -> Result<(), AuthorityError
     let text = read(&ca.certificate)?;
     let first = first_pem(&text).unwrap_or(&text);
     write_public(&ca.certificate, first)?;
+    for_everybody(&ca.certificate)?;
     let old = old_key(ca);
     match fs::remove_file(&old) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -267,6 +271,12 @@ fn refuse_existing<'p>(paths: impl IntoIterator<Item = &'p PathBuf>) -> Result<(
         Some(path) => Err(AuthorityError::Exists { path: path.clone() }),
         None => Ok(()),
     }
+}
+
+/// Lets all read a certificate, whatever the process keeps its other files for.
+fn for_everybody(certificate: &Path) -> Result<(), CertificateError> {
+    let opened = fs::set_permissions(certificate, Permissions::from_mode(0o644));
+    opened.map_err(|source| CertificateError::File { path: certificate.to_owned(), source })
 }
 
 fn make_directory(dir: &Path) -> Result<(), CertificateError> {

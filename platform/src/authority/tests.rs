@@ -1,7 +1,6 @@
 //! An authority from its first certificate to the last one of its successor.
 
 use std::net::IpAddr;
-use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use lockbox_core::Clock;
@@ -41,7 +40,7 @@ fn is_accepted(files: &IdentityFiles, ca: &Path, name: &str) -> Result<(), Strin
 fn nothing_is_written_over_and_keys_are_private() {
     let (directory, ca) = authority();
     let mode = |path: &Path| fs::metadata(path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode(&ca.key), 0o600);
+    assert_eq!((mode(&ca.key), mode(&ca.certificate)), (0o600, 0o644));
     assert_eq!(mode(&directory.path().join("ca")), 0o700);
     let again = create(&directory.path().join("ca"), AUTHORITY_DAYS, now_ms());
     assert!(matches!(again, Err(AuthorityError::Exists { .. })));
