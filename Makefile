@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill bill kill-switch jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill upgrade-drill dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -89,6 +89,20 @@ replace-drill:
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
 	LOCKBOX_BIN="$(TARGET)/release" scripts/replace-drill.sh
 
+# From the programs of the last tag to those of this commit, back, and there again, while writers
+# write; `make upgrade-drill OLD=DIR` takes the programs of a directory instead.
+upgrade-drill:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	old="$(OLD)"
+	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
+	scripts/upgrade-drill.sh "$$old" "$(TARGET)/release"
+
+# What a release consists of, in dist/: stripped programs, their symbols, checksums, the bill of
+# materials. A whole build of its own: about a quarter of an hour.
+dist:
+	@scripts/dist.sh
+
 # 10,000 reads and writes under own keys while nodes and the KMS are killed; then the clients', the
 # nodes' and the KMS's books are compared, and the bill is printed. `make bill SEED=7` repeats one.
 bill:
@@ -119,6 +133,14 @@ jepsen-smoke:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
+
+# The same, and each orderly restart takes a node to the programs of the last tag or back from them.
+jepsen-upgrade:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
+	old="$(OLD)"
+	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
+	LOCKBOX_OTHER_BIN="$$old" LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
 
 # The evidence of this commit in .lockbox/evidence/<commit>: of a smoke run that is made now, or of
 # runs that are there: `make evidence RUNS="dir dir" MATRIX=jepsen/results/kill-matrix.json`.

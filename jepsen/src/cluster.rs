@@ -56,6 +56,9 @@ pub struct Programs {
     pub lockbox: PathBuf,
     /// `kms-sim`.
     pub kms_sim: PathBuf,
+    /// `lockbox` of another build, if one is tried beside it: a node changes to the other of the
+    /// two with each orderly restart, which makes an upgrade of it, or a way back.
+    pub other_lockbox: Option<PathBuf>,
 }
 
 impl Programs {
@@ -68,7 +71,16 @@ impl Programs {
             let path = directory.join(name);
             path.canonicalize().with_context(|| format!("there is no {}", path.display()))
         };
-        Ok(Self { lockbox: find("lockbox")?, kms_sim: find("kms-sim")? })
+        Ok(Self { lockbox: find("lockbox")?, kms_sim: find("kms-sim")?, other_lockbox: None })
+    }
+
+    /// The same, beside `lockbox` in another directory.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn beside(self, directory: Option<&Path>) -> Result<Self> {
+        let other = directory.map(Self::in_directory).transpose()?;
+        Ok(Self { other_lockbox: other.map(|other| other.lockbox), ..self })
     }
 }
 
@@ -111,6 +123,8 @@ pub struct Cluster {
     disks: BTreeMap<Part, Disk>,
     servers: BTreeMap<Part, Server>,
     members: Mutex<BTreeSet<u16>>,
+    /// The nodes that are started by the other build.
+    on_other_build: Mutex<BTreeSet<Part>>,
     /// Its addresses on loopback: the last to go.
     _block: Option<Block>,
 }
@@ -146,6 +160,8 @@ impl Cluster {
         let network = block.as_ref().map_or(Network::Private, Block::network);
         let files = Files::make(&spec.directory, network, &spec.programs.lockbox)?;
         let admin = Admin::new(spec.programs.lockbox.clone(), files.clone());
+        // One from the beginning: the cluster may use no more than both builds understand.
+        let on_other_build = nodes.last().map(|id| Part::Node(*id)).into_iter().collect();
         let mut cluster = Self {
             network,
             files,
@@ -157,6 +173,7 @@ impl Cluster {
             disks: BTreeMap::new(),
             servers: BTreeMap::new(),
             members: Mutex::new(nodes.iter().copied().collect()),
+            on_other_build: Mutex::new(on_other_build),
             spec,
             _block: block,
         };
@@ -308,15 +325,35 @@ impl Cluster {
         *self.lock_members() = members.iter().copied().collect();
     }
 
+    fn lock_on_other_build(&self) -> MutexGuard<'_, BTreeSet<Part>> {
+        // A set of parts is whole at any moment.
+        self.on_other_build.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the other build start a node from now on. False when there is one build alone.
+    pub(crate) fn change_build(&self, node: Part) -> bool {
+        let mut on_other = self.lock_on_other_build();
+        if !on_other.remove(&node) {
+            on_other.insert(node);
+        }
+        self.spec.programs.other_lockbox.is_some()
+    }
+
+    fn program(&self, part: Part) -> &Path {
+        let programs = &self.spec.programs;
+        match (part, &programs.other_lockbox) {
+            (Part::Kms, _) => &programs.kms_sim,
+            (Part::Node(_), Some(other)) if self.lock_on_other_build().contains(&part) => other,
+            (Part::Node(_), _) => &programs.lockbox,
+        }
+    }
+
     /// Starts a server that does not run, and does not wait.
     ///
     /// # Errors
     /// When it runs, or cannot be started.
     pub fn launch(&self, part: Part) -> Result<()> {
-        let program = match part {
-            Part::Kms => &self.spec.programs.kms_sim,
-            Part::Node(_) => &self.spec.programs.lockbox,
-        };
+        let program = self.program(part);
         // `env` sets the libraries for the server alone, not for what starts it.
         let env = Path::new("env");
         let mut command = match self.network {

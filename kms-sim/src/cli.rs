@@ -1,10 +1,13 @@
-//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `admin`.
+//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `admin`,
+//! `version`, `config check`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
 
 mod admin;
+mod config;
 mod root;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,7 +29,9 @@ use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::AdminArgs;
+use self::config::ConfigArgs;
 use self::root::RootArgs;
+use self::version::VersionArgs;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::listing::{self, ListingError};
@@ -76,6 +81,10 @@ enum Command {
     },
     /// Does what only an operator may, at a running server.
     Admin(AdminArgs),
+    /// Says which build this is, and which formats it writes and reads.
+    Version(VersionArgs),
+    /// Checks a configuration without starting the server.
+    Config(ConfigArgs),
     /// Lists the seeded bugs of this build.
     #[cfg(feature = "mutants")]
     Mutants {
@@ -164,6 +173,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Root(arguments) => root::run(arguments),
         Command::Billing { command } => billing(command),
         Command::Admin(arguments) => admin::run(arguments),
+        Command::Version(arguments) => version::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         #[cfg(feature = "mutants")]
         Command::Mutants { format } => list_mutants(format),
     };
@@ -323,6 +334,7 @@ fn open(data: &Data) -> Result<Db, Failure> {
 fn damaged(error: StoreError) -> Failure {
     let code = match error {
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
+        StoreError::Newer { .. } => ExitCode::IdentityMismatch,
         StoreError::InUse { .. }
         | StoreError::Missing { .. }
         | StoreError::Open { .. }

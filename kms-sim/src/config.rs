@@ -4,6 +4,7 @@
 //! between the table and the key. Secrets are named by file paths only, but for the root key,
 //! which may come from `KMS_ROOT_KEY` or `KMS_ROOT_PASSPHRASE`.
 
+mod files;
 mod root_key;
 
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use lockbox_platform::audit::{self, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
 use lockbox_platform::body_budget;
+use lockbox_platform::config_check::{self, Mistake};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
 use lockbox_platform::rate::Rate;
@@ -320,6 +322,12 @@ impl KmsConfig {
             return wrong("audit.finished_files_max", "must be positive");
         }
         self.connections.check()
+    }
+
+    /// All that is wrong with a text, by line; the environment is not asked.
+    #[must_use]
+    pub fn mistakes(text: &str) -> Vec<Mistake> {
+        config_check::mistakes::<Self>(text, Self::check)
     }
 
     /// The audit file.

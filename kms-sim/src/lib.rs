@@ -16,6 +16,7 @@ pub mod config;
 pub mod crypto;
 pub mod engine;
 pub mod error;
+pub mod formats;
 mod gcm;
 mod gf256;
 mod grpc;

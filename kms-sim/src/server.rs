@@ -10,6 +10,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
+use lockbox_platform::certificate_expiry;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
@@ -20,9 +21,7 @@ use lockbox_platform::rate::RateLimits;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
 use lockbox_platform::tasks::{TaskKind, Tasks};
-use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
-};
+use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles, ServerTls, TlsError};
 use lockbox_proto::FILE_DESCRIPTOR_SET;
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminServiceServer;
@@ -104,9 +103,11 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Open(OpenError::WrongRootKey { .. } | OpenError::NoPassphrase { .. }) => {
-                ExitCode::IdentityMismatch
-            }
+            Self::Open(
+                OpenError::WrongRootKey { .. }
+                | OpenError::NoPassphrase { .. }
+                | OpenError::Store(StoreError::Newer { .. }),
+            ) => ExitCode::IdentityMismatch,
             Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
             Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
                 ExitCode::CorruptLog
@@ -142,11 +143,7 @@ impl KmsSim {
         deps: KmsDeps,
     ) -> Result<Self, StartError> {
         let KmsDeps { tasks, metrics, clock, random } = deps;
-        let tls = ServerTls::load(&TlsFiles {
-            certificate: config.api.certificate.clone(),
-            key: config.api.key.clone(),
-            clients: ClientCertificates::Optional(config.api.client_ca.clone()),
-        })?;
+        let tls = ServerTls::load(&config.api_tls())?;
         let authenticator = authenticator(config, Arc::clone(&clock))?;
         // The ports before the data: a second server by mistake must not touch the directory.
         let health = match &config.metrics {
@@ -187,6 +184,10 @@ impl KmsSim {
         let unscheduled = tasks.token().child_token();
         let work = schedule::run(Arc::clone(&edge), unscheduled.clone());
         tasks.spawn(TaskKind::Critical, "kms-schedule", work);
+        let (certificates, clock) = (metrics.certificates.clone(), Arc::clone(&edge.clock));
+        let files = config.certificates();
+        let watching = certificate_expiry::watch(files, certificates, clock, tasks.token());
+        tasks.spawn(TaskKind::Background, "certificate expiry", watching);
         let of_clients = config.connections.limits();
         let api = api.start(router, &tasks, of_clients, metrics.tls.clone());
         let metrics = health.map(|bound| {

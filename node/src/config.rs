@@ -4,6 +4,7 @@
 //! underscores between the table and the key. Secrets are named by file paths only.
 
 mod audit_file;
+mod files;
 mod keyring;
 mod kms;
 mod limits;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use lockbox_core::NodeId;
 use lockbox_platform::audit::DEFAULT_FILE_NAME;
+use lockbox_platform::config_check::{self, Mistake};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
@@ -250,6 +252,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// All that is wrong with a text, by line; the environment is not asked.
+    #[must_use]
+    pub fn mistakes(text: &str) -> Vec<Mistake> {
+        config_check::mistakes::<Self>(text, Self::check)
     }
 
     /// The audit file.

@@ -110,6 +110,7 @@ fn state_precondition(precondition: &StatePrecondition) -> Precondition {
         }
         StatePrecondition::OwnAccount => ("OWN_ACCOUNT", String::new()),
         StatePrecondition::KeyringStage => ("KEYRING", String::new()),
+        StatePrecondition::FeatureLevel => ("FEATURE_LEVEL", String::new()),
     };
     Precondition { kind, subject, description: precondition.to_string() }
 }
@@ -170,6 +171,10 @@ pub fn unproposed(error: &ProposeError) -> ApiError {
             | NotProposedReason::Draining
             | NotProposedReason::Refused,
         ) => unavailable,
+        // Another try finds the same until an operator has finished the upgrade.
+        ProposeError::NotProposed(NotProposedReason::FeatureLevel) => {
+            ErrorKind::FailedPrecondition(state_precondition(&StatePrecondition::FeatureLevel))
+        }
         ProposeError::Unknown(
             UnknownReason::Deadline | UnknownReason::EarlierTry | UnknownReason::Stopped,
         ) => ErrorKind::DeadlineExceeded,

@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
+use lockbox_platform::certificate_expiry;
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::jwt::AcceptedAudiences;
@@ -24,10 +25,7 @@ use lockbox_platform::own_certificate;
 use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
-use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
-    lasting_channel,
-};
+use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles, ServerTls, TlsError, lasting_channel};
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
@@ -154,6 +152,10 @@ impl NodeServer {
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
         spawn_tasks(&app, &tasks, heard);
+        let (certificates, clock) = (metrics.certificates.clone(), Arc::clone(&app.clock));
+        let files = app.config.certificates();
+        let watching = certificate_expiry::watch(files, certificates, clock, tasks.token());
+        tasks.spawn(TaskKind::Background, "certificate expiry", watching);
         let tls_metrics = || metrics.tls.clone();
         let peer = ports.peer.start(
             router::peer(&app, metrics.rpc.clone()),
@@ -218,16 +220,8 @@ impl NodeServer {
 }
 
 async fn bind(config: &Config) -> Result<Ports, StartError> {
-    let api = ServerTls::load(&TlsFiles {
-        certificate: config.api.certificate.clone(),
-        key: config.api.key.clone(),
-        clients: ClientCertificates::None,
-    })?;
-    let peer = ServerTls::load(&TlsFiles {
-        certificate: config.peer.certificate.clone(),
-        key: config.peer.key.clone(),
-        clients: ClientCertificates::Required(config.peer.ca.clone()),
-    })?;
+    let api = ServerTls::load(&config.api_tls())?;
+    let peer = ServerTls::load(&config.peer_tls())?;
     let of_metrics = &config.metrics;
     let security = Security::of_metrics(of_metrics.listen, of_metrics.plaintext, &api);
     Ok(Ports {

@@ -6,15 +6,20 @@
 
 mod arrival;
 pub mod audit;
+pub mod authority;
 pub mod authorized_key;
 pub mod body_budget;
+pub mod certificate_expiry;
 pub mod certificates;
+pub mod config_check;
 pub mod config_file;
 pub mod confinement;
 mod connection;
+pub mod credentials;
 pub mod detach;
 pub mod exit;
 pub mod file_limit;
+pub mod formats;
 pub mod grpc_services;
 pub mod headers;
 pub mod health;

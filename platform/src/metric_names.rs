@@ -53,8 +53,15 @@ pub const TLS_HANDSHAKES: MetricName =
 pub const CONNECTIONS_OPEN: MetricName =
     MetricName::new("connections_open", "Connections open at this moment, by listener.");
 
+/// When certificates end.
+pub const CERTIFICATE_EXPIRY: MetricName = MetricName::new(
+    "certificate_expiry_timestamp_seconds",
+    "When the certificate of a file on disk ends, by what the file is for; seconds since the Unix \
+     epoch, 0 while it cannot be read.",
+);
+
 /// Every name of this file.
-pub const ALL: [MetricName; 9] = [
+pub const ALL: [MetricName; 10] = [
     RPC_REQUESTS,
     RPC_DURATION,
     RPC_IN_FLIGHT,
@@ -64,6 +71,7 @@ pub const ALL: [MetricName; 9] = [
     AUDIT_HEALTHY,
     TLS_HANDSHAKES,
     CONNECTIONS_OPEN,
+    CERTIFICATE_EXPIRY,
 ];
 
 #[cfg(test)]

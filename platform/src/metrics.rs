@@ -92,6 +92,8 @@ pub struct Metrics {
     pub audit: AuditMetrics,
     /// Connections.
     pub tls: TlsMetrics,
+    /// When certificates end, by `role`: see [`crate::certificate_expiry`].
+    pub certificates: IntGaugeVec,
 }
 
 impl Metrics {
@@ -117,7 +119,8 @@ impl Metrics {
             handshakes: new.counters(&names::TLS_HANDSHAKES, &["listener", "result"])?,
             open: new.gauges(&names::CONNECTIONS_OPEN, &["listener"])?,
         };
-        Ok(Self { registry: new.registry, prefix, rpc, audit, tls })
+        let certificates = new.gauges(&names::CERTIFICATE_EXPIRY, &["role"])?;
+        Ok(Self { registry: new.registry, prefix, rpc, audit, tls, certificates })
     }
 
     /// Registers counters of this name, one for each set of label values.

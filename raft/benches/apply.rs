@@ -108,6 +108,7 @@ fn init_cluster() -> Command {
             keys_per_account_max: 0,
         },
         keyring: Vec::new(),
+        feature_level: 0,
     }))
 }
 

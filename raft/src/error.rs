@@ -66,6 +66,19 @@ impl StorageError {
         }
     }
 
+    /// Data of a newer build: this one would not know what it does.
+    #[must_use]
+    pub fn newer_build(level: u32, understood: u32) -> Self {
+        Self {
+            failure: StorageFailure::WrongIdentity,
+            context: "read the state".to_owned(),
+            message: format!(
+                "the cluster is at feature level {level}, this build understands level \
+                 {understood} at most: use the newer build again"
+            ),
+        }
+    }
+
     /// An error of the operating system.
     #[must_use]
     pub fn io(context: &str, error: &io::Error) -> Self {

@@ -85,7 +85,8 @@ mod tests {
     #[test]
     fn the_mutant_is_told_its_name_and_nobody_else() {
         let directory = tempfile::tempdir().unwrap();
-        let programs = Programs { lockbox: "/usr/bin/env".into(), kms_sim: "/usr/bin/env".into() };
+        let env = PathBuf::from("/usr/bin/env");
+        let programs = Programs { lockbox: env.clone(), kms_sim: env, other_lockbox: None };
         let listed = Listed {
             name: "it's".to_owned(),
             broken: String::new(),

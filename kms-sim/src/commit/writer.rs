@@ -258,6 +258,7 @@ const fn exit_code(error: &StoreError) -> ExitCode {
     match error {
         StoreError::DiskFull(_) => ExitCode::DiskFull,
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
+        StoreError::Newer { .. } => ExitCode::IdentityMismatch,
         StoreError::InUse { .. }
         | StoreError::Open { .. }
         | StoreError::Missing { .. }

@@ -12,6 +12,7 @@ use rocksdb::{
     SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
+use super::format;
 use super::records::Head;
 use super::tables::{HEAD, Table};
 use lockbox_core::codec::{self, CodecError};
@@ -39,6 +40,12 @@ pub enum StoreError {
     /// It is not there.
     #[error("there is no store in {directory}")]
     Missing {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A newer build has written what this one does not know.
+    #[error("a newer build has written the store in {directory}: use that build again")]
+    Newer {
         /// The directory.
         directory: PathBuf,
     },
@@ -121,7 +128,7 @@ impl Db {
     /// Opens or creates the store for writing.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] or [`StoreError::Open`].
+    /// [`StoreError::InUse`], [`StoreError::Newer`] or [`StoreError::Open`].
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let mut options = options();
         options.create_if_missing(true);
@@ -131,7 +138,9 @@ impl Db {
             .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
         let rocks = DB::open_cf_descriptors(&options, directory, families)
             .map_err(|source| open_error(directory, source))?;
-        Ok(Self { rocks, synced: true, cache })
+        let db = Self { rocks, synced: true, cache };
+        format::require_known(&db.view(), directory)?;
+        Ok(db)
     }
 
     /// The same store, whose commits do not wait for the disk and do not survive a power loss: for
@@ -145,7 +154,7 @@ impl Db {
     /// the time of opening.
     ///
     /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::Open`].
+    /// [`StoreError::Missing`], [`StoreError::Newer`], [`StoreError::Open`].
     pub fn open_read_only(directory: &Path) -> Result<Self, StoreError> {
         // RocksDB would make the directory, even to say that there is nothing in it.
         if !directory.is_dir() {
@@ -155,7 +164,9 @@ impl Db {
         let rocks = DB::open_cf_for_read_only(&options(), directory, names, false)
             .map_err(|source| open_error(directory, source))?;
         // The tables have caches of their own, which go with them.
-        Ok(Self { rocks, synced: true, cache: Cache::new_lru_cache(0) })
+        let db = Self { rocks, synced: true, cache: Cache::new_lru_cache(0) };
+        format::require_known(&db.view(), directory)?;
+        Ok(db)
     }
 
     /// A consistent view of the present state.
@@ -306,6 +317,9 @@ fn open_error(directory: &Path, source: rocksdb::Error) -> StoreError {
     let directory = directory.to_owned();
     if source.kind() == rocksdb::ErrorKind::IOError && source.as_ref().contains(LOCKED) {
         return StoreError::InUse { directory };
+    }
+    if format::is_of_newer_build(&source) {
+        return StoreError::Newer { directory };
     }
     StoreError::Open { directory, source }
 }

@@ -2,6 +2,7 @@
 
 pub mod db;
 pub mod due;
+pub mod format;
 mod purge;
 pub mod records;
 pub mod tables;

@@ -14,6 +14,8 @@ mod canary;
 #[path = "../../../platform/core/tests/shared/compared.rs"]
 mod compared;
 #[cfg(test)]
+mod config_reference;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod constant_time;
@@ -51,6 +53,9 @@ mod process;
 mod random_lives;
 #[cfg(test)]
 mod rate_limits;
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/config_reference.rs"]
+mod reference;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod admin_key;
 mod change;
+mod feature_level;
 mod init;
 mod member;
 mod recover;
@@ -50,6 +51,11 @@ enum ClusterCommand {
     TransferLeader(change::TransferLeader),
     /// Takes a snapshot of the state of the node that is asked.
     Snapshot(change::Snapshot),
+    /// Ends an upgrade: lets the cluster use what the builds of all members understand.
+    ///
+    /// Until then the older build may come back on every node; afterwards the way back is a backup.
+    /// A member that does not answer keeps the level where it is: bring it back, or remove it.
+    RaiseFeatureLevel(feature_level::RaiseFeatureLevel),
 }
 
 /// Forms a local cluster, as `lockbox cluster init` does.
@@ -79,6 +85,7 @@ pub(crate) fn run(arguments: ClusterArgs, environment: &Environment) -> Result<(
         ClusterCommand::Replace(replace) => replace.run(&target),
         ClusterCommand::TransferLeader(transfer) => transfer.run(&target),
         ClusterCommand::Snapshot(snapshot) => snapshot.run(&target),
+        ClusterCommand::RaiseFeatureLevel(raise) => raise.run(&target),
     };
     output::write(text?.as_bytes())
 }

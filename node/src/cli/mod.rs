@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod cert;
 mod cluster;
 mod completion;
 mod config;
@@ -39,6 +40,7 @@ mod serve;
 mod session;
 mod settings;
 mod supervise;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -82,7 +84,7 @@ enum Command {
     Kms(Box<kms::KmsArgs>),
     /// Says who may do what and why, and manages the keys of accounts.
     Iam(iam::IamArgs),
-    /// Manages profiles: names for a server, who calls it and where.
+    /// Manages profiles: names for a server, who calls it and where; checks a node's configuration.
     Config(config::ConfigArgs),
     /// Gives programs of this machine their tokens, as a virtual machine's metadata does.
     Metadata(metadata::MetadataArgs),
@@ -92,6 +94,10 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Reads the audit of a node or of the KMS, and checks that it is what was written.
     Audit(audit::AuditArgs),
+    /// Makes a private authority, issues certificates, and renews them.
+    Cert(cert::CertArgs),
+    /// Says which build this is, and which formats it writes and reads.
+    Version(version::VersionArgs),
     /// Prints what a shell needs to complete commands and flags.
     Completion(completion::CompletionArgs),
     /// Prints the manual, or writes all its pages.
@@ -167,6 +173,8 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
         Command::Audit(arguments) => audit::run(arguments, environment),
+        Command::Cert(arguments) => cert::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "mutants")]

@@ -123,7 +123,8 @@ pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     serde_saphyr::to_string_with_options(value, options).map_err(|_error| unprintable())
 }
 
-fn json(value: &impl Serialize) -> Result<String, Failure> {
+/// Anything, as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|_error| unprintable())?;
     Ok(text + "\n")
 }

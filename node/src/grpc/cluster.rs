@@ -13,7 +13,10 @@ use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::{ApiError, FieldViolation};
 use lockbox_proto::lockbox::cluster::v1 as wire;
+use lockbox_raft::StorageError;
+use lockbox_raft::domain::feature_level::FEATURE_LEVEL_MAX;
 use lockbox_raft::network::PROTOCOL_MAX;
+use lockbox_raft::state::tables;
 use lockbox_raft::store::FORMAT_VERSION;
 use lockbox_raft::types::Member;
 use tonic::{Request, Response, Status};
@@ -189,9 +192,10 @@ fn id<I>(
 fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
     let app = call.app;
     let status = app.replica.status();
-    let glance = app.replica.read_stale(|_, _| ());
-    let at = glance.map_err(|error| ApiError::internal(error.to_string()))?;
+    let internal = |error: StorageError| ApiError::internal(error.to_string());
+    let at = app.replica.read_stale(|view, _| tables::feature_level(view)).map_err(internal)?;
     call.observe(DecidedAt { index: at.index, term: at.term });
+    let feature_level = at.value.map_err(internal)?;
     let member = |member: lockbox_raft::replica::MemberStatus| wire::MemberStatus {
         node_id: member.node_id,
         peer_address: member.member.peer_address,
@@ -224,6 +228,8 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
         joint: status.joint,
         store_id: status.store_id.to_string(),
         state_generation: status.state_generation,
+        feature_level,
+        feature_level_max: FEATURE_LEVEL_MAX,
     })
 }
 

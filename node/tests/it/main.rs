@@ -30,6 +30,8 @@ mod compatibility;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+mod config_reference;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod containers;
@@ -45,6 +47,8 @@ mod downtime;
 mod edges;
 #[cfg(test)]
 mod explain;
+#[cfg(test)]
+mod feature_level;
 #[cfg(test)]
 mod fake_kms;
 #[cfg(test)]
@@ -85,6 +89,9 @@ mod raw;
 mod readiness;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/config_reference.rs"]
+mod reference;
 #[cfg(test)]
 mod response_headers;
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod containers;
 mod destroyed;
 mod destruction;
 mod erasures;
+mod feature_level;
 mod identity;
 mod keyring;
 mod members;
@@ -162,6 +163,7 @@ fn decide(
     if let Some(operation) = retention::repeated_request(state, envelope)?.filter(repeat) {
         return Ok(Outcome::Done(Box::new(operation)));
     }
+    feature_level::require(state, &envelope.command)?;
     access::authenticate(state, &envelope.subject, envelope.token.as_ref(), now)?;
     if let Some(claim) = &envelope.idempotency
         && let Some(operation) = retention::recall(state, &envelope.subject, claim)?.filter(repeat)
@@ -189,6 +191,9 @@ fn dispatch(
         Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),
         Command::AnchorAuditHead(head) => {
             return audit_heads::anchor(application, envelope, head).map(|()| None);
+        }
+        Command::RaiseFeatureLevel { level } => {
+            return feature_level::raise(application, envelope, *level).map(|()| None);
         }
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),

@@ -9,6 +9,7 @@ mod conditions;
 mod destroyed;
 mod destruction;
 mod expiry;
+mod feature_level;
 mod keyring;
 mod limits;
 mod members;
@@ -40,6 +41,7 @@ use crate::domain::command::{
     AddVersion, Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope,
     IdempotencyClaim, InitCluster, MergeBase, NewVersion, SecretChanges, TokenRef,
 };
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::domain::idempotency::IDEMPOTENCY_RECORDS_MAX;
 use crate::domain::identity::{ClusterRecord, FolderRecord, KeyAlgorithm};
 use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
@@ -192,6 +194,7 @@ impl World {
                 keys_per_account_max: 0,
             },
             keyring: Vec::new(),
+            feature_level: FEATURE_LEVEL_MAX,
         };
         let mut envelope = world.envelope(Command::InitCluster(Box::new(init)));
         envelope.subject = Subject::internal();

@@ -248,6 +248,14 @@ pub enum Command {
     /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
     #[n(90)]
     AnchorAuditHead(#[n(0)] AuditHead),
+    /// Every member understands the commands of this level; only the system proposes it
+    /// (`docs/upgrading.md`).
+    #[n(100)]
+    RaiseFeatureLevel {
+        /// The new level; a lower one than the cluster's changes nothing.
+        #[n(0)]
+        level: u32,
+    },
 }
 
 impl Command {
@@ -282,6 +290,7 @@ impl Command {
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
             Self::AnchorAuditHead(_) => "anchor_audit_head",
+            Self::RaiseFeatureLevel { .. } => "raise_feature_level",
             Self::AddKeyringKey(_) => "add_keyring_key",
             Self::ConfirmKeyringKey { .. } => "confirm_keyring_key",
             Self::StepKeyringKey { .. } => "step_keyring_key",
@@ -293,7 +302,10 @@ impl Command {
     /// Whether it makes an operation: what the cluster notes of itself does not.
     #[must_use]
     pub const fn makes_operation(&self) -> bool {
-        !matches!(self, Self::AdvanceTime | Self::AnchorAuditHead(_))
+        !matches!(
+            self,
+            Self::AdvanceTime | Self::AnchorAuditHead(_) | Self::RaiseFeatureLevel { .. }
+        )
     }
 
     /// The versions whose payload or wrapped data key it carries, each with its secret.
@@ -331,6 +343,7 @@ impl Command {
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
             | Self::AnchorAuditHead(_)
+            | Self::RaiseFeatureLevel { .. }
             | Self::AddKeyringKey(_)
             | Self::ConfirmKeyringKey { .. }
             | Self::StepKeyringKey { .. }
@@ -373,6 +386,7 @@ impl Command {
             | Self::DestroyVersion(_)
             | Self::RecoverAdmin(_)
             | Self::AnchorAuditHead(_)
+            | Self::RaiseFeatureLevel { .. }
             | Self::AddKeyringKey(_)
             | Self::ConfirmKeyringKey { .. }
             | Self::StepKeyringKey { .. }

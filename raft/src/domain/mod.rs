@@ -7,6 +7,7 @@ pub mod audit_head;
 pub mod binding;
 pub mod command;
 pub mod erasure;
+pub mod feature_level;
 pub mod idempotency;
 pub mod identity;
 pub mod keyring;

@@ -16,6 +16,7 @@ use wire::raft_service_server::RaftService;
 use super::convert::{self, ConvertError};
 use super::gate::{PeerGate, Sender};
 use super::{PROTOCOL_MAX, PROTOCOL_MIN, Raft, snapshot_receive};
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::store::{Manifest, SnapshotInbox, decode_snapshot_meta};
 use crate::types::{Snapshot, TypeConfig};
 
@@ -87,6 +88,8 @@ impl RaftService for RaftRpc {
             protocol_max: PROTOCOL_MAX,
             store_id: self.gate.store_id().to_wire(),
             blank: self.raft.metrics().borrow_watched().last_log_index.is_none(),
+            feature_level: FEATURE_LEVEL_MAX,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
 

@@ -59,7 +59,9 @@ pub use error::{
 };
 pub use inspect::{Effect, HashedState, LogPiece, LoggedEntry, LoggedPayload};
 pub use leadership::{Leadership, LeadershipWatch};
-pub use membership::{ChangeError, ChangeRefusal, Changed, MembershipToken};
+pub use membership::{
+    ChangeError, ChangeRefusal, Changed, FeatureLevels, MemberFeatures, MembershipToken,
+};
 pub use proposer::Applied;
 pub use service::ReplicaRpc;
 pub use start::ReplicaParts;

@@ -24,7 +24,8 @@ use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::outcome::Outcome;
 use crate::network::{Raft, Target};
-use crate::store::Faults;
+use crate::state::tables;
+use crate::store::{Faults, StateHandle};
 use crate::types::Proposal;
 
 /// How long a leader that was succeeded may still answer for what it was given: one that only
@@ -48,6 +49,7 @@ pub(super) struct Proposer {
     pub(super) leadership: LeadershipWatch,
     pub(super) forwarder: Forwarder,
     pub(super) clock: Arc<ClusterClock>,
+    pub(super) state: StateHandle,
     pub(super) random: Arc<dyn Randomness>,
     pub(super) faults: Faults,
     pub(super) in_flight: Semaphore,
@@ -184,6 +186,9 @@ impl Proposer {
         if Instant::now() >= deadline {
             return Attempt::NotTaken(NotTaken::TooLate);
         }
+        if !self.is_understood(&envelope.command) {
+            return Attempt::NotTaken(NotTaken::FeatureLevel);
+        }
         envelope.proposed_at = self.clock.stamp();
         let proposal = Proposal(Bytes::from(codec::encode(envelope)));
         let write = self.raft.client_write(proposal);
@@ -210,6 +215,17 @@ impl Proposer {
                 ClientWriteError::ChangeMembershipError(_)
                 | ClientWriteError::PreconditionFailed(_) => Attempt::NotTaken(NotTaken::Refused),
             },
+        }
+    }
+
+    /// Whether every member understands a command, as far as this node has applied the log: one
+    /// that does not would end at it.
+    fn is_understood(&self, command: &Command) -> bool {
+        let needed = command.feature_level();
+        // What was in the first release costs no look.
+        needed == 0 || {
+            let level = self.state.read(|view| tables::feature_level(view));
+            matches!(level, Ok(Ok(level)) if level >= needed)
         }
     }
 

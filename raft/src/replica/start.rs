@@ -102,6 +102,7 @@ pub(super) async fn start(
         leadership: leadership.clone(),
         forwarder: forwarder.clone(),
         clock: Arc::clone(&clock),
+        state: state.clone(),
         random: Arc::clone(&parts.random),
         faults: faults.clone(),
         in_flight: Semaphore::new(config.limits.proposals_in_flight_max),

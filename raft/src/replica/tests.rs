@@ -3,6 +3,7 @@
 
 pub(crate) mod commands;
 mod eraser;
+mod feature_level;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;

@@ -33,6 +33,8 @@ pub const SYSTEM_EXPIRY_NEXT: &[u8] = b"expiry_next";
 /// [`super::Space::System`]: the index from which on every change is kept, see [`change`]; absent
 /// before the first.
 pub const SYSTEM_CHANGES_BEGIN: &[u8] = b"changes_begin";
+/// [`super::Space::System`]: the feature level that all members understand; absent for 0.
+pub const SYSTEM_FEATURE_LEVEL: &[u8] = b"feature_level";
 
 /// The cluster record: one key.
 pub const CLUSTER: &[u8] = b"Z";

@@ -107,6 +107,15 @@ pub fn log_time(view: &dyn StateRead) -> Result<LogTime, StorageError> {
     Ok(time.unwrap_or_default())
 }
 
+/// The feature level that every member understands.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn feature_level(view: &dyn StateRead) -> Result<u32, StorageError> {
+    let level = load(view, Space::System, keys::SYSTEM_FEATURE_LEVEL)?;
+    Ok(level.unwrap_or_default())
+}
+
 /// When the expiry queue is to be looked at next, if that was put off.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ mod write_queue;
 
 pub use blocking::Blocking;
 pub use codec::{
-    decode_entry, decode_log_id, decode_membership, decode_snapshot_meta, decode_vote,
+    ENTRY_FORMAT, decode_entry, decode_log_id, decode_membership, decode_snapshot_meta, decode_vote,
     encode_entry, encode_log_id, encode_membership, encode_snapshot_meta, encode_vote,
 };
 pub use engine::{Engines, LogEngine, StateEngine};
@@ -56,7 +56,7 @@ pub use identity::{FORMAT_VERSION, NodeIdentity};
 pub use log::{LogReader, LogStore};
 pub use log_stats::{LogWriterStats, SYNC_BUCKETS_US};
 pub use log_writer::{LogWriter, WriterHost};
-pub use manifest::{Manifest, ManifestFile};
+pub use manifest::{FORMAT_VERSION as MANIFEST_FORMAT, Manifest, ManifestFile};
 pub use memory::{MemoryEngines, MemoryFault};
 pub use open::{Store, StoreOptions, open_store};
 pub use rocks::RocksEngines;

@@ -23,7 +23,9 @@ use super::snapshot_receive::SnapshotInbox;
 use super::snapshot_renewal::SnapshotRenewal;
 use super::state_handle::{Generation, StateHandle, last_applied, membership_of, on_view};
 use super::state_machine::{ChunkLimits, StateMachine, snapshot_now};
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::error::StorageError;
+use crate::state::{StateRead, tables};
 use crate::types::{LogId, SnapshotMeta, StoreId};
 
 const FIRST_GENERATION: u64 = 1;
@@ -96,6 +98,7 @@ pub fn open_store(
     let generation = open_generation(&layout, engines.as_ref(), current.generation)?;
     let faults = Faults::new();
     let state = StateHandle::open(generation, faults.clone(), Arc::clone(&lock))?;
+    state.read(|view| understood(view))??;
     let writer = LogWriter::start(Arc::clone(&log_engine), options.writer, faults.clone())?;
     let cache_bytes_max = options.tail_cache_bytes_max;
     let handle = writer.handle();
@@ -117,6 +120,15 @@ pub fn open_store(
     let snapshots = SnapshotInbox { shelf, blocking: options.blocking };
     let store_id = StoreId::from_bytes(store.store_id);
     Ok(Store { log, state_machine, state, snapshots, renewal, erased, faults, writer, store_id })
+}
+
+/// Refuses a state in which there may be what this build does not know.
+pub(super) fn understood(state: &dyn StateRead) -> Result<(), StorageError> {
+    let level = tables::feature_level(state)?;
+    if level > FEATURE_LEVEL_MAX {
+        return Err(StorageError::newer_build(level, FEATURE_LEVEL_MAX));
+    }
+    Ok(())
 }
 
 type Claimed = (Arc<dyn LogEngine>, RecoveredLog, StoreIdentity, Current);

@@ -10,6 +10,7 @@ use lockbox_raft::domain::audit_head::{AuditHead, HeadSignature};
 use lockbox_raft::domain::command::{
     CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion, RecoverAdmin,
 };
+use lockbox_raft::domain::feature_level::FEATURE_LEVEL_MAX;
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
 use lockbox_raft::domain::secret::PasswordSpec;
@@ -24,7 +25,7 @@ const KEYS_QUOTA: u32 = 4;
 pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 32] = [
+pub(crate) const KINDS: [&str; 33] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -52,6 +53,7 @@ pub(crate) const KINDS: [&str; 32] = [
     "destroy_version",
     "recover_admin",
     "anchor_audit_head",
+    "raise_feature_level",
     "add_keyring_key",
     "confirm_keyring_key",
     "step_keyring_key",
@@ -90,6 +92,7 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::DestroyVersion(_)
         | Command::RecoverAdmin(_)
         | Command::AnchorAuditHead(_)
+        | Command::RaiseFeatureLevel { .. }
         | Command::AddKeyringKey(_)
         | Command::ConfirmKeyringKey { .. }
         | Command::StepKeyringKey { .. }
@@ -327,5 +330,6 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
             ..authorized_key(random, ADMIN_KEY, ADMIN)
         },
         keyring: (1..).zip(purposes).map(key).collect(),
+        feature_level: FEATURE_LEVEL_MAX,
     }
 }

@@ -142,7 +142,8 @@ impl Generator {
             Command::AdvanceTime
             | Command::DestroyVersion(_)
             | Command::RecoverAdmin(_)
-            | Command::AnchorAuditHead(_) => !one_in(&mut self.random, 4),
+            | Command::AnchorAuditHead(_)
+            | Command::RaiseFeatureLevel { .. } => !one_in(&mut self.random, 4),
             Command::AddKeyringKey(_)
             | Command::ConfirmKeyringKey { .. }
             | Command::StepKeyringKey { .. }
@@ -326,6 +327,11 @@ impl Generator {
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),
                 4 => Command::AnchorAuditHead(audit_head(self.number)),
+                // Without a number of its own, so that seeds go on meaning what they meant.
+                5 if self.number.is_multiple_of(2) => {
+                    let level = u32::from(self.number.is_multiple_of(4));
+                    Command::RaiseFeatureLevel { level }
+                }
                 _ => Command::AdvanceTime,
             },
         }

@@ -7,6 +7,7 @@
 mod audit_heads;
 mod destroyed;
 mod failure;
+mod feature_level;
 mod inspect;
 mod keyring;
 mod membership;
@@ -179,6 +180,13 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::UnsealRequest>,
     ) -> Result<Response<wire::SealResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn raise_feature_level(
+        &self,
+        request: Request<wire::RaiseFeatureLevelRequest>,
+    ) -> Result<Response<wire::RaiseFeatureLevelResponse>, Status> {
         self.serve(request).await
     }
 }

@@ -13,6 +13,7 @@ use crate::domain::command::{
     Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope, InitCluster,
     NewVersion, TokenRef,
 };
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::domain::identity::{ClusterRecord, KeyAlgorithm};
 use crate::domain::keyring::DataKeyRewrap;
 use crate::domain::version::{SealedPayload, WrappedDataKey};
@@ -47,6 +48,11 @@ fn envelope(random: &TestRandom, subject: Subject, command: Command) -> Envelope
 
 /// `cluster init`.
 pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
+    init_cluster_at(random, FEATURE_LEVEL_MAX)
+}
+
+/// `cluster init` of members that all understand this level.
+pub(crate) fn init_cluster_at(random: &TestRandom, feature_level: u32) -> Envelope {
     let admin = CreateServiceAccount {
         id: admin_id(),
         folder_id: folder_id(),
@@ -78,6 +84,7 @@ pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
         admin,
         admin_key,
         keyring: Vec::new(),
+        feature_level,
     };
     envelope(random, Subject::internal(), Command::InitCluster(Box::new(init)))
 }
