@@ -8,8 +8,8 @@ use super::operation::OperationRecord;
 /// The result of applying one log entry.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
-    /// The entry makes no operation: a blank, a membership change, a stamp of the time, or the
-    /// head of an audit.
+    /// The entry makes no operation: a blank, a membership change, a stamp of the time, the head
+    /// of an audit, a cap on what is kept, or a part of a comparison of states.
     #[n(0)]
     Nothing,
     /// The command took effect, now or when its first copy was applied.

@@ -24,7 +24,7 @@ const KEYS_QUOTA: u32 = 4;
 pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 32] = [
+pub(crate) const KINDS: [&str; 35] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -51,6 +51,9 @@ pub(crate) const KINDS: [&str; 32] = [
     "advance_time",
     "destroy_version",
     "recover_admin",
+    "set_retention",
+    "begin_state_check",
+    "report_state_hash",
     "anchor_audit_head",
     "add_keyring_key",
     "confirm_keyring_key",
@@ -89,6 +92,9 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::AdvanceTime
         | Command::DestroyVersion(_)
         | Command::RecoverAdmin(_)
+        | Command::SetRetention { .. }
+        | Command::BeginStateCheck
+        | Command::ReportStateHash { .. }
         | Command::AnchorAuditHead(_)
         | Command::AddKeyringKey(_)
         | Command::ConfirmKeyringKey { .. }
