@@ -14,6 +14,7 @@ use super::durable_files::names;
 use super::engine::StateEngine;
 use super::faults::Faults;
 use super::owned_directory::OwnedDirectory;
+use super::pace::Pace;
 use crate::error::StorageError;
 use crate::state::{Row, Scan, Space, StateRead, keys, tables};
 use crate::types::{LogId, StoredMembership};
@@ -143,6 +144,15 @@ impl StateHandle {
     ) -> Result<Option<Vec<PathBuf>>, StorageError> {
         let erased = self.shared.generation.load_full().engine.erase_removed(payloads);
         erased.inspect_err(|error| self.shared.faults.report(error))
+    }
+
+    /// Looks for damage in the files of the present state, as [`StateEngine::scrub`]. Blocks, and
+    /// keeps these files until it has ended.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        self.shared.generation.load_full().engine.scrub(pace)
     }
 
     /// Whether no other generation is on disk any more: who reads an old one keeps it there.
