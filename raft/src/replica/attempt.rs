@@ -19,6 +19,8 @@ pub(super) enum NotTaken {
     LeaderDraining,
     /// The node that was asked refused the request itself.
     Refused,
+    /// The disks have too little room for it.
+    NoRoom,
 }
 
 impl NotTaken {
@@ -27,7 +29,7 @@ impl NotTaken {
         match self {
             Self::LeaseNotYet => Some(Awaiting::Lease),
             Self::NoLeader | Self::LeaderDraining | Self::Refused => Some(Awaiting::Leader),
-            Self::QueueFull | Self::TooLate => None,
+            Self::QueueFull | Self::TooLate | Self::NoRoom => None,
         }
     }
 
@@ -40,6 +42,7 @@ impl NotTaken {
             Self::TooLate => NotProposedReason::Deadline,
             Self::QueueFull => NotProposedReason::QueueFull,
             Self::Refused => NotProposedReason::Refused,
+            Self::NoRoom => NotProposedReason::NoRoom,
         }
     }
 }

@@ -143,6 +143,7 @@ fn after_reply(reply: wire::ProposeReply) -> Attempt {
             wire::Reason::QueueFull => NotTaken::QueueFull,
             wire::Reason::Draining => NotTaken::LeaderDraining,
             wire::Reason::Deadline => NotTaken::TooLate,
+            wire::Reason::NoRoom => NotTaken::NoRoom,
             wire::Reason::NotLeader | wire::Reason::NoLeader | wire::Reason::Unspecified => {
                 NotTaken::NoLeader
             }

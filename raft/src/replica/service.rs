@@ -50,6 +50,7 @@ impl ReplicaRpc {
             NotProposedReason::QueueFull => wire::Reason::QueueFull,
             NotProposedReason::Draining => wire::Reason::Draining,
             NotProposedReason::Deadline => wire::Reason::Deadline,
+            NotProposedReason::NoRoom => wire::Reason::NoRoom,
         };
         let leader_id = self.known_leader();
         ProposeResult::NotProposed(wire::NotProposed { reason: reason.into(), leader_id })
@@ -91,7 +92,8 @@ impl ReplicaService for ReplicaRpc {
                 | NotTaken::TooLate
                 | NotTaken::LeaseNotYet
                 | NotTaken::QueueFull
-                | NotTaken::LeaderDraining => self.not_proposed(why.reason()),
+                | NotTaken::LeaderDraining
+                | NotTaken::NoRoom => self.not_proposed(why.reason()),
             },
             Ok(Attempt::Unknown | Attempt::Stopped) => ProposeResult::Unknown(wire::Unknown {}),
         };

@@ -51,7 +51,9 @@ impl DamageMark {
         }
         let text = DamageText { kind, reason: error.to_string() };
         // INVARIANT: structs of text always serialize.
-        let Ok(mut json) = serde_json::to_vec_pretty(&text) else { unreachable!("text serializes") };
+        let Ok(mut json) = serde_json::to_vec_pretty(&text) else {
+            unreachable!("text serializes")
+        };
         json.push(b'\n');
         if let Err(error) = replace_file(&self.path, &json) {
             tracing::error!(%error, "the damage cannot be noted: do not start this node again");
@@ -64,7 +66,10 @@ impl DamageMark {
     /// [`StorageError`]: corrupt or diverged, as it was found.
     pub(super) fn check(&self) -> Result<(), StorageError> {
         let Some(content) = read_optional(&self.path)? else { return Ok(()) };
-        let unreadable = |_torn| DamageText { kind: Kind::Corrupt, reason: "unreadable".to_owned() };
+        let unreadable = |_torn| {
+            let (kind, reason) = (Kind::Corrupt, "it cannot be read".to_owned());
+            DamageText { kind, reason }
+        };
         let found: DamageText = serde_json::from_slice(&content).unwrap_or_else(unreadable);
         let failure = match found.kind {
             Kind::Corrupt => StorageFailure::Corrupt,

@@ -99,8 +99,8 @@ pub trait LogEngine: Send + Sync + 'static {
         Ok(Some(Vec::new()))
     }
 
-    /// Reads every entry in the files again and compares its checksum; false when it was told to end
-    /// before. Blocks.
+    /// Reads every entry in the files again and compares its checksum; false when it was told to
+    /// end before. Blocks.
     ///
     /// # Errors
     /// [`StorageError`]: corrupt when there is damage.

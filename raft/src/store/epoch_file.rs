@@ -29,11 +29,12 @@ impl EpochFile {
     /// What it says; 0 without it.
     ///
     /// # Errors
-    /// [`StorageError`] when it cannot be read: a node must not speak of another epoch than its own.
+    /// [`StorageError`] when it cannot be read: a node must speak of no other epoch than its own.
     pub(crate) fn read(&self) -> Result<u64, StorageError> {
         let Some(content) = read_optional(&self.path)? else { return Ok(0) };
         let text: EpochText = serde_json::from_slice(&content).map_err(|error| {
-            StorageError::wrong_identity(format!("{} is not readable: {error}", self.path.display()))
+            let path = self.path.display();
+            StorageError::wrong_identity(format!("{path} is not readable: {error}"))
         })?;
         Ok(text.epoch)
     }

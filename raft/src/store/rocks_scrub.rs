@@ -53,8 +53,10 @@ fn scrub_beside(
     options.create_missing_column_families(false);
     // The first instance may remove a table at any time; who has it open reads on.
     options.set_max_open_files(-1);
-    let descriptors =
-        families.iter().map(|name| ColumnFamilyDescriptor::new(*name, family_options(&cache, None)));
+    let descriptors = families.iter().map(|name| {
+        let options = family_options(&cache, None);
+        ColumnFamilyDescriptor::new(*name, options)
+    });
     let database = DB::open_cf_descriptors_as_secondary(&options, directory, own, descriptors)
         .map_err(|error| failed(&error))?;
     let mut step = 0;
