@@ -13,6 +13,7 @@ pub mod config_file;
 pub mod confinement;
 mod connection;
 pub mod detach;
+pub mod disk_space;
 pub mod exit;
 pub mod file_limit;
 pub mod grpc_services;

@@ -224,6 +224,8 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
         joint: status.joint,
         store_id: status.store_id.to_string(),
         state_generation: status.state_generation,
+        cluster_epoch: status.cluster_epoch,
+        growth_refused: app.replica.refuses_growth(),
     })
 }
 
