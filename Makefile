@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill bill kill-switch jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill churn bill kill-switch jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -88,6 +88,11 @@ replace-drill:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
 	LOCKBOX_BIN="$(TARGET)/release" scripts/replace-drill.sh
+
+# What stays on the disk of a node after a million overwrites; some minutes.
+churn:
+	@$(ROCKSDB)
+	scripts/churn.sh
 
 # 10,000 reads and writes under own keys while nodes and the KMS are killed; then the clients', the
 # nodes' and the KMS's books are compared, and the bill is printed. `make bill SEED=7` repeats one.
