@@ -3,11 +3,12 @@
 //! One replica on real files. Secrets get version after version and are then deleted and made anew,
 //! while the clock is moved on, so that what is kept for a while also ends. Prints a row for each
 //! tenth: what is alive in the state (keys and values as they are, operations and idempotency
-//! records inside their retention among them), and what the files take. Fails when that is more than
-//! three times what is alive.
+//! records inside their retention among them), and what the files take. Fails when that is more
+//! than three times what is alive.
 //!
-//! `CHURN_OVERWRITES` (1000000), `CHURN_HOURS` of log time that they take (48), `CHURN_RETAINED_MIB`
-//! for operations (256), `CHURN_VALUE_BYTES` (1024), and `TMPDIR` for where the files are.
+//! `CHURN_OVERWRITES` (1000000), `CHURN_HOURS` of log time that they take (48),
+//! `CHURN_RETAINED_MIB` for operations (256), `CHURN_VALUE_BYTES` (1024), and `TMPDIR` for where
+//! the files are.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -140,7 +141,8 @@ impl Churn {
             expires_at: LogTime::MAX,
             maker: None,
         });
-        let subject = if by_admin { Subject::service_account(&admin()) } else { Subject::internal() };
+        let of_admin = by_admin.then(|| Subject::service_account(&admin()));
+        let subject = of_admin.unwrap_or_else(Subject::internal);
         Envelope {
             request_id: RequestId::generate(random),
             subject,

@@ -16,6 +16,9 @@ use crate::store::{Blocking, DamageMark, Faults, LogReader, Pace, SnapshotFiles,
 /// that is started often is read, too.
 const FIRST_PAUSE_MAX: Duration = Duration::from_secs(120);
 
+/// A reading that was cut short begins again so long after, or after a usual pause if that is less.
+const AGAIN_PAUSE_MAX: Duration = Duration::from_secs(600);
+
 /// The task.
 pub(super) struct Scrubber {
     pub(super) state: StateHandle,
@@ -50,7 +53,9 @@ impl Scrubber {
                     });
                     tracing::info!(bytes, "all files were read and are whole");
                 }
-                Ok(None) => return,
+                Ok(None) if stop.is_cancelled() => return,
+                // What was being read was replaced meanwhile.
+                Ok(None) => pause = interval.min(AGAIN_PAUSE_MAX),
                 Err(error) if error.failure == StorageFailure::Corrupt => {
                     // ORDER: the mark first: whoever ends the process may start it again at once.
                     self.damage.set(&error);
@@ -62,7 +67,7 @@ impl Scrubber {
         }
     }
 
-    /// Reads all files; how much that was, or nothing when it was told to end before.
+    /// Reads all files; how much that was, or nothing when it was cut short.
     async fn scrub(&self, stop: &CancellationToken) -> Result<Option<u64>, StorageError> {
         let mut pace = Pace::new(self.settings.scrub_bytes_per_second, stop.clone());
         let (state, log) = (self.state.clone(), self.log.clone());

@@ -90,6 +90,10 @@ impl StateChecker {
         let Some(check) = check.filter(|check| check.index == own.index) else {
             return Ok(Standing::Over);
         };
+        if !members.contains(&self.me) {
+            // Nobody counts what it says.
+            return Ok(Standing::Over);
+        }
         Ok(match check.verdict(&members) {
             Verdict::Agreed(hash) if hash == own.hash => {
                 self.integrity.change(|status| status.agreed_index = own.index);

@@ -5,16 +5,18 @@
 //! left out, and this node says nothing to it.
 
 use std::cell::RefCell;
-use std::sync::Arc;
+use std::sync::mpsc::{Receiver, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::CancellationToken;
 
 use super::blocking::Blocking;
 use super::faults::Faults;
+use super::locking::locked;
 use super::pace::Pace;
 use super::state_handle::{Generation, on_view};
 use super::state_hash::state_hash;
@@ -26,6 +28,9 @@ const BYTES_PER_SECOND: u64 = 64 << 20;
 /// A view that is open keeps deleted rows in the files: after so long it is read as fast as that
 /// goes.
 const PACED_MAX: Duration = Duration::from_secs(60);
+/// How long the end of a store waits for the thread that reads its state: a thousand rows, and a
+/// pause for them.
+const END_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// What this node's state was at an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,15 +48,15 @@ pub(super) struct StateHasher {
     faults: Faults,
     /// The one under way.
     hashing: Option<JoinHandle<()>>,
+    /// Disconnected once that one has let go of the state.
+    ended: Mutex<Option<Receiver<()>>>,
     stop: CancellationToken,
-    _ends: DropGuard,
 }
 
 impl StateHasher {
     pub(super) fn new(blocking: Blocking, faults: Faults) -> Self {
-        let stop = CancellationToken::new();
-        let _ends = stop.clone().drop_guard();
-        Self { told: watch::Sender::new(None), blocking, faults, hashing: None, stop, _ends }
+        let (told, stop) = (watch::Sender::new(None), CancellationToken::new());
+        Self { told, blocking, faults, hashing: None, ended: Mutex::new(None), stop }
     }
 
     /// Follows what it has found.
@@ -66,6 +71,8 @@ impl StateHasher {
             return;
         }
         let (taken, view_taken) = oneshot::channel();
+        let (ends, ended) = sync_channel::<()>(1);
+        *locked(&self.ended) = Some(ended);
         let (told, faults, stop) = (self.told.clone(), self.faults.clone(), self.stop.clone());
         let work = move || {
             let hashed = on_view(generation.engine.as_ref(), |state| {
@@ -80,6 +87,9 @@ impl StateHasher {
                 Err(_told_to_end) if stop.is_cancelled() => {}
                 Err(error) => faults.report(&error),
             }
+            // ORDER: the state first, whose directory may be opened again at once.
+            drop(generation);
+            drop(ends);
         };
         match self.blocking {
             Blocking::Inline => work(),
@@ -88,6 +98,16 @@ impl StateHasher {
                 // An error is a thread that never came to take a view, and says nothing.
                 view_taken.await.ok();
             }
+        }
+    }
+}
+
+impl Drop for StateHasher {
+    fn drop(&mut self) {
+        self.stop.cancel();
+        if let Some(ended) = locked(&self.ended).take() {
+            // Nothing is ever sent: it ends, or it takes too long.
+            ended.recv_timeout(END_WAIT_MAX).ok();
         }
     }
 }

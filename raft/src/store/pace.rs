@@ -1,6 +1,8 @@
 //! Work on files beside everything else: at a bounded rate, and no longer than until it is told to
 //! end.
 
+use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -8,8 +10,11 @@ use tokio_util::sync::CancellationToken;
 /// Work of less than this goes through without a pause.
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 
+/// Whether work has lost its object meanwhile.
+type IsMoot = dyn Fn() -> bool + Send + Sync;
+
 /// Spends the time that bytes take at a given rate. For threads that may block.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Pace {
     bytes_per_second: u64,
     /// Bytes of work that no pause has paid for.
@@ -17,13 +22,30 @@ pub struct Pace {
     /// All bytes so far.
     done: u64,
     stop: CancellationToken,
+    is_moot: Option<Arc<IsMoot>>,
+}
+
+impl fmt::Debug for Pace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} bytes at {} a second", self.done, self.bytes_per_second)
+    }
 }
 
 impl Pace {
     /// At this rate, until `stop`. A rate of 0 is no limit.
     #[must_use]
     pub const fn new(bytes_per_second: u64, stop: CancellationToken) -> Self {
-        Self { bytes_per_second, owed: 0, done: 0, stop }
+        Self { bytes_per_second, owed: 0, done: 0, stop, is_moot: None }
+    }
+
+    /// Ends the work from here on also when this says so; replaces what was set before.
+    pub(crate) fn end_when(&mut self, is_moot: impl Fn() -> bool + Send + Sync + 'static) {
+        self.is_moot = Some(Arc::new(is_moot));
+    }
+
+    /// Goes on with other work, which has an object of its own.
+    pub(crate) fn next_object(&mut self) {
+        self.is_moot = None;
     }
 
     /// Pays for so much work; false when there is to be no more. Blocks.
@@ -36,7 +58,7 @@ impl Pace {
             self.owed = 0;
             std::thread::sleep(pause);
         }
-        !self.stop.is_cancelled()
+        !self.stop.is_cancelled() && !self.is_moot.as_ref().is_some_and(|is_moot| is_moot())
     }
 
     /// What the work that is not paid for takes at this rate.

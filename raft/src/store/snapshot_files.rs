@@ -24,20 +24,29 @@ pub struct SnapshotFiles {
 }
 
 impl SnapshotFiles {
-    /// Reads all files of the newest snapshot, which stays meanwhile; false when it was told to end
-    /// before. Blocks.
+    /// Reads all files of the newest snapshot; false when it was told to end before, or when a
+    /// newer one has come: who reads the old one keeps its files, and with them what may have to be
+    /// erased. Blocks.
     ///
     /// # Errors
     /// [`StorageError`]: corrupt when a file is not what it was.
     pub(crate) fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
         let Some(snapshot) = self.shelf.current() else { return Ok(true) };
-        for file in snapshot.manifest().files() {
-            if !scrub_file(&snapshot, file, pace)? {
-                return Ok(false);
-            }
-        }
-        Ok(true)
+        let (shelf, read) = (Arc::clone(&self.shelf), snapshot.path().to_owned());
+        pace.end_when(move || shelf.current().is_none_or(|current| current.path() != read));
+        let scrubbed = scrub_files(&snapshot, pace);
+        pace.next_object();
+        scrubbed
     }
+}
+
+fn scrub_files(snapshot: &SnapshotHandle, pace: &mut Pace) -> Result<bool, StorageError> {
+    for file in snapshot.manifest().files() {
+        if !scrub_file(snapshot, file, pace)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn scrub_file(

@@ -146,13 +146,19 @@ impl StateHandle {
         erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
-    /// Looks for damage in the files of the present state, as [`StateEngine::scrub`]. Blocks, and
-    /// keeps these files until it has ended.
+    /// Looks for damage in the files of the present state, as [`StateEngine::scrub`]. Blocks. Ends
+    /// early when another state takes its place: who reads the old one keeps its files, and with
+    /// them what may have to be erased.
     ///
     /// # Errors
     /// [`StorageError`].
     pub(crate) fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
-        self.shared.generation.load_full().engine.scrub(pace)
+        let generation = self.shared.generation.load_full();
+        let (shared, number) = (Arc::clone(&self.shared), generation.number);
+        pace.end_when(move || shared.generation.load().number != number);
+        let scrubbed = generation.engine.scrub(pace);
+        pace.next_object();
+        scrubbed
     }
 
     /// Whether no other generation is on disk any more: who reads an old one keeps it there.

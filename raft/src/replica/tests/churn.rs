@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use super::*;
-use commands::{create_secret_with_version, delete_secret};
+use super::commands::{create_secret_with_version, delete_secret};
 
 /// One payload, and how many of them come and go.
 const PAYLOAD_BYTES: usize = 256 << 10;

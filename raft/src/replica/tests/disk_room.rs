@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::replica::{ChangeError, ChangeRefusal};
-use commands::{create_secret_with_version, delete_secret, schedule_destruction};
+use super::commands::{create_secret_with_version, delete_secret, schedule_destruction};
 
 async fn refused(replica: &Replica, envelope: Envelope) {
     let error = replica.propose(envelope, soon()).await.unwrap_err();

@@ -54,7 +54,7 @@ async fn one_survivor_goes_on_and_those_that_were_left_out_stop() {
     let found = on_directory(look).await.unwrap();
     assert_eq!((found.node_id, found.epoch, found.members.len()), (SURVIVOR, 0, 3));
     assert!(found.members.iter().all(|known| known.voter && known.member.store_id.is_known()));
-    assert_eq!(found.cluster_id, harness::cluster_id().to_string());
+    assert_eq!(found.cluster_id, super::harness::cluster_id().to_string());
     assert!(found.last_index >= last && found.last_index >= found.committed_index, "{found:?}");
     let refused = begin_epoch(&directory, engines.as_ref(), SURVIVOR, found.last_index + 1);
     assert!(refused.unwrap_err().to_string().contains("look at it again"));
