@@ -14,6 +14,8 @@ use lockbox_core::NodeId;
 #[derive(Debug, Default)]
 pub(crate) struct DiskRoom {
     own_is_low: AtomicBool,
+    /// Whether any peer is: what each proposal looks at first.
+    some_peer_is_low: AtomicBool,
     /// What each peer has said last.
     peers: Mutex<BTreeMap<NodeId, bool>>,
 }
@@ -32,9 +34,18 @@ impl DiskRoom {
     /// Takes in what a peer has said.
     pub(crate) fn heard(&self, peer: NodeId, is_low: bool) {
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if peers.insert(peer, is_low) != Some(is_low) && is_low {
+        if peers.insert(peer, is_low) == Some(is_low) {
+            return;
+        }
+        self.some_peer_is_low.store(peers.values().any(|is_low| *is_low), Ordering::Relaxed);
+        if is_low {
             tracing::warn!(peer, "the disk of a peer has little room left");
         }
+    }
+
+    /// Whether any disk is known to be low.
+    pub(crate) fn is_tight(&self) -> bool {
+        self.own_is_low() || self.some_peer_is_low.load(Ordering::Relaxed)
     }
 
     /// The voters other than `me` that are not known to be low.
@@ -60,9 +71,9 @@ mod tests {
     fn a_majority_with_room_takes_more_unless_this_node_has_none() {
         let (room, voters) = (DiskRoom::default(), BTreeSet::from([1, 2, 3]));
         let refuses = || room.refuses_growth(1, &voters);
-        assert!(!refuses());
+        assert!(!refuses() && !room.is_tight());
         room.heard(2, true);
-        assert!(!refuses());
+        assert!(!refuses() && room.is_tight());
         assert_eq!(room.others_with_room(1, &voters), [3]);
         room.heard(3, true);
         assert!(refuses());

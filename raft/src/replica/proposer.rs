@@ -186,7 +186,8 @@ impl Proposer {
         if Instant::now() >= deadline {
             return Attempt::NotTaken(NotTaken::TooLate);
         }
-        if envelope.command.grows()
+        if self.room.is_tight()
+            && envelope.command.grows()
             && self.room.refuses_growth(self.me, &self.leadership.voters())
         {
             return Attempt::NotTaken(NotTaken::NoRoom);
