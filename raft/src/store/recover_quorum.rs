@@ -205,6 +205,10 @@ fn last_membership(
     let mut next = recovered.entries.start;
     while next < recovered.entries.end {
         let piece = log.read(next..recovered.entries.end, READ_BYTES)?;
+        if piece.is_empty() {
+            let message = format!("entry {next} is missing");
+            return Err(StorageError::corrupt("read the log", message));
+        }
         for encoded in &piece {
             let entry = codec::decode_entry(encoded)?;
             last = Some(entry.log_id);
