@@ -37,8 +37,9 @@ pub struct FileSystems;
 
 impl DiskGauge for FileSystems {
     fn space(&self, directory: &Path) -> io::Result<DiskSpace> {
+        // A relative one of which nothing is there is made in the working directory.
         let existing = directory.ancestors().find(|path| path.exists());
-        let found = statvfs(existing.unwrap_or(directory))?;
+        let found = statvfs(existing.unwrap_or(Path::new(".")))?;
         let bytes = |blocks: u64| blocks.saturating_mul(found.f_frsize);
         // What only root may write is not for us, whoever we are.
         Ok(DiskSpace { total: bytes(found.f_blocks), available: bytes(found.f_bavail) })
@@ -126,6 +127,7 @@ mod tests {
         assert!(there.total > 0 && there.available <= there.total, "{there:?}");
         let not_yet = FileSystems.space(&place.path().join("a/b")).unwrap();
         assert_eq!(not_yet.total, there.total);
+        assert!(FileSystems.space(Path::new("not-there/either")).unwrap().total > 0);
     }
 
     #[test]

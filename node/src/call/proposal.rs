@@ -49,8 +49,8 @@ impl Call<'_> {
         }
     }
 
-    /// Refuses what makes the data grow where this node leads and has no room for it: before the KMS
-    /// is asked for a key, and bills it.
+    /// Refuses what makes the data grow where this node leads and has no room for it: before the
+    /// KMS is asked for a key, and bills it.
     ///
     /// # Errors
     /// RESOURCE_EXHAUSTED.

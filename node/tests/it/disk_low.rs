@@ -1,5 +1,5 @@
-//! A node whose disk is low: clients are told why, what frees room goes on, and nothing is billed for
-//! what was refused.
+//! A node whose disk is low: clients are told why, what frees room goes on, and the KMS is not
+//! asked for what is refused.
 
 use lockbox_proto::google::rpc;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;

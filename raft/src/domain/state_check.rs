@@ -41,7 +41,8 @@ pub enum Verdict {
     Open,
     /// More than half of the members have this state; whoever has another one is wrong.
     Agreed([u8; 32]),
-    /// All have reported, and no state is that of more than half of them: nobody knows who is wrong.
+    /// All have reported, and no state is that of more than half of them: nobody knows who is
+    /// wrong.
     Split,
 }
 
