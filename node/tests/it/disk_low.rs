@@ -12,7 +12,7 @@ use crate::fixture::Node;
 fn assert_no_room(refused: &Status) {
     assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
     assert!(refused.message().contains("too little room left"), "{refused:?}");
-    let outcome = refused.metadata().get("lockbox-outcome").unwrap();
+    let outcome = refused.metadata().get("lockbox-outcome").unwrap().to_str().unwrap();
     assert_eq!(outcome, "not-proposed");
     let details = rpc::Status::decode(refused.details()).unwrap().details;
     let quota = details.iter().find_map(|any| any.to_msg::<rpc::QuotaFailure>().ok()).unwrap();
