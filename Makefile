@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill upgrade-drill dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -102,6 +102,11 @@ upgrade-drill:
 # materials. A whole build of its own: about a quarter of an hour.
 dist:
 	@scripts/dist.sh
+
+# What stays on the disk of a node after a million overwrites; some minutes.
+churn:
+	@$(ROCKSDB)
+	scripts/churn.sh
 
 # 10,000 reads and writes under own keys while nodes and the KMS are killed; then the clients', the
 # nodes' and the KMS's books are compared, and the bill is printed. `make bill SEED=7` repeats one.

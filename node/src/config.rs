@@ -4,6 +4,7 @@
 //! underscores between the table and the key. Secrets are named by file paths only.
 
 mod audit_file;
+mod disk;
 mod files;
 mod keyring;
 mod kms;
@@ -21,6 +22,7 @@ use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
+pub use self::disk::DiskConfig;
 pub use self::keyring::KeyringConfig;
 pub use self::kms::KmsConfig;
 pub use self::limits::LimitsConfig;
@@ -65,6 +67,9 @@ pub struct Config {
     /// What becomes of destroyed payloads.
     #[serde(default)]
     pub destroy: DestroyConfig,
+    /// The disk: its room, and damage on it.
+    #[serde(default)]
+    pub disk: DiskConfig,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
@@ -237,6 +242,7 @@ impl Config {
         }
         self.limits.check()?;
         self.keyring.check()?;
+        self.disk.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
@@ -369,6 +375,8 @@ mod tests {
         assert!(load(&never, &[]).unwrap_err().contains("purge_within_seconds must be positive"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
+        let forgets = format!("{FILE}\n[disk]\nretained_bytes_max = 1\n");
+        assert!(load(&forgets, &[]).unwrap_err().contains("disk.retained_bytes_max must be at"));
         let never = format!("{FILE}\n[keyring]\nrewraps_per_second = 0\n");
         assert!(load(&never, &[]).unwrap_err().contains("keyring.rewraps_per_second must be"));
     }

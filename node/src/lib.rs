@@ -16,6 +16,7 @@ pub mod config;
 pub mod consistency;
 pub mod convert;
 pub mod describe;
+pub mod disk_guard;
 pub mod errors;
 pub mod formats;
 pub mod fresh_ids;

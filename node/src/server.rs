@@ -14,6 +14,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::certificate_expiry;
+use lockbox_platform::disk_space::FileSystems;
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::jwt::AcceptedAudiences;
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 use crate::app::App;
 use crate::authn::Authenticator;
 use crate::config::Config;
+use crate::disk_guard::{self, DiskGuard};
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, KmsCollector, KmsIdentity, kms_endpoint};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
@@ -76,6 +78,9 @@ pub enum StartError {
     /// The data directory cannot be used, or a setting of consensus is wrong.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
+    /// The disk does not say how much room it has, or the ballast cannot be removed.
+    #[error("the room on the disk is not known: {0}")]
+    Disk(#[source] std::io::Error),
     /// The audit file cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditOpenError),
@@ -97,6 +102,7 @@ impl StartError {
             Self::Replica(ReplicaError::Config(_)) | Self::Tls(_) | Self::Audit(_) => {
                 ExitCode::Usage
             }
+            Self::Disk(_) => ExitCode::Storage,
             Self::Metrics(_) | Self::Rest(_) => ExitCode::Internal,
         }
     }
@@ -144,10 +150,15 @@ impl NodeServer {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         };
+        // ORDER: before anything is written, for there may be no room to write.
+        let guard = DiskGuard::begin(&config, Arc::new(FileSystems)).map_err(StartError::Disk)?;
         let replica = Replica::start(replica_config(&config), parts).await?;
         let app = app(config, replica.clone(), kms, &tasks, &metrics, clock, random)?;
         let heard = LeaderHeard::default();
-        metrics.collector(Box::new(ReplicaCollector::new(replica, heard.clone())?))?;
+        let collector = ReplicaCollector::new(replica.clone(), heard.clone())?;
+        metrics.collector(Box::new(collector.with_disk(guard.is_low())))?;
+        let keeping = disk_guard::keep_room(Arc::new(guard), replica, tasks.token());
+        tasks.spawn(TaskKind::Critical, "disk guard", keeping);
         let readiness = app.readiness.clone();
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
@@ -266,6 +277,12 @@ fn replica_config(config: &Config) -> ReplicaConfig {
         },
         destroy: replica::DestroySettings {
             purge_within: Duration::from_secs(config.destroy.purge_within_seconds),
+        },
+        integrity: replica::IntegritySettings {
+            scrub_interval: config.disk.scrub_interval(),
+            scrub_bytes_per_second: config.disk.scrub_bytes_per_second,
+            state_check_interval: config.disk.state_check_interval(),
+            retained_bytes_max: Some(config.disk.retained_bytes_max),
         },
         ..defaults
     }

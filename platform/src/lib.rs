@@ -17,6 +17,7 @@ pub mod confinement;
 mod connection;
 pub mod credentials;
 pub mod detach;
+pub mod disk_space;
 pub mod exit;
 pub mod file_limit;
 pub mod formats;

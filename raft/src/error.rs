@@ -21,6 +21,8 @@ pub enum StorageFailure {
     /// The directory was wiped, as a whole or in part: it is not the one that the cluster knows
     /// this node by.
     StoreLost,
+    /// The state is another one than most members of the cluster have.
+    Diverged,
 }
 
 /// A storage failure with what was being done.
@@ -79,6 +81,16 @@ impl StorageError {
         }
     }
 
+    /// A state that no log has led to, as the comparison at this entry has shown.
+    #[must_use]
+    pub fn diverged(index: u64) -> Self {
+        Self {
+            failure: StorageFailure::Diverged,
+            context: "compare the state with the other members'".to_owned(),
+            message: format!("at entry {index} this node's state is not that of most members"),
+        }
+    }
+
     /// An error of the operating system.
     #[must_use]
     pub fn io(context: &str, error: &io::Error) -> Self {
@@ -99,6 +111,7 @@ impl StorageError {
             StorageFailure::DiskFull => ExitCode::DiskFull,
             StorageFailure::WrongIdentity => ExitCode::IdentityMismatch,
             StorageFailure::StoreLost => ExitCode::StoreLost,
+            StorageFailure::Diverged => ExitCode::StateDiverged,
         }
     }
 }

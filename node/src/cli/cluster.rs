@@ -1,5 +1,6 @@
 //! `lockbox cluster`: forming a cluster, recovering its administrator, looking at a node, and
-//! changing who is a member and who leads, on the peer listener.
+//! changing who is a member and who leads, on the peer listener; and recovering a lost quorum, on
+//! the data of a node that does not run.
 
 mod admin_key;
 mod change;
@@ -7,6 +8,7 @@ mod feature_level;
 mod init;
 mod member;
 mod recover;
+mod recover_quorum;
 mod status;
 
 pub(crate) use change::node_id;
@@ -37,6 +39,8 @@ enum ClusterCommand {
     Init(init::Init),
     /// Gives the cluster's first administrator a new key, in place of one that is lost.
     RecoverAdmin(recover::RecoverAdmin),
+    /// Goes on from one node when most voters are lost for good; says first what that gives up.
+    RecoverQuorum(recover_quorum::RecoverQuorum),
     /// Shows the state of the node that is asked.
     Status,
     /// Adds a fresh node as a learner, and waits until it has caught up.
@@ -78,6 +82,13 @@ pub(crate) fn run(arguments: ClusterArgs, environment: &Environment) -> Result<(
     let text = match arguments.command {
         ClusterCommand::Init(init) => init.run(&target),
         ClusterCommand::RecoverAdmin(recover) => recover.run(&target),
+        ClusterCommand::RecoverQuorum(recover) => {
+            let config = arguments.peer.load_config(environment)?;
+            let config = config.ok_or_else(|| {
+                Failure::usage("--config must name the configuration of the node that survived")
+            })?;
+            recover.run(target, &config)
+        }
         ClusterCommand::Status => status::run(&target),
         ClusterCommand::Add(add) => add.run(&target),
         ClusterCommand::Promote(promote) => promote.run(&target),

@@ -230,6 +230,8 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
         state_generation: status.state_generation,
         feature_level,
         feature_level_max: FEATURE_LEVEL_MAX,
+        cluster_epoch: status.cluster_epoch,
+        growth_refused: app.replica.refuses_growth(),
     })
 }
 

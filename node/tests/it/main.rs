@@ -42,6 +42,8 @@ mod destroyed_files;
 #[cfg(test)]
 mod destruction;
 #[cfg(test)]
+mod disk_low;
+#[cfg(test)]
 mod downtime;
 #[cfg(test)]
 mod edges;

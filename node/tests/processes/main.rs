@@ -49,6 +49,8 @@ mod ports;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod quorum_loss;
+#[cfg(test)]
 mod recovery;
 #[cfg(test)]
 mod restored;

@@ -15,7 +15,8 @@ pub enum ExitCode {
     Unreachable,
     /// A read, write or sync of the storage failed; nothing unsynced was acknowledged.
     Storage,
-    /// A record in the middle of the log does not match its checksum.
+    /// What is stored does not match its checksum: a record in the middle of a log, or a block of a
+    /// file. A node cannot go on with such data: replace it.
     CorruptLog,
     /// The disk is full.
     DiskFull,
@@ -28,13 +29,16 @@ pub enum ExitCode {
     /// The data directory was wiped, as a whole or in part, under a node that is a member of a
     /// cluster. It cannot come back under its id: remove it and add it under a new one.
     StoreLost,
+    /// The state of this node is another one than most members of the cluster have. It must not
+    /// serve, and does not start again: replace it.
+    StateDiverged,
     /// A broken invariant: a bug. The log says which.
     Internal,
 }
 
 impl ExitCode {
     /// All of them, by number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Refused,
         Self::Usage,
@@ -46,6 +50,7 @@ impl ExitCode {
         Self::PortInUse,
         Self::Consensus,
         Self::StoreLost,
+        Self::StateDiverged,
         Self::Internal,
     ];
 
@@ -58,7 +63,7 @@ impl ExitCode {
             Self::Usage => "the command line, the configuration or a file it names is wrong",
             Self::Unreachable => "the server is out of reach, is not ready or took too long",
             Self::Storage => "storage could not be read, written or synced",
-            Self::CorruptLog => "a record within the log is damaged",
+            Self::CorruptLog => "stored data are damaged",
             Self::DiskFull => "the disk is full",
             Self::IdentityMismatch => {
                 "the data belongs to another node, another cluster or a newer build"
@@ -67,6 +72,9 @@ impl ExitCode {
             Self::Consensus => "consensus ended by itself, which is a bug",
             Self::StoreLost => {
                 "the data of a member was wiped: remove the node and add it under a new id"
+            }
+            Self::StateDiverged => {
+                "the node's state is not that of most members: replace the node"
             }
             Self::Internal => "something that cannot be has happened, which is a bug",
         }
@@ -87,6 +95,7 @@ impl ExitCode {
             Self::PortInUse => 14,
             Self::Consensus => 15,
             Self::StoreLost => 16,
+            Self::StateDiverged => 17,
             Self::Internal => 70,
         }
     }
@@ -116,6 +125,7 @@ mod tests {
             (ExitCode::PortInUse, 14),
             (ExitCode::Consensus, 15),
             (ExitCode::StoreLost, 16),
+            (ExitCode::StateDiverged, 17),
             (ExitCode::Internal, 70),
         ];
         for (code, number) in codes {

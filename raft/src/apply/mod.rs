@@ -23,7 +23,9 @@ mod recovery;
 mod retention;
 mod secret;
 mod seeded;
+mod state_check;
 mod tokens;
+mod trim;
 mod version;
 
 use std::time::Duration;
@@ -149,6 +151,7 @@ pub fn apply_entry(
         erasures::of_late_copy(state, &envelope, &outcome, at.index, now)?;
     }
     retention::expire(state, now)?;
+    trim::trim(state, now)?;
     state.keep();
     Ok(outcome)
 }
@@ -189,6 +192,15 @@ fn dispatch(
     let effect = match &envelope.command {
         Command::AdvanceTime if envelope.subject == Subject::internal() => return Ok(None),
         Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),
+        Command::SetRetention { bytes_max } => {
+            return trim::set_retention(application, envelope, *bytes_max).map(|()| None);
+        }
+        Command::BeginStateCheck => {
+            return state_check::begin(application, envelope).map(|()| None);
+        }
+        Command::ReportStateHash { index, report } => {
+            return state_check::report(application, envelope, *index, report).map(|()| None);
+        }
         Command::AnchorAuditHead(head) => {
             return audit_heads::anchor(application, envelope, head).map(|()| None);
         }

@@ -21,7 +21,9 @@ mod policies;
 mod recovery;
 mod repeats;
 mod secrets;
+mod state_check;
 mod tokens;
+mod trim;
 mod version_bindings;
 
 use std::collections::BTreeMap;

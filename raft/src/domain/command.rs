@@ -4,6 +4,7 @@
 //! time is stamped by the leader (`design §5`). A command holds no plaintext.
 
 mod envelope;
+mod growth;
 mod parts;
 
 use lockbox_core::{
@@ -23,6 +24,7 @@ use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
 use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
 use super::secret::SecretStatus;
+use super::state_check::StateReport;
 use super::version::Destruction;
 
 /// Every change of state.
@@ -211,6 +213,27 @@ pub enum Command {
     /// who holds the certificate that formed the cluster.
     #[n(66)]
     RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
+    /// Caps what operations and idempotency records take; only the system proposes it, with what is
+    /// configured on the node that leads.
+    #[n(67)]
+    SetRetention {
+        /// The cap, in bytes.
+        #[n(0)]
+        bytes_max: u64,
+    },
+    /// Has all members compare the state that this entry leaves; only the system proposes it.
+    #[n(68)]
+    BeginStateCheck,
+    /// What a member has found; of another comparison than the newest one it comes to nothing.
+    #[n(69)]
+    ReportStateHash {
+        /// The entry of the comparison.
+        #[n(0)]
+        index: u64,
+        /// What the member found.
+        #[n(1)]
+        report: StateReport,
+    },
     /// Adds a key to the keyring; only the leader makes one (`design §6`: KeyAdded). Numbers from
     /// here on are the keyring's.
     #[n(80)]
@@ -289,6 +312,9 @@ impl Command {
             Self::AdvanceTime => "advance_time",
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
+            Self::SetRetention { .. } => "set_retention",
+            Self::BeginStateCheck => "begin_state_check",
+            Self::ReportStateHash { .. } => "report_state_hash",
             Self::AnchorAuditHead(_) => "anchor_audit_head",
             Self::RaiseFeatureLevel { .. } => "raise_feature_level",
             Self::AddKeyringKey(_) => "add_keyring_key",
@@ -304,7 +330,12 @@ impl Command {
     pub const fn makes_operation(&self) -> bool {
         !matches!(
             self,
-            Self::AdvanceTime | Self::AnchorAuditHead(_) | Self::RaiseFeatureLevel { .. }
+            Self::AdvanceTime
+                | Self::SetRetention { .. }
+                | Self::BeginStateCheck
+                | Self::ReportStateHash { .. }
+                | Self::AnchorAuditHead(_)
+                | Self::RaiseFeatureLevel { .. }
         )
     }
 
@@ -342,6 +373,9 @@ impl Command {
             | Self::UpdateFolder { .. }
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
+            | Self::SetRetention { .. }
+            | Self::BeginStateCheck
+            | Self::ReportStateHash { .. }
             | Self::AnchorAuditHead(_)
             | Self::RaiseFeatureLevel { .. }
             | Self::AddKeyringKey(_)
@@ -385,6 +419,9 @@ impl Command {
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
             | Self::RecoverAdmin(_)
+            | Self::SetRetention { .. }
+            | Self::BeginStateCheck
+            | Self::ReportStateHash { .. }
             | Self::AnchorAuditHead(_)
             | Self::RaiseFeatureLevel { .. }
             | Self::AddKeyringKey(_)

@@ -16,7 +16,9 @@ pub mod metering;
 pub mod operation;
 pub mod outcome;
 pub mod payload_mark;
+pub mod retention;
 pub mod secret;
+pub mod state_check;
 pub mod version;
 
 pub use binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction, Versions};

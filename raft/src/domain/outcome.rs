@@ -9,7 +9,7 @@ use super::operation::OperationRecord;
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
     /// The entry makes no operation: a blank, a membership change, a stamp of the time, the head
-    /// of an audit, or a feature level.
+    /// of an audit, a feature level, a cap on what is kept, or a part of a comparison of states.
     #[n(0)]
     Nothing,
     /// The command took effect, now or when its first copy was applied.

@@ -145,6 +145,7 @@ impl PeerGate {
             return Err(Status::permission_denied("the request names another cluster"));
         }
         self.check_store(header)?;
+        self.check_epoch(header, sender)?;
         let version = header.protocol_version;
         if sender != Sender::Peer && !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
             let message = format!("protocol version {version} is not spoken here");
@@ -154,6 +155,34 @@ impl PeerGate {
             let id = ClusterId::parse(&header.cluster_id)
                 .map_err(|e| Status::invalid_argument(format!("header.cluster_id: {e}")))?;
             self.identity.adopt(id);
+        }
+        Ok(())
+    }
+
+    /// The epoch of the cluster that this node belongs to.
+    pub(crate) fn cluster_epoch(&self) -> u64 {
+        self.identity.epoch()
+    }
+
+    /// Whether the sender belongs to the same epoch of the cluster.
+    ///
+    /// One of an epoch that was left is refused, so that what it has acknowledged since cannot mix
+    /// with what the cluster has; it is told to ask anew who this is, and then stops. A leader of a
+    /// later epoch calls its own members alone: this node is one, and enters it.
+    fn check_epoch(&self, header: &PeerHeader, sender: Sender) -> Result<(), Status> {
+        let (theirs, own) = (header.cluster_epoch, self.identity.epoch());
+        if sender == Sender::Peer {
+            return Ok(());
+        }
+        if theirs < own {
+            let source = header.source_node_id;
+            return Err(Status::failed_precondition(format!(
+                "node {source} belongs to epoch {theirs} of the cluster, which was left for \
+                 epoch {own}"
+            )));
+        }
+        if theirs > own && sender == Sender::Leader {
+            self.identity.enter_epoch(theirs).map_err(|error| Status::aborted(error.to_string()))?;
         }
         Ok(())
     }

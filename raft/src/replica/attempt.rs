@@ -21,6 +21,8 @@ pub(super) enum NotTaken {
     Refused,
     /// Not every member understands the command yet.
     FeatureLevel,
+    /// The disks have too little room for it.
+    NoRoom,
 }
 
 impl NotTaken {
@@ -29,7 +31,7 @@ impl NotTaken {
         match self {
             Self::LeaseNotYet => Some(Awaiting::Lease),
             Self::NoLeader | Self::LeaderDraining | Self::Refused => Some(Awaiting::Leader),
-            Self::QueueFull | Self::TooLate | Self::FeatureLevel => None,
+            Self::QueueFull | Self::TooLate | Self::FeatureLevel | Self::NoRoom => None,
         }
     }
 
@@ -43,6 +45,7 @@ impl NotTaken {
             Self::QueueFull => NotProposedReason::QueueFull,
             Self::Refused => NotProposedReason::Refused,
             Self::FeatureLevel => NotProposedReason::FeatureLevel,
+            Self::NoRoom => NotProposedReason::NoRoom,
         }
     }
 }

@@ -58,6 +58,9 @@ pub enum NotProposedReason {
     /// Not every member understands the command yet.
     #[error("not every member understands this yet: finish the upgrade of the cluster")]
     FeatureLevel,
+    /// The disks have too little room for what makes the data grow.
+    #[error("the disks of the cluster have too little room left")]
+    NoRoom,
 }
 
 /// Why it is not known whether a proposal takes effect.

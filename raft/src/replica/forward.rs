@@ -144,6 +144,7 @@ fn after_reply(reply: wire::ProposeReply) -> Attempt {
             wire::Reason::Draining => NotTaken::LeaderDraining,
             wire::Reason::Deadline => NotTaken::TooLate,
             wire::Reason::FeatureLevel => NotTaken::FeatureLevel,
+            wire::Reason::NoRoom => NotTaken::NoRoom,
             wire::Reason::NotLeader | wire::Reason::NoLeader | wire::Reason::Unspecified => {
                 NotTaken::NoLeader
             }

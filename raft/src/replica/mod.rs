@@ -15,6 +15,7 @@ mod find_payload;
 mod first_members;
 mod forward;
 mod inspect;
+mod integrity;
 mod leadership;
 mod membership;
 mod observer;
@@ -25,16 +26,20 @@ mod purge;
 mod read_barrier;
 mod read_point;
 mod reaper;
+mod room;
+mod scrubber;
 mod seeded;
 mod service;
 mod shutdown;
 mod start;
+mod state_checker;
 mod status;
 mod taken_snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timekeeper;
 mod transfer;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -50,7 +55,8 @@ use wire::raft_service_server::RaftServiceServer;
 use wire::replica_service_server::ReplicaServiceServer;
 
 pub use config::{
-    ConfigError, DestroySettings, QueueLimits, ReplicaConfig, SnapshotSettings, Timing,
+    ConfigError, DestroySettings, IntegritySettings, QueueLimits, ReplicaConfig, SnapshotSettings,
+    Timing,
 };
 pub use erasure::ErasureStatus;
 pub use error::{
@@ -58,6 +64,7 @@ pub use error::{
     StartError, UnknownReason,
 };
 pub use inspect::{Effect, HashedState, LogPiece, LoggedEntry, LoggedPayload};
+pub use integrity::IntegrityStatus;
 pub use leadership::{Leadership, LeadershipWatch};
 pub use membership::{
     ChangeError, ChangeRefusal, Changed, FeatureLevels, MemberFeatures, MembershipToken,
@@ -77,6 +84,7 @@ use crate::store::{
 use crate::types::Member;
 use clock::ClusterClock;
 use erasure::ErasureProgress;
+use integrity::Integrity;
 use pause::Awaiting;
 use proposer::Proposer;
 use purge::Purger;
@@ -115,6 +123,7 @@ struct Inner {
     links: Arc<PeerLinks>,
     purger: Arc<Purger>,
     erasure: Arc<ErasureProgress>,
+    integrity: Arc<Integrity>,
     leadership: LeadershipWatch,
     clock: Arc<ClusterClock>,
     identity: Arc<ClusterIdentity>,
@@ -169,6 +178,7 @@ impl Replica {
             Arc::clone(&inner.gate),
             inner.inbox.clone(),
             Arc::clone(&inner.wall),
+            Arc::clone(inner.links.room()),
         );
         let replica = ReplicaRpc::new(
             Arc::clone(&inner.gate),
@@ -321,6 +331,7 @@ impl Replica {
             state_generation: self.0.state.generation_number(),
             cluster_id: self.0.identity.to_wire(),
             applied: self.0.state.applied().borrow().at.index,
+            cluster_epoch: self.0.identity.epoch(),
             clock_skew_ms: self.0.clock.skew_ms(),
             rounds_and_reads: self.0.barrier.rounds_and_reads(),
         };

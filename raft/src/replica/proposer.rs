@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockbox_core::{LogTime, Mutant, OperationId, Randomness, RequestId, Subject, mutant};
+use lockbox_core::{LogTime, Mutant, NodeId, OperationId, Randomness, RequestId, Subject, mutant};
 use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
@@ -23,7 +23,7 @@ use super::pause::{self, Awaiting};
 use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::outcome::Outcome;
-use crate::network::{Raft, Target};
+use crate::network::{DiskRoom, Raft, Target};
 use crate::state::tables;
 use crate::store::{Faults, StateHandle};
 use crate::types::Proposal;
@@ -50,6 +50,8 @@ pub(super) struct Proposer {
     pub(super) forwarder: Forwarder,
     pub(super) clock: Arc<ClusterClock>,
     pub(super) state: StateHandle,
+    pub(super) me: NodeId,
+    pub(super) room: Arc<DiskRoom>,
     pub(super) random: Arc<dyn Randomness>,
     pub(super) faults: Faults,
     pub(super) in_flight: Semaphore,
@@ -188,6 +190,12 @@ impl Proposer {
         }
         if !self.is_understood(&envelope.command) {
             return Attempt::NotTaken(NotTaken::FeatureLevel);
+        }
+        if self.room.is_tight()
+            && envelope.command.grows()
+            && self.room.refuses_growth(self.me, &self.leadership.voters())
+        {
+            return Attempt::NotTaken(NotTaken::NoRoom);
         }
         envelope.proposed_at = self.clock.stamp();
         let proposal = Proposal(Bytes::from(codec::encode(envelope)));

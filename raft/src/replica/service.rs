@@ -51,6 +51,7 @@ impl ReplicaRpc {
             NotProposedReason::Draining => wire::Reason::Draining,
             NotProposedReason::Deadline => wire::Reason::Deadline,
             NotProposedReason::FeatureLevel => wire::Reason::FeatureLevel,
+            NotProposedReason::NoRoom => wire::Reason::NoRoom,
         };
         let leader_id = self.known_leader();
         ProposeResult::NotProposed(wire::NotProposed { reason: reason.into(), leader_id })
@@ -93,7 +94,8 @@ impl ReplicaService for ReplicaRpc {
                 | NotTaken::LeaseNotYet
                 | NotTaken::QueueFull
                 | NotTaken::LeaderDraining
-                | NotTaken::FeatureLevel => self.not_proposed(why.reason()),
+                | NotTaken::FeatureLevel
+                | NotTaken::NoRoom => self.not_proposed(why.reason()),
             },
             Ok(Attempt::Unknown | Attempt::Stopped) => ProposeResult::Unknown(wire::Unknown {}),
         };

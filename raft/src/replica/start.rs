@@ -17,6 +17,7 @@ use super::eraser::Eraser;
 use super::erasure::ErasureProgress;
 use super::error::StartError;
 use super::forward::Forwarder;
+use super::integrity::Integrity;
 use super::leadership::LeadershipWatch;
 use super::membership::finish::finish_left_over;
 use super::observer::{self, Observer};
@@ -25,7 +26,10 @@ use super::purge::Purger;
 use super::read_barrier::{Confirmer, ReadBarrier};
 use super::read_point::{ReadPoints, TimeEntry};
 use super::reaper::Reaper;
+use super::scrubber::Scrubber;
+use super::state_checker::StateChecker;
 use super::timekeeper::{QUIET_MAX, Timekeeper};
+use super::upkeep::Upkeep;
 use super::{Inner, Replica};
 use crate::error::StorageError;
 use crate::network::{
@@ -65,6 +69,10 @@ pub(super) async fn start(
         snapshots,
         renewal,
         erased,
+        hashes,
+        snapshot_files,
+        damage,
+        epoch,
         faults,
         writer,
         store_id,
@@ -72,7 +80,7 @@ pub(super) async fn start(
 
     let erasure = Arc::new(ErasureProgress::new(erased.read()?.unwrap_or_default()));
     let me = config.node_id;
-    let identity = Arc::new(ClusterIdentity::default());
+    let identity = Arc::new(ClusterIdentity::open(epoch, faults.clone())?);
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
         identity.confirm(&cluster.id);
     }
@@ -103,6 +111,8 @@ pub(super) async fn start(
         forwarder: forwarder.clone(),
         clock: Arc::clone(&clock),
         state: state.clone(),
+        me,
+        room: Arc::clone(links.room()),
         random: Arc::clone(&parts.random),
         faults: faults.clone(),
         in_flight: Semaphore::new(config.limits.proposals_in_flight_max),
@@ -160,6 +170,38 @@ pub(super) async fn start(
         faults: faults.clone(),
     };
     supervise(&tasks, &ended, reaper.run(stop.clone()));
+    let integrity = Arc::new(Integrity::default());
+    let upkeep = Upkeep {
+        proposer: Arc::clone(&proposer),
+        leadership: leadership.clone(),
+        clock: Arc::clone(&clock),
+        state: state.clone(),
+        settings: config.integrity,
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, upkeep.run(stop.clone()));
+    let checker = StateChecker {
+        me,
+        proposer: Arc::clone(&proposer),
+        hashes,
+        state: state.clone(),
+        integrity: Arc::clone(&integrity),
+        damage: damage.clone(),
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, checker.run(stop.clone()));
+    let scrubber = Scrubber {
+        state: state.clone(),
+        log: log_reader.clone(),
+        snapshot_files,
+        settings: config.integrity,
+        wall: Arc::clone(&parts.clock),
+        integrity: Arc::clone(&integrity),
+        damage,
+        blocking: config.store.blocking,
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, scrubber.run(stop.clone()));
     supervise(
         &tasks,
         &ended,
@@ -198,6 +240,7 @@ pub(super) async fn start(
         links,
         purger,
         erasure,
+        integrity,
         log_reader,
         changing: tokio::sync::Mutex::new(()),
         hashing: tokio::sync::Mutex::new(()),

@@ -1,16 +1,20 @@
 //! Replicas as their callers see them: three of them over loopback gRPC, with wires that are cut,
 //! nodes that die and clocks that jump.
 
+mod churn;
 pub(crate) mod commands;
+mod disk_room;
 mod eraser;
 mod feature_level;
 pub(crate) mod harness;
+mod integrity;
 mod membership;
 mod membership_load;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod own_command;
 mod purge;
+mod quorum_loss;
 mod reaper;
 mod silent_leader;
 mod time;

@@ -35,6 +35,11 @@ pub const SYSTEM_EXPIRY_NEXT: &[u8] = b"expiry_next";
 pub const SYSTEM_CHANGES_BEGIN: &[u8] = b"changes_begin";
 /// [`super::Space::System`]: the feature level that all members understand; absent for 0.
 pub const SYSTEM_FEATURE_LEVEL: &[u8] = b"feature_level";
+/// [`super::Space::System`]: the cap on what is kept of what was done, and what it takes; absent
+/// while there is no cap.
+pub const SYSTEM_RETENTION: &[u8] = b"retention";
+/// [`super::Space::System`]: the newest comparison of the members' states; absent before the first.
+pub const SYSTEM_STATE_CHECK: &[u8] = b"state_check";
 
 /// The cluster record: one key.
 pub const CLUSTER: &[u8] = b"Z";
@@ -397,6 +402,12 @@ pub fn operations_of_key(id: &AuthorizedKeyId) -> Vec<u8> {
 pub fn operation_of_key(id: &AuthorizedKeyId, index: u64) -> Vec<u8> {
     let key = Key::new(OPERATION_OF_RESOURCE).text(AUTHORIZED_KEY_KIND);
     key.text(id.as_str()).number(index).done()
+}
+
+/// Whether what stands under a key of [`super::Space::Records`] is an operation.
+#[must_use]
+pub fn is_operation(key: &[u8]) -> bool {
+    key.first() == Some(&OPERATION)
 }
 
 /// One place in [`operations_of`].

@@ -29,7 +29,9 @@ use crate::domain::keyring::KeyringKeyRecord;
 use crate::domain::member::MemberRecord;
 use crate::domain::metering::StorageMeter;
 use crate::domain::operation::OperationRecord;
+use crate::domain::retention::RetentionMeter;
 use crate::domain::secret::SecretRecord;
+use crate::domain::state_check::StateCheck;
 use crate::domain::version::{SealedPayload, VersionRecord};
 use crate::error::StorageError;
 
@@ -114,6 +116,22 @@ pub fn log_time(view: &dyn StateRead) -> Result<LogTime, StorageError> {
 pub fn feature_level(view: &dyn StateRead) -> Result<u32, StorageError> {
     let level = load(view, Space::System, keys::SYSTEM_FEATURE_LEVEL)?;
     Ok(level.unwrap_or_default())
+}
+
+/// The cap on what is kept of what was done, and what that takes; nothing without a cap.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn retention(view: &dyn StateRead) -> Found<RetentionMeter> {
+    load(view, Space::System, keys::SYSTEM_RETENTION)
+}
+
+/// The newest comparison of the members' states.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn state_check(view: &dyn StateRead) -> Found<StateCheck> {
+    load(view, Space::System, keys::SYSTEM_STATE_CHECK)
 }
 
 /// When the expiry queue is to be looked at next, if that was put off.

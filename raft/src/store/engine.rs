@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::pace::Pace;
 use crate::error::StorageError;
 use crate::state::{StateRead, Write};
 
@@ -98,6 +99,15 @@ pub trait LogEngine: Send + Sync + 'static {
         Ok(Some(Vec::new()))
     }
 
+    /// Reads every entry in the files again and compares its checksum; false when it was told to
+    /// end before. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`]: corrupt when there is damage.
+    fn scrub(&self, _pace: &mut Pace) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
     /// How long a writer that is a task ([`super::WriterHost::Task`]) waits before and after each
     /// write: such an engine does not block by itself. Engines with a disk wait inside `write`.
     fn latency(&self) -> Duration {
@@ -138,6 +148,15 @@ pub trait StateEngine: Send + Sync + 'static {
         _payloads: &[Range<Vec<u8>>],
     ) -> Result<Option<Vec<PathBuf>>, StorageError> {
         Ok(Some(Vec::new()))
+    }
+
+    /// Reads every block of the files again and compares its checksum; false when it was told to
+    /// end before. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`]: corrupt when there is damage.
+    fn scrub(&self, _pace: &mut Pace) -> Result<bool, StorageError> {
+        Ok(true)
     }
 }
 

@@ -6,6 +6,8 @@
 //! CURRENT                     which generation of the state counts
 //! raft/                       the log
 //! state/<generation>/         the state
+//! EPOCH                       which epoch of the cluster it belongs to; absent in the first
+//! DAMAGED                     why the node must not start again; absent while it may
 //! ERASED                      how far destroyed payloads are gone from the other files
 //! snapshots/<index>-<term>/   snapshots; index in 16 hexadecimal digits; with a number behind
 //!                             them when it took the place of another one of the same entry
@@ -37,6 +39,14 @@ impl Layout {
 
     pub(super) fn current(&self) -> PathBuf {
         self.root.join("CURRENT")
+    }
+
+    pub(super) fn epoch(&self) -> PathBuf {
+        self.root.join("EPOCH")
+    }
+
+    pub(super) fn damaged(&self) -> PathBuf {
+        self.root.join("DAMAGED")
     }
 
     pub(super) fn erased(&self) -> PathBuf {

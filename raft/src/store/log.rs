@@ -23,6 +23,7 @@ use super::faults::Faults;
 use super::locking::locked;
 use super::log_tail::Tail;
 use super::log_writer::LogWriterHandle;
+use super::pace::Pace;
 use super::state_handle::AppliedIndex;
 use super::tail_cache::TailCache;
 use super::write_queue::{Completion, WriteCommand};
@@ -231,6 +232,14 @@ impl LogReader {
         let engine = Arc::clone(&self.shared.engine);
         let erased = blocking.run(move || engine.erase_removed()).await;
         erased.inspect_err(|error| self.shared.faults.report(error))
+    }
+
+    /// Looks for damage in the files of the log, as [`LogEngine::scrub`]. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        self.shared.engine.scrub(pace)
     }
 
     /// Whether the log has this entry. If so, all that it has before is what the cluster agreed on

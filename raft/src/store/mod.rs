@@ -6,9 +6,11 @@
 
 mod blocking;
 pub mod codec;
+mod damage;
 mod directory_lock;
 mod durable_files;
 pub mod engine;
+mod epoch_file;
 mod erased_record;
 mod faults;
 mod file_search;
@@ -26,14 +28,19 @@ mod memory;
 mod memory_log;
 mod memory_state;
 mod open;
+mod own_hash;
 mod owned_directory;
+mod pace;
+mod recover_quorum;
 mod rocks;
 mod rocks_erase;
 mod rocks_log;
+mod rocks_scrub;
 mod rocks_state;
 mod row_cache;
 mod seeded;
 mod snapshot;
+mod snapshot_files;
 mod snapshot_receive;
 mod snapshot_renewal;
 mod state_handle;
@@ -47,7 +54,9 @@ pub use codec::{
     ENTRY_FORMAT, decode_entry, decode_log_id, decode_membership, decode_snapshot_meta, decode_vote,
     encode_entry, encode_log_id, encode_membership, encode_snapshot_meta, encode_vote,
 };
+pub use damage::DamageMark;
 pub use engine::{Engines, LogEngine, StateEngine};
+pub use epoch_file::EpochFile;
 pub(crate) use erased_record::Erased;
 pub use erased_record::ErasedRecord;
 pub use faults::Faults;
@@ -59,8 +68,12 @@ pub use log_writer::{LogWriter, WriterHost};
 pub use manifest::{FORMAT_VERSION as MANIFEST_FORMAT, Manifest, ManifestFile};
 pub use memory::{MemoryEngines, MemoryFault};
 pub use open::{Store, StoreOptions, open_store};
+pub use own_hash::OwnHash;
+pub use pace::Pace;
+pub use recover_quorum::{Survivor, SurvivorMember, begin_epoch, survey};
 pub use rocks::RocksEngines;
 pub use snapshot::SnapshotHandle;
+pub use snapshot_files::SnapshotFiles;
 pub use snapshot_receive::{SnapshotInbox, SnapshotReceiver};
 pub use snapshot_renewal::SnapshotRenewal;
 pub use state_handle::{Applied, AppliedIndex, StateHandle, View};

@@ -16,10 +16,12 @@ use rocksdb::{
 
 use super::durable_files::sync_tree;
 use super::engine::StateEngine;
+use super::pace::Pace;
 use super::rocks::{
     MEMTABLE_BYTES, database_options, family, family_options, forget_blocks, storage_error,
 };
 use super::rocks_erase::Rewrite;
+use super::rocks_scrub::scrub;
 use super::row_cache::{Cached, Moment, RowCache};
 use crate::error::StorageError;
 use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
@@ -127,6 +129,10 @@ impl StateEngine for RocksState {
         let left = rewrite.run()?;
         forget_blocks(&self.cache);
         Ok(left)
+    }
+
+    fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        scrub(self.database.path(), &Space::ALL.map(Space::name), pace)
     }
 }
 

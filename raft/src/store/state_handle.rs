@@ -14,6 +14,7 @@ use super::durable_files::names;
 use super::engine::StateEngine;
 use super::faults::Faults;
 use super::owned_directory::OwnedDirectory;
+use super::pace::Pace;
 use crate::error::StorageError;
 use crate::state::{Row, Scan, Space, StateRead, keys, tables};
 use crate::types::{LogId, StoredMembership};
@@ -143,6 +144,21 @@ impl StateHandle {
     ) -> Result<Option<Vec<PathBuf>>, StorageError> {
         let erased = self.shared.generation.load_full().engine.erase_removed(payloads);
         erased.inspect_err(|error| self.shared.faults.report(error))
+    }
+
+    /// Looks for damage in the files of the present state, as [`StateEngine::scrub`]. Blocks. Ends
+    /// early when another state takes its place: who reads the old one keeps its files, and with
+    /// them what may have to be erased.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        let generation = self.shared.generation.load_full();
+        let (shared, number) = (Arc::clone(&self.shared), generation.number);
+        pace.end_when(move || shared.generation.load().number != number);
+        let scrubbed = generation.engine.scrub(pace);
+        pace.next_object();
+        scrubbed
     }
 
     /// Whether no other generation is on disk any more: who reads an old one keeps it there.

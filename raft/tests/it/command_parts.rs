@@ -25,7 +25,7 @@ const KEYS_QUOTA: u32 = 4;
 pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 33] = [
+pub(crate) const KINDS: [&str; 36] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -52,6 +52,9 @@ pub(crate) const KINDS: [&str; 33] = [
     "advance_time",
     "destroy_version",
     "recover_admin",
+    "set_retention",
+    "begin_state_check",
+    "report_state_hash",
     "anchor_audit_head",
     "raise_feature_level",
     "add_keyring_key",
@@ -91,6 +94,9 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::AdvanceTime
         | Command::DestroyVersion(_)
         | Command::RecoverAdmin(_)
+        | Command::SetRetention { .. }
+        | Command::BeginStateCheck
+        | Command::ReportStateHash { .. }
         | Command::AnchorAuditHead(_)
         | Command::RaiseFeatureLevel { .. }
         | Command::AddKeyringKey(_)

@@ -14,6 +14,7 @@ use lockbox_raft::domain::command::{
     AddVersion, CreateSecret, MergeBase, RevokeToken, SecretChanges,
 };
 use lockbox_raft::domain::secret::SecretStatus;
+use lockbox_raft::domain::state_check::StateReport;
 use lockbox_raft::domain::version::Destruction;
 use lockbox_raft::domain::{
     BindingDelta, Command, DeltaAction, Envelope, IdempotencyClaim, Outcome,
@@ -142,6 +143,9 @@ impl Generator {
             Command::AdvanceTime
             | Command::DestroyVersion(_)
             | Command::RecoverAdmin(_)
+            | Command::SetRetention { .. }
+            | Command::BeginStateCheck
+            | Command::ReportStateHash { .. }
             | Command::AnchorAuditHead(_)
             | Command::RaiseFeatureLevel { .. } => !one_in(&mut self.random, 4),
             Command::AddKeyringKey(_)
@@ -322,7 +326,8 @@ impl Generator {
                 let deltas = (0..count).map(|_| self.delta()).collect();
                 Command::UpdateAccessBindings { resource, deltas }
             }
-            _ => match self.random.below(8) {
+            _ => match self.random.below(9) {
+                8 => self.upkeep(),
                 6..8 => Command::RecoverAdmin(Box::new(recover_admin(&mut self.random))),
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),
@@ -334,6 +339,19 @@ impl Generator {
                 }
                 _ => Command::AdvanceTime,
             },
+        }
+    }
+
+    /// What a leader proposes from time to time, and what comes of it too late: a report of the
+    /// present comparison would have to be right.
+    fn upkeep(&mut self) -> Command {
+        match self.random.below(6) {
+            0 => Command::BeginStateCheck,
+            1..4 => {
+                let report = StateReport { node_id: 1 + self.random.below(3), hash: [7; 32] };
+                Command::ReportStateHash { index: u64::MAX, report }
+            }
+            _ => Command::SetRetention { bytes_max: self.random.below(1 << 20) },
         }
     }
 

@@ -214,7 +214,13 @@ fn names(command: &Command) -> (String, String, String) {
         Command::RewrapDataKeys(rewraps) => {
             (none(), none(), format!("{} data keys", rewraps.len()))
         }
-        Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
+        Command::SetRetention { bytes_max } => (none(), none(), format!("{bytes_max} bytes")),
+        Command::ReportStateHash { index, report } => {
+            (none(), none(), format!("node {} entry {index}", report.node_id))
+        }
+        Command::InitCluster(_) | Command::AdvanceTime | Command::BeginStateCheck => {
+            (none(), none(), none())
+        }
     }
 }
 

@@ -154,6 +154,12 @@ pub(crate) fn schedule_destruction(
     envelope(random, Subject::service_account(&admin_id()), command)
 }
 
+/// The deletion of a secret, by the administrator.
+pub(crate) fn delete_secret(random: &TestRandom, secret_id: &SecretId) -> Envelope {
+    let command = Command::DeleteSecret { secret_id: secret_id.clone() };
+    envelope(random, Subject::service_account(&admin_id()), command)
+}
+
 /// A rewrap of the data key of a version, by the cluster itself.
 pub(crate) fn rewrap_data_key(
     random: &TestRandom,

@@ -8,8 +8,8 @@ use super::{
     MEMBER, OPERATION, OPERATION_OF_RESOURCE, PAYLOAD, REVOKED_TOKEN, SECRET, SECRET_BY_NAME,
     SECRET_IN_FOLDER, SERVICE_ACCOUNT, SERVICE_ACCOUNT_BY_NAME, SERVICE_ACCOUNT_IN_FOLDER,
     STORAGE_METER, SYSTEM_CHANGES_BEGIN, SYSTEM_EXPIRY_BEGIN, SYSTEM_EXPIRY_NEXT,
-    SYSTEM_FEATURE_LEVEL, SYSTEM_LAST_APPLIED, SYSTEM_LOG_TIME, SYSTEM_MEMBERSHIP, VERSION,
-    VERSION_IN_SECRET,
+    SYSTEM_FEATURE_LEVEL, SYSTEM_LAST_APPLIED, SYSTEM_LOG_TIME, SYSTEM_MEMBERSHIP,
+    SYSTEM_RETENTION, SYSTEM_STATE_CHECK, VERSION, VERSION_IN_SECRET,
 };
 use crate::state::Space;
 
@@ -25,6 +25,8 @@ pub fn table_name(space: Space, key: &[u8]) -> &'static str {
             SYSTEM_EXPIRY_NEXT => "expiry_next",
             SYSTEM_CHANGES_BEGIN => "changes_begin",
             SYSTEM_FEATURE_LEVEL => "feature_level",
+            SYSTEM_RETENTION => "retention",
+            SYSTEM_STATE_CHECK => "state_check",
             SYSTEM_ERASURES => "erasures",
             _ if key.starts_with(RING) => "erasure_ring",
             _ => "other",
