@@ -15,6 +15,7 @@ mod destruction;
 mod erasures;
 mod identity;
 mod keyring;
+mod kms_witness;
 mod members;
 mod metering;
 mod paths;
@@ -189,6 +190,9 @@ fn dispatch(
         Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),
         Command::AnchorAuditHead(head) => {
             return audit_heads::anchor(application, envelope, head).map(|()| None);
+        }
+        Command::AttestKms(told) => {
+            return kms_witness::attest(application, envelope, told).map(|()| None);
         }
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),

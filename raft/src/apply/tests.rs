@@ -10,6 +10,7 @@ mod destroyed;
 mod destruction;
 mod expiry;
 mod keyring;
+mod kms_witness;
 mod limits;
 mod members;
 mod metering;

@@ -10,6 +10,7 @@ pub mod erasure;
 pub mod idempotency;
 pub mod identity;
 pub mod keyring;
+pub mod kms_witness;
 pub mod member;
 pub mod metering;
 pub mod operation;
