@@ -83,7 +83,8 @@ pub(super) fn check(
         }
     }
     for row in view.scan(Table::Materials, b"", b"") {
-        if !versions.contains(row?.0.as_ref()) {
+        let (row, _) = row?;
+        if !versions.contains(&row[..]) {
             return wrong("there is material of no version, or of a destroyed one".to_owned());
         }
     }

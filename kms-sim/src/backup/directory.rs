@@ -8,8 +8,8 @@ use std::path::{Path, PathBuf};
 
 use lockbox_core::LogTime;
 
-use super::file::{Written, write};
 use super::BackupError;
+use super::file::{Written, write};
 use crate::engine::Engine;
 
 const PREFIX: &str = "kms-";
@@ -113,7 +113,8 @@ mod tests {
 
     #[test]
     fn names_are_read_back_and_others_are_passed_over() {
-        let written = Written { head: 77, created_at: LogTime::from_ms(1_790_000_000_123), rows: 1 };
+        let created_at = LogTime::from_ms(1_790_000_000_123);
+        let written = Written { head: 77, created_at, rows: 1 };
         let named = name(&written);
         assert_eq!(named, "kms-001790000000123-77.backup");
         assert_eq!(parse(&named), Some((written.created_at, 77)));

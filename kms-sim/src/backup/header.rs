@@ -1,5 +1,5 @@
-//! The beginning of a backup: in clear, for it says which root key opens the rest; authenticated with
-//! every chunk of that.
+//! The beginning of a backup: in clear, for it says which root key opens the rest; authenticated
+//! with every chunk of that.
 
 use std::io::{self, Read, Write};
 

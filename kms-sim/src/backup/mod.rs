@@ -6,7 +6,7 @@
 //! store nothing else. Promises that a file which was altered, cut or put together out of two is
 //! refused. What a restored store does before it serves is [`crate::witness::settle`]'s.
 
-pub mod check;
+mod check;
 pub mod directory;
 pub mod file;
 pub mod header;

@@ -8,8 +8,8 @@ use std::fs::{self, File};
 use std::io::{self, BufReader};
 use std::path::{Path, PathBuf};
 
-use super::check::check;
 pub use super::check::Contents;
+use super::check::check;
 use super::rows::Rows;
 use super::seal::{ChunkReader, Sealing};
 use super::{BackupError, BackupHeader};

@@ -19,8 +19,8 @@ pub use self::settle::{STANDALONE_JUMP, SettleError, settle};
 use crate::keys::apply::Tombstone;
 use crate::store::identity::{Stamp, StoreIdentity};
 
-/// Commits that are reserved beyond the last one: hours of heavy use without a cluster, and the most
-/// that a restored store skips.
+/// Commits that are reserved beyond the last one: hours of heavy use without a cluster, and the
+/// most that a restored store skips beside those that were made.
 pub const AHEAD: u64 = 1 << 20;
 /// Tombstones that are told or listed at once.
 pub const TOMBSTONES_MAX: usize = 500;

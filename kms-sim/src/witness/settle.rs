@@ -1,7 +1,7 @@
 //! A store that was put together out of a backup learns what happened since, before it serves.
 //!
-//! Promises, once [`settle`] has returned: no commit has a number that an answer has carried before;
-//! what was destroyed since the backup is destroyed here; whoever still runs on the store of before
+//! Promises, once [`settle`] has returned: no commit has a number that an answer has carried
+//! before; what was destroyed since the backup is destroyed here; whoever still runs on the store of before
 //! can tell the cluster nothing any more. Each step may be repeated after a crash.
 
 use std::path::{Path, PathBuf};
@@ -35,8 +35,8 @@ pub enum SettleError {
     Open(#[from] OpenError),
     /// There is nobody to ask.
     #[error(
-        "the store in {path} was restored and has to ask the cluster what was destroyed since: name \
-         its nodes under [cluster], or restore with --standalone where there never was one"
+        "the store in {path} was restored and has to ask the cluster what was destroyed since: \
+         name its nodes under [cluster], or restore with --standalone where there never was one"
     )]
     NoCluster {
         /// The data directory.
@@ -242,7 +242,8 @@ async fn all_tombstones(witness: &dyn Witness) -> Vec<Tombstone> {
     }
 }
 
-/// Asks until there is an answer: a restored store that serves without one would be worse than none.
+/// Asks until there is an answer: a restored store that serves without one would be worse than
+/// none.
 async fn patient<T, F>(ask: impl Fn() -> F) -> T
 where
     F: Future<Output = Result<T, WitnessError>>,
