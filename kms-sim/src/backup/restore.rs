@@ -94,15 +94,18 @@ fn unpack(
     }
     let chunks = ChunkReader::new(source, Sealing::new(&root, &header.salt, bound));
     let mut rows = Rows::new(chunks, &header.tables)?;
+    // Before there is a store: what is no backup mostly shows here.
+    let mut next = rows.row()?;
     // The disk is waited for once, at the end.
     let db = Db::open(directory)?.without_sync();
     let mut batch: Vec<Write> = Vec::with_capacity(BATCH_ROWS);
-    while let Some(row) = rows.row()? {
+    while let Some(row) = next {
         batch.push(row);
         if batch.len() == BATCH_ROWS {
             db.commit(&batch)?;
             batch.clear();
         }
+        next = rows.row()?;
     }
     db.commit(&batch)?;
     Ok((db, header, root))

@@ -123,7 +123,10 @@ impl Keeper {
 
     /// Tells all that was destroyed, when the cluster has less of it: it is another one, or was set
     /// back to a backup.
-    async fn tell_all(&self, seen: &Seen) -> Result<(), AttestError> {
+    ///
+    /// # Errors
+    /// [`AttestError`].
+    pub async fn tell_all(&self, seen: &Seen) -> Result<(), AttestError> {
         let all = tombstones(&self.engine.view())?;
         if (all.len() as u64) <= seen.tombstones {
             return Ok(());

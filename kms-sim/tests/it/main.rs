@@ -5,6 +5,10 @@ mod admin;
 #[cfg(test)]
 mod audited;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
+mod backup_commands;
+#[cfg(test)]
 mod billing;
 #[cfg(test)]
 mod bindings;
@@ -54,6 +58,8 @@ mod rate_limits;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod root_rotation;
@@ -77,3 +83,7 @@ mod trial;
 mod unread;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod witness;
+#[cfg(test)]
+mod witnesses;
