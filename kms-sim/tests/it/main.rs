@@ -9,6 +9,8 @@ mod backup;
 #[cfg(test)]
 mod backup_commands;
 #[cfg(test)]
+mod backup_fixtures;
+#[cfg(test)]
 mod billing;
 #[cfg(test)]
 mod bindings;
