@@ -4,6 +4,7 @@
 //! between the table and the key. Secrets are named by file paths only, but for the root key,
 //! which may come from `KMS_ROOT_KEY` or `KMS_ROOT_PASSPHRASE`.
 
+mod backup;
 mod root_key;
 
 use std::net::SocketAddr;
@@ -18,17 +19,14 @@ use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
+pub use self::backup::BackupConfig;
 pub use self::root_key::RootKeyConfig;
 use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
-use crate::backup::scheduled;
 use crate::keys::command::Quotas;
 
 /// Time until a version is destroyed when the request does not say (`contract §3.2`).
 pub(crate) const PENDING_DEFAULT: Duration = Duration::from_hours(7 * 24);
-
-/// Shortest time between scheduled backups, in seconds.
-const BACKUP_INTERVAL_MIN_S: u64 = 10;
 
 /// What the environment's overrides begin with.
 const OVERRIDE_PREFIX: &str = "KMS_CONFIG_";
@@ -205,26 +203,6 @@ impl Default for AuditConfig {
     }
 }
 
-/// Scheduled backups of keys, ledger and commit sequence, sealed under the root key.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct BackupConfig {
-    /// The directory that they are written to, which should be on another disk than the data; none
-    /// are made when absent.
-    pub directory: Option<PathBuf>,
-    /// Longest time from one to the next while there are new commits, in seconds; 3600 by default.
-    /// After a change of keys one is made within seconds.
-    pub interval_s: u64,
-    /// How many are kept, the newest; 48 by default.
-    pub keep: u32,
-}
-
-impl Default for BackupConfig {
-    fn default() -> Self {
-        Self { directory: None, interval_s: 3600, keep: 48 }
-    }
-}
-
 /// Quotas and limits (`contract §9`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -343,12 +321,7 @@ impl KmsConfig {
         if self.audit.file_bytes_max < FILE_BYTES_MIN {
             return wrong("audit.file_bytes_max", "must be at least 4096");
         }
-        if self.backup.keep == 0 {
-            return wrong("backup.keep", "must be positive");
-        }
-        if self.backup.interval_s < BACKUP_INTERVAL_MIN_S {
-            return wrong("backup.interval_s", "must be at least 10");
-        }
+        self.backup.check()?;
         if self.audit.finished_files_max == Some(0) {
             return wrong("audit.finished_files_max", "must be positive");
         }
@@ -360,17 +333,6 @@ impl KmsConfig {
     pub fn audit_path(&self) -> PathBuf {
         let default = || self.data_dir.join(audit::DEFAULT_FILE_NAME);
         self.audit.path.clone().unwrap_or_else(default)
-    }
-
-    /// Scheduled backups, if there are any.
-    #[must_use]
-    pub(crate) fn scheduled_backups(&self) -> Option<scheduled::Settings> {
-        let directory = self.backup.directory.clone()?;
-        Some(scheduled::Settings {
-            directory,
-            interval: Duration::from_secs(self.backup.interval_s),
-            keep: self.backup.keep as usize,
-        })
     }
 
     /// What the audit's writer takes.

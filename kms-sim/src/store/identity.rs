@@ -166,7 +166,7 @@ impl Restores {
     #[must_use]
     pub fn carried(&self, created_at: LogTime) -> u64 {
         let missed = self.restores.iter().filter(|restore| created_at <= restore.at);
-        missed.fold(0, |sum, restore| sum.saturating_add(restore.encryptions))
+        missed.fold(0_u64, |sum, restore| sum.saturating_add(restore.encryptions))
     }
 }
 
