@@ -213,12 +213,11 @@ impl KmsSim {
         let router = router(config, &edge, random, &metrics).await?;
         let unscheduled = tasks.token().child_token();
         let keeper = witness.map(|witness| {
-            let fatal = tasks.fatal().clone();
-            Arc::new(Keeper::new(Arc::clone(&engine), witness, of_witness, fatal))
+            let (engine, fatal) = (Arc::clone(&engine), tasks.fatal().clone());
+            Arc::new(Keeper::new(engine, witness, of_witness, fatal, unscheduled.clone()))
         });
         if let Some(keeper) = &keeper {
-            let work = witness::run(Arc::clone(keeper), unscheduled.clone());
-            tasks.spawn(TaskKind::Critical, "kms-witness", work);
+            tasks.spawn(TaskKind::Critical, "kms-witness", witness::run(Arc::clone(keeper)));
         }
         let work = schedule::run(Arc::clone(&edge), keeper, unscheduled.clone());
         tasks.spawn(TaskKind::Critical, "kms-schedule", work);

@@ -26,7 +26,7 @@ const PERIOD: Duration = Duration::from_secs(10);
 /// The first pause while the cluster has not answered yet; it doubles up to the period.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 /// Looks from one question whether the KMS is still the cluster's own to the next.
-const ASK_EVERY: u32 = 6;
+const ASK_EVERY: u32 = 30;
 
 /// Why the cluster has not taken what the KMS says.
 #[derive(Debug, thiserror::Error)]
@@ -71,18 +71,20 @@ pub struct Keeper {
     witness: Arc<dyn Witness>,
     metrics: WitnessMetrics,
     fatal: FatalExit,
+    stop: CancellationToken,
 }
 
 impl Keeper {
-    /// Speaks for the engine.
+    /// Speaks for the engine. Once `stop` is cancelled nobody waits for the cluster any more.
     #[must_use]
     pub fn new(
         engine: Arc<Engine>,
         witness: Arc<dyn Witness>,
         metrics: WitnessMetrics,
         fatal: FatalExit,
+        stop: CancellationToken,
     ) -> Self {
-        Self { engine, witness, metrics, fatal }
+        Self { engine, witness, metrics, fatal, stop }
     }
 
     /// Tells how far the KMS is and what it destroys, and takes up what is reserved then.
@@ -107,6 +109,13 @@ impl Keeper {
     /// Whether what is due may be destroyed: the cluster knows of it, or knows nothing of this KMS
     /// at all, and then has nothing to remember it by.
     pub async fn announce(&self, tombstones: &[Tombstone]) -> bool {
+        tokio::select! {
+            () = self.stop.cancelled() => false,
+            may_go = self.bury(tombstones) => may_go,
+        }
+    }
+
+    async fn bury(&self, tombstones: &[Tombstone]) -> bool {
         for page in tombstones.chunks(TOMBSTONES_MAX) {
             let Err(error) = self.attest(page.to_vec()).await else { continue };
             if self.state().is_ok_and(|(identity, _)| identity.reserved == 0) {
@@ -210,7 +219,8 @@ impl Keeper {
 ///
 /// # Errors
 /// Never; a task of [`lockbox_platform::tasks`] has an error type.
-pub(crate) async fn run(keeper: Arc<Keeper>, stop: CancellationToken) -> Result<(), Infallible> {
+pub(crate) async fn run(keeper: Arc<Keeper>) -> Result<(), Infallible> {
+    let stop = &keeper.stop;
     let (mut pause, mut said) = (FIRST_PAUSE, String::new());
     for look in 0_u32.. {
         // The first look of a process always asks: the data may be older than they should be.

@@ -147,8 +147,8 @@ impl Witness for Memory {
 pub(crate) fn keeper(kms: &Running, memory: &Arc<Memory>) -> Arc<Keeper> {
     let engine: Arc<Engine> = Arc::clone(&kms.engine);
     let metrics = KmsMetrics::register(&Metrics::new(Prefix::Kms).unwrap()).unwrap();
-    let fatal = kms.tasks.fatal().clone();
-    Arc::new(Keeper::new(engine, Arc::<Memory>::clone(memory), metrics.witness, fatal))
+    let (fatal, stop) = (kms.tasks.fatal().clone(), kms.tasks.token());
+    Arc::new(Keeper::new(engine, Arc::<Memory>::clone(memory), metrics.witness, fatal, stop))
 }
 
 /// Lets a store that was restored catch up.
