@@ -25,6 +25,8 @@ use crate::store::tables::Table;
 const PERIOD: Duration = Duration::from_secs(10);
 /// The first pause while the cluster has not answered yet; it doubles up to the period.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// How often a cluster may be out of reach in a row before it is worth a line of the log.
+const TOLD_AFTER: u32 = 4;
 /// Looks from one question whether the KMS is still the cluster's own to the next.
 const ASK_EVERY: u32 = 30;
 
@@ -221,26 +223,34 @@ impl Keeper {
 /// Never; a task of [`lockbox_platform::tasks`] has an error type.
 pub(crate) async fn run(keeper: Arc<Keeper>) -> Result<(), Infallible> {
     let stop = &keeper.stop;
-    let (mut pause, mut said) = (FIRST_PAUSE, String::new());
+    let (mut pause, mut failures) = (FIRST_PAUSE, 0_u32);
     for look in 0_u32.. {
         // The first look of a process always asks: the data may be older than they should be.
         let looked = tokio::select! {
             () = stop.cancelled() => break,
-            looked = keeper.look(look.is_multiple_of(ASK_EVERY) || !said.is_empty()) => looked,
+            looked = keeper.look(look.is_multiple_of(ASK_EVERY) || failures > 0) => looked,
         };
         match looked {
             Ok(()) => {
-                if !said.is_empty() {
+                if failures >= TOLD_AFTER {
                     tracing::info!("the cluster bears witness again");
                 }
-                said.clear();
-                pause = PERIOD;
+                (pause, failures) = (PERIOD, 0);
             }
             Err(error) => {
-                let problem = error.to_string();
-                if problem != said {
+                failures = failures.saturating_add(1);
+                let told_at = match error {
+                    // It may only be starting, as the KMS is.
+                    AttestError::Witness(WitnessError::Unreachable) => TOLD_AFTER,
+                    AttestError::Witness(WitnessError::Unimplemented | WitnessError::Malformed)
+                    | AttestError::Foreign
+                    | AttestError::Replaced { .. }
+                    | AttestError::Behind { .. }
+                    | AttestError::Store(_)
+                    | AttestError::Commit(_) => 1,
+                };
+                if failures == told_at {
                     tracing::warn!(%error, "the cluster bears no witness");
-                    said = problem;
                 }
                 pause = (pause * 2).min(PERIOD);
             }
