@@ -124,7 +124,10 @@ impl Keeper {
                 break;
             }
             let waiting = tombstones.len();
-            tracing::warn!(%error, waiting, "a destruction waits until the cluster knows of it");
+            // Once, and not with every pass.
+            if self.metrics.waiting.get() == 0 {
+                tracing::warn!(%error, waiting, "a destruction waits until the cluster knows of it");
+            }
             self.metrics.waiting.set(to_gauge(waiting as u64));
             return false;
         }
