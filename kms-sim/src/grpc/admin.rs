@@ -5,15 +5,13 @@ use std::sync::Arc;
 use lockbox_platform::detach::detached;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminService;
-use lockbox_proto::lockbox::kms::v1::{
-    BackupChunk, BackupRequest, UndeleteKeyRequest, UndeleteKeyResponse,
-};
-use tokio_stream::wrappers::ReceiverStream;
+use lockbox_proto::lockbox::kms::v1::{BackupRequest, UndeleteKeyRequest, UndeleteKeyResponse};
 use tonic::{Request, Response, Status};
 
+use super::backup_stream::{self, Chunks};
 use super::call::Call;
 use super::events::{self, Effect, Mutation};
-use super::{Edge, backup_stream, convert};
+use super::{Edge, convert};
 use crate::keys::Done;
 use crate::keys::service::{self, Answer};
 
@@ -43,7 +41,7 @@ fn back_up(
     edge: &Arc<Edge>,
     call: &mut Call,
     message: &BackupRequest,
-) -> Result<Answer<ReceiverStream<Result<BackupChunk, Status>>>, ApiError> {
+) -> Result<Answer<Chunks>, ApiError> {
     call.admit_operator(edge, message)?;
     let index = edge.engine.reading()?.index;
     Ok(Answer { value: backup_stream::begin(edge), index })
@@ -51,7 +49,7 @@ fn back_up(
 
 #[tonic::async_trait]
 impl KeyAdminService for AdminService {
-    type BackupStream = ReceiverStream<Result<BackupChunk, Status>>;
+    type BackupStream = Chunks;
 
     async fn backup(
         &self,

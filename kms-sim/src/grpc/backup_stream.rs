@@ -17,8 +17,11 @@ const PIECES_MAX: usize = 4;
 /// Length of a piece, in bytes.
 const PIECE_BYTES: usize = 128 << 10;
 
+/// The pieces of a backup, in their order.
+pub(super) type Chunks = ReceiverStream<Result<BackupChunk, Status>>;
+
 /// Begins a backup; it ends when it is whole, or when nobody takes it any more.
-pub(super) fn begin(edge: &Arc<Edge>) -> ReceiverStream<Result<BackupChunk, Status>> {
+pub(super) fn begin(edge: &Arc<Edge>) -> Chunks {
     let (sender, receiver) = mpsc::channel(PIECES_MAX);
     let engine = Arc::clone(&edge.engine);
     // Joined with the calls.
