@@ -1,8 +1,8 @@
 //! A store that was put together out of a backup learns what happened since, before it serves.
 //!
 //! Promises, once [`settle`] has returned: no commit has a number that an answer has carried
-//! before; what was destroyed since the backup is destroyed here; whoever still runs on the store of before
-//! can tell the cluster nothing any more. Each step may be repeated after a crash.
+//! before; what was destroyed since the backup is destroyed here; whoever still runs on the store
+//! of before can tell the cluster nothing any more. Each step may be repeated after a crash.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
