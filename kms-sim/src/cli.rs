@@ -1,10 +1,11 @@
-//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `admin`,
-//! `version`, `config check`.
+//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `backup`,
+//! `restore`, `admin`, `version`, `config check`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
 
 mod admin;
+mod backup;
 mod config;
 mod root;
 mod version;
@@ -29,9 +30,11 @@ use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::AdminArgs;
+use self::backup::{BackupArgs, RestoreArgs};
 use self::config::ConfigArgs;
 use self::root::RootArgs;
 use self::version::VersionArgs;
+use crate::backup::shown;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::listing::{self, ListingError};
@@ -41,6 +44,7 @@ use crate::ledger::report::{Span, first_hour, report};
 use crate::ledger::verify::verify;
 use crate::root_key::{self, RootKey};
 use crate::server::{KmsDeps, KmsSim, StartError};
+use crate::store::identity::Restores;
 use crate::store::{Db, StoreError};
 
 /// How long calls in flight may take when the process ends.
@@ -79,6 +83,14 @@ enum Command {
         #[command(subcommand)]
         command: Billing,
     },
+    /// Looks at backups, without a server.
+    Backup(BackupArgs),
+    /// Puts the store of a backup into a data directory that has none; the server must be stopped.
+    ///
+    /// When the server is started next it asks the cluster how far it had been and what it had
+    /// destroyed, and serves nobody before it knows. Keys and versions that were made after the
+    /// backup are lost, with all that is encrypted under them: restore the newest one.
+    Restore(RestoreArgs),
     /// Does what only an operator may, at a running server.
     Admin(AdminArgs),
     /// Says which build this is, and which formats it writes and reads.
@@ -172,6 +184,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::InitRoot { file } => init_root(&file),
         Command::Root(arguments) => root::run(arguments),
         Command::Billing { command } => billing(command),
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Admin(arguments) => admin::run(arguments),
         Command::Version(arguments) => version::run(&arguments),
         Command::Config(arguments) => config::run(&arguments),
@@ -257,7 +271,19 @@ async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failu
         clock: Arc::new(SystemClock::new()),
         random: Arc::new(SystemRandom),
     };
-    let started = KmsSim::start(config, root, deps).await;
+    // A store that was restored waits for the cluster here, and whoever is tired of it may say so.
+    let started = tokio::select! {
+        started = KmsSim::start(config, root, deps) => Some(started),
+        _ = terminate.recv() => None,
+        _ = interrupt.recv() => None,
+    };
+    let Some(started) = started else {
+        tracing::info!("asked to stop before it was ready");
+        if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
+            tracing::warn!(%left, "the end was not orderly");
+        }
+        return Ok(());
+    };
     let kms = started.map_err(|error| Failure::new(error.exit_code(), error))?;
     tracing::info!(address = %kms.addr(), metrics = ?kms.metrics_addr(), "kms-sim is ready");
     tokio::select! {
@@ -303,6 +329,14 @@ fn billing(command: Billing) -> Result<(), Failure> {
             let problems = result.problems.len();
             writeln!(output, "{records} records, {counters} counters, {problems} problems")
                 .map_err(|error| Failure::output(&error))?;
+            for restore in Restores::read(&db.view()).map_err(damaged)?.restores {
+                let (made, from, to) = (shown(restore.backed_up_at), restore.from, restore.to);
+                let line = writeln!(
+                    output,
+                    "restored from a backup of {made}: commits between {from} and {to} are not here"
+                );
+                line.map_err(|error| Failure::output(&error))?;
+            }
             if problems == 0 {
                 return Ok(());
             }

@@ -4,6 +4,7 @@
 //! between the table and the key. Secrets are named by file paths only, but for the root key,
 //! which may come from `KMS_ROOT_KEY` or `KMS_ROOT_PASSPHRASE`.
 
+mod backup;
 mod files;
 mod root_key;
 
@@ -20,6 +21,7 @@ use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
+pub use self::backup::BackupConfig;
 pub use self::root_key::RootKeyConfig;
 use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
@@ -57,6 +59,9 @@ pub struct KmsConfig {
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// Scheduled backups.
+    #[serde(default)]
+    pub backup: BackupConfig,
     /// The connections of nodes and direct users.
     #[serde(default)]
     pub connections: ConnectionsConfig,
@@ -318,6 +323,7 @@ impl KmsConfig {
         if self.audit.file_bytes_max < FILE_BYTES_MIN {
             return wrong("audit.file_bytes_max", "must be at least 4096");
         }
+        self.backup.check()?;
         if self.audit.finished_files_max == Some(0) {
             return wrong("audit.finished_files_max", "must be positive");
         }

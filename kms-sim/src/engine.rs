@@ -24,6 +24,7 @@ use crate::material::{self, KeyMaterial, MaterialPlace, WrappedMaterial};
 use crate::metrics::LedgerMetrics;
 use crate::passphrase::DerivationError;
 use crate::root_key::RootKey;
+use crate::store::identity::{RestoreMark, StoreIdentity};
 use crate::store::records::{FolderPath, KeyRecord, KeyScope, VersionRecord};
 use crate::store::tables::{self, MAC_KEY, Table};
 use crate::store::{Db, StoreError, View, Write};
@@ -70,6 +71,12 @@ pub enum OpenError {
     /// The store does not open or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store is one of a backup that has not caught up.
+    #[error("the store in {path} was restored, and has not learnt yet what happened since")]
+    Restored {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The system key cannot be made.
     #[error("cannot make the system key: {0}")]
     SystemKey(String),
@@ -130,7 +137,13 @@ impl Engine {
     async fn on(db: Db, data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
         let db = Arc::new(db);
         let EngineParts { root, clock, random, quotas, metrics, tasks } = parts;
+        if RestoreMark::read(&db.view())?.is_some() {
+            return Err(OpenError::Restored { path: data_dir.to_owned() });
+        }
         let mac_key = open_mac_key(&db, &root, random.as_ref(), data_dir)?;
+        if StoreIdentity::read(&db.view())?.is_none() {
+            db.commit(&[StoreIdentity::fresh(random.as_ref()).write()])?;
+        }
         let writers_clock = Arc::clone(&clock);
         let committer = Committer::start(Arc::clone(&db), writers_clock, quotas, metrics, &tasks)?;
         let engine = Self { db, root, mac_key, committer, random, clock };
@@ -170,6 +183,11 @@ impl Engine {
     #[must_use]
     pub const fn committer(&self) -> &Committer {
         &self.committer
+    }
+
+    /// What wraps all material, for backups. Whoever calls this must not log, store or format it.
+    pub(crate) const fn root(&self) -> &RootKey {
+        &self.root
     }
 
     /// Random bytes.
@@ -362,7 +380,7 @@ pub(crate) fn mac_key_name() -> Option<(KmsKeyId, KmsKeyVersionId)> {
 }
 
 /// Opens the MAC key, or makes it at the first start. It opens only under the right root key.
-fn open_mac_key(
+pub(crate) fn open_mac_key(
     db: &Db,
     root: &RootKey,
     random: &dyn Randomness,

@@ -8,6 +8,7 @@
 
 pub mod algorithm;
 pub mod authn;
+pub mod backup;
 pub mod caller;
 pub mod ciphertext;
 pub mod cli;
@@ -34,6 +35,7 @@ mod seeded;
 pub mod server;
 pub mod shares;
 pub mod store;
+pub mod witness;
 
 pub use config::KmsConfig;
 pub use engine::{SYSTEM_FOLDER_ID, SYSTEM_KEY_ID};

@@ -4,7 +4,7 @@
 
 use lockbox_platform::metric_names::MetricName;
 use lockbox_platform::metrics::{COUNT_BUCKETS, DURATION_BUCKETS, Metrics, MetricsError};
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
 const CRYPTO_OPERATIONS: MetricName =
     MetricName::new("crypto_operations_total", "Crypto calls answered, by operation and code.");
@@ -14,6 +14,46 @@ const LEDGER_SYNC: MetricName =
     MetricName::new("ledger_sync_duration_seconds", "Time to write and sync one group.");
 const LEDGER_GROUP: MetricName =
     MetricName::new("ledger_group_size", "Calls written and synced together.");
+
+const COMMITS_RESERVED: MetricName = MetricName::new(
+    "commits_reserved",
+    "Commits that may still be made before the cluster has to reserve more; 0 while the cluster \
+     knows nothing of this KMS, and then there is no bound.",
+);
+const DESTRUCTIONS_WAITING: MetricName = MetricName::new(
+    "destructions_waiting",
+    "Keys and versions that are due for destruction and wait until the cluster knows of it.",
+);
+const BACKUPS: MetricName =
+    MetricName::new("backups_total", "Scheduled backups by result: written, failed.");
+const BACKUP_TIME: MetricName = MetricName::new(
+    "backup_last_success_timestamp_seconds",
+    "When this process last wrote a scheduled backup, seconds since the epoch; 0 before the first.",
+);
+const BACKUP_COMMIT: MetricName = MetricName::new(
+    "backup_last_commit",
+    "The last commit of the scheduled backup that this process wrote last; 0 before the first.",
+);
+
+/// What is measured of the cluster's witness.
+#[derive(Debug, Clone)]
+pub struct WitnessMetrics {
+    /// Commits that may still be made.
+    pub reserved: IntGauge,
+    /// Destructions that wait for the cluster.
+    pub waiting: IntGauge,
+}
+
+/// What is measured of scheduled backups.
+#[derive(Debug, Clone)]
+pub struct BackupMetrics {
+    /// Backups by `result`.
+    pub written: IntCounterVec,
+    /// When the last one was written, in seconds since the epoch.
+    pub time: IntGauge,
+    /// The last commit in it.
+    pub commit: IntGauge,
+}
 
 /// What is measured of the ledger.
 #[derive(Debug, Clone)]
@@ -33,6 +73,10 @@ pub struct KmsMetrics {
     pub crypto: IntCounterVec,
     /// The ledger.
     pub ledger: LedgerMetrics,
+    /// The cluster's witness.
+    pub witness: WitnessMetrics,
+    /// Scheduled backups.
+    pub backup: BackupMetrics,
 }
 
 impl KmsMetrics {
@@ -47,6 +91,15 @@ impl KmsMetrics {
                 billed: metrics.counters(&BILLED_OPERATIONS, &["operation"])?,
                 sync: metrics.histograms(&LEDGER_SYNC, &[], &DURATION_BUCKETS)?,
                 group: metrics.histograms(&LEDGER_GROUP, &[], &COUNT_BUCKETS)?,
+            },
+            witness: WitnessMetrics {
+                reserved: metrics.gauge(&COMMITS_RESERVED)?,
+                waiting: metrics.gauge(&DESTRUCTIONS_WAITING)?,
+            },
+            backup: BackupMetrics {
+                written: metrics.counters(&BACKUPS, &["result"])?,
+                time: metrics.gauge(&BACKUP_TIME)?,
+                commit: metrics.gauge(&BACKUP_COMMIT)?,
             },
         })
     }

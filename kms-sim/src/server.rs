@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, LogTime, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::certificate_expiry;
@@ -36,7 +36,8 @@ use tonic::server::NamedService;
 use crate::authn::Authenticator;
 use crate::authn::introspect::{ClusterIntrospector, Introspector};
 use crate::authn::policy::{Policy, PolicyError};
-use crate::config::KmsConfig;
+use crate::backup;
+use crate::config::{ClusterConfig, KmsConfig};
 use crate::engine::{Engine, EngineParts, OpenError};
 use crate::grpc::Edge;
 use crate::grpc::access::AccessService;
@@ -49,6 +50,7 @@ use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
 use crate::schedule;
 use crate::store::StoreError;
+use crate::witness::{self, ClusterWitness, Keeper, SettleError, Witness, settle};
 
 type AccessServer = KeyAccessServiceServer<AccessService>;
 type AdminServer = KeyAdminServiceServer<AdminService>;
@@ -80,6 +82,9 @@ pub enum StartError {
     /// The data directory cannot be used, or not with this root key.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store was restored, and cannot learn what happened since.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
     /// The audit file cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditOpenError),
@@ -103,22 +108,30 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Open(
-                OpenError::WrongRootKey { .. }
-                | OpenError::NoPassphrase { .. }
-                | OpenError::Store(StoreError::Newer { .. }),
-            ) => ExitCode::IdentityMismatch,
-            Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
-            Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
-                ExitCode::CorruptLog
+            Self::Settle(SettleError::Open(error)) => open_exit_code(error),
+            Self::Settle(SettleError::NoCluster { .. } | SettleError::Unknown) => ExitCode::Usage,
+            Self::Settle(SettleError::Foreign | SettleError::Replaced { .. }) => {
+                ExitCode::IdentityMismatch
             }
-            Self::Open(OpenError::Store(_) | OpenError::SystemKey(_)) => ExitCode::Storage,
-            Self::Open(OpenError::Directory { .. })
-            | Self::Tls(_)
-            | Self::Audit(_)
-            | Self::Policy(_) => ExitCode::Usage,
+            Self::Open(error) => open_exit_code(error),
+            Self::Tls(_) | Self::Audit(_) | Self::Policy(_) => ExitCode::Usage,
             Self::Metrics(_) | Self::Rest(_) | Self::Reflection(_) => ExitCode::Internal,
         }
+    }
+}
+
+/// What the process exits with when the store does not open.
+const fn open_exit_code(error: &OpenError) -> ExitCode {
+    match error {
+        OpenError::WrongRootKey { .. }
+        | OpenError::NoPassphrase { .. }
+        | OpenError::Store(StoreError::Newer { .. }) => ExitCode::IdentityMismatch,
+        OpenError::Store(StoreError::DiskFull(_)) => ExitCode::DiskFull,
+        OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_) => {
+            ExitCode::CorruptLog
+        }
+        OpenError::Store(_) | OpenError::SystemKey(_) => ExitCode::Storage,
+        OpenError::Directory { .. } | OpenError::Restored { .. } => ExitCode::Usage,
     }
 }
 
@@ -155,6 +168,17 @@ impl KmsSim {
         };
         let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
         let kms_metrics = KmsMetrics::register(&metrics)?;
+        let readiness = Readiness::new();
+        let ledger = readiness.component("ledger");
+        // Before the store: one that was restored may have to wait for the cluster, and says so.
+        let health = health.map(|bound| {
+            let routes = health::router(metrics.clone(), readiness, tasks.fatal().clone());
+            bound.start(routes, &tasks, ListenerLimits::default(), metrics.tls.clone())
+        });
+        let witness = cluster_witness(config)?;
+        let wall = LogTime::from_ms(clock.wall_ms());
+        ledger.not_ready("opening; a store that was restored waits for the cluster");
+        settle(&config.data_dir, &root, witness.as_deref(), random.as_ref(), wall).await?;
         let parts = EngineParts {
             root,
             clock: Arc::clone(&clock),
@@ -166,6 +190,7 @@ impl KmsSim {
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
+        let (of_witness, of_backups) = (kms_metrics.witness.clone(), kms_metrics.backup.clone());
         let calls = TaskTracker::new();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
@@ -182,22 +207,32 @@ impl KmsSim {
         });
         let router = router(config, &edge, random, &metrics).await?;
         let unscheduled = tasks.token().child_token();
-        let work = schedule::run(Arc::clone(&edge), unscheduled.clone());
+        let keeper = witness.map(|witness| {
+            let (engine, fatal) = (Arc::clone(&engine), tasks.fatal().clone());
+            Arc::new(Keeper::new(engine, witness, of_witness, fatal, unscheduled.clone()))
+        });
+        if let Some(keeper) = &keeper {
+            tasks.spawn(TaskKind::Critical, "kms-witness", witness::run(Arc::clone(keeper)));
+        }
+        let work = schedule::run(Arc::clone(&edge), keeper, unscheduled.clone());
         tasks.spawn(TaskKind::Critical, "kms-schedule", work);
+        if let Some(settings) = config.scheduled_backups() {
+            let work = backup::scheduled::run(
+                Arc::clone(&engine),
+                settings,
+                of_backups,
+                unscheduled.clone(),
+            );
+            tasks.spawn(TaskKind::Critical, "kms-backups", work);
+        }
         let (certificates, clock) = (metrics.certificates.clone(), Arc::clone(&edge.clock));
         let files = config.certificates();
         let watching = certificate_expiry::watch(files, certificates, clock, tasks.token());
         tasks.spawn(TaskKind::Background, "certificate expiry", watching);
         let of_clients = config.connections.limits();
         let api = api.start(router, &tasks, of_clients, metrics.tls.clone());
-        let metrics = health.map(|bound| {
-            let readiness = Readiness::new();
-            readiness.component("ledger").ready();
-            let tls_metrics = metrics.tls.clone();
-            let routes = health::router(metrics, readiness, tasks.fatal().clone());
-            bound.start(routes, &tasks, ListenerLimits::default(), tls_metrics)
-        });
-        Ok(Self { api, metrics, calls, engine, unscheduled })
+        ledger.ready();
+        Ok(Self { api, metrics: health, calls, engine, unscheduled })
     }
 
     /// Where it serves.
@@ -235,18 +270,30 @@ fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authentica
     };
     let introspector: Option<Arc<dyn Introspector>> = match &config.cluster {
         Some(cluster) => {
-            let files = ClientTlsFiles {
-                ca: cluster.ca.clone().unwrap_or_else(|| config.api.client_ca.clone()),
-                identity: Some(IdentityFiles {
-                    certificate: config.api.certificate.clone(),
-                    key: config.api.key.clone(),
-                }),
-            };
+            let files = cluster_files(config, cluster);
             Some(Arc::new(ClusterIntrospector::new(&cluster.cluster_nodes(), &files)?))
         }
         None => None,
     };
     Ok(Authenticator::new(config.node_names(), policy, introspector, clock))
+}
+
+/// The cluster as a witness, if there is one.
+fn cluster_witness(config: &KmsConfig) -> Result<Option<Arc<dyn Witness>>, TlsError> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    let files = cluster_files(config, cluster);
+    Ok(Some(Arc::new(ClusterWitness::new(&cluster.cluster_nodes(), &files)?)))
+}
+
+/// What the KMS shows to the nodes, and who vouches for them.
+fn cluster_files(config: &KmsConfig, cluster: &ClusterConfig) -> ClientTlsFiles {
+    ClientTlsFiles {
+        ca: cluster.ca.clone().unwrap_or_else(|| config.api.client_ca.clone()),
+        identity: Some(IdentityFiles {
+            certificate: config.api.certificate.clone(),
+            key: config.api.key.clone(),
+        }),
+    }
 }
 
 async fn router(

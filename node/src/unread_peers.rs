@@ -24,7 +24,7 @@ use crate::peer_name::Peer;
 const OPERATORS: &[Peer] = &[Peer::Operator, Peer::Admin];
 
 /// The methods, their events, and who may call them: as their handlers have it.
-const METHODS: [(&str, &str, &[Peer]); 19] = [
+const METHODS: [(&str, &str, &[Peer]); 22] = [
     ("/lockbox.cluster.v1.AdminService/AddMember", "AddClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/KeyringStatus", "GetKeyringStatus", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/ListAuditHeads", "ListAuditHeads", OPERATORS),
@@ -48,6 +48,9 @@ const METHODS: [(&str, &str, &[Peer]); 19] = [
         &[Peer::Admin, Peer::Operator, Peer::Node],
     ),
     ("/lockbox.cluster.v1.IntrospectionService/Introspect", "IntrospectToken", &[Peer::Kms]),
+    ("/lockbox.cluster.v1.KmsWitnessService/Attest", "AttestKms", &[Peer::Kms]),
+    ("/lockbox.cluster.v1.KmsWitnessService/ListTombstones", "ListKmsTombstones", &[Peer::Kms]),
+    ("/lockbox.cluster.v1.KmsWitnessService/Recall", "RecallKms", &[Peer::Kms]),
 ];
 
 /// The services, and a record of each call whose message they could not read. Inside the request

@@ -12,11 +12,13 @@ use zeroize::Zeroizing;
 
 use super::{Failure, confine, environment};
 use crate::config::KmsConfig;
+use crate::engine::{OpenError, db_directory, open_mac_key};
 use crate::root_key::RootKey;
 use crate::root_rotation::{RotateError, rotate};
 use crate::root_secret::{Passphrase, RootSecret};
 use crate::server::StartError;
 use crate::shares::{Share, TEXT_CHARS_MAX, combine, split};
+use crate::store::Db;
 
 /// Longest input, in bytes: more than a whole set with a remark for each share.
 const INPUT_BYTES_MAX: usize = 2 * 256 * TEXT_CHARS_MAX;
@@ -36,9 +38,8 @@ enum RootCommand {
     ///
     /// Each share belongs to another person or place. Whoever has enough of them has the root key.
     Shares {
-        /// The root key's file.
-        #[arg(long, value_name = "FILE")]
-        file: PathBuf,
+        #[command(flatten)]
+        present: Present,
         /// How many shares there will be, at most 255.
         #[arg(long, value_name = "N")]
         of: u8,
@@ -67,6 +68,44 @@ enum RootCommand {
         #[command(flatten)]
         next: Next,
     },
+}
+
+/// The root key that there is.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Present {
+    /// The root key's file.
+    #[arg(long, value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// The server's configuration: for a root key that comes from a passphrase or the environment.
+    /// The data must be there, for they say how it is derived.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+impl Present {
+    fn load(&self) -> Result<RootKey, Failure> {
+        let config = match (&self.file, &self.config) {
+            (Some(file), _) => return RootKey::read_file(file).map_err(Failure::usage),
+            (None, Some(config)) => config,
+            (None, None) => return Err(Failure::usage("--file or --config is needed")),
+        };
+        let environment = environment();
+        let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
+        let secret = config.load_root_secret(&environment).map_err(Failure::usage)?;
+        let data = &config.data_dir;
+        let opened = Db::open_read_only(&db_directory(data)).map_err(OpenError::from);
+        // Shares of a key that opens nothing would be found out too late.
+        let root = opened.and_then(|db| {
+            let root = secret.present(&db, data)?;
+            open_mac_key(&db, &root, &SystemRandom, data)?;
+            Ok(root)
+        });
+        root.map_err(|error| {
+            let error = StartError::from(error);
+            Failure::new(error.exit_code(), error)
+        })
+    }
 }
 
 /// The root key that is to be.
@@ -98,14 +137,14 @@ impl Next {
 pub(super) fn run(arguments: RootArgs) -> Result<(), Failure> {
     confine()?;
     match arguments.command {
-        RootCommand::Shares { file, of, need } => print_shares(&file, of, need),
+        RootCommand::Shares { present, of, need } => print_shares(&present, of, need),
         RootCommand::Recover { file, shares } => recover(&file, &shares),
         RootCommand::Rotate { config, next } => rotate_root(&config, &next),
     }
 }
 
-fn print_shares(file: &Path, of: u8, need: u8) -> Result<(), Failure> {
-    let root = RootKey::read_file(file).map_err(Failure::usage)?;
+fn print_shares(present: &Present, of: u8, need: u8) -> Result<(), Failure> {
+    let root = present.load()?;
     let shares = split(&root, of, need, &SystemRandom).map_err(Failure::usage)?;
     let mut output = io::stdout().lock();
     for share in &shares {

@@ -17,6 +17,7 @@ use self::writer::{Writer, WriterParts};
 use crate::keys::apply::Refusal;
 use crate::keys::command::{Envelope, Quotas};
 use crate::metrics::LedgerMetrics;
+use crate::store::identity::{RestoreMark, StoreIdentity};
 use crate::store::records::OperationRecord;
 use crate::store::{Db, StoreError};
 
@@ -29,6 +30,9 @@ pub enum CommitFailure {
     /// The queue is full; nothing was handed over.
     #[error("too many calls are waiting for the ledger")]
     Busy,
+    /// The commits that the cluster has reserved are used up; nothing was decided.
+    #[error("no more commits are reserved: the KMS has not reached its cluster for too long")]
+    Unreserved,
     /// The writer has stopped before it took the call.
     #[error("the server is stopping")]
     Stopped,
@@ -53,6 +57,10 @@ enum Job {
         oneshot::Sender<Result<Result<Recorded, CryptoRefusal>, CommitFailure>>,
     ),
     Mutation(Box<Envelope>, oneshot::Sender<Result<Mutated, CommitFailure>>),
+    /// The cluster has reserved commits.
+    Reserved(StoreIdentity, oneshot::Sender<Result<(), CommitFailure>>),
+    /// The store is older than it should be: it has to catch up at the next start.
+    Marked(RestoreMark, oneshot::Sender<Result<(), CommitFailure>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -105,6 +113,26 @@ impl Committer {
     pub async fn mutate(&self, envelope: Envelope) -> Result<Mutated, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Mutation(Box::new(envelope), reply))?;
+        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+    }
+
+    /// Notes what the cluster has reserved; commits up to there may be made once it returns.
+    ///
+    /// # Errors
+    /// [`CommitFailure`].
+    pub async fn reserved(&self, identity: StoreIdentity) -> Result<(), CommitFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Reserved(identity, reply))?;
+        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+    }
+
+    /// Notes that the store has to catch up when it is opened next.
+    ///
+    /// # Errors
+    /// [`CommitFailure`].
+    pub async fn mark(&self, mark: RestoreMark) -> Result<(), CommitFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Marked(mark, reply))?;
         answer.await.unwrap_or(Err(CommitFailure::Unknown))
     }
 

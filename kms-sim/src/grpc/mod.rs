@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod admin;
 pub(crate) mod automatic;
+mod backup_stream;
 mod bindings;
 mod call;
 mod convert;

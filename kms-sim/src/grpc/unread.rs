@@ -20,15 +20,18 @@ use tonic::metadata::MetadataMap;
 
 use super::Edge;
 use super::call::{Call, Event};
+use super::events::BACKUP_EVENT;
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::keys::service::Answer;
 
-/// The method whose callers are operators.
+/// The methods whose callers are operators.
 const UNDELETE: &str = "/lockbox.kms.v1.KeyAdminService/UndeleteKey";
+const BACK_UP: &str = "/lockbox.kms.v1.KeyAdminService/Backup";
 
 /// The events of the methods that are served here, as their handlers name them.
-const EVENTS: [(&str, EventSource, &str); 22] = [
+const EVENTS: [(&str, EventSource, &str); 23] = [
     ("/lockbox.kms.v1.KeyAccessService/CheckAttach", EventSource::Kms, "CheckSymmetricKeyAttach"),
+    (BACK_UP, EventSource::Kms, BACKUP_EVENT),
     (UNDELETE, EventSource::Kms, "CancelDeleteSymmetricKey"),
     ("/yandex.cloud.kms.v1.SymmetricCryptoService/Decrypt", EventSource::Kms, "Decrypt"),
     ("/yandex.cloud.kms.v1.SymmetricCryptoService/Encrypt", EventSource::Kms, "Encrypt"),
@@ -134,7 +137,8 @@ async fn record(
         headers.insert(ASSERTION_METADATA, assertion);
     }
     let (request_id, method) = (context.request_id.clone(), context.method.clone());
-    let (calls, is_for_operators) = (edge.calls.clone(), method == UNDELETE);
+    let is_for_operators = method == UNDELETE || method == BACK_UP;
+    let calls = edge.calls.clone();
     let answered = detached(&calls, async move {
         let mut call = Call::of(context, &MetadataMap::from_headers(headers));
         let known = if is_for_operators {

@@ -3,6 +3,7 @@
 pub mod db;
 pub mod due;
 pub mod format;
+pub mod identity;
 mod purge;
 pub mod records;
 pub mod tables;

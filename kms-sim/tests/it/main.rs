@@ -5,6 +5,12 @@ mod admin;
 #[cfg(test)]
 mod audited;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
+mod backup_commands;
+#[cfg(test)]
+mod backup_fixtures;
+#[cfg(test)]
 mod billing;
 #[cfg(test)]
 mod bindings;
@@ -59,6 +65,8 @@ mod reference;
 #[cfg(test)]
 mod requests;
 #[cfg(test)]
+mod restored;
+#[cfg(test)]
 mod roles;
 #[cfg(test)]
 mod root_rotation;
@@ -82,3 +90,7 @@ mod trial;
 mod unread;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod witness;
+#[cfg(test)]
+mod witnesses;

@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use lockbox_core::Clock;
 use lockbox_kms_sim::config::{
-    ApiConfig, AuditConfig, ClusterConfig, ClusterNodeConfig, LimitsConfig, LogConfig, NodesConfig,
-    OperatorsConfig, RootKeyConfig,
+    ApiConfig, AuditConfig, BackupConfig, ClusterConfig, ClusterNodeConfig, LimitsConfig,
+    LogConfig, NodesConfig, OperatorsConfig, RootKeyConfig,
 };
 use lockbox_kms_sim::root_key::RootKey;
 use lockbox_kms_sim::{KmsConfig, KmsDeps, KmsSim, StartError};
@@ -209,6 +209,7 @@ impl ServerFixture {
             cluster: None,
             policy: None,
             audit: AuditConfig::default(),
+            backup: BackupConfig::default(),
             connections: ConnectionsConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),

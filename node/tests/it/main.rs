@@ -67,6 +67,8 @@ mod kms_operations;
 #[cfg(test)]
 mod kms_outage;
 #[cfg(test)]
+mod kms_witness;
+#[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]

@@ -36,6 +36,8 @@ mod keyring;
 #[cfg(test)]
 mod kms_commands;
 #[cfg(test)]
+mod kms_restored;
+#[cfg(test)]
 mod load;
 #[cfg(test)]
 mod membership;

@@ -16,6 +16,7 @@ mod erasures;
 mod feature_level;
 mod identity;
 mod keyring;
+mod kms_witness;
 mod members;
 mod metering;
 mod paths;
@@ -203,6 +204,9 @@ fn dispatch(
         }
         Command::AnchorAuditHead(head) => {
             return audit_heads::anchor(application, envelope, head).map(|()| None);
+        }
+        Command::AttestKms(told) => {
+            return kms_witness::attest(application, envelope, told).map(|()| None);
         }
         Command::RaiseFeatureLevel { level } => {
             return feature_level::raise(application, envelope, *level).map(|()| None);

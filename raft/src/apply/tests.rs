@@ -11,6 +11,7 @@ mod destruction;
 mod expiry;
 mod feature_level;
 mod keyring;
+mod kms_witness;
 mod limits;
 mod members;
 mod metering;

@@ -23,6 +23,7 @@ use super::audit_head::AuditHead;
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
 use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
+use super::kms_witness::KmsAttestation;
 use super::secret::SecretStatus;
 use super::state_check::StateReport;
 use super::version::Destruction;
@@ -271,6 +272,10 @@ pub enum Command {
     /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
     #[n(90)]
     AnchorAuditHead(#[n(0)] AuditHead),
+    /// Notes what the KMS says of itself; only the system proposes it, for who holds the KMS's
+    /// certificate.
+    #[n(96)]
+    AttestKms(#[n(0)] Box<KmsAttestation>),
     /// Every member understands the commands of this level; only the system proposes it
     /// (`docs/upgrading.md`).
     #[n(100)]
@@ -316,6 +321,7 @@ impl Command {
             Self::BeginStateCheck => "begin_state_check",
             Self::ReportStateHash { .. } => "report_state_hash",
             Self::AnchorAuditHead(_) => "anchor_audit_head",
+            Self::AttestKms(_) => "attest_kms",
             Self::RaiseFeatureLevel { .. } => "raise_feature_level",
             Self::AddKeyringKey(_) => "add_keyring_key",
             Self::ConfirmKeyringKey { .. } => "confirm_keyring_key",
@@ -335,6 +341,7 @@ impl Command {
                 | Self::BeginStateCheck
                 | Self::ReportStateHash { .. }
                 | Self::AnchorAuditHead(_)
+                | Self::AttestKms(_)
                 | Self::RaiseFeatureLevel { .. }
         )
     }
@@ -377,6 +384,7 @@ impl Command {
             | Self::BeginStateCheck
             | Self::ReportStateHash { .. }
             | Self::AnchorAuditHead(_)
+            | Self::AttestKms(_)
             | Self::RaiseFeatureLevel { .. }
             | Self::AddKeyringKey(_)
             | Self::ConfirmKeyringKey { .. }
@@ -423,6 +431,7 @@ impl Command {
             | Self::BeginStateCheck
             | Self::ReportStateHash { .. }
             | Self::AnchorAuditHead(_)
+            | Self::AttestKms(_)
             | Self::RaiseFeatureLevel { .. }
             | Self::AddKeyringKey(_)
             | Self::ConfirmKeyringKey { .. }

@@ -57,7 +57,10 @@ impl Command {
             // What makes a level is proposed at the level before: each member has said that it
             // understands the new one, and with it this command.
             Self::RaiseFeatureLevel { .. } => 0,
-            Self::SetRetention { .. } | Self::BeginStateCheck | Self::ReportStateHash { .. } => 1,
+            Self::SetRetention { .. }
+            | Self::BeginStateCheck
+            | Self::ReportStateHash { .. }
+            | Self::AttestKms(_) => 1,
         }
     }
 }

@@ -11,6 +11,7 @@ pub mod feature_level;
 pub mod idempotency;
 pub mod identity;
 pub mod keyring;
+pub mod kms_witness;
 pub mod member;
 pub mod metering;
 pub mod operation;

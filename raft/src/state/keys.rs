@@ -9,8 +9,8 @@ mod payloads;
 mod table_names;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, OrganizationId, ResourceRef,
-    SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, NodeId, OperationId,
+    OrganizationId, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 
 pub use changes::{change, change_index, changes_of};
@@ -45,6 +45,8 @@ pub const SYSTEM_STATE_CHECK: &[u8] = b"state_check";
 pub const CLUSTER: &[u8] = b"Z";
 /// What `cluster init` made beside it: one key.
 pub const FIRST_RESOURCES: &[u8] = b"Y";
+/// What was seen of the KMS: one key.
+pub const KMS_WITNESS: &[u8] = b"X";
 
 // Table bytes. A byte is never given to another table once a release has written it.
 const CLOUD: u8 = b'c';
@@ -78,6 +80,7 @@ const FOLDER_BY_NAME: u8 = b'F';
 const CHANGE_IN_FOLDER: u8 = b'w';
 const AUDIT_HEADS: u8 = b'h';
 const STORAGE_METER: u8 = b'u';
+const KMS_TOMBSTONE: u8 = b'T';
 
 /// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
 /// one, so it is no [`lockbox_core::ResourceKind`].
@@ -364,6 +367,19 @@ pub fn storage_meter(cloud: &CloudId) -> Vec<u8> {
 #[must_use]
 pub fn storage_meters() -> Vec<u8> {
     vec![STORAGE_METER]
+}
+
+/// What the KMS has destroyed: a version, or a whole key, which sorts before its versions.
+#[must_use]
+pub fn kms_tombstone(key: &KmsKeyId, version: Option<&KmsKeyVersionId>) -> Vec<u8> {
+    let version = version.map_or("", KmsKeyVersionId::as_str);
+    Key::new(KMS_TOMBSTONE).text(key.as_str()).text(version).done()
+}
+
+/// All that the KMS has destroyed.
+#[must_use]
+pub fn kms_tombstones() -> Vec<u8> {
+    vec![KMS_TOMBSTONE]
 }
 
 /// What is anchored of a node's audit.

@@ -26,6 +26,7 @@ use crate::domain::identity::{
     ServiceAccountRecord,
 };
 use crate::domain::keyring::KeyringKeyRecord;
+use crate::domain::kms_witness::{KmsTombstone, KmsWitness};
 use crate::domain::member::MemberRecord;
 use crate::domain::metering::StorageMeter;
 use crate::domain::operation::OperationRecord;
@@ -98,6 +99,38 @@ pub fn audit_heads(view: &dyn StateRead, id: NodeId) -> Result<AuditHeads, Stora
 /// [`StorageError`].
 pub fn all_audit_heads(view: &dyn StateRead) -> Result<Vec<AuditHeads>, StorageError> {
     prefix_rows(view, &keys::all_audit_heads(), usize::MAX)
+}
+
+/// What was seen of the KMS; absent before it has attested anything.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn kms_witness(view: &dyn StateRead) -> Found<KmsWitness> {
+    load(view, Space::Records, keys::KMS_WITNESS)
+}
+
+/// What the KMS has destroyed, by id, behind the one that a page ended with.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn kms_tombstones_page(
+    view: &dyn StateRead,
+    after: Option<&KmsTombstone>,
+    limit: usize,
+) -> Result<Vec<KmsTombstone>, StorageError> {
+    let all = keys::kms_tombstones();
+    let from = after.map_or_else(
+        || all.clone(),
+        |last| {
+            let mut from = keys::kms_tombstone(&last.key_id, last.version_id.as_ref());
+            // The smallest key behind it.
+            from.push(0);
+            from
+        },
+    );
+    let to = keys::prefix_end(&all);
+    let scan = Scan { space: Space::Records, from, to, direction: Direction::Ascending, limit };
+    view.scan(&scan)?.iter().map(|(_, value)| decode(value)).collect()
 }
 
 /// The largest log time applied so far.

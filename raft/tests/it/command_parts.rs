@@ -13,6 +13,7 @@ use lockbox_raft::domain::command::{
 use lockbox_raft::domain::feature_level::FEATURE_LEVEL_MAX;
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
+use lockbox_raft::domain::kms_witness::{KmsAttestation, KmsStamp, KmsTombstone};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
 use lockbox_raft::domain::{AccessBinding, Command, TokenRef, Versions};
@@ -25,7 +26,7 @@ const KEYS_QUOTA: u32 = 4;
 pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 36] = [
+pub(crate) const KINDS: [&str; 37] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -56,6 +57,7 @@ pub(crate) const KINDS: [&str; 36] = [
     "begin_state_check",
     "report_state_hash",
     "anchor_audit_head",
+    "attest_kms",
     "raise_feature_level",
     "add_keyring_key",
     "confirm_keyring_key",
@@ -98,6 +100,7 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::BeginStateCheck
         | Command::ReportStateHash { .. }
         | Command::AnchorAuditHead(_)
+        | Command::AttestKms(_)
         | Command::RaiseFeatureLevel { .. }
         | Command::AddKeyringKey(_)
         | Command::ConfirmKeyringKey { .. }
@@ -296,6 +299,25 @@ pub(crate) fn audit_head(number: u64) -> AuditHead {
     let signature = (!number.is_multiple_of(3)).then_some(signed);
     let told_at = LogTime::from_ms(number);
     AuditHead { node_id: 1 + number % 3, sequence, hash, told_at, signature }
+}
+
+/// Of a KMS that is restored now and then, and destroys a version each time.
+pub(crate) fn attestation(number: u64) -> KmsAttestation {
+    let epoch = 1 + number / 50;
+    let tombstone = KmsTombstone {
+        key_id: KmsKeyId::parse("own-key").unwrap(),
+        version_id: KmsKeyVersionId::parse(&format!("v{}", number % 7)).ok(),
+        destroyed_at: LogTime::from_ms(number),
+    };
+    KmsAttestation {
+        store_id: KmsStamp::new([7; 16]),
+        incarnation: KmsStamp::new([epoch.to_le_bytes()[0]; 16]),
+        epoch,
+        head: number,
+        ahead: 10,
+        time: LogTime::from_ms(number),
+        tombstones: vec![tombstone],
+    }
 }
 
 /// Brings the first key again, so that the administrator goes on as before; one in four times

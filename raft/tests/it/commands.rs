@@ -23,9 +23,9 @@ use lockbox_raft::domain::{
 use crate::command_containers::{change_container, change_service_account};
 use crate::command_keyring::{rewrap_data_key, rewrap_keyring_key, rotation};
 use crate::command_parts::{
-    ADMIN, ADMIN_KEY, FOLDER, account, audit_head, authorized_key, binding, check_kind, folder_id,
-    init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, recover_admin,
-    secret_id, service_account, text, token, version_id,
+    ADMIN, ADMIN_KEY, FOLDER, account, attestation, audit_head, authorized_key, binding,
+    check_kind, folder_id, init_cluster, kms_key_id, labels, new_version, one_in, password_spec,
+    pick, recover_admin, secret_id, service_account, text, token, version_id,
 };
 use crate::command_world::{RETAINED_MS, World};
 use crate::harness::Random;
@@ -147,6 +147,7 @@ impl Generator {
             | Command::BeginStateCheck
             | Command::ReportStateHash { .. }
             | Command::AnchorAuditHead(_)
+            | Command::AttestKms(_)
             | Command::RaiseFeatureLevel { .. } => !one_in(&mut self.random, 4),
             Command::AddKeyringKey(_)
             | Command::ConfirmKeyringKey { .. }
@@ -331,6 +332,9 @@ impl Generator {
                 6..8 => Command::RecoverAdmin(Box::new(recover_admin(&mut self.random))),
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),
+                4 if self.number.is_multiple_of(2) => {
+                    Command::AttestKms(Box::new(attestation(self.number)))
+                }
                 4 => Command::AnchorAuditHead(audit_head(self.number)),
                 // Without a number of its own, so that seeds go on meaning what they meant.
                 5 if self.number.is_multiple_of(2) => {

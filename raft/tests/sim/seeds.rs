@@ -106,6 +106,7 @@ impl Coverage {
         let uncounted = [
             "advance_time",
             "anchor_audit_head",
+            "attest_kms",
             "raise_feature_level",
             "set_retention",
             "begin_state_check",

@@ -202,6 +202,9 @@ fn names(command: &Command) -> (String, String, String) {
         Command::AnchorAuditHead(head) => {
             (none(), none(), format!("node {} record {}", head.node_id, head.sequence))
         }
+        Command::AttestKms(told) => {
+            (none(), none(), format!("epoch {} commit {}", told.epoch, told.head))
+        }
         Command::RaiseFeatureLevel { level } => (none(), none(), format!("level {level}")),
         Command::AddKeyringKey(key) => (none(), none(), format!("key {}", key.id)),
         Command::ConfirmKeyringKey { key_id, stage, node_id } => {

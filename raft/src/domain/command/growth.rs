@@ -45,6 +45,7 @@ impl Command {
             | Self::ConfirmKeyringKey { .. }
             | Self::StepKeyringKey { .. }
             | Self::AnchorAuditHead(_)
+            | Self::AttestKms(_)
             | Self::RaiseFeatureLevel { .. } => false,
         }
     }
