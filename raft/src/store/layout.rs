@@ -3,6 +3,7 @@
 //! ```text
 //! IDENTITY                    whose directory it is
 //! LOCK                        held by the running process
+//! RESTORING                   a backup is being restored into it: no node's yet
 //! CURRENT                     which generation of the state counts
 //! raft/                       the log
 //! state/<generation>/         the state
@@ -15,6 +16,9 @@ use std::path::{Path, PathBuf};
 
 use super::durable_files::UNFINISHED;
 use crate::types::LogId;
+
+/// The mark of a directory that a backup is being restored into.
+pub(super) const RESTORING_NAME: &str = "RESTORING";
 
 /// The paths of one data directory.
 #[derive(Debug, Clone)]
@@ -37,6 +41,10 @@ impl Layout {
 
     pub(super) fn current(&self) -> PathBuf {
         self.root.join("CURRENT")
+    }
+
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.root.join(RESTORING_NAME)
     }
 
     pub(super) fn erased(&self) -> PathBuf {

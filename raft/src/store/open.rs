@@ -17,6 +17,7 @@ use super::layout::Layout;
 use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
 use super::owned_directory::OwnedDirectory;
+use super::restore::refuse_half_restored;
 use super::seeded;
 use super::snapshot::SnapshotShelf;
 use super::snapshot_receive::SnapshotInbox;
@@ -91,6 +92,7 @@ pub fn open_store(
     let layout = Layout::new(directory);
     create_directory(directory)?;
     let lock = Arc::new(DirectoryLock::acquire(directory)?);
+    refuse_half_restored(&layout)?;
     let (log_engine, recovered, store, current) = claim(&layout, engines.as_ref(), identity)?;
     let shelf = Arc::new(SnapshotShelf::open(layout.snapshots())?);
     let generation = open_generation(&layout, engines.as_ref(), current.generation)?;

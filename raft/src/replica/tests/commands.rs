@@ -70,6 +70,7 @@ pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: "abjsystem".to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: CloudId::parse("b1gcloud").unwrap(),
