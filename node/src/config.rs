@@ -4,6 +4,7 @@
 //! underscores between the table and the key. Secrets are named by file paths only.
 
 mod audit_file;
+mod backup;
 mod keyring;
 mod kms;
 mod limits;
@@ -19,6 +20,7 @@ use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
+pub use self::backup::{BackupConfig, BucketConfig};
 pub use self::keyring::KeyringConfig;
 pub use self::kms::KmsConfig;
 pub use self::limits::LimitsConfig;
@@ -63,6 +65,9 @@ pub struct Config {
     /// What becomes of destroyed payloads.
     #[serde(default)]
     pub destroy: DestroyConfig,
+    /// Backups.
+    #[serde(default)]
+    pub backup: BackupConfig,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
@@ -235,6 +240,7 @@ impl Config {
         }
         self.limits.check()?;
         self.keyring.check()?;
+        self.backup.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
@@ -303,6 +309,7 @@ mod tests {
         assert_eq!(config.raft.election_max_ms, 800);
         assert_eq!(config.destroy.purge_within_seconds, 600);
         assert_eq!(config.keyring.rotate_after(), None);
+        assert_eq!((config.backup.every(), config.backup.has_place()), (None, false));
     }
 
     #[test]
@@ -361,6 +368,17 @@ mod tests {
         assert!(load(&never, &[]).unwrap_err().contains("purge_within_seconds must be positive"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
+        for (backup, problem) in [
+            ("every_seconds = 59", "backup.every_seconds must be 0 or at least 60"),
+            ("every_seconds = 60", "backup.every_seconds needs backup.directory or"),
+            ("every_seconds = 60\ndirectory = \"b\"", "needs backup.recipients or"),
+            ("recipients = [\"nobody\"]", "backup.recipients must be recipients of"),
+            ("keep_newest = 0", "backup.keep_newest must be positive"),
+            ("destroyed_within_seconds = 0", "destroyed_within_seconds must be positive"),
+        ] {
+            let error = load(&format!("{FILE}\n[backup]\n{backup}\n"), &[]).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
         let never = format!("{FILE}\n[keyring]\nrewraps_per_second = 0\n");
         assert!(load(&never, &[]).unwrap_err().contains("keyring.rewraps_per_second must be"));
     }
