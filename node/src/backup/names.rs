@@ -121,7 +121,8 @@ pub struct Keeping {
 }
 
 /// Which files of a cluster are kept no longer: backups that are neither among the newest nor young,
-/// and lists that are older than every backup that stays, for what they name is in none of these.
+/// and lists that are older than every backup that stays, for what they name is in none of these; but
+/// for the last list.
 #[must_use]
 pub fn outdated(files: &[String], cluster: &str, now: LogTime, keeping: Keeping) -> Vec<String> {
     let mut backups: Vec<BackupName> =
@@ -138,11 +139,14 @@ pub fn outdated(files: &[String], cluster: &str, now: LogTime, keeping: Keeping)
             oldest = Some(backup.at);
         }
     }
-    if let Some(oldest) = oldest {
-        let lists = files.iter().filter_map(|name| DestroyedName::parse(name));
-        let old = lists.filter(|list| list.cluster == cluster && list.at < oldest);
-        names.extend(old.map(|list| list.file_name()));
-    }
+    let mut lists: Vec<DestroyedName> =
+        files.iter().filter_map(|name| DestroyedName::parse(name)).collect();
+    lists.retain(|list| list.cluster == cluster);
+    // The last one says how far the lists are, and so where the next one begins.
+    let last = lists.iter().map(|list| list.last).max();
+    let is_old = |list: &DestroyedName| oldest.is_some_and(|oldest| list.at < oldest);
+    lists.retain(|list| Some(list.last) != last && is_old(list));
+    names.extend(lists.iter().map(DestroyedName::file_name));
     names
 }
 
@@ -164,7 +168,7 @@ mod tests {
 
     fn list(days: u64) -> String {
         let (cluster, at) = ("lbc-1".to_owned(), days_ago(days));
-        DestroyedName { cluster, at, first: 1, last: 9 }.file_name()
+        DestroyedName { cluster, at, first: 1, last: 109 - days }.file_name()
     }
 
     #[test]
@@ -174,7 +178,7 @@ mod tests {
         let read = BackupName::parse(&name).unwrap();
         assert_eq!((read.at, read.index, read.file_name()), (NOW, 100, name));
         let name = list(0);
-        assert_eq!(name, "lbc-1-20261130T180000Z-000000000001-000000000009.destroyed");
+        assert_eq!(name, "lbc-1-20261130T180000Z-000000000001-000000000109.destroyed");
         assert_eq!(DestroyedName::parse(&name).unwrap().file_name(), name);
         assert!(backup(2) < backup(1));
         for other in ["", "backup", ".backup", "a-b-c.backup", "a-20261130T180000Z-x.backup", "x"] {
@@ -198,5 +202,7 @@ mod tests {
         assert!(outdated(&files, "lbc-1", NOW, keeping(5, 0)).is_empty());
         assert_eq!(outdated(&files, "lbc-1", NOW, keeping(4, 0)), [backup(40), list(37)]);
         assert!(outdated(&[list(40)], "lbc-1", NOW, keeping(1, 0)).is_empty(), "no backup at all");
+        let last = [backup(1), list(40)];
+        assert!(outdated(&last, "lbc-1", NOW, keeping(1, 0)).is_empty(), "the last list stays");
     }
 }

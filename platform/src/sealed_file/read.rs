@@ -44,8 +44,8 @@ impl<R: Read> Hashed<R> {
     /// The checksum at the end, and that it is the end.
     fn end(mut self) -> Result<(), SealedFileError> {
         let expected: [u8; 32] = self.hash.finalize().into();
-        let mut checksum = [0; 32];
-        read_all(&mut self.input, &mut checksum)?;
+        let mut found = [0; 32];
+        read_all(&mut self.input, &mut found)?;
         let mut more = [0];
         let is_end = loop {
             match self.input.read(&mut more) {
@@ -54,7 +54,7 @@ impl<R: Read> Hashed<R> {
                 Err(error) => return Err(error.into()),
             }
         };
-        if checksum == expected && is_end { Ok(()) } else { Err(SealedFileError::Altered) }
+        if found == expected && is_end { Ok(()) } else { Err(SealedFileError::Altered) }
     }
 }
 
