@@ -110,7 +110,6 @@ pub struct BackupEnd {
 }
 
 /// One item.
-#[derive(Debug)]
 pub enum Item {
     /// The first one.
     Head(Box<BackupHead>),
@@ -142,7 +141,8 @@ pub struct Maker {
 pub struct ContentWriter<W: Write> {
     /// Until the first item.
     begin: Option<(W, SealedBy)>,
-    file: Option<SealingWriter<W>>,
+    /// In a box: futures that carry the writer stay small.
+    file: Option<Box<SealingWriter<W>>>,
     maker: Maker,
     head: Option<BackupHead>,
     hash: Sha256,
@@ -228,7 +228,8 @@ impl<W: Write> ExportSink for ContentWriter<W> {
             build: env!("CARGO_PKG_VERSION").to_owned(),
         };
         let (output, sealed_by) = self.begin.take().ok_or(BackupError::Content("two heads"))?;
-        self.file = Some(SealingWriter::begin(output, KIND, about(&head), sealed_by)?);
+        let file = SealingWriter::begin(output, KIND, about(&head), sealed_by)?;
+        self.file = Some(Box::new(file));
         self.item(HEAD, &head)?;
         self.head = Some(head);
         Ok(())

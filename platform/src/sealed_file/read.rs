@@ -120,15 +120,16 @@ impl<R: Read> SealedFile<R> {
         }
         let Self { input, heading_hash, .. } = self;
         let cipher = key.cipher(&file_id);
-        Ok(OpenedFile { input: Some(input), cipher, heading_hash, number: 0 })
+        Ok(OpenedFile { input: Some(input), has_end: false, cipher, heading_hash, number: 0 })
     }
 }
 
 /// What is inside a sealed file. Nothing of it is whole before [`OpenedFile::next_chunk`] has
 /// given nothing.
 pub struct OpenedFile<R: Read> {
-    /// Nothing once the end was reached.
+    /// Nothing once the end was reached, or reading has failed.
     input: Option<Hashed<R>>,
+    has_end: bool,
     cipher: Aes256Gcm,
     heading_hash: [u8; 32],
     number: u64,
@@ -140,7 +141,10 @@ impl<R: Read> OpenedFile<R> {
     /// # Errors
     /// [`SealedFileError`]: what came before must not be used, either.
     pub fn next_chunk(&mut self) -> Result<Option<Vec<u8>>, SealedFileError> {
-        let Some(mut input) = self.input.take() else { return Ok(None) };
+        let Some(mut input) = self.input.take() else {
+            // Who asks again after a failure must not take it for the end.
+            return if self.has_end { Ok(None) } else { Err(SealedFileError::Altered) };
+        };
         let (ciphertext, is_last) = input.chunk()?;
         let payload = Payload { msg: &ciphertext, aad: &self.heading_hash };
         let opened = self.cipher.decrypt(&Nonce::from(nonce(self.number, is_last)), payload);
@@ -148,6 +152,7 @@ impl<R: Read> OpenedFile<R> {
         self.number += 1;
         if is_last {
             input.end()?;
+            self.has_end = true;
         } else {
             self.input = Some(input);
         }
