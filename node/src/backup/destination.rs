@@ -7,6 +7,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::StreamExt;
 use lockbox_core::SensitiveString;
@@ -25,6 +26,10 @@ use crate::config::{BackupConfig, BucketConfig};
 const UNFINISHED: &str = ".tmp";
 /// Bytes of one part of an upload; 10,000 parts make 80 GiB.
 const PART_BYTES: usize = 8 << 20;
+/// How long a connection to a bucket may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long one request may take, with all that it carries.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(600);
 /// Parts on their way at a time.
 const PARTS_AT_ONCE: usize = 2;
 
@@ -237,7 +242,10 @@ fn located(prefix: &str, name: &str) -> ObjectPath {
 
 fn bucket(config: &BucketConfig) -> Result<Destination, BackupError> {
     let (id, secret) = credentials(&config.credentials_file)?;
-    let mut options = ClientOptions::new().with_allow_http(config.plaintext);
+    let mut options = ClientOptions::new()
+        .with_allow_http(config.plaintext)
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_timeout(REQUEST_TIMEOUT);
     if let Some(ca) = &config.ca {
         let pem = fs::read(ca).map_err(failed)?;
         for certificate in Certificate::from_pem_bundle(&pem).map_err(failed)? {

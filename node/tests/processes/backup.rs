@@ -124,7 +124,7 @@ fn refuse_what_is_wrong(cluster: &Cluster, place: &Path, restore: &[&str]) {
     for (wrong, problem) in [
         (altered.as_slice(), "altered or damaged"),
         (&content[..content.len() - 100], "ends early"),
-        (b"something else", "no sealed file"),
+        (b"something else".as_slice(), "no sealed file"),
     ] {
         std::fs::write(&other, wrong).unwrap();
         let said = refused_last(&with(&other));

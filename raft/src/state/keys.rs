@@ -15,9 +15,7 @@ use lockbox_core::{
 
 pub use changes::{change, change_index, changes_of};
 pub use erasures::{SYSTEM_ERASURES, erasure};
-pub use payloads::{
-    deleted_secret_of, deleted_secrets, payload_of, payloads, secret_of_payloads,
-};
+pub use payloads::{deleted_secret_of, deleted_secrets, payload_of, payloads, secret_of_payloads};
 pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.

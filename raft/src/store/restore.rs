@@ -138,17 +138,6 @@ impl Restoring {
         Ok(were_there)
     }
 
-    /// Looks at the copy as it is now.
-    ///
-    /// # Errors
-    /// [`StorageError`].
-    pub fn look<R>(
-        &self,
-        look: impl FnOnce(&dyn StateRead) -> Result<R, StorageError>,
-    ) -> Result<R, StorageError> {
-        on_view(self.state.as_ref(), look)?
-    }
-
     /// Ends it: the directory is that of the only node of a cluster of its own. Blocks.
     ///
     /// # Errors

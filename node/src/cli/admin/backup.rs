@@ -28,12 +28,11 @@ use crate::cli::session::{self, Kind, Session};
 /// Between two looks at whether a backup is made.
 const MAKING_PAUSE: Duration = Duration::from_secs(1);
 
-/// `lockbox admin backup`.
+/// Makes a backup of the cluster, from the node that is named, while writes go on.
 ///
-/// Makes a backup of the cluster, from the node that is named, while writes go on. It is of one
-/// point of the log, and everything that was acknowledged before the command is in it. It is sealed
-/// for the recipients, or for those of the node's configuration. A large one takes more time than
-/// the usual: --timeout 30m.
+/// It is of one point of the log, and everything that was acknowledged before the command is in it.
+/// It is sealed for the recipients, or for those of the node's configuration. A large one takes more
+/// time than the usual: --timeout 30m.
 #[derive(Debug, Args)]
 pub(crate) struct BackupArgs {
     /// Write it to this file, which is not there yet.
@@ -107,7 +106,7 @@ impl BackupArgs {
             return self.make(&peer.resolve(environment)?);
         };
         if makes || !self.recipients.is_empty() || self.under_kms || self.stale {
-            let sentence = "--to, --store, --recipient, --under-kms and --stale make a backup: they \
+            let sentence = "--to, --store, --recipient, --under-kms and --stale make a backup, and \
                             go with none of list, verify, keygen, destroyed";
             return Err(Failure::usage(sentence));
         }

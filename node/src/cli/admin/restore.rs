@@ -21,12 +21,12 @@ use crate::cli::peer::PeerFlags;
 use crate::cli::supervise;
 use crate::config::Config;
 
-/// `lockbox admin restore`.
+/// Makes the first node of a new cluster out of a backup.
 ///
-/// Reads a backup to its end and makes the data directory of the node of --config out of it: the only
-/// member of a new cluster, with a new cluster id, under a node id that the cluster before has never
-/// used. Start that node, and add the others with `lockbox cluster add` and `promote`. What was
-/// destroyed after the backup is destroyed again, by the signed lists that lie beside it.
+/// Reads all of the backup, and then writes the data directory of the node of --config: the only
+/// member of a new cluster, with a new cluster id, under a node id that the cluster before has
+/// never used. Start that node, and add the others with `lockbox cluster add` and `promote`. What
+/// was destroyed after the backup is destroyed again, by the signed lists that lie beside it.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The backup: a file, or with --stored its name.

@@ -105,7 +105,7 @@ struct Kms {
 impl Kms {
     fn of(config: Option<&Config>) -> Result<Self, Failure> {
         let config = config.ok_or_else(|| {
-            Failure::usage("the KMS has to be asked: give --config, or --recipient-key and --signer")
+            Failure::usage("the KMS is to be asked: give --config, or --recipient-key and --signer")
         })?;
         let runtime = supervise::runtime()?;
         let client = {
