@@ -153,16 +153,16 @@ impl Restoring {
         sync_directory(&layout.state(GENERATION))?;
         create_directory(&layout.log())?;
         let log = engines.open_log(&layout.log())?;
-        // As if this node had led the term of the entry that stands for the restoring: it asks for
-        // votes in a later one.
-        let vote = codec::encode_vote(&Vote::new(at.term, node_id));
-        log.write(
-            &[
-                LogOp::Record { record: LogRecord::Identity, value: identity::encode(&store) },
-                LogOp::Record { record: LogRecord::Vote, value: vote },
-            ],
-            true,
-        )?;
+        // A log that was purged up to the entry that stands for the restoring, of a node that has
+        // voted in its term: it asks for votes in a later one.
+        let last = codec::encode_log_id(&LogId::new_term_index(at.term, at.index));
+        let records = [
+            (LogRecord::Identity, identity::encode(&store)),
+            (LogRecord::Vote, codec::encode_vote(&Vote::new(at.term, node_id))),
+            (LogRecord::Committed, last.clone()),
+            (LogRecord::Purged, last),
+        ];
+        log.write(&records.map(|(record, value)| LogOp::Record { record, value }), true)?;
         drop(log);
         let current = Current { generation: GENERATION, store_id: store.store_id };
         identity::write_current(&layout.current(), &current)?;
