@@ -11,6 +11,7 @@ use lockbox_raft::Replica;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
+use crate::backup::make::Turn as BackupTurn;
 use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::KmsClient;
@@ -57,6 +58,8 @@ pub struct App {
     pub streams: Streams,
     /// How far the rotation of the keyring has come on this node.
     pub rotation: Rotation,
+    /// Whose turn it is to make a backup on this node.
+    pub backups: BackupTurn,
     /// Completed payload reads, for the meter.
     pub payload_reads: PayloadReads,
 }

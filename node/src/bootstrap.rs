@@ -210,6 +210,7 @@ async fn plan(
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: system_key_id.to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: names.cloud_id.unwrap_or_else(|| CloudId::generate(random)),

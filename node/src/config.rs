@@ -4,6 +4,7 @@
 //! underscores between the table and the key. Secrets are named by file paths only.
 
 mod audit_file;
+mod backup;
 mod disk;
 mod files;
 mod keyring;
@@ -22,6 +23,7 @@ use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
+pub use self::backup::{BackupConfig, BucketConfig};
 pub use self::disk::DiskConfig;
 pub use self::keyring::KeyringConfig;
 pub use self::kms::KmsConfig;
@@ -67,6 +69,9 @@ pub struct Config {
     /// What becomes of destroyed payloads.
     #[serde(default)]
     pub destroy: DestroyConfig,
+    /// Backups.
+    #[serde(default)]
+    pub backup: BackupConfig,
     /// The disk: its room, and damage on it.
     #[serde(default)]
     pub disk: DiskConfig,
@@ -242,6 +247,7 @@ impl Config {
         }
         self.limits.check()?;
         self.keyring.check()?;
+        self.backup.check()?;
         self.disk.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
@@ -317,6 +323,7 @@ mod tests {
         assert_eq!(config.raft.election_max_ms, 800);
         assert_eq!(config.destroy.purge_within_seconds, 600);
         assert_eq!(config.keyring.rotate_after(), None);
+        assert_eq!((config.backup.every(), config.backup.has_place()), (None, false));
     }
 
     #[test]
@@ -377,6 +384,17 @@ mod tests {
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
         let forgets = format!("{FILE}\n[disk]\nretained_bytes_max = 1\n");
         assert!(load(&forgets, &[]).unwrap_err().contains("disk.retained_bytes_max must be at"));
+        for (backup, problem) in [
+            ("every_seconds = 59", "backup.every_seconds must be 0 or at least 60"),
+            ("every_seconds = 60", "backup.every_seconds needs backup.directory or"),
+            ("every_seconds = 60\ndirectory = \"b\"", "needs backup.recipients or"),
+            ("recipients = [\"nobody\"]", "backup.recipients must be recipients of"),
+            ("keep_newest = 0", "backup.keep_newest must be positive"),
+            ("destroyed_within_seconds = 0", "destroyed_within_seconds must be positive"),
+        ] {
+            let error = load(&format!("{FILE}\n[backup]\n{backup}\n"), &[]).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
         let never = format!("{FILE}\n[keyring]\nrewraps_per_second = 0\n");
         assert!(load(&never, &[]).unwrap_err().contains("keyring.rewraps_per_second must be"));
     }

@@ -6,15 +6,17 @@ use lockbox_raft::domain::feature_level::FEATURE_LEVEL_MAX;
 use lockbox_raft::network::{PROTOCOL_MAX, PROTOCOL_MIN};
 use lockbox_raft::store::{ENTRY_FORMAT, FORMAT_VERSION, MANIFEST_FORMAT};
 
+use crate::backup::content::CONTENT_FORMAT;
 use crate::seal::SEAL_FORMAT;
 
 /// All of them. `docs/upgrading.md` says what a change of one takes.
-pub static FORMATS: [Format; 7] = [
+pub static FORMATS: [Format; 8] = [
     Format::only("directory", FORMAT_VERSION, "the data directory: IDENTITY and what is beside it"),
     Format::only("log-entry", ENTRY_FORMAT as u32, "entries, on disk and between nodes"),
     Format::only("record", codec::FORMAT_VERSION as u32, "commands, and rows of the state"),
     Format::only("snapshot", MANIFEST_FORMAT, "the manifest of a snapshot"),
     Format::only("payload", SEAL_FORMAT as u32, "sealed payloads"),
+    Format::only("backup", CONTENT_FORMAT, "the content of a backup of the cluster"),
     Format {
         name: "peer-protocol",
         writes: PROTOCOL_MAX,

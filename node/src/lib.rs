@@ -7,6 +7,7 @@
 pub mod app;
 pub mod audit_heads;
 pub mod authn;
+pub mod backup;
 pub mod bindings;
 pub mod bootstrap;
 pub mod call;

@@ -35,6 +35,9 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::authn::Authenticator;
+use crate::backup::make::Turn as BackupTurn;
+use crate::backup::metrics::BackupMetrics;
+use crate::backup::schedule;
 use crate::config::Config;
 use crate::disk_guard::{self, DiskGuard};
 use crate::keyring::Keyring;
@@ -138,10 +141,7 @@ impl NodeServer {
         own_certificate::check(own, ca, &node_dns_name(config.node_id), now)?;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
-        let (address, name) = (&config.kms.address, config.kms.server_name());
-        let channel = lasting_channel(address, name, &kms_files(&config), kms_endpoint)?;
-        let identity = KmsIdentity::by(config.kms.token_file.as_ref());
-        let kms = KmsClient::new(channel, Arc::clone(&random)).identified_by(identity);
+        let kms = kms_client(&config, Arc::clone(&random))?;
         metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
@@ -159,10 +159,11 @@ impl NodeServer {
         metrics.collector(Box::new(collector.with_disk(guard.is_low())))?;
         let keeping = disk_guard::keep_room(Arc::new(guard), replica, tasks.token());
         tasks.spawn(TaskKind::Critical, "disk guard", keeping);
+        let backup_metrics = BackupMetrics::new(&metrics)?;
         let readiness = app.readiness.clone();
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
-        spawn_tasks(&app, &tasks, heard);
+        spawn_tasks(&app, &tasks, heard, backup_metrics);
         let (certificates, clock) = (metrics.certificates.clone(), Arc::clone(&app.clock));
         let files = app.config.certificates();
         let watching = certificate_expiry::watch(files, certificates, clock, tasks.token());
@@ -252,6 +253,20 @@ fn peer_files(config: &Config) -> ClientTlsFiles {
     }
 }
 
+/// A client of the KMS as this node is known to it.
+///
+/// # Errors
+/// [`TlsError`] when the address or a file cannot be used.
+pub(crate) fn kms_client(
+    config: &Config,
+    random: Arc<dyn Randomness>,
+) -> Result<KmsClient, TlsError> {
+    let (address, name) = (&config.kms.address, config.kms.server_name());
+    let channel = lasting_channel(address, name, &kms_files(config), kms_endpoint)?;
+    let identity = KmsIdentity::by(config.kms.token_file.as_ref());
+    Ok(KmsClient::new(channel, random).identified_by(identity))
+}
+
 fn kms_files(config: &Config) -> ClientTlsFiles {
     let ClientTlsFiles { ca, identity } = peer_files(config);
     // Who has a token shows nothing else.
@@ -319,11 +334,12 @@ fn app(
         calls: TaskTracker::new(),
         streams: Streams::default(),
         rotation: Rotation::default(),
+        backups: BackupTurn::default(),
         payload_reads: PayloadReads::default(),
     }))
 }
 
-fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
+fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard, backups: BackupMetrics) {
     let sealed = app.readiness.component("keyring");
     let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
     tasks.spawn(TaskKind::Critical, "unseal", unsealing);
@@ -336,6 +352,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     tasks.spawn(TaskKind::Critical, "replica readiness", following);
     let anchoring = audit_heads::keep_anchored(Arc::clone(app), tasks.token());
     tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
+    let backing_up = schedule::keep_backed_up(Arc::clone(app), backups, tasks.token());
+    tasks.spawn(TaskKind::Critical, "backups", backing_up);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

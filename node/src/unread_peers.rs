@@ -24,18 +24,24 @@ use crate::peer_name::Peer;
 const OPERATORS: &[Peer] = &[Peer::Operator, Peer::Admin];
 
 /// The methods, their events, and who may call them: as their handlers have it.
-const METHODS: [(&str, &str, &[Peer]); 22] = [
+const METHODS: [(&str, &str, &[Peer]); 28] = [
     ("/lockbox.cluster.v1.AdminService/AddMember", "AddClusterMember", OPERATORS),
+    ("/lockbox.cluster.v1.AdminService/DropBackup", "DropBackup", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/KeyringStatus", "GetKeyringStatus", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/ListAuditHeads", "ListAuditHeads", OPERATORS),
+    ("/lockbox.cluster.v1.AdminService/ListBackups", "ListBackups", OPERATORS),
+    ("/lockbox.cluster.v1.AdminService/ListDestroyed", "ListDestroyed", OPERATORS),
+    ("/lockbox.cluster.v1.AdminService/MakeBackup", "MakeBackup", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/PromoteMember", "PromoteClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/RaiseFeatureLevel", "RaiseFeatureLevel", OPERATORS),
+    ("/lockbox.cluster.v1.AdminService/ReadBackup", "ReadBackup", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/ReadLog", "ReadLog", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/RemoveMember", "RemoveClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/ReplaceMember", "ReplaceClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/RotateKeyring", "RotateKeyring", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/Seal", "SealNode", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/StateHash", "GetStateHash", OPERATORS),
+    ("/lockbox.cluster.v1.AdminService/StoreBackup", "StoreBackup", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/TakeSnapshot", "TakeSnapshot", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/TransferLeader", "TransferClusterLeader", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/Unseal", "UnsealNode", OPERATORS),

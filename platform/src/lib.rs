@@ -37,6 +37,8 @@ pub mod rate;
 pub mod request;
 pub mod request_layer;
 pub mod rest;
+pub mod sealed_file;
+pub mod statement;
 pub mod status;
 pub mod system;
 pub mod tasks;

@@ -86,6 +86,7 @@ fn init_cluster() -> Command {
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: "system".to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: CloudId::parse("cloud").expect(WELL_FORMED),

@@ -28,6 +28,7 @@ use lockbox_raft::domain::command::{
     AddVersion, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, InitCluster, MergeBase,
     NewVersion,
 };
+use lockbox_raft::domain::feature_level::FEATURE_LEVEL_MAX;
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
 use lockbox_raft::domain::{Command, Envelope, IdempotencyClaim, Outcome, TokenRef};
@@ -174,6 +175,7 @@ impl Churn {
                 created_at: LogTime::default(),
                 organization_id: organization_id.clone(),
                 system_key_id: "abjsystem".to_owned(),
+                keyring_cluster: None,
             },
             organization_id,
             cloud_id: id(CloudId::parse("b1gcloud")),
@@ -196,6 +198,7 @@ impl Churn {
                 keys_per_account_max: 0,
             },
             keyring: Vec::new(),
+            feature_level: FEATURE_LEVEL_MAX,
         };
         self.done(self.envelope(Command::InitCluster(Box::new(init)), false)).await;
     }

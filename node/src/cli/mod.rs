@@ -90,7 +90,7 @@ enum Command {
     Metadata(metadata::MetadataArgs),
     /// Forms a cluster, says how a node is, and changes who is a member and who leads.
     Cluster(cluster::ClusterArgs),
-    /// Looks into a node: its log and the hash of its state.
+    /// Backs a cluster up and restores it, looks into its nodes, and rotates its keyring.
     Admin(admin::AdminArgs),
     /// Reads the audit of a node or of the KMS, and checks that it is what was written.
     Audit(audit::AuditArgs),

@@ -114,6 +114,14 @@ pub(crate) fn many(
     }
 }
 
+/// Anything that is no message.
+pub(crate) fn value(format: Format, value: &impl Serialize) -> Result<String, Failure> {
+    match format {
+        Format::Text | Format::Yaml => yaml(value),
+        Format::Json | Format::JsonRest => json(value),
+    }
+}
+
 /// Anything, as YAML.
 pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let options = serde_saphyr::ser_options! {

@@ -64,6 +64,11 @@ impl PeerFlags {
         config.transpose().map_err(Failure::usage)
     }
 
+    /// How a command that asks nobody prints.
+    pub(crate) fn offline_format(&self, environment: &Environment) -> Result<Format, Failure> {
+        Settings::without_profile(environment).format(self.call.format)
+    }
+
     /// Fills what the flags leave open from a configuration.
     pub(crate) fn resolve(&self, environment: &Environment) -> Result<PeerTarget<'_>, Failure> {
         let config = self.load_config(environment)?;

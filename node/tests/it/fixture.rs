@@ -238,6 +238,7 @@ impl Fresh {
             calls: TaskTracker::new(),
             streams: Streams::default(),
             rotation: Rotation::default(),
+            backups: lockbox::backup::make::Turn::default(),
             payload_reads: lockbox::usage::PayloadReads::default(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);

@@ -21,6 +21,10 @@ mod audited_peers;
 #[cfg(test)]
 mod cli;
 #[cfg(test)]
+mod backup_fixtures;
+#[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod client;
 #[cfg(test)]
 #[path = "../../../platform/core/tests/shared/compared.rs"]

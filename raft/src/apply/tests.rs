@@ -182,6 +182,7 @@ impl World {
                 created_at: LogTime::default(),
                 organization_id: id(OrganizationId::parse, "organization"),
                 system_key_id: "system".into(),
+                keyring_cluster: None,
             },
             organization_id: id(OrganizationId::parse, "organization"),
             cloud_id: id(CloudId::parse, "cloud"),

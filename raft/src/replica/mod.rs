@@ -11,6 +11,7 @@ mod config;
 mod eraser;
 mod erasure;
 mod error;
+mod export;
 mod find_payload;
 mod first_members;
 mod forward;
@@ -136,6 +137,8 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     /// The turn of whoever hashes the state.
     hashing: tokio::sync::Mutex<()>,
+    /// The turn of whoever copies the state.
+    exporting: tokio::sync::Mutex<()>,
     /// The turn of whoever searches the files.
     searching: tokio::sync::Mutex<()>,
     faults: Faults,

@@ -244,6 +244,7 @@ pub(super) async fn start(
         log_reader,
         changing: tokio::sync::Mutex::new(()),
         hashing: tokio::sync::Mutex::new(()),
+        exporting: tokio::sync::Mutex::new(()),
         searching: tokio::sync::Mutex::new(()),
         leadership,
         clock,

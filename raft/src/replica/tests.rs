@@ -1,6 +1,7 @@
 //! Replicas as their callers see them: three of them over loopback gRPC, with wires that are cut,
 //! nodes that die and clocks that jump.
 
+mod backup;
 mod churn;
 pub(crate) mod commands;
 mod disk_room;

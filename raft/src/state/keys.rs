@@ -15,7 +15,7 @@ use lockbox_core::{
 
 pub use changes::{change, change_index, changes_of};
 pub use erasures::{SYSTEM_ERASURES, erasure};
-pub use payloads::{payload_of, payloads};
+pub use payloads::{deleted_secret_of, deleted_secrets, payload_of, payloads, secret_of_payloads};
 pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.
@@ -127,6 +127,12 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
         }
     }
     panic!("prefix has no end")
+}
+
+/// The smallest key behind this one.
+#[must_use]
+pub fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 /// Whether the same absence under this key is asked for again and again: that of the revocation

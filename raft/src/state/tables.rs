@@ -1,5 +1,6 @@
 //! Typed access to the records of a view. Views of the node and `apply` read through these.
 
+mod destroyed;
 mod pages;
 mod wrapped;
 
@@ -9,6 +10,7 @@ use lockbox_core::{
 };
 use minicbor::Decode;
 
+pub use self::destroyed::{DestroyedSince, destroyed_since};
 pub use self::pages::{
     PAGE_RECORD_BYTES_MAX, Page, all_secrets_page, authorized_keys_page, changes_page, clouds_page,
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,

@@ -3,6 +3,7 @@
 //! ```text
 //! IDENTITY                    whose directory it is
 //! LOCK                        held by the running process
+//! RESTORING                   a backup is being restored into it: no node's yet
 //! CURRENT                     which generation of the state counts
 //! raft/                       the log
 //! state/<generation>/         the state
@@ -17,6 +18,9 @@ use std::path::{Path, PathBuf};
 
 use super::durable_files::UNFINISHED;
 use crate::types::LogId;
+
+/// The mark of a directory that a backup is being restored into.
+pub(super) const RESTORING_NAME: &str = "RESTORING";
 
 /// The paths of one data directory.
 #[derive(Debug, Clone)]
@@ -47,6 +51,10 @@ impl Layout {
 
     pub(super) fn damaged(&self) -> PathBuf {
         self.root.join("DAMAGED")
+    }
+
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.root.join(RESTORING_NAME)
     }
 
     pub(super) fn erased(&self) -> PathBuf {

@@ -21,6 +21,7 @@ use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
 use super::own_hash::OwnHash;
 use super::owned_directory::OwnedDirectory;
+use super::restore::refuse_half_restored;
 use super::seeded;
 use super::snapshot::SnapshotShelf;
 use super::snapshot_files::SnapshotFiles;
@@ -106,6 +107,7 @@ pub fn open_store(
     let layout = Layout::new(directory);
     create_directory(directory)?;
     let lock = Arc::new(DirectoryLock::acquire(directory)?);
+    refuse_half_restored(&layout)?;
     let damage = DamageMark { path: layout.damaged() };
     damage.check()?;
     let epoch = EpochFile { path: layout.epoch() };

@@ -21,6 +21,7 @@ use super::engine::{Engines, LogEngine, LogOp, LogRecord, RecoveredLog};
 use super::epoch_file::EpochFile;
 use super::identity;
 use super::layout::Layout;
+use super::restore::refuse_half_restored;
 use super::state_handle::{applied_of, membership_of, on_view};
 use crate::error::StorageError;
 use crate::state::tables;
@@ -144,6 +145,7 @@ fn open(directory: &Path, engines: &dyn Engines, node_id: NodeId) -> Result<Open
         return Err(nothing("no node has run here"));
     }
     let lock = DirectoryLock::acquire(directory)?;
+    refuse_half_restored(&layout)?;
     DamageMark { path: layout.damaged() }.check()?;
     let Some(marker) = identity::read_marker(&layout.identity())? else {
         return Err(nothing("no node has run here"));

@@ -347,6 +347,7 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: "system".to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: CloudId::parse("cloud").unwrap(),

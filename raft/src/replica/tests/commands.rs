@@ -76,6 +76,7 @@ pub(crate) fn init_cluster_at(random: &TestRandom, feature_level: u32) -> Envelo
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: "abjsystem".to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: CloudId::parse("b1gcloud").unwrap(),
