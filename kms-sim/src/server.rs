@@ -10,6 +10,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
+use lockbox_platform::detach::Calls;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
@@ -31,7 +32,6 @@ use lockbox_proto::yandex::cloud::kms::v1::{
 };
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 
 use crate::authn::Authenticator;
@@ -125,7 +125,7 @@ impl StartError {
 pub struct KmsSim {
     api: Serving,
     metrics: Option<Serving>,
-    calls: TaskTracker,
+    calls: Calls,
     engine: Arc<Engine>,
     /// Ends what the server does by itself.
     unscheduled: CancellationToken,
@@ -169,7 +169,7 @@ impl KmsSim {
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
-        let calls = TaskTracker::new();
+        let calls = Calls::default();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,

@@ -32,7 +32,6 @@ use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaEr
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::authn::Authenticator;
@@ -288,6 +287,7 @@ fn app(
 ) -> Result<Arc<App>, StartError> {
     let audit_config = config.audit.of_writer(config.audit_path());
     let auditor = audit::open(&audit_config, Arc::clone(&clock), tasks, metrics.audit.clone())?;
+    let calls = config.limits.calls(metrics)?;
     let keyring = Keyring::default();
     let advertised = [config.api.advertise.clone()];
     Ok(Arc::new(App {
@@ -305,7 +305,7 @@ fn app(
         random,
         turns: crate::turns::Turns::default(),
         catching_up: consistency::waiting_room(),
-        calls: TaskTracker::new(),
+        calls,
         streams: Streams::default(),
         rotation: Rotation::default(),
         payload_reads: PayloadReads::default(),

@@ -4,6 +4,7 @@
 //! request context, error mapping, REST) and identity on the wire (tokens, JWTs, authorized
 //! keys), and the audit file. Refuses to know secrets, keys of the KMS, or Raft.
 
+pub mod admission;
 mod arrival;
 pub mod audit;
 pub mod authorized_key;
