@@ -17,6 +17,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
 use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
+use lockbox_platform::data_directory::{self, Holder};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -217,6 +218,8 @@ fn serve(config: &Path) -> Result<(), Failure> {
         })?;
     }
     let data = &config.data_dir;
+    data_directory::demand_own(data, Holder::Kms)
+        .map_err(|foreign| Failure::new(ExitCode::IdentityMismatch, foreign))?;
     confine_directory(data).map_err(|error| {
         let sentence = format!("cannot close {} to other users: {error}", data.display());
         Failure::new(ExitCode::Storage, sentence)

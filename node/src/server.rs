@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, ClusterId, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
@@ -257,6 +257,8 @@ fn replica_config(config: &Config) -> ReplicaConfig {
     let raft = &config.raft;
     let defaults = ReplicaConfig::new(config.node_id, config.data_dir.clone());
     ReplicaConfig {
+        // Whether it is one was checked when the configuration was read.
+        cluster_id: config.cluster_id.as_deref().and_then(|id| ClusterId::parse(id).ok()),
         timing: replica::Timing {
             heartbeat_ms: raft.heartbeat_ms,
             election_timeout_min_ms: raft.election_min_ms,

@@ -13,6 +13,7 @@ pub mod certificates;
 pub mod config_file;
 pub mod confinement;
 mod connection;
+pub mod data_directory;
 pub mod detach;
 pub mod exit;
 pub mod file_limit;

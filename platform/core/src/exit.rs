@@ -19,7 +19,7 @@ pub enum ExitCode {
     CorruptLog,
     /// The disk is full.
     DiskFull,
-    /// The data directory belongs to another node or another cluster.
+    /// The data directory belongs to another node, another cluster or another kind of server.
     IdentityMismatch,
     /// A port that the process must listen on is taken.
     PortInUse,
@@ -60,7 +60,7 @@ impl ExitCode {
             Self::Storage => "storage could not be read, written or synced",
             Self::CorruptLog => "a record within the log is damaged",
             Self::DiskFull => "the disk is full",
-            Self::IdentityMismatch => "the data belongs to another node or another cluster",
+            Self::IdentityMismatch => "the data belongs to another node, cluster or kind of server",
             Self::PortInUse => "a port is taken",
             Self::Consensus => "consensus ended by itself, which is a bug",
             Self::StoreLost => {
