@@ -41,6 +41,9 @@ use crate::store::{Db, StoreError};
 
 /// How long calls in flight may take when the process ends.
 const CALLS_GRACE: Duration = Duration::from_secs(3);
+/// How long an orderly end may take. Only a disk that does not answer can make it take longer, and
+/// nobody is to wait for that.
+const STOP_MAX: Duration = Duration::from_secs(15);
 /// How long the rest may take.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
 /// How long their threads may take after that: one that a broken disk holds would never end.
@@ -257,12 +260,15 @@ async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failu
         _ = interrupt.recv() => tracing::info!("asked to stop"),
         _ = fatal.wait() => {}
     }
-    kms.stop(CALLS_GRACE).await;
+    let stopped = tokio::time::timeout(STOP_MAX, kms.stop(CALLS_GRACE)).await;
     if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
         tracing::warn!(%left, "the end was not orderly");
     }
     match fatal.raised() {
-        None => Ok(()),
+        None => stopped.map_err(|_elapsed| {
+            let sentence = "it did not stop in time, so it ends as it is: the disk does not answer";
+            Failure::new(ExitCode::Storage, sentence)
+        }),
         Some(fatal) => Err(Failure::new(fatal.code, fatal.reason)),
     }
 }

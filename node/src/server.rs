@@ -193,6 +193,8 @@ impl NodeServer {
 
     /// Ends the node. Call it before the tasks are shut down: the auditor ends with them.
     pub async fn stop(self) {
+        // Whoever asks before they send something goes elsewhere from now on.
+        self.readiness.component("shutdown").not_ready("the node is shutting down");
         // ORDER: clients first; peers last, for leadership is handed over through them. Streams
         // before their connections, which would wait for them.
         self.app.streams.end(CALLS_GRACE).await;

@@ -58,6 +58,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         "the node is up"
     );
     process.until_told().await;
-    node.stop().await;
-    process.end().await
+    let stopped = supervise::in_time(node.stop()).await;
+    // A fault that ended it says more than how it ended.
+    process.end().await.and(stopped)
 }

@@ -51,6 +51,8 @@ mod programs;
 #[cfg(test)]
 mod recovery;
 #[cfg(test)]
+mod refused_start;
+#[cfg(test)]
 mod restored;
 #[cfg(test)]
 mod rights;
