@@ -4,8 +4,8 @@
 //! for all that came before it. What is let in is bounded here, and the rest is refused at once,
 //! before it costs anything. The bound is found and not set, for nobody knows how fast the machine
 //! and its disk are: while most calls take longer than `wait_max` it shrinks, and while they do not
-//! and others are refused it grows. Reads and changes have a bound each, so that who writes too much
-//! does not keep out who reads.
+//! and others are refused it grows. Reads and changes have a bound each, so that who writes too
+//! much does not keep out who reads.
 //!
 //! Promises that [`CALLS_MIN`] of either kind are always let in. So nothing of this is felt below a
 //! load that queues, whatever else makes calls slow: a KMS, an election, a secret that many write

@@ -17,6 +17,7 @@ use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
@@ -238,8 +239,15 @@ pub fn client_tls(files: &ClientTlsFiles, server_name: &str) -> Result<ClientTls
         .timeout(CONNECT_TIMEOUT)
         .domain_name(server_name);
     if let Some(identity) = &files.identity {
-        read_certificates("certificate", &identity.certificate)?;
-        read_key(&identity.key)?;
+        let chain = read_certificates("certificate", &identity.certificate)?;
+        // Else it shows when the endpoint is made, as a wrong address.
+        CertifiedKey::from_der(chain, read_key(&identity.key)?, &provider()).map_err(|source| {
+            TlsError::Unusable {
+                certificate: identity.certificate.clone(),
+                key: identity.key.clone(),
+                source,
+            }
+        })?;
         let certificate = read_file("certificate", &identity.certificate)?;
         let key = read_file("private key", &identity.key)?;
         config = config.identity(Identity::from_pem(certificate.as_slice(), key.as_slice()));

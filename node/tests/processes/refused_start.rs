@@ -38,7 +38,8 @@ impl Case {
         let log = cluster.log(part);
         let said = &log[before..];
         assert_eq!(ended, Some(code), "{says}: {said}");
-        let is_reason = |line: &&str| line.starts_with("lockbox: ") || line.starts_with("kms-sim: ");
+        let programs = ["lockbox: ", "kms-sim: "];
+        let is_reason = |line: &&str| programs.iter().any(|program| line.starts_with(program));
         let reasons: Vec<&str> = said.lines().filter(is_reason).collect();
         assert_eq!(reasons.len(), 1, "{says}: {said}");
         assert!(reasons[0].contains(says), "{says}: {said}");
