@@ -12,12 +12,14 @@
 //! to. Refuses to know what a call does.
 
 use std::any::TypeId;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lockbox_proto::yandex::cloud::operation::Operation;
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec};
+use prost::Name;
 use tokio::time::Instant;
 
 use crate::detach::CALLS_MAX;
@@ -93,6 +95,8 @@ impl AdmissionMetrics {
 pub struct Admission {
     reads: Arc<Gate>,
     changes: Arc<Gate>,
+    /// The kind of each method of the definitions, by its path.
+    kinds: HashMap<String, Kind>,
 }
 
 impl Admission {
@@ -100,7 +104,21 @@ impl Admission {
     #[must_use]
     pub fn new(wait_max: Duration, metrics: &AdmissionMetrics) -> Self {
         let gate = |kind| Arc::new(Gate::new(wait_max, kind, metrics));
-        Self { reads: gate(Kind::Reads), changes: gate(Kind::Changes) }
+        Self { reads: gate(Kind::Reads), changes: gate(Kind::Changes), kinds: kinds() }
+    }
+
+    /// Whether a call of this method would find no place now. It is asked before anything of the
+    /// call is read, so that a refusal costs next to nothing; no place is taken, for a caller who
+    /// does not send the rest must not hold one. What is in no definition of ours, as health is, is
+    /// let in.
+    #[must_use]
+    pub fn turns_away(&self, grpc_path: &str) -> bool {
+        let gate = match self.kinds.get(grpc_path) {
+            Some(Kind::Reads) => &self.reads,
+            Some(Kind::Changes) => &self.changes,
+            None => return false,
+        };
+        gate.is_full()
     }
 
     /// A place for one call of this kind; none when too many are under way.
@@ -112,6 +130,20 @@ impl Admission {
         };
         gate.enter().then(|| Place { gate: Arc::clone(gate), began: Instant::now() })
     }
+}
+
+/// The kinds of all methods: by what they answer, as [`Kind::answering`].
+fn kinds() -> HashMap<String, Kind> {
+    let operation = Operation::full_name();
+    let mut kinds = HashMap::new();
+    for service in lockbox_proto::descriptor_pool().services() {
+        for method in service.methods() {
+            let is_change = method.output().full_name() == operation;
+            let kind = if is_change { Kind::Changes } else { Kind::Reads };
+            kinds.insert(format!("/{}/{}", service.full_name(), method.name()), kind);
+        }
+    }
+    kinds
 }
 
 /// The place of a call that was let in. Given back when dropped.
@@ -190,9 +222,22 @@ impl Gate {
             return true;
         }
         self.under_way.fetch_sub(1, Ordering::Relaxed);
+        self.note_refusal();
+        false
+    }
+
+    /// Whether a call that came now would be refused; one that is told so is.
+    fn is_full(&self) -> bool {
+        let full = self.under_way.load(Ordering::Relaxed) >= self.limit.load(Ordering::Relaxed);
+        if full {
+            self.note_refusal();
+        }
+        full
+    }
+
+    fn note_refusal(&self) {
         self.refuses.store(true, Ordering::Relaxed);
         self.refused.inc();
-        false
     }
 
     /// Notes how long a call took. A verdict comes after `wait_max` at the earliest: those that it
@@ -249,6 +294,23 @@ mod tests {
     fn what_answers_with_an_operation_is_a_change() {
         assert_eq!(Kind::answering::<Operation>(), Kind::Changes);
         assert_eq!(Kind::answering::<()>(), Kind::Reads);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_would_find_no_place_is_turned_away_before_it_is_read() {
+        let (admission, _metrics) = admission();
+        let (get, update) = (
+            "/yandex.cloud.lockbox.v1.SecretService/Get",
+            "/yandex.cloud.lockbox.v1.SecretService/Update",
+        );
+        let health = "/grpc.health.v1.Health/Check";
+        assert!(!admission.turns_away(get), "there is room");
+        let reads = fill(&admission, Kind::Reads);
+        assert!(admission.turns_away(get) && !admission.turns_away(update));
+        let changes = fill(&admission, Kind::Changes);
+        assert!(admission.turns_away(update) && !admission.turns_away(health));
+        drop((reads, changes));
+        assert!(!admission.turns_away(get) && !admission.turns_away(update));
     }
 
     #[tokio::test(start_paused = true)]

@@ -41,6 +41,12 @@ impl Calls {
         Self { tracker: self.tracker.clone(), admission: None }
     }
 
+    /// Whether a call of this method would find no place now ([`Admission::turns_away`]).
+    #[must_use]
+    pub fn turns_away(&self, grpc_path: &str) -> bool {
+        self.admission.as_ref().is_some_and(|admission| admission.turns_away(grpc_path))
+    }
+
     /// How many there are.
     #[must_use]
     pub fn len(&self) -> usize {
