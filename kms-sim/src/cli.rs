@@ -4,6 +4,9 @@
 //! commands open the data for reading only, also beside a running server.
 
 mod admin;
+#[cfg(test)]
+#[path = "../../platform/core/tests/shared/command_reference.rs"]
+mod command_reference;
 mod root;
 
 use std::ffi::OsString;
@@ -372,6 +375,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_reference_is_what_the_parser_says() {
+        use clap::CommandFactory;
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/kms-sim.md");
+        command_reference::holds(Cli::command(), Path::new(file));
     }
 
     #[test]
