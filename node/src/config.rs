@@ -33,7 +33,7 @@ pub struct Config {
     /// This node's id: a positive number, never reused within a cluster.
     pub node_id: NodeId,
     /// The id of the cluster, as `lockbox cluster status` prints it. A node whose data are of
-    /// another one does not start; without it, any cluster's data are taken.
+    /// another one does not start; without it, which is the default, any cluster's data are taken.
     #[serde(default)]
     pub cluster_id: Option<String>,
     /// Where the node keeps its data.

@@ -70,6 +70,11 @@ impl Calls {
         self.tracker.close();
     }
 
+    /// Takes [`Self::close`] back.
+    pub fn reopen(&self) {
+        self.tracker.reopen();
+    }
+
     /// Waits until they are closed and none is left.
     pub async fn wait(&self) {
         self.tracker.wait().await;

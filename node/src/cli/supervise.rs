@@ -21,8 +21,8 @@ const TASKS_GRACE: Duration = Duration::from_secs(1);
 /// How long their threads may take after that: one that a broken disk holds would never end.
 const THREADS_GRACE: Duration = Duration::from_secs(1);
 
-/// How long an orderly end may take. What it waits for has bounds of its own that come to less; only
-/// a disk that does not answer has none, and nobody is to wait for that.
+/// How long an orderly end may take. What it waits for has bounds of its own that come to less;
+/// only a disk that does not answer has none, and nobody is to wait for that.
 const STOP_MAX: Duration = Duration::from_secs(15);
 
 /// A server process: its tasks, its signals and the fault that may end it.

@@ -54,9 +54,9 @@ pub struct LimitsConfig {
     /// and of those whose calls are under way. A quarter is for callers without a valid token; one
     /// address has half of the quarter and half of the rest at most.
     pub request_bytes_in_memory: usize,
-    /// How long most calls may take, in milliseconds; 0 is no bound. While they take longer the node
-    /// lets fewer in at one time, never fewer than 512 reads and 512 changes, and refuses the rest
-    /// at once with RESOURCE_EXHAUSTED.
+    /// How long most calls may take, in milliseconds, 500 by default; 0 is no bound. While they
+    /// take longer the node lets fewer in at one time, never fewer than 512 reads and 512 changes,
+    /// and refuses the rest at once with RESOURCE_EXHAUSTED.
     pub wait_ms_max: u64,
 }
 
