@@ -47,6 +47,8 @@ mod memory;
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod ports;
 #[cfg(test)]
 mod programs;
