@@ -9,6 +9,7 @@ use tonic::{Code, Status};
 
 use crate::client::Client;
 use crate::cluster::{Cluster, Part};
+use crate::load::nobody_answered;
 use crate::messages::{pairs, text};
 use crate::waiting::WAIT;
 
@@ -49,6 +50,8 @@ async fn what_is_not_let_in_is_told_when_to_come_back() {
                     assert_eq!(found, kept);
                     answered += 1;
                 }
+                // An election, which a busy machine may have.
+                Err(status) if nobody_answered(&status) => {}
                 Err(status) => {
                     assert!(is_told_when(&status), "{status:?}");
                     refused += 1;
