@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -82,6 +82,25 @@ doc:
 bench:
 	@$(ROCKSDB)
 	scripts/bench.sh
+
+# Ten times the load that three nodes carry: what is accepted, what is refused, and whether anything
+# grows or changes hands; some minutes. Appends tables to bench/results.
+overload:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	scripts/overload.sh "$(TARGET)/release" $(ARGS)
+
+# Writes anew what of the documents is made from the programs.
+docs:
+	@$(ROCKSDB)
+	UPDATE_DOCS=1 cargo test --locked -p lockbox-node -p lockbox-kms-sim --lib the_reference_is
+
+# Every command of the documents, each document against servers of its own.
+# `make docs-test ARGS=docs/tutorial.md` runs one.
+docs-test:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
+	scripts/docs-test.py "$(TARGET)/$(PROFILE)" $(ARGS)
 
 # A follower and then the leader of three nodes are replaced while writers write.
 replace-drill:

@@ -15,6 +15,7 @@ use crate::first_read::{self, FirstReadArguments};
 use crate::fsync::{self, FsyncArguments};
 use crate::kill_switch::{self, KillSwitchArguments};
 use crate::lockbox::{self, LoadArguments};
+use crate::overload::{self, OverloadArguments};
 use crate::report::{self, ReportArguments};
 
 /// Measures Lockbox, and etcd in the same way. Takes the IAM token from LOCKBOX_TOKEN.
@@ -42,6 +43,8 @@ enum Command {
     Fill(FillArguments),
     /// Lets many writers add entries to one secret, and looks for lost ones.
     Contend(ContendArguments),
+    /// Asks for many times what a cluster carries, and looks what becomes of the calls.
+    Overload(OverloadArguments),
     /// Takes rights away, stops nodes meanwhile, and looks who still reads.
     KillSwitch(KillSwitchArguments),
     /// Waits until each endpoint answers a payload read, and tells how long it took.
@@ -76,6 +79,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::EchoServer(arguments) => runtime.block_on(echo::serve(arguments)),
         Command::Fill(arguments) => runtime.block_on(fill::run(arguments)),
         Command::Contend(arguments) => runtime.block_on(contend::run(arguments)),
+        Command::Overload(arguments) => runtime.block_on(overload::run(arguments)),
         Command::KillSwitch(arguments) => runtime.block_on(kill_switch::run(arguments)),
         Command::FirstRead(arguments) => runtime.block_on(first_read::run(arguments)),
         Command::Fsync(arguments) => fsync::run(arguments),

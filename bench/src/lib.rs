@@ -20,6 +20,7 @@ pub mod kill_switch;
 pub mod latency;
 pub mod lockbox;
 pub mod machine;
+pub mod overload;
 pub mod record;
 pub mod report;
 pub mod run;

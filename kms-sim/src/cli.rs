@@ -6,6 +6,9 @@
 
 mod admin;
 mod backup;
+#[cfg(test)]
+#[path = "../../platform/core/tests/shared/command_reference.rs"]
+mod command_reference;
 mod config;
 mod root;
 mod version;
@@ -21,6 +24,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
 use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
+use lockbox_platform::data_directory::{self, Holder};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -49,6 +53,9 @@ use crate::store::{Db, StoreError};
 
 /// How long calls in flight may take when the process ends.
 const CALLS_GRACE: Duration = Duration::from_secs(3);
+/// How long an orderly end may take. Only a disk that does not answer can make it take longer, and
+/// nobody is to wait for that.
+const STOP_MAX: Duration = Duration::from_secs(15);
 /// How long the rest may take.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
 /// How long their threads may take after that: one that a broken disk holds would never end.
@@ -242,6 +249,8 @@ fn serve(config: &Path) -> Result<(), Failure> {
         })?;
     }
     let data = &config.data_dir;
+    data_directory::demand_own(data, Holder::Kms)
+        .map_err(|foreign| Failure::new(ExitCode::IdentityMismatch, foreign))?;
     confine_directory(data).map_err(|error| {
         let sentence = format!("cannot close {} to other users: {error}", data.display());
         Failure::new(ExitCode::Storage, sentence)
@@ -291,12 +300,15 @@ async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failu
         _ = interrupt.recv() => tracing::info!("asked to stop"),
         _ = fatal.wait() => {}
     }
-    kms.stop(CALLS_GRACE).await;
+    let stopped = tokio::time::timeout(STOP_MAX, kms.stop(CALLS_GRACE)).await;
     if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
         tracing::warn!(%left, "the end was not orderly");
     }
     match fatal.raised() {
-        None => Ok(()),
+        None => stopped.map_err(|_elapsed| {
+            let sentence = "it did not stop in time, so it ends as it is: the disk does not answer";
+            Failure::new(ExitCode::Storage, sentence)
+        }),
         Some(fatal) => Err(Failure::new(fatal.code, fatal.reason)),
     }
 }
@@ -409,6 +421,13 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_reference_is_what_the_parser_says() {
+        use clap::CommandFactory;
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/kms-sim.md");
+        command_reference::holds(Cli::command(), Path::new(file));
     }
 
     #[test]

@@ -11,6 +11,7 @@ use lockbox_core::{Clock, LogTime, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::certificate_expiry;
+use lockbox_platform::detach::Calls;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
@@ -30,7 +31,6 @@ use lockbox_proto::yandex::cloud::kms::v1::{
 };
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 
 use crate::authn::Authenticator;
@@ -139,7 +139,7 @@ const fn open_exit_code(error: &OpenError) -> ExitCode {
 pub struct KmsSim {
     api: Serving,
     metrics: Option<Serving>,
-    calls: TaskTracker,
+    calls: Calls,
     engine: Arc<Engine>,
     /// Ends what the server does by itself.
     unscheduled: CancellationToken,
@@ -191,7 +191,7 @@ impl KmsSim {
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
         let (of_witness, of_backups) = (kms_metrics.witness.clone(), kms_metrics.backup.clone());
-        let calls = TaskTracker::new();
+        let calls = Calls::default();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,

@@ -15,7 +15,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockbox_core::NodeId;
+use lockbox_core::{ClusterId, NodeId};
 use lockbox_platform::audit::DEFAULT_FILE_NAME;
 use lockbox_platform::config_check::{self, Mistake};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
@@ -38,6 +38,10 @@ const OVERRIDE_PREFIX: &str = "LOCKBOX_CONFIG_";
 pub struct Config {
     /// This node's id: a positive number, never reused within a cluster.
     pub node_id: NodeId,
+    /// The id of the cluster, as `lockbox cluster status` prints it. A node whose data are of
+    /// another one does not start; without it, which is the default, any cluster's data are taken.
+    #[serde(default)]
+    pub cluster_id: Option<String>,
     /// Where the node keeps its data.
     pub data_dir: PathBuf,
     /// The listener for clients.
@@ -231,6 +235,9 @@ impl Config {
         if self.node_id == 0 {
             return wrong("node_id", "must be a positive number");
         }
+        if self.cluster_id.as_deref().is_some_and(|id| ClusterId::parse(id).is_err()) {
+            return wrong("cluster_id", "must be the id of a cluster");
+        }
         let raft = &self.raft;
         if raft.heartbeat_ms == 0 || raft.election_min_ms < 2 * raft.heartbeat_ms {
             return wrong("raft.election_min_ms", "must be at least twice raft.heartbeat_ms");
@@ -376,6 +383,8 @@ mod tests {
             let error = load(&wrong, &[]).unwrap_err();
             assert!(error.contains(&format!("audit.{key} must be")), "{error}");
         }
+        let cluster = FILE.replace("node_id = 1", "node_id = 1\ncluster_id = \"a b\"");
+        assert!(load(&cluster, &[]).unwrap_err().contains("cluster_id must be the id"));
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
         let never = format!("{FILE}\n[destroy]\npurge_within_seconds = 0\n");

@@ -101,7 +101,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
     let random = Arc::clone(&app.random);
     let budget = body_budget(app);
     let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);
-    let grpc = layer.within(budget.clone()).around(recorded);
+    let grpc = layer.within(budget.clone()).among(app.calls.clone()).around(recorded);
     Ok(RestGateway::new(&served, grpc, random)?.within(budget).into_service())
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, ClusterId, Randomness};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::certificate_expiry;
 use lockbox_platform::disk_space::FileSystems;
@@ -31,7 +31,6 @@ use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaEr
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::authn::Authenticator;
@@ -208,6 +207,8 @@ impl NodeServer {
 
     /// Ends the node. Call it before the tasks are shut down: the auditor ends with them.
     pub async fn stop(self) {
+        // Whoever asks before they send something goes elsewhere from now on.
+        self.readiness.component("shutdown").not_ready("the node is shutting down");
         // ORDER: clients first; peers last, for leadership is handed over through them. Streams
         // before their connections, which would wait for them.
         self.app.streams.end(CALLS_GRACE).await;
@@ -278,6 +279,8 @@ fn replica_config(config: &Config) -> ReplicaConfig {
     let raft = &config.raft;
     let defaults = ReplicaConfig::new(config.node_id, config.data_dir.clone());
     ReplicaConfig {
+        // Whether it is one was checked when the configuration was read.
+        cluster_id: config.cluster_id.as_deref().and_then(|id| ClusterId::parse(id).ok()),
         timing: replica::Timing {
             heartbeat_ms: raft.heartbeat_ms,
             election_timeout_min_ms: raft.election_min_ms,
@@ -314,6 +317,7 @@ fn app(
 ) -> Result<Arc<App>, StartError> {
     let audit_config = config.audit.of_writer(config.audit_path());
     let auditor = audit::open(&audit_config, Arc::clone(&clock), tasks, metrics.audit.clone())?;
+    let calls = config.limits.calls(metrics)?;
     let keyring = Keyring::default();
     let advertised = [config.api.advertise.clone()];
     Ok(Arc::new(App {
@@ -331,7 +335,7 @@ fn app(
         random,
         turns: crate::turns::Turns::default(),
         catching_up: consistency::waiting_room(),
-        calls: TaskTracker::new(),
+        calls,
         streams: Streams::default(),
         rotation: Rotation::default(),
         backups: BackupTurn::default(),

@@ -4,6 +4,7 @@
 //! request context, error mapping, REST) and identity on the wire (tokens, JWTs, authorized
 //! keys), and the audit file. Refuses to know secrets, keys of the KMS, or Raft.
 
+pub mod admission;
 mod arrival;
 pub mod audit;
 pub mod authority;
@@ -16,6 +17,7 @@ pub mod config_file;
 pub mod confinement;
 mod connection;
 pub mod credentials;
+pub mod data_directory;
 pub mod detach;
 pub mod disk_space;
 pub mod exit;

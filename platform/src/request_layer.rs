@@ -25,11 +25,13 @@ use tracing::Instrument;
 
 use crate::arrival::TimelyBody;
 use crate::body_budget::BodyBudget;
+use crate::detach::Calls;
 use crate::headers;
 use crate::http_service::HttpService;
 use crate::listener::ConnectionInfo;
 use crate::metrics::RpcMetrics;
 use crate::request::{DEADLINE_DEFAULT, RequestContext};
+use crate::unhandled::no_room;
 
 /// The label of a method that is in no definition of ours.
 const METHOD_UNKNOWN: &str = "unknown";
@@ -49,6 +51,8 @@ struct Shared {
     served_by: Option<HeaderValue>,
     /// What of requests is in memory at one time.
     budget: BodyBudget,
+    /// The calls under way, which say when there is no room for more.
+    calls: Calls,
 }
 
 impl RequestLayer {
@@ -56,7 +60,15 @@ impl RequestLayer {
     #[must_use]
     pub fn new(random: Arc<dyn Randomness>, metrics: RpcMetrics) -> Self {
         let (methods, budget) = (known_methods(), BodyBudget::default());
-        Self { shared: Shared { random, metrics, methods, served_by: None, budget } }
+        let (served_by, calls) = (None, Calls::default());
+        Self { shared: Shared { random, metrics, methods, served_by, budget, calls } }
+    }
+
+    /// The same; a call for which there is no room among these is refused before it is read.
+    #[must_use]
+    pub fn among(mut self, calls: Calls) -> Self {
+        self.shared.calls = calls;
+        self
     }
 
     /// The same; what is in memory of requests is within this budget.
@@ -116,6 +128,10 @@ impl Shared {
         // The client's own time, but not more than a call has that does not say.
         let deadline = context.deadline.min(Instant::now() + DEADLINE_DEFAULT);
         let observed = Observed::begin(self, Arc::clone(&context));
+        if self.calls.turns_away(&context.method) {
+            let refused = no_room().into_status(&context.request_id).into_http();
+            return async move { observed.answer(refused) }.instrument(span).boxed();
+        }
         let budget = &self.budget;
         let request =
             request.map(|body| Body::new(TimelyBody::new(body, deadline, budget, context)));

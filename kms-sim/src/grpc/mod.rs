@@ -21,9 +21,9 @@ use std::sync::Arc;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
+use lockbox_platform::detach::Calls;
 use lockbox_platform::exit::FatalExit;
 use lockbox_platform::rate::RateLimits;
-use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
 use crate::config::Periods;
@@ -45,7 +45,7 @@ pub(crate) struct Edge {
     /// For the ids of events.
     pub(crate) random: Arc<dyn Randomness>,
     /// Calls under way: each runs to its audit record, even when its caller hangs up.
-    pub(crate) calls: TaskTracker,
+    pub(crate) calls: Calls,
     /// Ends the process when the store fails.
     pub(crate) fatal: FatalExit,
     /// Names in certificates that may do an operator's work.

@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lockbox_platform::data_directory::{self, Holder};
+use lockbox_platform::exit::ExitCode;
 use lockbox_platform::telemetry::{self, LogFormat};
 
 use crate::cli::environment::Environment;
@@ -36,6 +38,8 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
         // Before there is a key in it.
         supervise::lock()?;
     }
+    data_directory::demand_own(&config.data_dir, Holder::Node)
+        .map_err(|foreign| Failure::server(ExitCode::IdentityMismatch, foreign))?;
     supervise::confine_data(&config.data_dir)?;
     supervise::run(serve(config))?
 }
@@ -54,6 +58,7 @@ async fn serve(config: Config) -> Result<(), Failure> {
         "the node is up"
     );
     process.until_told().await;
-    node.stop().await;
-    process.end().await
+    let stopped = supervise::in_time(node.stop()).await;
+    // A fault that ended it says more than how it ended.
+    process.end().await.and(stopped)
 }

@@ -7,6 +7,8 @@ mod account_access;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod another_kms;
 #[cfg(test)]
 mod any_bytes;

@@ -10,6 +10,8 @@ mod audit;
 #[cfg(test)]
 mod backup;
 #[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod caller;
 #[cfg(test)]
 mod canary;
@@ -49,6 +51,8 @@ mod memory;
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod ports;
 #[cfg(test)]
 mod programs;
@@ -56,6 +60,8 @@ mod programs;
 mod quorum_loss;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod refused_start;
 #[cfg(test)]
 mod restored;
 #[cfg(test)]

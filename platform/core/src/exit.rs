@@ -20,7 +20,8 @@ pub enum ExitCode {
     CorruptLog,
     /// The disk is full.
     DiskFull,
-    /// The data directory belongs to another node, another cluster or a newer build.
+    /// The data directory belongs to another node, another cluster, another kind of server or a
+    /// newer build.
     IdentityMismatch,
     /// A port that the process must listen on is taken.
     PortInUse,
@@ -66,7 +67,7 @@ impl ExitCode {
             Self::CorruptLog => "stored data are damaged",
             Self::DiskFull => "the disk is full",
             Self::IdentityMismatch => {
-                "the data belongs to another node, another cluster or a newer build"
+                "the data belongs to another node, cluster or kind of server, or to a newer build"
             }
             Self::PortInUse => "a port is taken",
             Self::Consensus => "consensus ended by itself, which is a bug",

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lockbox_core::NodeId;
+use lockbox_core::{ClusterId, NodeId};
 use openraft::{Config, SnapshotPolicy};
 
 use crate::store::StoreOptions;
@@ -117,6 +117,8 @@ pub struct IntegritySettings {
 pub struct ReplicaConfig {
     /// This node; never reused within a cluster (`openraft.md §6`).
     pub node_id: NodeId,
+    /// The cluster whose data it must be, once it is any cluster's; any when absent.
+    pub cluster_id: Option<ClusterId>,
     /// Where the log, the state and the snapshots are.
     pub data_dir: PathBuf,
     /// Heartbeats and elections.
@@ -159,6 +161,7 @@ impl ReplicaConfig {
     pub fn new(node_id: NodeId, data_dir: PathBuf) -> Self {
         Self {
             node_id,
+            cluster_id: None,
             data_dir,
             timing: Timing::default(),
             snapshots: SnapshotSettings::default(),

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, ClusterId, Randomness};
 use openraft::errors::Fatal;
 use openraft::storage::RaftLogStorage;
 use tokio::sync::{Semaphore, watch};
@@ -82,6 +82,7 @@ pub(super) async fn start(
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::open(epoch, faults.clone())?);
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
+        demand_cluster(&config, &cluster.id)?;
         identity.confirm(&cluster.id);
     }
     let clock = Arc::new(ClusterClock::new(me, Arc::clone(&parts.clock)));
@@ -280,6 +281,19 @@ fn supervise(
         let _guard = guard;
         task.await;
     });
+}
+
+/// Demands that the data are of the cluster that the operator means, before anybody is called: of
+/// the others' answers none would say what is wrong.
+fn demand_cluster(config: &ReplicaConfig, found: &ClusterId) -> Result<(), StorageError> {
+    match &config.cluster_id {
+        Some(meant) if meant != found => Err(StorageError::wrong_identity(format!(
+            "{} belongs to cluster {found}, not to cluster {meant}; check cluster id and data \
+             directory",
+            config.data_dir.display()
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn open_store(config: &ReplicaConfig, parts: &ReplicaParts) -> Result<Store, StorageError> {
