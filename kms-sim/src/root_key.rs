@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lockbox_core::{Randomness, Sensitive};
+use lockbox_platform::system::effective_user;
 use zeroize::Zeroizing;
 
 use crate::gcm;
@@ -26,6 +27,8 @@ pub const ROOT_KEY_VARIABLE: &str = "KMS_ROOT_KEY";
 const FILE_BYTES_MAX: usize = 256;
 /// The mode bits of group and others.
 const MODE_OTHERS: u32 = 0o077;
+/// The one of them that a file of root's may have for who is not root.
+const MODE_OF_ROOTS: u32 = 0o040;
 const INFO_ROOT_ID: &[u8] = b"lockbox kms root key v1 id";
 
 /// Why there is no root key; one sentence that says what to do.
@@ -181,7 +184,18 @@ pub fn create_file(path: &Path, random: &dyn Randomness) -> Result<(), RootKeyEr
     RootKey::generate(random).write_file(path)
 }
 
-/// The beginning of a file that nobody but its owner may read, at most so many bytes of it.
+/// Whether a file of this mode and owner is open to more than its reader.
+///
+/// A file that root has given to one group is not: so systemd hands over credentials (the bits of
+/// the group are its access list then) and a kubelet secrets, and who reads them can change neither
+/// owner nor mode. PostgreSQL judges the keys of its servers by the same rule.
+const fn is_exposed(mode: u32, owner: u32, reader: u32) -> bool {
+    let given_by_root = owner == 0 && reader != 0;
+    let others = if given_by_root { MODE_OTHERS & !MODE_OF_ROOTS } else { MODE_OTHERS };
+    mode & others != 0
+}
+
+/// The beginning of a file that nobody but its reader may read, at most so many bytes of it.
 ///
 /// # Errors
 /// [`RootKeyError::Read`] or [`RootKeyError::Exposed`].
@@ -193,8 +207,9 @@ pub(crate) fn read_private(
     let failed = |source| RootKeyError::Read { what, path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Asked of the open file: the name could be moved to another one in between.
-    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-    if mode & MODE_OTHERS != 0 {
+    let metadata = file.metadata().map_err(failed)?;
+    let mode = metadata.mode() & 0o777;
+    if is_exposed(mode, metadata.uid(), effective_user()) {
         return Err(RootKeyError::Exposed { what, path: path.to_owned(), mode });
     }
     // As large as it may get: a growing buffer would leave a copy behind.
@@ -265,6 +280,25 @@ mod tests {
             write(&path, &[7; ROOT_KEY_BYTES], mode);
             let Err(error) = RootKey::read_file(&path) else { panic!("mode {mode:o} accepted") };
             assert!(error.to_string().contains("chmod 600"), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_root_has_given_to_one_group_is_for_its_readers_alone() {
+        const ROOT: u32 = 0;
+        for (mode, owner, reader, exposed) in [
+            (0o400, 7, 7, false),
+            (0o600, ROOT, ROOT, false),
+            (0o440, ROOT, 7, false),
+            (0o640, ROOT, 7, false),
+            (0o440, ROOT, ROOT, true),
+            (0o440, 7, 7, true),
+            (0o440, 7, 8, true),
+            (0o444, ROOT, 7, true),
+            (0o460, ROOT, 7, true),
+            (0o450, ROOT, 7, true),
+        ] {
+            assert_eq!(is_exposed(mode, owner, reader), exposed, "{mode:o} {owner} {reader}");
         }
     }
 

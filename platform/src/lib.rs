@@ -26,11 +26,13 @@ pub mod metrics;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod own_certificate;
+pub mod probe;
 pub mod public_key;
 pub mod rate;
 pub mod request;
 pub mod request_layer;
 pub mod rest;
+pub mod service_manager;
 pub mod status;
 pub mod system;
 pub mod tasks;
