@@ -80,7 +80,7 @@ def exit_codes():
             fail(f"{unit} does not say which exit codes are restarted")
         prevented = {int(code) for code in prevented[1].split()}
         restarted = {int(code) for code in re.findall(r"\d+", comment[1])}
-        if prevented & restarted or prevented | restarted != of_servers:
+        if prevented & restarted or not of_servers <= prevented | restarted:
             fail(f"{unit}: restarted {sorted(restarted)}, not restarted {sorted(prevented)}, "
                  f"but servers end with {sorted(of_servers)}")
     print("every exit code of a server is restarted or not, by decision")
