@@ -1,4 +1,4 @@
-"""Starts the image as compose.yaml and the Kubernetes manifests describe it, where no engine is.
+"""Starts the image as units, compose.yaml and manifests describe it, where no engine is.
 
     image.py ROOT WORK    ROOT is what image/assemble.sh has made; WORK is an empty directory
 
@@ -107,7 +107,8 @@ class Engine:
     def health(self, container, *flags):
         """What its own health command says, as the layout asks it where it does."""
         self.must_run(container)
-        asked = container.health or [container.command[0], "health", "--config", container.config]
+        config = container.flag("--config")
+        asked = container.health or [container.command[0], "health", "--config", config]
         return self.run(container, [*asked, *flags])
 
     def stop(self):
@@ -170,8 +171,8 @@ def first_start(engine, layout, manager):
 
 def serves(engine, layout, folder):
     """A secret that one node has taken is read at each of them."""
-    key = next(a for a in layout.init.command if a.startswith("--admin-key=")).split("=", 1)[1]
-    who = ["--ca=/etc/lockbox/tls/ca.pem", f"--sa-key={key}", f"--folder-id={folder}"]
+    key, ca = layout.init.flag("--admin-key"), layout.init.flag("--ca")
+    who = [f"--ca={ca}", f"--sa-key={key}", f"--folder-id={folder}"]
     payload = json.dumps([{"key": "password", "text_value": "of-the-image"}])
 
     def client(endpoint, *command):
@@ -192,7 +193,7 @@ class Manager:
     """Hears what the first node tells a service manager, as systemd would."""
 
     def __init__(self, node):
-        data, inside, _ = next(m for m in node.mounts if m[1] == "/var/lib/lockbox")
+        data, inside, _ = next(mount for mount in node.mounts if mount[1] == "/var/lib/lockbox")
         self.inside = f"{inside}/notify"
         path = Path(data) / "notify"
         self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
@@ -226,6 +227,8 @@ def try_layout(root, work, layout):
 
 def main(root, work):
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+    by_hand = layouts.by_hand(work / "by-hand", root / "usr/bin")
+    try_layout(root, work / "by-hand", by_hand)
     secrets = work / "compose-secrets"
     subprocess.run([str(layouts.DEPLOY / "compose/prepare.sh")], check=True,
                    env={**os.environ, "LOCKBOX_SECRETS": str(secrets)})

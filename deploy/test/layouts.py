@@ -1,9 +1,11 @@
-"""What compose.yaml and the manifests describe, as containers to start. Starts nothing itself."""
+"""What units, compose.yaml and manifests describe, as containers to start. Starts nothing itself."""
 
 import base64
 import json
 import os
 import re
+import shlex
+import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,11 +35,10 @@ class Container:
     def is_kms(self):
         return self.command[0].endswith("kms-sim")
 
-    @property
-    def config(self):
-        """The file that the server is started with."""
-        flags = " ".join(self.command)
-        return re.search(r"--config[= ](\S+)", flags)[1]
+    def flag(self, name):
+        """What the command is told by a flag."""
+        line = [part for argument in self.command for part in argument.split("=", 1)]
+        return line[line.index(name) + 1]
 
 
 @dataclass
@@ -59,6 +60,75 @@ def directory(path):
     path.mkdir(parents=True, exist_ok=True)
     os.chown(path, USER_ID, USER_ID)
     return path
+
+
+def owned(path, mode):
+    """A file of root's, for the group of the servers."""
+    os.chown(path, 0, USER_ID)
+    path.chmod(mode)
+
+
+# === By hand ===
+
+def shown(page, begins):
+    """The command of a page that begins so, with its continuation lines."""
+    text = (DEPLOY.parent / "docs" / page).read_text().replace("\\\n", " ")
+    line = next(line for line in text.split("\n") if line.startswith(begins))
+    return shlex.split(line, comments=True)
+
+
+def by_hand(work, programs):
+    """What docs/deployment.md says, with a server's user of another number."""
+    secrets = work / "secrets"
+    line = shown("deployment.md", "deploy/certificates.sh secrets ")
+    subprocess.run([str(DEPLOY / "certificates.sh"), str(secrets), *line[2:]], check=True)
+
+    def server(unit, config, sources):
+        """A unit's command, with its configuration, its certificates and its data."""
+        start = (DEPLOY / "systemd" / unit).read_text()
+        command = re.search(r"^ExecStart=(.*)$", start, re.MULTILINE)[1].split()
+        state = re.search(r"^StateDirectory=(.*)$", start, re.MULTILINE)[1]
+        name, text = config
+        at = work / name
+        at.mkdir(parents=True)
+        place = Path(command[-1])
+        (at / place.name).write_text(text)
+        for file in secrets.joinpath(name).iterdir():
+            owned(file, 0o640)
+        secrets.joinpath(name).chmod(0o755)
+        data = directory(at / "data")
+        mounts = [(at / place.name, str(place), False), (data, f"/var/lib/{state}", True),
+                  (secrets / name, str(place.parent / "tls"), False), *sources]
+        return Container(name, command, {}, mounts)
+
+    template = (DEPLOY / "systemd/node.toml").read_text()
+    nodes = []
+    for number in (1, 2, 3):
+        text = template.replace("node_id = 1", f"node_id = {number}")
+        text = text.replace("node-1.", f"node-{number}.")
+        nodes.append(server("lockbox-node.service", (f"node-{number}", text), []))
+
+    # systemd hands a credential over as root's, with an access list that shows as the group's bits.
+    credentials = work / "credentials"
+    credentials.mkdir()
+    root_key = credentials / "root.key"
+    made = [str(programs / "kms-sim"), "init-root", "--file", str(root_key)]
+    subprocess.run(made, check=True, stdout=subprocess.DEVNULL)
+    owned(root_key, 0o440)
+    of_kms = [(credentials, "/run/credentials/lockbox-kms.service", False)]
+    kms_text = (DEPLOY / "systemd/kms.toml").read_text()
+    kms = server("lockbox-kms.service", ("kms", kms_text), of_kms)
+
+    command = shown("deployment.md", "lockbox cluster init --endpoint node-1.example.org")
+    admin = secrets / "admin"
+    for path in (admin, *admin.iterdir()):
+        owned(path, 0o750)
+    mounts = [(secrets / "ca.pem", "/ca.pem", False), (admin, "/admin", False),
+              (directory(work / "administrator"), "/administrator", True)]
+    init = Container("init", [PROGRAM, *command[1:]], {}, mounts)
+    names = {server.name: [f"{server.name}.example.org"] for server in (kms, *nodes)}
+    return Layout("by hand", kms, nodes, init, names,
+                  [f"node-{number}.example.org:8443" for number in (1, 2, 3)])
 
 
 # === compose.yaml ===
@@ -112,8 +182,7 @@ class Kubelet:
     def write(self, path, content, mode):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        os.chown(path, 0, USER_ID)
-        path.chmod(mode)
+        owned(path, mode)
 
     def secret(self, name, at, items=None):
         data = self.resources[("Secret", name)]["data"]

@@ -25,11 +25,11 @@ fn listen(manager: &UnixDatagram) -> Vec<String> {
 /// What `health` of a part's program ends with, and what it says.
 fn asked(cluster: &Cluster, part: Part, flags: &[&str]) -> (Option<i32>, String) {
     let output = match part {
-        Part::Kms => cluster.kms_sim(&[&["health"], flags].concat()),
+        Part::Kms => cluster.kms_sim(&[&["health"][..], flags].concat()),
         Part::Node(_) => {
             let config = cluster.directory().join(format!("{part}.toml"));
             let config = config.to_str().unwrap();
-            cluster.lockbox(&[&["health", "--config", config], flags].concat(), b"")
+            cluster.lockbox(&[&["health", "--config", config][..], flags].concat(), b"")
         }
     };
     let text = [output.stdout, output.stderr].concat();
