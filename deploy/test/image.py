@@ -233,8 +233,9 @@ def main(root, work):
     subprocess.run([str(layouts.DEPLOY / "compose/prepare.sh")], check=True,
                    env={**os.environ, "LOCKBOX_SECRETS": str(secrets)})
     try_layout(root, work / "compose", layouts.compose(work / "compose", secrets))
-    made = subprocess.run([str(layouts.DEPLOY / "kubernetes/secrets.sh"), str(work / "secrets")],
-                          check=True, capture_output=True, text=True).stdout
+    make = [str(layouts.DEPLOY / "kubernetes/secrets.sh"), str(work / "secrets")]
+    made = "".join(subprocess.run([*make, *of], check=True, capture_output=True, text=True).stdout
+                   for of in ([], ["admin"]))
     try_layout(root, work / "kubernetes", layouts.kubernetes(work / "kubernetes", made))
 
 

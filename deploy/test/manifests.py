@@ -1,6 +1,6 @@
 """The Kubernetes manifests: that the API would take them, and that they fit together.
 
-    manifests.py SECRETS    a file with what kubernetes/secrets.sh has printed
+    manifests.py SECRETS    a file with what kubernetes/secrets.sh has printed, with and without `admin`
 
 The schemas are those of kubernetes-validate, which ships them; unknown fields are refused. What no
 schema sees is checked by hand: names that refer to each other, the confinement of each container,

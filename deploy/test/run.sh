@@ -45,6 +45,7 @@ units() {
 manifests() {
     needs openssl openssl
     deploy/kubernetes/secrets.sh "$work/manifest-secrets" >"$work/secrets.yaml"
+    deploy/kubernetes/secrets.sh "$work/manifest-secrets" admin >>"$work/secrets.yaml"
     python deploy/test/manifests.py "$work/secrets.yaml"
 }
 
