@@ -74,6 +74,9 @@ image() {
 
 # Where there is an engine, the image itself.
 engine() {
+    # This asks no engine.
+    ! docker compose version >/dev/null 2>&1 ||
+        docker compose -f deploy/compose/compose.yaml --profile init config -q
     if ! docker info >/dev/null 2>&1; then
         say "no container engine runs: the image is not built"
         return
@@ -81,8 +84,6 @@ engine() {
     docker build -q -f deploy/image/Dockerfile -t lockbox:deploy-test .
     docker run --rm --read-only --cap-drop=ALL lockbox:deploy-test --version
     docker run --rm --read-only --cap-drop=ALL --entrypoint /usr/bin/kms-sim lockbox:deploy-test --version
-    ! docker compose version >/dev/null 2>&1 ||
-        docker compose -f deploy/compose/compose.yaml --profile init config -q
     say "the image is built, and starts"
 }
 
