@@ -9,11 +9,13 @@ first start is done as the layouts say: servers wait, one command forms the clus
 
 import json
 import os
+import queue
 import re
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -48,8 +50,7 @@ class Engine:
     def __init__(self, root, work, layout):
         self.root, self.work, self.layout = root, work, layout
         self.addresses, self.running, self.listens = {}, {}, {}
-        servers = [layout.kms, *layout.nodes]
-        for number, server in enumerate(servers, start=1):
+        for number, server in enumerate(layout.servers, start=1):
             address = f"{NETWORK}{number}"
             subprocess.run(["ip", "address", "replace", f"{address}/32", "dev", "lo"], check=True)
             self.addresses[server.name] = address
@@ -111,16 +112,17 @@ class Engine:
         asked = container.health or [container.command[0], "health", "--config", config]
         return self.run(container, [*asked, *flags])
 
-    def stop(self):
-        for process in self.running.values():
-            process.send_signal(signal.SIGTERM)
-        for name, process in self.running.items():
+    def stop(self, *containers):
+        for container in containers:
+            self.running[container.name].send_signal(signal.SIGTERM)
+        for container in containers:
+            process = self.running.pop(container.name)
             try:
                 code = process.wait(timeout=STOP_S)
             except subprocess.TimeoutExpired:
-                fail(f"{name} does not end in {STOP_S} s")
+                fail(f"{container.name} does not end in {STOP_S} s")
             if code != 0:
-                fail(f"{name} has ended with {code}")
+                fail(f"{container.name} has ended with {code}")
 
 
 def confined(engine, container):
@@ -140,16 +142,17 @@ def confined(engine, container):
         fail(f"the root of {container.name} is not read-only: {tried.stderr}")
 
 
+def ready(engine, server):
+    until(f"{server.name} serves", lambda: engine.health(server).returncode == 0)
+
+
 def first_start(engine, layout, manager):
-    told = {"NOTIFY_SOCKET": manager.inside}
-    engine.start(layout.kms)
-    first, *others = layout.nodes
-    engine.start(first, told)
-    for node in others:
-        engine.start(node)
-    for server in [layout.kms, *layout.nodes]:
+    for server in layout.servers:
+        engine.start(server, manager.of(server))
+    for server in layout.servers:
         until(f"{server.name} lives", lambda s=server: engine.health(s, "--live").returncode == 0)
         confined(engine, server)
+    first = layout.nodes[0]
     manager.hears("READY=1")
     # They wait, and say so.
     waiting = engine.health(first)
@@ -159,8 +162,8 @@ def first_start(engine, layout, manager):
     formed = engine.run(layout.init, layout.init.command)
     if formed.returncode != 0:
         fail(f"the cluster is not formed: {formed.stderr}")
-    for server in [layout.kms, *layout.nodes]:
-        until(f"{server.name} serves", lambda s=server: engine.health(s).returncode == 0)
+    for server in layout.servers:
+        ready(engine, server)
     manager.hears("STATUS=ready")
     # Once more, by mistake: a clear sentence, and nothing broken.
     again = engine.run(layout.init, layout.init.command)
@@ -169,30 +172,39 @@ def first_start(engine, layout, manager):
     return re.search(r"^folder_id: (\S+)$", formed.stdout, re.MULTILINE)[1]
 
 
-def serves(engine, layout, folder):
-    """A secret that one node has taken is read at each of them."""
-    key, ca = layout.init.flag("--admin-key"), layout.init.flag("--ca")
-    who = [f"--ca={ca}", f"--sa-key={key}", f"--folder-id={folder}"]
-    payload = json.dumps([{"key": "password", "text_value": "of-the-image"}])
+class Client:
+    """The command line, as the administrator."""
 
-    def client(endpoint, *command):
-        line = [layouts.PROGRAM, *command, f"--endpoint={endpoint}", *who]
-        done = engine.run(layout.init, line)
+    def __init__(self, engine, layout, folder):
+        self.engine, self.layout = engine, layout
+        key, ca = layout.init.flag("--admin-key"), layout.init.flag("--ca")
+        self.who = [f"--ca={ca}", f"--sa-key={key}", f"--folder-id={folder}"]
+
+    def run(self, endpoint, *command):
+        line = [layouts.PROGRAM, *command, f"--endpoint={endpoint}", *self.who]
+        done = self.engine.run(self.layout.init, line)
         if done.returncode != 0:
             fail(f"{' '.join(command[:2])} at {endpoint}: {done.stderr}")
         return done.stdout
 
-    client(layout.endpoints[0], "secret", "create", "--name", "first", "--payload", payload)
-    for endpoint in layout.endpoints:
-        value = client(endpoint, "payload", "get", "--name", "first", "--key", "password")
-        if value.strip() != "of-the-image":
-            fail(f"{endpoint} answers {value!r}")
+    def writes(self):
+        payload = json.dumps([{"key": "password", "text_value": "of-the-image"}])
+        command = ["secret", "create", "--name", "first", "--payload", payload]
+        self.run(self.layout.endpoints[0], *command)
+
+    def reads(self):
+        """What one node has taken is at each of them."""
+        for endpoint in self.layout.endpoints:
+            value = self.run(endpoint, "payload", "get", "--name", "first", "--key", "password")
+            if value.strip() != "of-the-image":
+                fail(f"{endpoint} answers {value!r}")
 
 
 class Manager:
     """Hears what the first node tells a service manager, as systemd would."""
 
     def __init__(self, node):
+        self.node = node
         data, inside, _ = next(mount for mount in node.mounts if mount[1] == "/var/lib/lockbox")
         self.inside = f"{inside}/notify"
         path = Path(data) / "notify"
@@ -203,26 +215,46 @@ class Manager:
         self.socket.bind("notify")
         os.chdir(here)
         path.chmod(0o777)
-        self.socket.settimeout(PATIENCE_S)
+        self.said = queue.Queue()
+        threading.Thread(target=self.listen, daemon=True).start()
+
+    def listen(self):
+        # All the time: the socket's own queue is short, and who finds it full is held up.
+        while True:
+            for line in self.socket.recv(4096).decode().split("\n"):
+                self.said.put(line)
+
+    def of(self, server):
+        """What a server finds of it in its environment."""
+        return {"NOTIFY_SOCKET": self.inside} if server is self.node else {}
 
     def hears(self, wanted):
         while True:
             try:
-                lines = self.socket.recv(4096).decode().split("\n")
-            except TimeoutError:
+                line = self.said.get(timeout=PATIENCE_S)
+            except queue.Empty:
                 fail(f"the service manager is not told {wanted}")
-            if wanted in lines:
+            if line == wanted:
                 return
 
 
 def try_layout(root, work, layout):
     work.mkdir(exist_ok=True)
     engine, manager = Engine(root, work, layout), Manager(layout.nodes[0])
-    folder = first_start(engine, layout, manager)
-    serves(engine, layout, folder)
-    engine.stop()
+    client = Client(engine, layout, first_start(engine, layout, manager))
+    client.writes()
+    client.reads()
+    # One by one, as an update goes: each on the data that it has made.
+    for server in layout.servers:
+        engine.stop(server)
+        engine.start(server, manager.of(server))
+        ready(engine, server)
     manager.hears("STOPPING=1")
-    print(f"{layout.name}: formed, served and ended, with a read-only root and without root's rights")
+    manager.hears("READY=1")
+    client.reads()
+    engine.stop(*layout.servers)
+    manager.hears("STOPPING=1")
+    print(f"{layout.name}: formed, served, restarted and ended, with a read-only root and no rights")
 
 
 def main(root, work):

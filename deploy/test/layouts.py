@@ -51,8 +51,12 @@ class Layout:
     init: Container
     # Names of a container, by the container's name.
     hosts: dict
-    # Where a client finds each node, and what it trusts.
+    # Where a client finds each node.
     endpoints: list
+
+    @property
+    def servers(self):
+        return [self.kms, *self.nodes]
 
 
 def directory(path):
