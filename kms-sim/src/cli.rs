@@ -24,7 +24,7 @@ use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::service_manager::ServiceManager;
 use lockbox_platform::system::{SystemClock, SystemRandom};
-use lockbox_platform::tasks::Tasks;
+use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -262,6 +262,8 @@ async fn serve_until_told(
     let kms = started.map_err(|error| Failure::new(error.exit_code(), error))?;
     tracing::info!(address = %kms.addr(), metrics = ?kms.metrics_addr(), "kms-sim is ready");
     manager.up();
+    let watched = manager.clone().keep_watched(tasks.token());
+    tasks.spawn(TaskKind::Background, "watchdog", watched);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("asked to stop"),
         _ = interrupt.recv() => tracing::info!("asked to stop"),

@@ -2,8 +2,8 @@
 //! ends.
 //!
 //! The protocol of `sd_notify(3)`: datagrams to the socket that the environment names. Promises
-//! that a manager which does not listen holds nothing up for longer than [`SEND_TIMEOUT`], and that
-//! a process which nobody manages runs as well. Refuses to know what the process serves.
+//! that a manager which does not listen holds nothing up for longer than a second, and that a
+//! process which nobody manages runs as well. Refuses to know what the process serves.
 
 use std::convert::Infallible;
 use std::io;
@@ -17,10 +17,17 @@ use crate::health::Readiness;
 
 /// The variable of the environment that names the socket.
 pub const SOCKET_VARIABLE: &str = "NOTIFY_SOCKET";
+/// The variable that says within how many microseconds the manager wants to hear of the process,
+/// else it takes it for dead.
+pub const WATCHDOG_VARIABLE: &str = "WATCHDOG_USEC";
+/// The variable that says of which process, where it is set.
+const WATCHDOG_PID_VARIABLE: &str = "WATCHDOG_PID";
 
 /// Longest wait for room in the manager's queue. A lost "ready" would be a start that never ends,
 /// so it is waited for at all.
 const SEND_TIMEOUT: Duration = Duration::from_secs(1);
+/// Said of a process whose tasks run.
+const ALIVE: &str = "WATCHDOG=1";
 /// Said of a process that serves.
 const READY: &str = "STATUS=ready";
 /// Said of one that waits: for its peers, for the cluster to be formed, for the KMS.
@@ -29,7 +36,10 @@ const NOT_READY: &str = "STATUS=up, not ready: /readyz of the metrics port says 
 /// Whoever started this process and wants to hear of it; nobody by default. Clones share the
 /// socket.
 #[derive(Debug, Clone, Default)]
-pub struct ServiceManager(Option<Arc<Contact>>);
+pub struct ServiceManager {
+    contact: Option<Arc<Contact>>,
+    watchdog: Option<Duration>,
+}
 
 #[derive(Debug)]
 struct Contact {
@@ -42,14 +52,19 @@ impl ServiceManager {
     /// nobody: what the process is for does not depend on it.
     #[must_use]
     pub fn of_environment(environment: &[(String, String)]) -> Self {
-        let named = environment.iter().find(|(name, _)| name == SOCKET_VARIABLE);
-        let Some((_, name)) = named.filter(|(_, name)| !name.is_empty()) else {
-            return Self::default();
+        let value = |wanted: &str| {
+            let found = environment.iter().find(|(name, _)| name == wanted);
+            found.map(|(_, value)| value.as_str()).filter(|value| !value.is_empty())
         };
-        match Contact::at(name) {
-            Ok(contact) => Self(Some(Arc::new(contact))),
+        let Some(socket) = value(SOCKET_VARIABLE) else { return Self::default() };
+        let is_meant = value(WATCHDOG_PID_VARIABLE)
+            .is_none_or(|pid| pid.parse::<u32>() == Ok(std::process::id()));
+        let period_us = value(WATCHDOG_VARIABLE).and_then(|period| period.parse().ok());
+        let watchdog = period_us.filter(|_| is_meant).map(Duration::from_micros);
+        match Contact::at(socket) {
+            Ok(contact) => Self { contact: Some(Arc::new(contact)), watchdog },
             Err(error) => {
-                tracing::warn!(socket = name, %error, "the service manager cannot be told");
+                tracing::warn!(socket, %error, "the service manager cannot be told");
                 Self::default()
             }
         }
@@ -86,8 +101,25 @@ impl ServiceManager {
         Ok(())
     }
 
+    /// Tells that the process lives, twice in the time that the manager has set, until `cancelled`.
+    /// A runtime that no longer runs tasks tells nothing, and is started anew.
+    ///
+    /// # Errors
+    /// Never; a task of [`crate::tasks`] has an error type.
+    pub async fn keep_watched(self, cancelled: CancellationToken) -> Result<(), Infallible> {
+        let Some(period) = self.watchdog else { return Ok(()) };
+        while !cancelled.is_cancelled() {
+            self.tell(ALIVE);
+            tokio::select! {
+                () = cancelled.cancelled() => {}
+                () = tokio::time::sleep(period / 2) => {}
+            }
+        }
+        Ok(())
+    }
+
     fn tell(&self, message: &str) {
-        let Some(contact) = &self.0 else { return };
+        let Some(contact) = &self.contact else { return };
         let sent = contact.socket.send_to_addr(message.as_bytes(), &contact.manager);
         if let Err(error) = sent {
             tracing::warn!(%error, "the service manager could not be told");
@@ -174,7 +206,39 @@ mod tests {
             named(name).up();
         }
         let other = [("OTHER".to_owned(), "/nowhere".to_owned())];
-        assert!(ServiceManager::of_environment(&other).0.is_none());
+        assert!(ServiceManager::of_environment(&other).contact.is_none());
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn a_manager_that_watches_hears_again_and_again_that_the_process_lives() {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let path = directory.path().join("notify");
+        let manager = UnixDatagram::bind(&path).expect("a socket");
+        manager.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+        let of = |pid: u32, period_us: &str| {
+            let pid = pid.to_string();
+            let path = path.to_str().expect("a path in UTF-8");
+            let variables = [
+                (SOCKET_VARIABLE, path),
+                (WATCHDOG_VARIABLE, period_us),
+                (WATCHDOG_PID_VARIABLE, pid.as_str()),
+            ];
+            let owned = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+            ServiceManager::of_environment(&owned)
+        };
+        let own = std::process::id();
+        assert_eq!(of(own, "many").watchdog, None);
+        assert_eq!(of(own + 1, "1000").watchdog, None, "another process is watched");
+        let told = of(own, "1000");
+        assert_eq!(told.watchdog, Some(Duration::from_millis(1)));
+        let tasks = Tasks::new(FatalExit::new());
+        tasks.spawn(TaskKind::Background, "telling", told.keep_watched(tasks.token()));
+        for _ in 0..3 {
+            assert_eq!(heard(&manager), ALIVE);
+        }
+        // Who listens no longer holds nothing up.
+        drop(manager);
+        assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

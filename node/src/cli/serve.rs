@@ -61,6 +61,8 @@ async fn serve(config: Config, manager: ServiceManager) -> Result<(), Failure> {
     let until_told = process.tasks.token().child_token();
     let telling = manager.clone().keep_told(node.readiness().clone(), until_told.clone());
     process.tasks.spawn(TaskKind::Background, "service manager", telling);
+    let watched = manager.clone().keep_watched(process.tasks.token());
+    process.tasks.spawn(TaskKind::Background, "watchdog", watched);
     process.until_told().await;
     until_told.cancel();
     manager.stopping();
