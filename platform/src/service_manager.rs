@@ -250,7 +250,7 @@ mod tests {
         let (readiness, tasks) = (Readiness::new(), Tasks::new(FatalExit::new()));
         let replica = readiness.component("replica");
         let told = named(path.to_str().expect("a path in UTF-8"));
-        let telling = told.keep_told(readiness.clone(), tasks.token());
+        let telling = told.keep_told(readiness, tasks.token());
         tasks.spawn(TaskKind::Background, "telling", telling);
         assert_eq!(heard(&manager), NOT_READY);
         replica.ready();
