@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants deploy-test
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -183,3 +183,10 @@ verify-evidence:
 mutants:
 	@$(ROCKSDB)
 	LOCKBOX_TARGET="$(TARGET)/mutants" scripts/mutants.sh $(ARGS)
+
+# Units, manifests and the image of deploy/, which is started in namespaces where there is no container
+# engine; some minutes, as root. `make deploy-test ARGS="units manifests"` tries some of it.
+deploy-test:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
+	deploy/test/run.sh "$(TARGET)/$(PROFILE)" $(ARGS)

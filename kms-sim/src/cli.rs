@@ -1,5 +1,5 @@
-//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `backup`,
-//! `restore`, `admin`, `version`, `config check`.
+//! The command line: `serve`, `health`, `init-root`, `root`, `billing report|verify|records`,
+//! `backup`, `restore`, `admin`, `version`, `config check`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
@@ -10,6 +10,7 @@ mod backup;
 #[path = "../../platform/core/tests/shared/command_reference.rs"]
 mod command_reference;
 mod config;
+mod health;
 mod root;
 mod version;
 
@@ -28,14 +29,16 @@ use lockbox_platform::data_directory::{self, Holder};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::service_manager::ServiceManager;
 use lockbox_platform::system::{SystemClock, SystemRandom};
-use lockbox_platform::tasks::Tasks;
+use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::AdminArgs;
 use self::backup::{BackupArgs, RestoreArgs};
 use self::config::ConfigArgs;
+use self::health::HealthArgs;
 use self::root::RootArgs;
 use self::version::VersionArgs;
 use crate::backup::shown;
@@ -77,6 +80,8 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Asks a server of this machine whether it serves, for the health check of a container.
+    Health(HealthArgs),
     /// Creates a root key file that only its owner can read.
     InitRoot {
         /// The file; it must not exist.
@@ -188,6 +193,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     let result = match cli.command {
         Command::Serve { config } => serve(&config),
+        Command::Health(arguments) => health::run(&arguments),
         Command::InitRoot { file } => init_root(&file),
         Command::Root(arguments) => root::run(arguments),
         Command::Billing { command } => billing(command),
@@ -262,12 +268,17 @@ fn serve(config: &Path) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    let ended = runtime.block_on(serve_until_told(&config, root));
+    let manager = ServiceManager::of_environment(&environment);
+    let ended = runtime.block_on(serve_until_told(&config, root, &manager));
     runtime.shutdown_timeout(THREADS_GRACE);
     ended
 }
 
-async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failure> {
+async fn serve_until_told(
+    config: &KmsConfig,
+    root: RootKey,
+    manager: &ServiceManager,
+) -> Result<(), Failure> {
     let fatal = FatalExit::new();
     let tasks = Tasks::new(fatal.clone());
     let internal = |error| Failure::new(ExitCode::Internal, error);
@@ -295,11 +306,15 @@ async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failu
     };
     let kms = started.map_err(|error| Failure::new(error.exit_code(), error))?;
     tracing::info!(address = %kms.addr(), metrics = ?kms.metrics_addr(), "kms-sim is ready");
+    manager.up();
+    let watched = manager.clone().keep_watched(tasks.token());
+    tasks.spawn(TaskKind::Background, "watchdog", watched);
     tokio::select! {
         _ = terminate.recv() => tracing::info!("asked to stop"),
         _ = interrupt.recv() => tracing::info!("asked to stop"),
         _ = fatal.wait() => {}
     }
+    manager.stopping();
     let stopped = tokio::time::timeout(STOP_MAX, kms.stop(CALLS_GRACE)).await;
     if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
         tracing::warn!(%left, "the end was not orderly");

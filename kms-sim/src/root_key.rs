@@ -180,7 +180,7 @@ pub fn create_file(path: &Path, random: &dyn Randomness) -> Result<(), RootKeyEr
     RootKey::generate(random).write_file(path)
 }
 
-/// The beginning of a file that nobody but its owner may read, at most so many bytes of it.
+/// The beginning of a file that nobody but its reader may read, at most so many bytes of it.
 ///
 /// # Errors
 /// [`RootKeyError::Read`] or [`RootKeyError::Exposed`].

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use crate::system::effective_user;
+
 /// Where systemd says the directory is.
 const VARIABLE: &str = "CREDENTIALS_DIRECTORY";
 /// How a configuration begins the path of a credential.
@@ -57,17 +59,26 @@ fn place_in(value: &mut Value, directory: Option<&str>) -> Result<(), NoCredenti
     }
 }
 
-/// Whether nobody but the file's owner can read it, or nobody but this service: systemd lets the
-/// service's user read a credential by an access list, whose mask shows as the group's right.
+/// Whether nobody but the file's owner can read it, or nobody but this service.
 #[must_use]
 pub fn is_private(path: &Path, metadata: &Metadata) -> bool {
     is_private_in(std::env::var_os(VARIABLE).as_deref().map(Path::new), path, metadata)
 }
 
 fn is_private_in(directory: Option<&Path>, path: &Path, metadata: &Metadata) -> bool {
-    let mode = metadata.mode();
-    let handed_over = directory.is_some() && path.parent() == directory && metadata.uid() == 0;
-    mode & OTHERS == 0 || (handed_over && mode & MORE_THAN_READING == 0)
+    let is_credential = directory.is_some() && path.parent() == directory;
+    is_closed(metadata.mode(), metadata.uid(), effective_user(), is_credential)
+}
+
+/// Whether a file of this mode and owner is open to nobody but its reader.
+///
+/// A file that root has given to one group is: so systemd hands over credentials (the bits of the
+/// group are its access list then) and a kubelet secrets, and who reads them can change neither
+/// owner nor mode. PostgreSQL judges the keys of its servers by the same rule.
+const fn is_closed(mode: u32, owner: u32, reader: u32, is_credential: bool) -> bool {
+    let given_by_root = owner == 0 && (reader != 0 || is_credential);
+    let others = if given_by_root { MORE_THAN_READING } else { OTHERS };
+    mode & others == 0
 }
 
 #[cfg(test)]
@@ -99,6 +110,25 @@ mod tests {
         assert_eq!(asked(0o440, own), by_root);
         for mode in [0o444, 0o660, 0o604] {
             assert!(!asked(mode, own), "{mode:o}");
+        }
+    }
+
+    #[test]
+    fn what_root_has_given_to_one_group_is_for_its_readers_alone() {
+        const ROOT: u32 = 0;
+        for (mode, owner, reader, closed) in [
+            (0o400, 7, 7, true),
+            (0o600, ROOT, ROOT, true),
+            (0o440, ROOT, 7, true),
+            (0o640, ROOT, 7, true),
+            (0o440, ROOT, ROOT, false),
+            (0o440, 7, 7, false),
+            (0o440, 7, 8, false),
+            (0o444, ROOT, 7, false),
+            (0o460, ROOT, 7, false),
+            (0o450, ROOT, 7, false),
+        ] {
+            assert_eq!(is_closed(mode, owner, reader, false), closed, "{mode:o} {owner} {reader}");
         }
     }
 

@@ -34,12 +34,14 @@ pub mod metrics;
 #[cfg(feature = "mutants")]
 pub mod mutants;
 pub mod own_certificate;
+pub mod probe;
 pub mod public_key;
 pub mod rate;
 pub mod request;
 pub mod request_layer;
 pub mod rest;
 pub mod sealed_file;
+pub mod service_manager;
 pub mod statement;
 pub mod status;
 pub mod system;

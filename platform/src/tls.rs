@@ -30,7 +30,7 @@ pub use self::server::ServerTls;
 /// HTTP/2 in ALPN.
 pub(crate) const ALPN_H2: &[u8] = b"h2";
 /// HTTP/1.1 in ALPN.
-const ALPN_HTTP1: &[u8] = b"http/1.1";
+pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// How long a client waits for a connection, and then for the other side's part of TLS: a process
 /// that hangs still gets connections from its system.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

@@ -21,6 +21,7 @@ mod environment;
 mod failure;
 mod filter;
 mod folder;
+mod health;
 mod iam;
 mod kms;
 mod local;
@@ -74,6 +75,11 @@ enum Command {
     Dev(dev::DevArgs),
     /// Runs one node of a cluster.
     Serve(serve::ServeArgs),
+    /// Asks a node of this machine whether it serves, for the health check of a container.
+    ///
+    /// The metrics port that the configuration names is asked. Over TLS it must show the certificate
+    /// of the configuration and no other.
+    Health(health::HealthArgs),
     /// Writes the files of a cluster on this machine.
     Local(local::LocalArgs),
     /// Manages secrets and their versions.
@@ -163,6 +169,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
     match command {
         Command::Dev(arguments) => dev::run(&arguments, environment),
         Command::Serve(arguments) => serve::run(&arguments, environment),
+        Command::Health(arguments) => health::run(&arguments, environment),
         Command::Local(arguments) => local::run(arguments),
         Command::Secret(arguments) => secret::run(*arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),

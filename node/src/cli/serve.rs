@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use clap::Args;
 use lockbox_platform::data_directory::{self, Holder};
 use lockbox_platform::exit::ExitCode;
+use lockbox_platform::service_manager::ServiceManager;
+use lockbox_platform::tasks::TaskKind;
 use lockbox_platform::telemetry::{self, LogFormat};
 
 use crate::cli::environment::Environment;
@@ -41,10 +43,11 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
     data_directory::demand_own(&config.data_dir, Holder::Node)
         .map_err(|foreign| Failure::server(ExitCode::IdentityMismatch, foreign))?;
     supervise::confine_data(&config.data_dir)?;
-    supervise::run(serve(config))?
+    let manager = ServiceManager::of_environment(environment.all());
+    supervise::run(serve(config, manager))?
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, manager: ServiceManager) -> Result<(), Failure> {
     let mut process = Process::new()?;
     let node_id = config.node_id;
     let deps = process.node_deps()?;
@@ -57,7 +60,16 @@ async fn serve(config: Config) -> Result<(), Failure> {
         metrics = %node.metrics_addr(),
         "the node is up"
     );
+    // Up, not ready: it may have to wait for `cluster init`, which comes after its start.
+    manager.up();
+    let until_told = process.tasks.token().child_token();
+    let telling = manager.clone().keep_told(node.readiness().clone(), until_told.clone());
+    process.tasks.spawn(TaskKind::Background, "service manager", telling);
+    let watched = manager.clone().keep_watched(process.tasks.token());
+    process.tasks.spawn(TaskKind::Background, "watchdog", watched);
     process.until_told().await;
+    until_told.cancel();
+    manager.stopping();
     let stopped = supervise::in_time(node.stop()).await;
     // A fault that ended it says more than how it ended.
     process.end().await.and(stopped)

@@ -77,6 +77,7 @@ fn every_published_form_is_understood() {
         "lockbox man --dir d",
         "lockbox iam explain me payload.get e6q1 --format json",
         "lockbox iam explain serviceAccount:aje1 secrets.list b1g1 --endpoint localhost:1",
+        "lockbox health --config node.toml --live --timeout 500ms",
         "lockbox cluster status --endpoint a:1 --ca c --certificate d --key e --server-name n",
         "lockbox cluster --config node.toml status --format yaml",
         "lockbox cluster raise-feature-level --config n",

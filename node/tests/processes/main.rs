@@ -34,6 +34,8 @@ mod destroyed;
 #[cfg(test)]
 mod freshness;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod http1;
 #[cfg(test)]
 mod keyring;
