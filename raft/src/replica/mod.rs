@@ -16,6 +16,7 @@ mod first_members;
 mod forward;
 mod inspect;
 mod leadership;
+mod measures;
 mod membership;
 mod observer;
 mod own_command;
@@ -59,6 +60,7 @@ pub use error::{
 };
 pub use inspect::{Effect, HashedState, LogPiece, LoggedEntry, LoggedPayload};
 pub use leadership::{Leadership, LeadershipWatch};
+pub use measures::{QueueDepth, StorageStats};
 pub use membership::{ChangeError, ChangeRefusal, Changed, MembershipToken};
 pub use proposer::Applied;
 pub use service::ReplicaRpc;
@@ -70,11 +72,12 @@ use crate::domain::command::Envelope;
 use crate::error::StorageError;
 use crate::network::{ClusterIdentity, MESSAGE_BYTES_MAX, PeerGate, PeerLinks, Raft, RaftRpc};
 use crate::store::{
-    Faults, LogReader, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View,
+    Engines, Faults, LogReader, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View,
 };
 use crate::types::Member;
 use clock::ClusterClock;
 use erasure::ErasureProgress;
+use measures::Elections;
 use pause::Awaiting;
 use proposer::Proposer;
 use purge::Purger;
@@ -138,6 +141,9 @@ struct Inner {
     ended: CancellationToken,
     tasks: TaskTracker,
     log_stats: Arc<LogWriterStats>,
+    elections: Arc<Elections>,
+    /// They know what the log and the state share.
+    engines: Arc<dyn Engines>,
     writer: Mutex<Option<LogWriter>>,
 }
 

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::engine_stats::EngineStats;
 use crate::error::StorageError;
 use crate::state::{StateRead, Write};
 
@@ -98,6 +99,11 @@ pub trait LogEngine: Send + Sync + 'static {
         Ok(Some(Vec::new()))
     }
 
+    /// What it says of itself.
+    fn stats(&self) -> EngineStats {
+        EngineStats::default()
+    }
+
     /// How long a writer that is a task ([`super::WriterHost::Task`]) waits before and after each
     /// write: such an engine does not block by itself. Engines with a disk wait inside `write`.
     fn latency(&self) -> Duration {
@@ -122,6 +128,11 @@ pub trait StateEngine: Send + Sync + 'static {
     /// [`StorageError`].
     fn flush(&self) -> Result<(), StorageError>;
 
+    /// What it says of itself.
+    fn stats(&self) -> EngineStats {
+        EngineStats::default()
+    }
+
     /// Writes a durable, self-contained copy of the present state into a new directory.
     ///
     /// # Errors
@@ -143,6 +154,11 @@ pub trait StateEngine: Send + Sync + 'static {
 
 /// Opens engines in directories.
 pub trait Engines: Send + Sync + 'static {
+    /// Bytes of blocks that all of its engines together keep in memory.
+    fn cache_bytes(&self) -> u64 {
+        0
+    }
+
     /// Opens or creates the log in `directory`.
     ///
     /// # Errors

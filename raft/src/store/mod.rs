@@ -9,6 +9,7 @@ pub mod codec;
 mod directory_lock;
 mod durable_files;
 pub mod engine;
+mod engine_stats;
 mod erased_record;
 mod faults;
 mod file_search;
@@ -48,6 +49,7 @@ pub use codec::{
     encode_entry, encode_log_id, encode_membership, encode_snapshot_meta, encode_vote,
 };
 pub use engine::{Engines, LogEngine, StateEngine};
+pub use engine_stats::EngineStats;
 pub(crate) use erased_record::Erased;
 pub use erased_record::ErasedRecord;
 pub use faults::Faults;

@@ -16,7 +16,10 @@ use rocksdb::{
 
 use super::codec::decode_log_id;
 use super::engine::{LogEngine, LogOp, LogRecord, RecoveredLog};
-use super::rocks::{database_options, family, family_options, forget_blocks, storage_error};
+use super::engine_stats::EngineStats;
+use super::rocks::{
+    database_options, family, family_options, forget_blocks, stats_of, storage_error,
+};
 use super::rocks_erase::Rewrite;
 use crate::error::StorageError;
 
@@ -105,6 +108,10 @@ impl RocksLog {
 }
 
 impl LogEngine for RocksLog {
+    fn stats(&self) -> EngineStats {
+        stats_of(&self.database, &[ENTRIES, RECORDS])
+    }
+
     fn write(&self, ops: &[LogOp], sync: bool) -> Result<(), StorageError> {
         if ops.is_empty() {
             // Whoever waits for what was written before.
