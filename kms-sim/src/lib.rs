@@ -20,6 +20,7 @@ mod gcm;
 mod gf256;
 mod grpc;
 pub mod keys;
+mod kms_metrics;
 pub mod ledger;
 pub mod mac;
 pub mod material;
@@ -33,6 +34,7 @@ mod seeded;
 pub mod server;
 pub mod shares;
 pub mod store;
+pub mod usage;
 
 pub use config::KmsConfig;
 pub use engine::{SYSTEM_FOLDER_ID, SYSTEM_KEY_ID};

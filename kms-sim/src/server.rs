@@ -4,6 +4,7 @@
 //! same services. Promises an orderly end: no new calls, then the calls in flight, then the ledger.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +24,7 @@ use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
 };
+use lockbox_platform::{certificate_metrics, disk_metrics, process_metrics};
 use lockbox_proto::FILE_DESCRIPTOR_SET;
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminServiceServer;
@@ -48,8 +50,9 @@ use crate::grpc::operation::OperationsService;
 use crate::grpc::unread;
 use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
-use crate::schedule;
 use crate::store::StoreError;
+use crate::usage::{self, KeyUses};
+use crate::{kms_metrics, schedule};
 
 type AccessServer = KeyAccessServiceServer<AccessService>;
 type AdminServer = KeyAdminServiceServer<AdminService>;
@@ -157,24 +160,27 @@ impl KmsSim {
             None => None,
         };
         let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
-        let kms_metrics = KmsMetrics::register(&metrics)?;
+        let measured = KmsMetrics::register(&metrics)?;
         let parts = EngineParts {
             root,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             quotas: config.quotas(),
-            metrics: kms_metrics.ledger.clone(),
+            metrics: measured.ledger.clone(),
             tasks: tasks.clone(),
         };
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
         let calls = TaskTracker::new();
+        register_metrics(&metrics, config, &engine, (&calls, clock.as_ref()))?;
+        let uses = KeyUses::default();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
             auditor,
-            metrics: kms_metrics,
+            metrics: measured,
+            uses: uses.clone(),
             clock,
             random: Arc::clone(&random),
             calls: calls.clone(),
@@ -194,6 +200,7 @@ impl KmsSim {
             readiness.component("ledger").ready();
             let tls_metrics = metrics.tls.clone();
             let routes = health::router(metrics, readiness, tasks.fatal().clone());
+            let routes = routes.merge(usage::router(Arc::clone(&engine), uses));
             bound.start(routes, &tasks, ListenerLimits::default(), tls_metrics)
         });
         Ok(Self { api, metrics, calls, engine, unscheduled })
@@ -225,6 +232,24 @@ impl KmsSim {
         self.unscheduled.cancel();
         self.engine.stop().await;
     }
+}
+
+/// What is read at each scrape.
+fn register_metrics(
+    metrics: &Metrics,
+    config: &KmsConfig,
+    engine: &Arc<Engine>,
+    (calls, clock): (&TaskTracker, &dyn Clock),
+) -> Result<(), MetricsError> {
+    kms_metrics::register(metrics, engine, calls)?;
+    process_metrics::register(metrics, clock.wall_ms())?;
+    let audit = config.audit_path().parent().map_or_else(PathBuf::new, Path::to_owned);
+    disk_metrics::register(metrics, vec![("data", config.data_dir.clone()), ("audit", audit)])?;
+    let certificates = vec![
+        ("api", config.api.certificate.clone()),
+        ("client_ca", config.api.client_ca.clone()),
+    ];
+    certificate_metrics::register(metrics, certificates)
 }
 
 fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authenticator, StartError> {

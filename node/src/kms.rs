@@ -19,6 +19,7 @@ use std::time::Duration;
 
 use lockbox_core::{KmsKeyId, KmsKeyVersionId, Randomness, Sensitive, SensitiveBytes};
 use lockbox_platform::headers;
+use lockbox_platform::metrics::{Metrics, MetricsError};
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, CheckAttachRequest};
@@ -31,7 +32,9 @@ use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
 use self::breaker::Breaker;
+pub use self::breaker::Load;
 pub use self::identity::KmsIdentity;
+use self::metrics::CallMetrics;
 pub use self::metrics::KmsCollector;
 use self::refusal::{Step, Unanswered, failed, was_answered};
 
@@ -95,6 +98,49 @@ pub struct KmsClient {
     hung_up: CancellationToken,
     breaker: Arc<Breaker>,
     identity: KmsIdentity,
+    /// Nothing where nobody looks, as in a test.
+    measured: Option<CallMetrics>,
+}
+
+/// What the KMS is asked for; a label of metrics and traces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum KmsCall {
+    /// Wraps a key of the keyring.
+    WrapKeyring,
+    /// Unwraps one.
+    UnwrapKeyring,
+    /// Whether a caller may use a key.
+    CheckAttach,
+    /// Makes a data key.
+    GenerateDataKey,
+    /// Opens one.
+    DecryptDataKey,
+    /// Looks an operation up.
+    GetOperation,
+}
+
+impl KmsCall {
+    /// All of them.
+    pub(crate) const ALL: [Self; 6] = [
+        Self::WrapKeyring,
+        Self::UnwrapKeyring,
+        Self::CheckAttach,
+        Self::GenerateDataKey,
+        Self::DecryptDataKey,
+        Self::GetOperation,
+    ];
+
+    /// The label.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::WrapKeyring => "wrap_keyring",
+            Self::UnwrapKeyring => "unwrap_keyring",
+            Self::CheckAttach => "check_attach",
+            Self::GenerateDataKey => "generate_data_key",
+            Self::DecryptDataKey => "decrypt_data_key",
+            Self::GetOperation => "get_operation",
+        }
+    }
 }
 
 impl KmsClient {
@@ -109,6 +155,7 @@ impl KmsClient {
             hung_up: CancellationToken::new(),
             breaker: Arc::new(Breaker::new(random)),
             identity: KmsIdentity::default(),
+            measured: None,
         }
     }
 
@@ -116,6 +163,20 @@ impl KmsClient {
     #[must_use]
     pub fn identified_by(self, identity: KmsIdentity) -> Self {
         Self { identity, ..self }
+    }
+
+    /// The same; its calls are counted and timed here.
+    ///
+    /// # Errors
+    /// [`MetricsError`] when another client's are.
+    pub fn measured_by(self, metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self { measured: Some(CallMetrics::register(metrics)?), ..self })
+    }
+
+    /// How many calls there are.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.breaker.load()
     }
 
     /// Whether the KMS judges the rights of callers on its keys; otherwise whoever asks it does.
@@ -151,7 +212,7 @@ impl KmsClient {
         let ask = move |until| async move {
             client.encrypt(identity.own(within(request, until)).await?).await
         };
-        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
+        let response = self.in_time(KmsCall::WrapKeyring, deadline, ask).await.map_err(Status::from)?;
         Ok(response.into_inner().ciphertext)
     }
 
@@ -175,7 +236,7 @@ impl KmsClient {
         let ask = move |until| async move {
             client.decrypt(identity.own(within(request, until)).await?).await
         };
-        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
+        let response = self.in_time(KmsCall::UnwrapKeyring, deadline, ask).await.map_err(Status::from)?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
@@ -201,7 +262,7 @@ impl KmsClient {
         let ask = move |until| async move {
             client.check_attach(identity.on_behalf(within(message, until), assertion).await?).await
         };
-        match self.in_time(deadline, ask).await {
+        match self.in_time(KmsCall::CheckAttach, deadline, ask).await {
             Ok(response) => Ok(kms_index(response.metadata())),
             Err(Unanswered::Status(status)) if status.code() == Code::Unimplemented => Ok(None),
             Err(unanswered) => Err(failed(&unanswered, key, Step::Make(KeyOrigin::Request))),
@@ -232,7 +293,7 @@ impl KmsClient {
             let request = identity.on_behalf(within(request, until), assertion).await?;
             client.generate_data_key(request).await
         };
-        let answer = self.in_time(deadline, ask).await;
+        let answer = self.in_time(KmsCall::GenerateDataKey, deadline, ask).await;
         let response = answer.map_err(|none| failed(&none, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
@@ -264,7 +325,7 @@ impl KmsClient {
         let ask = move |until| async move {
             client.decrypt(identity.on_behalf(within(request, until), assertion).await?).await
         };
-        let answer = self.in_time(deadline, ask).await;
+        let answer = self.in_time(KmsCall::DecryptDataKey, deadline, ask).await;
         let response = answer.map_err(|none| failed(&none, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
@@ -277,6 +338,7 @@ impl KmsClient {
     /// sent, so that it carries the end of the wait as it is then.
     async fn in_time<T, F>(
         &self,
+        call: KmsCall,
         deadline: Instant,
         ask: impl FnOnce(Instant) -> F,
     ) -> Result<Response<T>, Unanswered>
@@ -299,6 +361,9 @@ impl KmsClient {
                 Err(Status::deadline_exceeded("no answer in time"))
             }
         };
+        if let Some(measured) = &self.measured {
+            measured.note(call, answer.as_ref().err(), begun.elapsed());
+        }
         match was_answered(answer.as_ref().err(), begun.elapsed()) {
             Some(true) => ticket.answered(),
             Some(false) => ticket.failed(),

@@ -7,7 +7,7 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,7 +20,6 @@ use lockbox_platform::listener::{
     self, BoundListener, ListenError, ListenerLimits, Security, Serving,
 };
 use lockbox_platform::metrics::{Metrics, MetricsError};
-use lockbox_platform::own_certificate;
 use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
@@ -28,6 +27,7 @@ use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
     lasting_channel,
 };
+use lockbox_platform::{certificate_metrics, disk_metrics, own_certificate, process_metrics};
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
@@ -46,7 +46,7 @@ use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{audit_heads, consistency, readiness, router, unseal};
+use crate::{audit_heads, consistency, node_metrics, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -138,6 +138,7 @@ impl NodeServer {
         let channel = lasting_channel(address, name, &kms_files(&config), kms_endpoint)?;
         let identity = KmsIdentity::by(config.kms.token_file.as_ref());
         let kms = KmsClient::new(channel, Arc::clone(&random)).identified_by(identity);
+        let kms = kms.measured_by(&metrics)?;
         metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
@@ -150,6 +151,7 @@ impl NodeServer {
         let app = app(config, replica.clone(), kms, &tasks, &metrics, clock, random)?;
         let heard = LeaderHeard::default();
         metrics.collector(Box::new(ReplicaCollector::new(replica, heard.clone())?))?;
+        register_metrics(&metrics, &app)?;
         let readiness = app.readiness.clone();
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
@@ -310,6 +312,24 @@ fn app(
         rotation: Rotation::default(),
         payload_reads: PayloadReads::default(),
     }))
+}
+
+/// What is read at each scrape.
+fn register_metrics(metrics: &Metrics, app: &App) -> Result<(), MetricsError> {
+    let config = &app.config;
+    node_metrics::register(metrics, app)?;
+    process_metrics::register(metrics, app.clock.wall_ms())?;
+    let audit = config.audit_path().parent().map_or_else(PathBuf::new, Path::to_owned);
+    disk_metrics::register(metrics, vec![("data", config.data_dir.clone()), ("audit", audit)])?;
+    let mut certificates = vec![
+        ("api", config.api.certificate.clone()),
+        ("peer", config.peer.certificate.clone()),
+        ("peer_ca", config.peer.ca.clone()),
+    ];
+    // With a token it may be the system's collection, of which there is always one that ends.
+    let kms_ca = config.kms.ca().filter(|_| config.kms.token_file.is_none());
+    certificates.extend(kms_ca.map(|ca| ("kms_ca", ca.to_owned())));
+    certificate_metrics::register(metrics, certificates)
 }
 
 fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {

@@ -85,6 +85,13 @@ impl Committer {
         Ok(Self { jobs: sender })
     }
 
+    /// Calls that wait for the writer, and how many may.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let max = self.jobs.max_capacity();
+        (max.saturating_sub(self.jobs.capacity()), max)
+    }
+
     /// Records a crypto call; returns once the record is durable.
     ///
     /// # Errors

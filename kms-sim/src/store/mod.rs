@@ -4,6 +4,8 @@ pub mod db;
 pub mod due;
 mod purge;
 pub mod records;
+mod stats;
 pub mod tables;
 
 pub use db::{Db, StoreError, View, Write};
+pub use stats::StoreStats;
