@@ -45,6 +45,8 @@ mod memory;
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
+mod metrics_reference;
+#[cfg(test)]
 mod ports;
 #[cfg(test)]
 mod programs;
