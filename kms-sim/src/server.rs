@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
+use lockbox_platform::audit::shipping::{self, Origin, Shipping};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::exit::ExitCode;
@@ -172,6 +173,14 @@ impl KmsSim {
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
+        let shipping = Shipping {
+            path: config.audit_path(),
+            synced: auditor.synced_head(),
+            origin: Origin { program: "kms-sim", host: "kms".to_owned() },
+            syslog: config.audit.syslog.clone(),
+            otlp: config.audit.otlp.clone(),
+        };
+        shipping::start(shipping, &tasks, &metrics.audit.shipping)?;
         let calls = TaskTracker::new();
         register_metrics(&metrics, config, &engine, (&calls, clock.as_ref()))?;
         let uses = KeyUses::default();

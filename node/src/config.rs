@@ -310,6 +310,9 @@ mod tests {
         let overrides = [("LOCKBOX_CONFIG_NODE_ID", "3"), ("LOCKBOX_CONFIG_LIMITS__ENTRIES", "7")];
         let config = load(FILE, &overrides).unwrap();
         assert_eq!((config.node_id, config.limits.entries), (3, 7));
+        let nested = [("LOCKBOX_CONFIG_AUDIT__SYSLOG__TO", "unix:///dev/log")];
+        let config = load(FILE, &nested).unwrap();
+        assert_eq!(config.audit.syslog.unwrap().to, "unix:///dev/log");
     }
 
     #[test]
@@ -354,6 +357,13 @@ mod tests {
             let wrong = format!("{FILE}\n[audit]\n{key} = {value}");
             let error = load(&wrong, &[]).unwrap_err();
             assert!(error.contains(&format!("audit.{key} must be")), "{error}");
+        }
+        for (table, problem) in [
+            ("[audit.syslog]\nto = \"udp://logs:514\"", "audit.syslog must go to tls://"),
+            ("[audit.otlp]\nendpoint = \"logs:4317\"", "audit.otlp must have a ca"),
+        ] {
+            let error = load(&format!("{FILE}\n{table}"), &[]).unwrap_err();
+            assert!(error.contains(problem), "{error}");
         }
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
+use lockbox_platform::audit::shipping::{self, Origin, Shipping};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
@@ -152,6 +153,7 @@ impl NodeServer {
         let heard = LeaderHeard::default();
         metrics.collector(Box::new(ReplicaCollector::new(replica, heard.clone())?))?;
         register_metrics(&metrics, &app)?;
+        ship_audit(&app, &tasks, &metrics)?;
         let readiness = app.readiness.clone();
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
@@ -312,6 +314,19 @@ fn app(
         rotation: Rotation::default(),
         payload_reads: PayloadReads::default(),
     }))
+}
+
+/// Starts what copies the audit to others.
+fn ship_audit(app: &App, tasks: &Tasks, metrics: &Metrics) -> Result<(), TlsError> {
+    let (node_id, audit) = (app.config.node_id, &app.config.audit);
+    let shipping = Shipping {
+        path: app.config.audit_path(),
+        synced: app.auditor.synced_head(),
+        origin: Origin { program: "lockbox", host: format!("node-{node_id}") },
+        syslog: audit.syslog.clone(),
+        otlp: audit.otlp.clone(),
+    };
+    shipping::start(shipping, tasks, &metrics.audit.shipping)
 }
 
 /// What is read at each scrape.

@@ -176,24 +176,21 @@ fn key_on(before: &str) -> Option<&str> {
     rest.trim().is_empty().then_some(key.trim())
 }
 
-/// Sets `TABLE__KEY`; a number or boolean where the text is one. Fails with the name of a key
+/// Sets `TABLE__KEY`, also of a table within a table; a number or boolean where the text is one. Fails with the name of a key
 /// that is no table.
 fn override_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
-    let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
-        (Ok(number), _) => toml::Value::Integer(number),
-        (_, Ok(flag)) => toml::Value::Boolean(flag),
-        (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
-    };
     let lower = key.to_ascii_lowercase();
-    match lower.split_once("__") {
-        None => drop(table.insert(lower, parsed)),
-        Some((name, inner)) => {
-            let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
-            let inner_table = entry.as_table_mut().ok_or(name)?;
-            inner_table.insert(inner.to_owned(), parsed);
-        }
-    }
-    Ok(())
+    let Some((name, inner)) = lower.split_once("__") else {
+        let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
+            (Ok(number), _) => toml::Value::Integer(number),
+            (_, Ok(flag)) => toml::Value::Boolean(flag),
+            (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
+        };
+        table.insert(lower, parsed);
+        return Ok(());
+    };
+    let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
+    override_key(entry.as_table_mut().ok_or(name)?, inner, value)
 }
 
 #[cfg(test)]

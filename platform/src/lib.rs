@@ -27,6 +27,7 @@ pub mod metric_names;
 pub mod metrics;
 #[cfg(feature = "mutants")]
 pub mod mutants;
+pub mod otlp;
 pub mod own_certificate;
 pub mod process_metrics;
 pub mod public_key;
