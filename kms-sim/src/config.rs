@@ -18,6 +18,7 @@ use lockbox_platform::listener::ConnectionsConfig;
 use lockbox_platform::otlp::OtlpConfig;
 use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
+use lockbox_platform::trace::TracesConfig;
 use serde::Deserialize;
 
 pub use self::root_key::RootKeyConfig;
@@ -66,6 +67,9 @@ pub struct KmsConfig {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Traces of calls; none unless a collector is named.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Whether `kms-sim serve` keeps all of its memory out of the swap, and does not start where it
     /// may not: it takes `ulimit -l unlimited`.
     #[serde(default)]
@@ -333,6 +337,7 @@ impl KmsConfig {
         if let Some(Err(problem)) = self.audit.otlp.as_ref().map(OtlpConfig::check) {
             return wrong("audit.otlp", problem);
         }
+        self.traces.check()?;
         self.connections.check()
     }
 

@@ -16,6 +16,7 @@ use lockbox_core::NodeId;
 use lockbox_platform::audit::DEFAULT_FILE_NAME;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
+use lockbox_platform::trace::TracesConfig;
 use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
@@ -66,6 +67,9 @@ pub struct Config {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Traces of calls; none unless a collector is named. Of `lockbox serve` alone.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Whether `lockbox serve` keeps all of its memory out of the swap, and does not start where it
     /// may not: it takes `ulimit -l unlimited`.
     #[serde(default)]
@@ -240,6 +244,7 @@ impl Config {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
         }
         self.connections.check()?;
+        self.traces.check()?;
         for (key, address) in [
             ("api.advertise", &self.api.advertise),
             ("peer.advertise", &self.peer.advertise),
@@ -361,6 +366,8 @@ mod tests {
         for (table, problem) in [
             ("[audit.syslog]\nto = \"udp://logs:514\"", "audit.syslog must go to tls://"),
             ("[audit.otlp]\nendpoint = \"logs:4317\"", "audit.otlp must have a ca"),
+            ("[traces]\nratio = 1.5", "traces.ratio must be from 0 to 1"),
+            ("[traces.otlp]\nendpoint = \"collector\"", "traces.otlp must have an endpoint"),
         ] {
             let error = load(&format!("{FILE}\n{table}"), &[]).unwrap_err();
             assert!(error.contains(problem), "{error}");

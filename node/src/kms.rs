@@ -20,7 +20,9 @@ use std::time::Duration;
 use lockbox_core::{KmsKeyId, KmsKeyVersionId, Randomness, Sensitive, SensitiveBytes};
 use lockbox_platform::headers;
 use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::request_layer::code_name;
 use lockbox_platform::status::ApiError;
+use lockbox_platform::trace;
 use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, CheckAttachRequest};
 use lockbox_proto::yandex::cloud::kms::v1 as wire;
@@ -30,6 +32,8 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
+use tracing::Instrument;
+use tracing::field::Empty;
 
 use self::breaker::Breaker;
 pub use self::breaker::Load;
@@ -351,16 +355,25 @@ impl KmsClient {
             () = self.hung_up.cancelled() => return Err(hung_up()),
             ticket = self.breaker.enter(deadline) => ticket.map_err(Unanswered::NotAsked)?,
         };
+        let span = tracing::trace_span!(
+            target: "lockbox_trace",
+            "call_kms",
+            operation = call.name(),
+            code = Empty,
+        );
+        let traced = span.clone();
         let begun = Instant::now();
         let until = deadline.min(begun + CALL_MAX);
         let answer = tokio::select! {
             biased;
             () = self.hung_up.cancelled() => return Err(hung_up()),
-            answer = ask(until) => answer,
+            answer = ask(until).instrument(span) => answer,
             () = tokio::time::sleep_until(until) => {
                 Err(Status::deadline_exceeded("no answer in time"))
             }
         };
+        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+        traced.record("code", code_name(code));
         if let Some(measured) = &self.measured {
             measured.note(call, answer.as_ref().err(), begun.elapsed());
         }
@@ -382,6 +395,7 @@ fn hung_up() -> Unanswered {
 fn within<T>(message: T, deadline: Instant) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    trace::tell(request.metadata_mut());
     request
 }
 

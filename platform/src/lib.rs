@@ -42,4 +42,5 @@ pub mod tasks;
 pub mod telemetry;
 pub mod tls;
 pub mod token;
+pub mod trace;
 pub mod unhandled;

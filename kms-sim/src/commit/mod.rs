@@ -11,6 +11,7 @@ use lockbox_core::Clock;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use self::staged::{CryptoCommit, CryptoRefusal, Recorded};
 use self::writer::{Writer, WriterParts};
@@ -102,7 +103,8 @@ impl Committer {
     ) -> Result<Result<Recorded, CryptoRefusal>, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Crypto(Box::new(commit), reply))?;
-        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_ledger");
+        answer.instrument(span).await.unwrap_or(Err(CommitFailure::Unknown))
     }
 
     /// Decides a mutation and, unless it is refused or a repeat, makes it durable.
@@ -112,7 +114,8 @@ impl Committer {
     pub async fn mutate(&self, envelope: Envelope) -> Result<Mutated, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Mutation(Box::new(envelope), reply))?;
-        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_ledger");
+        answer.instrument(span).await.unwrap_or(Err(CommitFailure::Unknown))
     }
 
     /// Lets the writer finish what is queued, and ends it.

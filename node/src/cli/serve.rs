@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lockbox_platform::otlp::messages::Resource;
 use lockbox_platform::telemetry::{self, LogFormat};
+use lockbox_platform::trace;
 
 use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
@@ -29,7 +31,17 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
         LogStyle::Json => LogFormat::Json,
         LogStyle::Human => LogFormat::Human,
     };
-    telemetry::init(format, config.log.filter.as_deref()).map_err(Failure::usage)?;
+    let filter = config.log.filter.as_deref();
+    let spans = match trace::recorder(&config.traces) {
+        Some((layer, spans)) => {
+            telemetry::init_with_traces(format, filter, layer).map_err(Failure::usage)?;
+            Some(spans)
+        }
+        None => {
+            telemetry::init(format, filter).map_err(Failure::usage)?;
+            None
+        }
+    };
     #[cfg(feature = "mutants")]
     crate::cli::mutants::begin(&[lockbox_core::mutants::Program::Node], environment)?;
     if config.lock_memory {
@@ -37,12 +49,17 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
         supervise::lock()?;
     }
     supervise::confine_data(&config.data_dir)?;
-    supervise::run(serve(config))?
+    supervise::run(serve(config, spans))?
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(config: Config, spans: Option<trace::Finished>) -> Result<(), Failure> {
     let mut process = Process::new()?;
     let node_id = config.node_id;
+    if let Some(spans) = spans {
+        let resource = Resource::of("lockbox", &format!("node-{node_id}"));
+        let exported = spans.export(&config.traces, resource, &process.tasks);
+        exported.map_err(Failure::usage)?;
+    }
     let deps = process.node_deps()?;
     // Boxed: the start-up future is large and awaited once.
     let started = Box::pin(NodeServer::start(config, deps)).await;

@@ -18,6 +18,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, LogTime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::audit::chain::{Chain, ChainHead};
 use crate::audit::config::{AuditConfig, AuditSync};
@@ -186,7 +187,8 @@ impl AuditorHandle {
     /// # Errors
     /// [`AuditError`]; the call must then fail.
     pub async fn record(&self, record: &AuditRecord, deadline: Instant) -> Result<(), AuditError> {
-        let result = self.submit(record, deadline).await;
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_audit");
+        let result = self.submit(record, deadline).instrument(span).await;
         let label = match result {
             Ok(()) => "written",
             Err(AuditError::Busy) => "busy",

@@ -47,6 +47,7 @@ use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use wire::raft_service_server::RaftServiceServer;
 use wire::replica_service_server::ReplicaServiceServer;
 
@@ -246,7 +247,8 @@ impl Replica {
         if mutant(Mutant::AckBeforeCommit) {
             return seeded::answer_first(self, envelope, deadline).await;
         }
-        self.0.proposer.propose(envelope, deadline).await
+        let span = tracing::trace_span!(target: "lockbox_trace", "propose");
+        self.0.proposer.propose(envelope, deadline).instrument(span).await
     }
 
     /// Reads a view that reflects everything acknowledged, by any node, before this call.
@@ -261,7 +263,8 @@ impl Replica {
         deadline: Instant,
         read: impl FnOnce(&View<'_>, LogTime) -> R,
     ) -> Result<Reading<R>, ReadError> {
-        let term = self.pass_barrier(deadline).await?;
+        let span = tracing::trace_span!(target: "lockbox_trace", "pass_read_barrier");
+        let term = self.pass_barrier(deadline).instrument(span).await?;
         let read = |view: &View<'_>| (read(view, self.log_now()), view.applied());
         let (value, at) = self.0.state.read(read)?;
         Ok(Reading { value, index: at.index, term })
