@@ -65,6 +65,8 @@ mod server;
 #[cfg(test)]
 mod stopping;
 #[cfg(test)]
+mod traces;
+#[cfg(test)]
 mod waiting;
 #[cfg(test)]
 mod watch;

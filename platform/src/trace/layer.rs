@@ -19,6 +19,8 @@ use crate::system::{SystemClock, SystemRandom};
 
 /// The longest text that leaves, in bytes: the longest of our names is shorter.
 const TEXT_BYTES_MAX: usize = 128;
+/// The span that a trace may begin with: of a call that is served.
+const FIRST: &str = "serve";
 /// The field that names the trace to go on with; it does not leave.
 const PARENT_FIELD: &str = "traceparent";
 /// The field that names a call's status code.
@@ -77,8 +79,8 @@ impl TraceLayer {
         let took = self.clock.monotonic().saturating_sub(live.began);
         let began = live.began_wall_ms.saturating_mul(1_000_000);
         let kind = match name {
-            "serve" | "serve_proposal" | "serve_read_point" => SERVER,
-            "forward_proposal" | "forward_read" | "call_kms" => CLIENT,
+            FIRST | "serve_proposal" => SERVER,
+            "forward_proposal" | "call_kms" => CLIENT,
             _ => INTERNAL,
         };
         Span {
@@ -109,6 +111,10 @@ where
             extensions.get::<Live>().map(|live| live.context)
         });
         let parent = within.or(fields.remote);
+        // What a server does by itself, and looks after all the time, is no trace of a call.
+        if parent.is_none() && span.name() != FIRST {
+            return;
+        }
         let trace_id = parent.map_or_else(|| self.drawn(), |parent| parent.trace_id);
         let sampled =
             within.map_or_else(|| is_kept(trace_id, self.ratio), |within| within.sampled);

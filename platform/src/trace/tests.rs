@@ -70,6 +70,13 @@ fn a_trace_goes_from_the_caller_through_a_call_to_whom_that_calls() {
 fn nothing_leaves_but_the_fields_that_are_named() {
     let long = CANARY.repeat(20);
     let spans = recorded(1.0, || {
+        // By itself it is no trace of a call.
+        let _alone =
+            tracing::trace_span!(target: "lockbox_trace", "work", operation = "alone").entered();
+    });
+    assert!(spans.is_empty(), "{spans:?}");
+    let spans = recorded(1.0, || {
+        let _serving = server_span("/a.B/C", &HeaderMap::new()).entered();
         let span = tracing::trace_span!(
             target: "lockbox_trace",
             "work",
@@ -83,7 +90,7 @@ fn nothing_leaves_but_the_fields_that_are_named() {
         tracing::trace!(target: "lockbox_trace", parent: &span, text = CANARY, "{CANARY}");
         let _else = tracing::trace_span!(target: "other", "work", method = CANARY).entered();
     });
-    let [work] = &spans[..] else { panic!("{spans:?}") };
+    let [work, _serving] = &spans[..] else { panic!("{spans:?}") };
     assert_eq!(texts(work), [("index".to_owned(), "Some(Int(7))".to_owned())]);
     assert!(!format!("{spans:?}").contains(CANARY), "{spans:?}");
 }

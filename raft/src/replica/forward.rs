@@ -74,13 +74,7 @@ impl Forwarder {
         let deadline_ms = remaining_ms(deadline);
         let request = wire::ReadIndexRequest { header: Some(header), deadline_ms };
         let mut client = link.replica();
-        let span = tracing::trace_span!(
-            target: "lockbox_trace",
-            "forward_read",
-            leader = leader.id,
-        );
-        let reading = async move { client.read_index(traced(request)).await }.instrument(span);
-        let reply = tokio::time::timeout_at(deadline, reading).await.ok()?;
+        let reply = tokio::time::timeout_at(deadline, client.read_index(request)).await.ok()?;
         let reply = reply.inspect_err(|status| link.saw(status)).ok()?.into_inner();
         match reply.result? {
             ReadIndexResult::ReadPoint(point) => {

@@ -83,6 +83,7 @@ impl ReplicaService for ReplicaRpc {
     ) -> Result<Response<wire::ProposeReply>, Status> {
         let (metadata, extensions, message) = request.into_parts();
         self.gate.check(message.header.as_ref(), &extensions, Sender::Member)?;
+        // No part of another trace than the follower's.
         let traceparent = traceparent(&metadata);
         let span = tracing::trace_span!(target: "lockbox_trace", "serve_proposal", traceparent);
         let envelope: Envelope = codec::decode(&message.envelope)
@@ -113,13 +114,11 @@ impl ReplicaService for ReplicaRpc {
         &self,
         request: Request<wire::ReadIndexRequest>,
     ) -> Result<Response<wire::ReadIndexReply>, Status> {
-        let (metadata, extensions, message) = request.into_parts();
+        let (_, extensions, message) = request.into_parts();
         self.gate.check(message.header.as_ref(), &extensions, Sender::Member)?;
-        let traceparent = traceparent(&metadata);
-        let span = tracing::trace_span!(target: "lockbox_trace", "serve_read_point", traceparent);
         let by = deadline(message.deadline_ms);
         let point = match self.proposer.leadership.place() {
-            Place::Here => self.read_points.give(by).instrument(span).await,
+            Place::Here => self.read_points.give(by).await,
             Place::There(_) | Place::Nowhere => None,
         };
         let result = match point {
