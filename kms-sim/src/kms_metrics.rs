@@ -70,8 +70,10 @@ pub(crate) fn register(
     engine: &Arc<Engine>,
     calls: &TaskTracker,
 ) -> Result<(), MetricsError> {
-    let (engine, calls) = (Arc::clone(engine), calls.clone());
+    // Whoever keeps the registry must not keep the store open.
+    let (engine, calls) = (Arc::downgrade(engine), calls.clone());
     metrics.sampled(&SERIES, move |reading| {
+        let Some(engine) = engine.upgrade() else { return };
         store(&engine, reading);
         let (waiting, waiting_max) = engine.committer().waiting();
         reading.count(&DEPTH, &["ledger"], waiting as u64);

@@ -184,13 +184,22 @@ fn override_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), S
         let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
             (Ok(number), _) => toml::Value::Integer(number),
             (_, Ok(flag)) => toml::Value::Boolean(flag),
-            (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
+            (Err(_), Err(_)) => match fraction(value) {
+                Some(fraction) => toml::Value::Float(fraction),
+                None => toml::Value::String(value.to_owned()),
+            },
         };
         table.insert(lower, parsed);
         return Ok(());
     };
     let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
     override_key(entry.as_table_mut().ok_or(name)?, inner, value)
+}
+
+/// A number such as 0.25; no word that could be read as one.
+fn fraction(value: &str) -> Option<f64> {
+    let shape = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    value.bytes().all(shape).then(|| value.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -236,6 +245,24 @@ mod tests {
             problem,
             "the environment variable X_NAME__Z is wrong: it names a key inside name"
         );
+    }
+
+    #[test]
+    fn variables_are_what_they_look_like_in_tables_within_tables_too() {
+        let mut table = toml::Table::new();
+        for (key, value) in [
+            ("A__B__C", "0.25"),
+            ("A__B__D", "7"),
+            ("A__E", "true"),
+            ("F", "1.2.3"),
+            ("G", "inf"),
+            ("H", "."),
+        ] {
+            override_key(&mut table, key, value).unwrap();
+        }
+        let expected = "f = \"1.2.3\"\ng = \"inf\"\nh = \".\"\n\
+                        [a]\ne = true\n[a.b]\nc = 0.25\nd = 7\n";
+        assert_eq!(table, toml::from_str::<toml::Table>(expected).unwrap());
     }
 
     #[test]
