@@ -5,6 +5,7 @@
 //! address and a token ([`identity`]). One call for each access; nothing is cached (`design §6`).
 //! While the KMS does not answer, calls fail at once ([`breaker`]).
 
+mod asked;
 mod breaker;
 mod identity;
 mod metrics;
@@ -35,6 +36,7 @@ use tonic::{Code, Request, Response, Status};
 use tracing::Instrument;
 use tracing::field::Empty;
 
+use self::asked::KmsCall;
 use self::breaker::Breaker;
 pub use self::breaker::Load;
 pub use self::identity::KmsIdentity;
@@ -104,47 +106,6 @@ pub struct KmsClient {
     identity: KmsIdentity,
     /// Nothing where nobody looks, as in a test.
     measured: Option<CallMetrics>,
-}
-
-/// What the KMS is asked for; a label of metrics and traces.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum KmsCall {
-    /// Wraps a key of the keyring.
-    WrapKeyring,
-    /// Unwraps one.
-    UnwrapKeyring,
-    /// Whether a caller may use a key.
-    CheckAttach,
-    /// Makes a data key.
-    GenerateDataKey,
-    /// Opens one.
-    DecryptDataKey,
-    /// Looks an operation up.
-    GetOperation,
-}
-
-impl KmsCall {
-    /// All of them.
-    pub(crate) const ALL: [Self; 6] = [
-        Self::WrapKeyring,
-        Self::UnwrapKeyring,
-        Self::CheckAttach,
-        Self::GenerateDataKey,
-        Self::DecryptDataKey,
-        Self::GetOperation,
-    ];
-
-    /// The label.
-    pub(crate) const fn name(self) -> &'static str {
-        match self {
-            Self::WrapKeyring => "wrap_keyring",
-            Self::UnwrapKeyring => "unwrap_keyring",
-            Self::CheckAttach => "check_attach",
-            Self::GenerateDataKey => "generate_data_key",
-            Self::DecryptDataKey => "decrypt_data_key",
-            Self::GetOperation => "get_operation",
-        }
-    }
 }
 
 impl KmsClient {

@@ -1,5 +1,6 @@
 //! What stands on the metrics: rules, dashboards and the runbook name only what there is, and each
-//! alert has its entry and its tests. Whether expressions have values is for `make dashboards-test`.
+//! alert has its entry and its tests. Whether expressions have values is for
+//! `make dashboards-test`.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,6 @@
-//! Traces and copies of the audit of real processes: a call is one trace from its client through the
-//! node that is asked, the leader and the KMS; every audit record arrives; and nothing of a payload
-//! is in any of it.
+//! Traces and copies of the audit of real processes: a call is one trace from its client through
+//! the node that is asked, the leader and the KMS; every audit record arrives; and nothing of a
+//! payload is in any of it.
 
 use std::collections::BTreeSet;
 use std::net::SocketAddr;

@@ -3,8 +3,9 @@
 //! Syslog has no answer that says "I have it". So each batch has a connection of its own: this side
 //! sends its records and ends its half; the receiver has read all of them when it ends the other
 //! half, and only then are they confirmed. A connection that breaks, whose end does not come, or
-//! that was over before all had arrived, confirms nothing, and the batch is sent once more. A socket of datagrams takes each into the
-//! receiver's own queue at once; what is in it when the receiver crashes is lost there.
+//! that was over before all had arrived, confirms nothing, and the batch is sent once more. A
+//! socket of datagrams takes each into the receiver's own queue at once; what is in it when the
+//! receiver crashes is lost there.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -60,7 +61,8 @@ impl SyslogSink {
                 let no_name = |_| TlsError::Name { name: server_name.clone() };
                 let name = ServerName::try_from(server_name.clone()).map_err(no_name)?;
                 let identity = config.certificate.clone().zip(config.key.clone());
-                let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
+                let files_of = |(certificate, key)| IdentityFiles { certificate, key };
+                let identity = identity.map(files_of);
                 let ca = config.ca.clone().unwrap_or_default();
                 let files = ClientTlsFiles { ca, identity };
                 // What cannot be used now is a mistake of whoever starts the server.
