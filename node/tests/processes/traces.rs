@@ -121,7 +121,7 @@ async fn take(State(into): State<Arc<Mutex<Vec<Bytes>>>>, request: Request) -> R
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_call_is_one_trace_through_all_servers_and_nothing_of_a_payload_leaves() {
+async fn security_s20_a_call_is_one_trace_through_all_servers_and_no_payload_leaves() {
     let collected = Collected::default();
     let traces = post(take).with_state(Arc::clone(&collected.traces));
     let logs = post(take).with_state(Arc::clone(&collected.logs));

@@ -67,7 +67,7 @@ fn a_trace_goes_from_the_caller_through_a_call_to_whom_that_calls() {
 }
 
 #[test]
-fn nothing_leaves_but_the_fields_that_are_named() {
+fn security_s20_nothing_leaves_but_the_fields_that_are_named() {
     let long = CANARY.repeat(20);
     let spans = recorded(1.0, || {
         // By itself it is no trace of a call.
