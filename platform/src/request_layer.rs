@@ -113,7 +113,7 @@ impl Shared {
             RequestContext::take(&method, request.headers_mut(), connection.as_ref(), random);
         let context = Arc::new(context);
         request.extensions_mut().insert(Arc::clone(&context));
-        let traced = trace::server_span(self.label(&method), request.headers());
+        let traced = trace::server_span(|| self.label(&method), request.headers());
         // Within it, so that what is done for the call is a part of its trace.
         let span = traced.in_scope(
             || tracing::info_span!("rpc", method, request_id = %context.request_id),

@@ -101,7 +101,7 @@ mod tests {
         assert!(elsewhere.check().is_err());
         assert_eq!(OtlpConfig { plaintext: true, ..elsewhere.clone() }.check(), Ok(()));
         let ca = Some(PathBuf::from("ca.pem"));
-        assert_eq!(OtlpConfig { ca, ..elsewhere.clone() }.check(), Ok(()));
+        assert_eq!(OtlpConfig { ca, ..elsewhere }.check(), Ok(()));
         let half = OtlpConfig { key: Some(PathBuf::from("key.pem")), ..config("localhost:1") };
         assert!(half.check().is_err_and(|problem| problem.contains("or neither")));
         for wrong in ["localhost", ":4317", "localhost:port"] {

@@ -46,11 +46,17 @@ fn recorder_of(ratio: f64) -> (TraceLayer, Finished) {
     (TraceLayer::new(ratio, sender, Arc::clone(&dropped)), Finished { spans, dropped })
 }
 
-/// The span of a call that is served. It goes on with the caller's trace, if it tells of one.
+/// The span of a call that is served. It goes on with the caller's trace, if it tells of one. The
+/// method is not asked for while nothing is recorded.
 #[must_use]
-pub fn server_span(method: &str, headers: &HeaderMap) -> Span {
-    let traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok());
-    tracing::trace_span!(target: "lockbox_trace", "serve", method, code = Empty, traceparent)
+pub fn server_span<'m>(method: impl FnOnce() -> &'m str, headers: &HeaderMap) -> Span {
+    tracing::trace_span!(
+        target: "lockbox_trace",
+        "serve",
+        method = method(),
+        code = Empty,
+        traceparent = headers.get(TRACEPARENT).and_then(|value| value.to_str().ok()),
+    )
 }
 
 /// Tells whoever is called of the present trace, if it is recorded.

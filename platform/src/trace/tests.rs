@@ -40,7 +40,7 @@ fn texts(span: &Sent) -> Vec<(String, String)> {
 fn a_trace_goes_from_the_caller_through_a_call_to_whom_that_calls() {
     let mut told = MetadataMap::new();
     let spans = recorded(1.0, || {
-        let serving = server_span("/a.B/C", &headers(PARENT));
+        let serving = server_span(|| "/a.B/C", &headers(PARENT));
         let _serving = serving.enter();
         // For the log alone: no part of a trace.
         let _logged = tracing::info_span!("rpc", secret = CANARY).entered();
@@ -76,7 +76,7 @@ fn security_s20_nothing_leaves_but_the_fields_that_are_named() {
     });
     assert!(spans.is_empty(), "{spans:?}");
     let spans = recorded(1.0, || {
-        let _serving = server_span("/a.B/C", &HeaderMap::new()).entered();
+        let _serving = server_span(|| "/a.B/C", &HeaderMap::new()).entered();
         let span = tracing::trace_span!(
             target: "lockbox_trace",
             "work",
@@ -97,12 +97,12 @@ fn security_s20_nothing_leaves_but_the_fields_that_are_named() {
 
 #[test]
 fn a_caller_is_not_believed_about_what_is_kept() {
-    let nothing = recorded(0.0, || drop(server_span("/a.B/C", &headers(PARENT))));
+    let nothing = recorded(0.0, || drop(server_span(|| "/a.B/C", &headers(PARENT))));
     assert!(nothing.is_empty(), "{nothing:?}");
     let kept = recorded(1.0, || {
         let unsampled = PARENT.replace("-01", "-00");
-        drop(server_span("/a.B/C", &headers(&unsampled)));
-        drop(server_span("/a.B/C", &headers("no header of a trace")));
+        drop(server_span(|| "/a.B/C", &headers(&unsampled)));
+        drop(server_span(|| "/a.B/C", &headers("no header of a trace")));
     });
     let [continued, begun] = &kept[..] else { panic!("{kept:?}") };
     assert_eq!(hex::encode(&continued.trace_id), "0af7651916cd43dd8448eb211c80319c");

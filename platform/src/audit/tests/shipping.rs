@@ -11,17 +11,19 @@ use axum::response::Response;
 use axum::routing::post;
 use http_body_util::{BodyExt, Full};
 use prost::Message;
-use tokio::io::AsyncReadExt;
-use tokio::net::{TcpListener, TcpStream, UnixDatagram};
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::net::{TcpListener, UnixDatagram};
 
 use super::*;
 use crate::audit::shipping::{Origin, Shipping, SyslogConfig, start};
+use crate::certificates::{LeafSpec, issue_all, leaf_files};
 use crate::listener::{ListenerLimits, Security, bind};
 use crate::otlp::messages::{
     ExportLogsPartialSuccess, ExportLogsServiceRequest, ExportLogsServiceResponse, Value as Any,
 };
 use crate::otlp::{LOGS_EXPORT, OtlpConfig};
 use crate::tasks::TaskKind;
+use crate::tls::{ClientCertificates, ServerTls, TlsFiles};
 
 /// Long enough for some ten records.
 const FILE_BYTES: u64 = 6_000;
@@ -81,7 +83,7 @@ async fn receiver(tasks: &Tasks, manners: &[Manner]) -> (SyslogConfig, Taken) {
     (config(&to), taken)
 }
 
-async fn received(mut stream: TcpStream, manner: Manner) -> Vec<u64> {
+async fn received(mut stream: impl AsyncRead + Unpin, manner: Manner) -> Vec<u64> {
     let mut bytes = Vec::new();
     match manner {
         Manner::Refuse => return Vec::new(),
@@ -289,6 +291,66 @@ async fn a_socket_of_datagrams_gets_one_message_for_each_record() {
         assert_eq!(number_of(std::str::from_utf8(&buffer[..bytes]).unwrap()), number);
     }
     open.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_is_reached_by_tls_and_under_its_own_name_alone() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let leaf = |stem: &str, name: &str| LeafSpec {
+        file_stem: stem.to_owned(),
+        dns_names: vec![name.to_owned()],
+        ips: Vec::new(),
+    };
+    let leaves = [leaf("logs", "logs.example"), leaf("node", "node-1.lockbox.internal")];
+    let ca = issue_all(dir.path(), &leaves, &SystemClock::new()).expect("certificates").certificate;
+    let (logs, own) = (leaf_files(dir.path(), "logs"), leaf_files(dir.path(), "node"));
+    let clients = ClientCertificates::Required(ca.clone());
+    let tls = TlsFiles { certificate: logs.certificate, key: logs.key, clients };
+    let tls = ServerTls::load(&tls).expect("a server's TLS");
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let to = format!("tls://{}", listener.local_addr().expect("an address"));
+    let (of_receiver, taken) = (tasks(), Taken::default());
+    let (into, stop) = (taken.clone(), of_receiver.token());
+    of_receiver.spawn(TaskKind::Background, "receiver", async move {
+        let receiving = async {
+            while let Ok((stream, _from)) = listener.accept().await {
+                if let Ok(stream) = tls.accept(stream).await {
+                    into.add(received(stream, Manner::Take).await);
+                }
+            }
+        };
+        tokio::select! {
+            () = receiving => {}
+            () = stop.cancelled() => {}
+        }
+        Ok::<(), Infallible>(())
+    });
+    let named = |name: &str| SyslogConfig {
+        ca: Some(ca.clone()),
+        server_name: Some(name.to_owned()),
+        certificate: Some(own.certificate.clone()),
+        key: Some(own.key.clone()),
+        ..config(&to)
+    };
+    let files = AuditFiles::of(&dir.path().join("first.jsonl"));
+    let right = Open::new(&files, Some(named("logs.example")), None);
+    right.write(5).await;
+    taken.wait_for(4).await;
+    right.close_when_confirmed("syslog").await;
+    whole(&taken.all(), 0..5);
+
+    let files = AuditFiles::of(&dir.path().join("second.jsonl"));
+    let wrong = Open::new(&files, Some(named("other.example")), None);
+    wrong.write(1).await;
+    let failures = wrong.metrics.shipping.failures.with_label_values(&["syslog"]);
+    let deadline = soon();
+    while failures.get() == 0 {
+        assert!(Instant::now() < deadline, "another name is not refused");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert_eq!(taken.all().len(), 5, "somebody else has got a record");
+    wrong.close().await;
+    assert_eq!(of_receiver.shutdown(PATIENCE).await, Ok(()));
 }
 
 /// How a collector answers.
