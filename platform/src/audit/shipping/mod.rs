@@ -2,7 +2,7 @@
 //!
 //! Promises: a record that is on disk reaches every receiver that is configured, in its order and
 //! at least once, through outages of the receiver and of this process: who ships remembers in a
-//! file ([`cursor`]) the last record that the receiver has confirmed, and reads on behind it, in
+//! file (`cursor`) the last record that the receiver has confirmed, and reads on behind it, in
 //! finished and compressed files too. What is removed before that is counted, and told. Never in
 //! the way of the audit itself: it reads the files, as anybody may, and the writer does not know
 //! of it. Memory is bounded by one batch.
