@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants deploy-test
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants deploy-test dashboards-test
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -172,6 +172,13 @@ evidence:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" MATRIX="$(MATRIX)" scripts/evidence.sh $(RUNS)
+
+# The dashboards and alert rules against the real Prometheus on a cluster under load; draws them to
+# .lockbox/dashboards. About three minutes.
+dashboards-test:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
+	LOCKBOX_BIN="$(TARGET)/$(PROFILE)" scripts/dashboards-test.sh
 
 # Checks a bundle offline; that of this commit, or `make verify-evidence DIR=...`.
 verify-evidence:

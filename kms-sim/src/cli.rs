@@ -29,10 +29,11 @@ use lockbox_platform::data_directory::{self, Holder};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::otlp::messages::Resource;
 use lockbox_platform::service_manager::ServiceManager;
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::{TaskKind, Tasks};
-use lockbox_platform::telemetry;
+use lockbox_platform::{telemetry, trace};
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::AdminArgs;
@@ -243,8 +244,17 @@ fn serve(config: &Path) -> Result<(), Failure> {
     })?;
     let environment = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
-    telemetry::init(config.log.format.into(), config.log.filter.as_deref())
-        .map_err(Failure::usage)?;
+    let (format, filter) = (config.log.format.into(), config.log.filter.as_deref());
+    let spans = match trace::recorder(&config.traces) {
+        Some((layer, spans)) => {
+            telemetry::init_with_traces(format, filter, layer).map_err(Failure::usage)?;
+            Some(spans)
+        }
+        None => {
+            telemetry::init(format, filter).map_err(Failure::usage)?;
+            None
+        }
+    };
     #[cfg(feature = "mutants")]
     lockbox_platform::mutants::begin(&[lockbox_core::mutants::Program::Kms], &environment)
         .map_err(Failure::usage)?;
@@ -269,7 +279,7 @@ fn serve(config: &Path) -> Result<(), Failure> {
         .build()
         .map_err(|error| Failure::new(ExitCode::Internal, error))?;
     let manager = ServiceManager::of_environment(&environment);
-    let ended = runtime.block_on(serve_until_told(&config, root, &manager));
+    let ended = runtime.block_on(serve_until_told(&config, root, spans, &manager));
     runtime.shutdown_timeout(THREADS_GRACE);
     ended
 }
@@ -277,10 +287,15 @@ fn serve(config: &Path) -> Result<(), Failure> {
 async fn serve_until_told(
     config: &KmsConfig,
     root: RootKey,
+    spans: Option<trace::Finished>,
     manager: &ServiceManager,
 ) -> Result<(), Failure> {
     let fatal = FatalExit::new();
     let tasks = Tasks::new(fatal.clone());
+    if let Some(spans) = spans {
+        let exported = spans.export(&config.traces, Resource::of("kms-sim", "kms"), &tasks);
+        exported.map_err(Failure::usage)?;
+    }
     let internal = |error| Failure::new(ExitCode::Internal, error);
     let metrics = Metrics::new(Prefix::Kms).map_err(internal)?;
     let mut terminate = signal(SignalKind::terminate()).map_err(Failure::usage)?;

@@ -12,13 +12,16 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lockbox_platform::audit::shipping::SyslogConfig;
 use lockbox_platform::audit::{self, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
 use lockbox_platform::body_budget;
 use lockbox_platform::config_check::{self, Mistake};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
+use lockbox_platform::otlp::OtlpConfig;
 use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
+use lockbox_platform::trace::TracesConfig;
 use serde::Deserialize;
 
 pub use self::backup::BackupConfig;
@@ -71,6 +74,9 @@ pub struct KmsConfig {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Traces of calls; none unless a collector is named.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Whether `kms-sim serve` keeps all of its memory out of the swap, and does not start where it
     /// may not: it takes `ulimit -l unlimited`.
     #[serde(default)]
@@ -192,6 +198,10 @@ pub struct AuditConfig {
     pub file_bytes_max: u64,
     /// Finished files that are kept; all of them when absent.
     pub finished_files_max: Option<u32>,
+    /// A receiver of copies by syslog; none when absent.
+    pub syslog: Option<SyslogConfig>,
+    /// A collector of copies by OTLP; none when absent.
+    pub otlp: Option<OtlpConfig>,
 }
 
 impl Default for AuditConfig {
@@ -201,6 +211,8 @@ impl Default for AuditConfig {
             sync: AuditSyncMode::default(),
             file_bytes_max: FILE_BYTES_DEFAULT,
             finished_files_max: None,
+            syslog: None,
+            otlp: None,
         }
     }
 }
@@ -327,6 +339,13 @@ impl KmsConfig {
         if self.audit.finished_files_max == Some(0) {
             return wrong("audit.finished_files_max", "must be positive");
         }
+        if let Some(Err(problem)) = self.audit.syslog.as_ref().map(SyslogConfig::receiver) {
+            return wrong("audit.syslog", problem);
+        }
+        if let Some(Err(problem)) = self.audit.otlp.as_ref().map(OtlpConfig::check) {
+            return wrong("audit.otlp", problem);
+        }
+        self.traces.check()?;
         self.connections.check()
     }
 

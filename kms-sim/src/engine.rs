@@ -27,7 +27,7 @@ use crate::root_key::RootKey;
 use crate::store::identity::{RestoreMark, StoreIdentity};
 use crate::store::records::{FolderPath, KeyRecord, KeyScope, VersionRecord};
 use crate::store::tables::{self, MAC_KEY, Table};
-use crate::store::{Db, StoreError, View, Write};
+use crate::store::{Db, StoreError, StoreStats, View, Write};
 use lockbox_core::codec::encode;
 
 /// Id of the system key, the same in every installation, so that a node finds it by name.
@@ -177,6 +177,12 @@ impl Engine {
     /// [`StoreError`].
     pub fn purge_destroyed(&self) -> Result<bool, StoreError> {
         purge_wraps(&self.db)
+    }
+
+    /// What the store says of itself.
+    #[must_use]
+    pub fn store_stats(&self) -> StoreStats {
+        self.db.stats()
     }
 
     /// Orders and records calls.

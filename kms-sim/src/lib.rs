@@ -22,6 +22,7 @@ mod gcm;
 mod gf256;
 mod grpc;
 pub mod keys;
+mod kms_metrics;
 pub mod ledger;
 pub mod mac;
 pub mod material;
@@ -35,6 +36,7 @@ mod seeded;
 pub mod server;
 pub mod shares;
 pub mod store;
+pub mod usage;
 pub mod witness;
 
 pub use config::KmsConfig;

@@ -4,7 +4,11 @@
 
 use lockbox_platform::metric_names::MetricName;
 use lockbox_platform::metrics::{COUNT_BUCKETS, DURATION_BUCKETS, Metrics, MetricsError};
+use lockbox_platform::request_layer::code_name;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use tonic::Code;
+
+use crate::ledger::record::CryptoOperation;
 
 const CRYPTO_OPERATIONS: MetricName =
     MetricName::new("crypto_operations_total", "Crypto calls answered, by operation and code.");
@@ -85,10 +89,21 @@ impl KmsMetrics {
     /// # Errors
     /// [`MetricsError`] when they are registered already.
     pub fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+        let crypto = metrics.counters(&CRYPTO_OPERATIONS, &["operation", "code"])?;
+        let billed = metrics.counters(&BILLED_OPERATIONS, &["operation"])?;
+        // There from the start: what is not there yet cannot be told from what is not measured.
+        for operation in CryptoOperation::ALL {
+            crypto.with_label_values(&[operation.as_str(), code_name(Code::Ok)]).inc_by(0);
+            billed.with_label_values(&[operation.as_str()]).inc_by(0);
+        }
+        let backups = metrics.counters(&BACKUPS, &["result"])?;
+        for result in ["written", "failed"] {
+            backups.with_label_values(&[result]).inc_by(0);
+        }
         Ok(Self {
-            crypto: metrics.counters(&CRYPTO_OPERATIONS, &["operation", "code"])?,
+            crypto,
             ledger: LedgerMetrics {
-                billed: metrics.counters(&BILLED_OPERATIONS, &["operation"])?,
+                billed,
                 sync: metrics.histograms(&LEDGER_SYNC, &[], &DURATION_BUCKETS)?,
                 group: metrics.histograms(&LEDGER_GROUP, &[], &COUNT_BUCKETS)?,
             },
@@ -97,7 +112,7 @@ impl KmsMetrics {
                 waiting: metrics.gauge(&DESTRUCTIONS_WAITING)?,
             },
             backup: BackupMetrics {
-                written: metrics.counters(&BACKUPS, &["result"])?,
+                written: backups,
                 time: metrics.gauge(&BACKUP_TIME)?,
                 commit: metrics.gauge(&BACKUP_COMMIT)?,
             },

@@ -4,10 +4,12 @@
 //! same services. Promises an orderly end: no new calls, then the calls in flight, then the ledger.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, LogTime, Randomness};
+use lockbox_platform::audit::shipping::{self, Origin, Shipping};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::certificate_expiry;
@@ -23,6 +25,7 @@ use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles, ServerTls, TlsError};
+use lockbox_platform::{disk_metrics, process_metrics};
 use lockbox_proto::FILE_DESCRIPTOR_SET;
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminServiceServer;
@@ -48,9 +51,10 @@ use crate::grpc::operation::OperationsService;
 use crate::grpc::unread;
 use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
-use crate::schedule;
 use crate::store::StoreError;
+use crate::usage::{self, KeyUses};
 use crate::witness::{self, ClusterWitness, Keeper, SettleError, Witness, settle};
+use crate::{kms_metrics, schedule};
 
 type AccessServer = KeyAccessServiceServer<AccessService>;
 type AdminServer = KeyAdminServiceServer<AdminService>;
@@ -167,12 +171,14 @@ impl KmsSim {
             None => None,
         };
         let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
-        let kms_metrics = KmsMetrics::register(&metrics)?;
+        let measured = KmsMetrics::register(&metrics)?;
         let readiness = Readiness::new();
         let ledger = readiness.component("ledger");
         // Before the store: one that was restored may have to wait for the cluster, and says so.
+        let (uses, opened) = (KeyUses::default(), usage::Opened::default());
         let health = health.map(|bound| {
             let routes = health::router(metrics.clone(), readiness, tasks.fatal().clone());
+            let routes = routes.merge(usage::router(Arc::clone(&opened), uses.clone()));
             bound.start(routes, &tasks, ListenerLimits::default(), metrics.tls.clone())
         });
         let witness = cluster_witness(config)?;
@@ -184,19 +190,31 @@ impl KmsSim {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             quotas: config.quotas(),
-            metrics: kms_metrics.ledger.clone(),
+            metrics: measured.ledger.clone(),
             tasks: tasks.clone(),
         };
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
+        // Nobody else sets it.
+        opened.set(Arc::clone(&engine)).ok();
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
-        let (of_witness, of_backups) = (kms_metrics.witness.clone(), kms_metrics.backup.clone());
+        let (of_witness, of_backups) = (measured.witness.clone(), measured.backup.clone());
+        let shipping = Shipping {
+            path: config.audit_path(),
+            synced: auditor.synced_head(),
+            origin: Origin { program: "kms-sim", host: "kms".to_owned() },
+            syslog: config.audit.syslog.clone(),
+            otlp: config.audit.otlp.clone(),
+        };
+        shipping::start(shipping, &tasks, &metrics.audit.shipping)?;
         let calls = Calls::default();
+        register_metrics(&metrics, config, &engine, (&calls, clock.as_ref()))?;
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
             auditor,
-            metrics: kms_metrics,
+            metrics: measured,
+            uses,
             clock,
             random: Arc::clone(&random),
             calls: calls.clone(),
@@ -261,6 +279,19 @@ impl KmsSim {
         self.unscheduled.cancel();
         self.engine.stop().await;
     }
+}
+
+/// What is read at each scrape.
+fn register_metrics(
+    metrics: &Metrics,
+    config: &KmsConfig,
+    engine: &Arc<Engine>,
+    (calls, clock): (&Calls, &dyn Clock),
+) -> Result<(), MetricsError> {
+    kms_metrics::register(metrics, engine, calls)?;
+    process_metrics::register(metrics, clock.wall_ms())?;
+    let audit = config.audit_path().parent().map_or_else(PathBuf::new, Path::to_owned);
+    disk_metrics::register(metrics, vec![("data", config.data_dir.clone()), ("audit", audit)])
 }
 
 fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authenticator, StartError> {

@@ -20,6 +20,7 @@ use lockbox_platform::audit::DEFAULT_FILE_NAME;
 use lockbox_platform::config_check::{self, Mistake};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
+use lockbox_platform::trace::TracesConfig;
 use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
@@ -82,6 +83,9 @@ pub struct Config {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Traces of calls; none unless a collector is named. Of `lockbox serve` alone.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Whether `lockbox serve` keeps all of its memory out of the swap, and does not start where it
     /// may not: it takes `ulimit -l unlimited`.
     #[serde(default)]
@@ -261,6 +265,7 @@ impl Config {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
         }
         self.connections.check()?;
+        self.traces.check()?;
         for (key, address) in [
             ("api.advertise", &self.api.advertise),
             ("peer.advertise", &self.peer.advertise),
@@ -338,6 +343,9 @@ mod tests {
         let overrides = [("LOCKBOX_CONFIG_NODE_ID", "3"), ("LOCKBOX_CONFIG_LIMITS__ENTRIES", "7")];
         let config = load(FILE, &overrides).unwrap();
         assert_eq!((config.node_id, config.limits.entries), (3, 7));
+        let nested = [("LOCKBOX_CONFIG_AUDIT__SYSLOG__TO", "unix:///dev/log")];
+        let config = load(FILE, &nested).unwrap();
+        assert_eq!(config.audit.syslog.unwrap().to, "unix:///dev/log");
     }
 
     #[test]
@@ -385,6 +393,15 @@ mod tests {
         }
         let cluster = FILE.replace("node_id = 1", "node_id = 1\ncluster_id = \"a b\"");
         assert!(load(&cluster, &[]).unwrap_err().contains("cluster_id must be the id"));
+        for (table, problem) in [
+            ("[audit.syslog]\nto = \"udp://logs:514\"", "audit.syslog must go to tls://"),
+            ("[audit.otlp]\nendpoint = \"logs:4317\"", "audit.otlp must have a ca"),
+            ("[traces]\nratio = 1.5", "traces.ratio must be from 0 to 1"),
+            ("[traces.otlp]\nendpoint = \"collector\"", "traces.otlp must have an endpoint"),
+        ] {
+            let error = load(&format!("{FILE}\n{table}"), &[]).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
         let never = format!("{FILE}\n[destroy]\npurge_within_seconds = 0\n");

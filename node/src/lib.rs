@@ -31,6 +31,7 @@ pub mod kms;
 pub mod merge;
 pub mod mutual_tls;
 pub mod name_filter;
+pub mod node_metrics;
 pub mod page;
 pub mod password;
 pub mod payload;

@@ -7,11 +7,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, ClusterId, Randomness};
+use lockbox_platform::audit::shipping::{self, Origin, Shipping};
 use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::certificate_expiry;
 use lockbox_platform::disk_space::FileSystems;
@@ -22,11 +23,11 @@ use lockbox_platform::listener::{
     self, BoundListener, ListenError, ListenerLimits, Security, Serving,
 };
 use lockbox_platform::metrics::{Metrics, MetricsError};
-use lockbox_platform::own_certificate;
 use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles, ServerTls, TlsError, lasting_channel};
+use lockbox_platform::{disk_metrics, own_certificate, process_metrics};
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
@@ -48,7 +49,7 @@ use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{audit_heads, consistency, readiness, router, unseal};
+use crate::{audit_heads, consistency, node_metrics, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -140,7 +141,7 @@ impl NodeServer {
         own_certificate::check(own, ca, &node_dns_name(config.node_id), now)?;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
-        let kms = kms_client(&config, Arc::clone(&random))?;
+        let kms = kms_client(&config, Arc::clone(&random))?.measured_by(&metrics)?;
         metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
@@ -159,6 +160,8 @@ impl NodeServer {
         let keeping = disk_guard::keep_room(Arc::new(guard), replica, tasks.token());
         tasks.spawn(TaskKind::Critical, "disk guard", keeping);
         let backup_metrics = BackupMetrics::new(&metrics)?;
+        register_metrics(&metrics, &app)?;
+        ship_audit(&app, &tasks, &metrics)?;
         let readiness = app.readiness.clone();
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
@@ -341,6 +344,28 @@ fn app(
         backups: BackupTurn::default(),
         payload_reads: PayloadReads::default(),
     }))
+}
+
+/// Starts what copies the audit to others.
+fn ship_audit(app: &App, tasks: &Tasks, metrics: &Metrics) -> Result<(), TlsError> {
+    let (node_id, audit) = (app.config.node_id, &app.config.audit);
+    let shipping = Shipping {
+        path: app.config.audit_path(),
+        synced: app.auditor.synced_head(),
+        origin: Origin { program: "lockbox", host: format!("node-{node_id}") },
+        syslog: audit.syslog.clone(),
+        otlp: audit.otlp.clone(),
+    };
+    shipping::start(shipping, tasks, &metrics.audit.shipping)
+}
+
+/// What is read at each scrape.
+fn register_metrics(metrics: &Metrics, app: &App) -> Result<(), MetricsError> {
+    let config = &app.config;
+    node_metrics::register(metrics, app)?;
+    process_metrics::register(metrics, app.clock.wall_ms())?;
+    let audit = config.audit_path().parent().map_or_else(PathBuf::new, Path::to_owned);
+    disk_metrics::register(metrics, vec![("data", config.data_dir.clone()), ("audit", audit)])
 }
 
 fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard, backups: BackupMetrics) {

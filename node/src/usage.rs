@@ -7,6 +7,7 @@
 //! replicated state: every node shows the same, and goes on where another one was.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
@@ -39,24 +40,33 @@ const COUNTED_MAX: usize = 100_000;
 #[derive(Debug, Clone)]
 pub struct PayloadReads {
     of: Arc<Mutex<HashMap<SecretId, u64>>>,
+    /// Those of all secrets, deleted ones too.
+    total: Arc<AtomicU64>,
     /// One scan of the secrets at a time, however many ask for it.
     scanning: Arc<Semaphore>,
 }
 
 impl Default for PayloadReads {
     fn default() -> Self {
-        Self { of: Arc::default(), scanning: Arc::new(Semaphore::new(1)) }
+        Self { of: Arc::default(), total: Arc::default(), scanning: Arc::new(Semaphore::new(1)) }
     }
 }
 
 impl PayloadReads {
     /// Counts one that has succeeded.
     pub fn count(&self, secret: SecretId) {
+        self.total.fetch_add(1, Ordering::Relaxed);
         let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
         if of.len() >= COUNTED_MAX && !of.contains_key(&secret) {
             of.clear();
         }
         *of.entry(secret).or_default() += 1;
+    }
+
+    /// All that were counted since the start.
+    #[must_use]
+    pub fn total(&self) -> u64 {
+        self.total.load(Ordering::Relaxed)
     }
 
     fn of(&self, secret: &SecretId) -> u64 {
@@ -195,7 +205,7 @@ mod tests {
         }
         let stored = HashMap::from([(secret("e6qone"), 3), (secret("e6qtwo"), 0)]);
         reads.keep(&stored);
-        assert_eq!(reads.of(&secret("e6qgone")), 0);
+        assert_eq!((reads.of(&secret("e6qgone")), reads.total()), (0, 3));
         let version_hours = vec![(CloudId::parse("b1gcloud").unwrap(), 1.5)];
         let text = text(&Usage { stored, version_hours }, &reads).unwrap();
         for line in [

@@ -26,7 +26,7 @@ const NOTICE_DAYS: u64 = 30;
 /// A file that is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatchedFile {
-    /// What it is for, as the metric's label: `api`, `peer`, `peer-ca` and the like.
+    /// What it is for, as the metric's label: `api`, `peer`, `peer_ca` and the like.
     pub role: &'static str,
     /// The file.
     pub path: PathBuf,
@@ -35,8 +35,8 @@ pub struct WatchedFile {
     pub authorities: bool,
 }
 
-/// Looks at the files until cancelled, and keeps the gauge: `role` with seconds since the Unix
-/// epoch, 0 for a file that cannot be read.
+/// Looks at the files until cancelled, and keeps the gauge: `certificate` with seconds since the
+/// Unix epoch, 0 for a file that cannot be read.
 ///
 /// # Errors
 /// Never; a task of [`crate::tasks`] has an error type.
@@ -144,7 +144,7 @@ mod tests {
         watching.await.unwrap();
         let ends_s = describe(&directory.path().join("a.pem")).unwrap()[0].not_after_ms / 1_000;
         let expected =
-            format!("lockbox_certificate_expiry_timestamp_seconds{{role=\"api\"}} {ends_s}");
+            format!("lockbox_certificate_expiry_timestamp_seconds{{certificate=\"api\"}} {ends_s}");
         assert!(metrics.text().contains(&expected), "{}", metrics.text());
 
         // Of authorities, the one that lasts is what matters.

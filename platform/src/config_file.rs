@@ -195,24 +195,30 @@ fn key_on(before: &str) -> Option<&str> {
     rest.trim().is_empty().then_some(key.trim())
 }
 
-/// Sets `TABLE__KEY`; a number or boolean where the text is one. Fails with the name of a key
+/// Sets `TABLE__KEY`, also of a table within a table; a number or boolean where the text is one. Fails with the name of a key
 /// that is no table.
 fn override_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
-    let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
-        (Ok(number), _) => toml::Value::Integer(number),
-        (_, Ok(flag)) => toml::Value::Boolean(flag),
-        (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
-    };
     let lower = key.to_ascii_lowercase();
-    match lower.split_once("__") {
-        None => drop(table.insert(lower, parsed)),
-        Some((name, inner)) => {
-            let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
-            let inner_table = entry.as_table_mut().ok_or(name)?;
-            inner_table.insert(inner.to_owned(), parsed);
-        }
-    }
-    Ok(())
+    let Some((name, inner)) = lower.split_once("__") else {
+        let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
+            (Ok(number), _) => toml::Value::Integer(number),
+            (_, Ok(flag)) => toml::Value::Boolean(flag),
+            (Err(_), Err(_)) => match fraction(value) {
+                Some(fraction) => toml::Value::Float(fraction),
+                None => toml::Value::String(value.to_owned()),
+            },
+        };
+        table.insert(lower, parsed);
+        return Ok(());
+    };
+    let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
+    override_key(entry.as_table_mut().ok_or(name)?, inner, value)
+}
+
+/// A number such as 0.25; no word that could be read as one.
+fn fraction(value: &str) -> Option<f64> {
+    let shape = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    value.bytes().all(shape).then(|| value.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -272,6 +278,24 @@ mod tests {
         assert!(alone.contains("CREDENTIALS_DIRECTORY is not set"), "{alone}");
         let wrong = loaded(&text.replace("size = 1", "size = -1"), &[directory]).unwrap_err();
         assert!(wrong.contains("line 3: size: "), "{wrong}");
+    }
+
+    #[test]
+    fn variables_are_what_they_look_like_in_tables_within_tables_too() {
+        let mut table = toml::Table::new();
+        for (key, value) in [
+            ("A__B__C", "0.25"),
+            ("A__B__D", "7"),
+            ("A__E", "true"),
+            ("F", "1.2.3"),
+            ("G", "inf"),
+            ("H", "."),
+        ] {
+            override_key(&mut table, key, value).unwrap();
+        }
+        let expected = "f = \"1.2.3\"\ng = \"inf\"\nh = \".\"\n\
+                        [a]\ne = true\n[a.b]\nc = 0.25\nd = 7\n";
+        assert_eq!(table, toml::from_str::<toml::Table>(expected).unwrap());
     }
 
     #[test]

@@ -24,6 +24,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
+pub(crate) use self::lasting::client_config;
 pub use self::lasting::lasting_channel;
 pub use self::server::ServerTls;
 

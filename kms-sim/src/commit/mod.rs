@@ -11,6 +11,7 @@ use lockbox_core::Clock;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use self::staged::{CryptoCommit, CryptoRefusal, Recorded};
 use self::writer::{Writer, WriterParts};
@@ -93,6 +94,13 @@ impl Committer {
         Ok(Self { jobs: sender })
     }
 
+    /// Calls that wait for the writer, and how many may.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let max = self.jobs.max_capacity();
+        (max.saturating_sub(self.jobs.capacity()), max)
+    }
+
     /// Records a crypto call; returns once the record is durable.
     ///
     /// # Errors
@@ -103,7 +111,8 @@ impl Committer {
     ) -> Result<Result<Recorded, CryptoRefusal>, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Crypto(Box::new(commit), reply))?;
-        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_ledger");
+        answer.instrument(span).await.unwrap_or(Err(CommitFailure::Unknown))
     }
 
     /// Decides a mutation and, unless it is refused or a repeat, makes it durable.
@@ -113,7 +122,8 @@ impl Committer {
     pub async fn mutate(&self, envelope: Envelope) -> Result<Mutated, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Mutation(Box::new(envelope), reply))?;
-        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_ledger");
+        answer.instrument(span).await.unwrap_or(Err(CommitFailure::Unknown))
     }
 
     /// Notes what the cluster has reserved; commits up to there may be made once it returns.

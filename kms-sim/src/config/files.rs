@@ -30,10 +30,10 @@ impl KmsConfig {
         };
         let mut files = vec![
             file("api", &self.api.certificate, false),
-            file("client-ca", &self.api.client_ca, true),
+            file("client_ca", &self.api.client_ca, true),
         ];
         let ca = self.cluster.as_ref().and_then(|cluster| cluster.ca.as_deref());
-        files.extend(ca.map(|ca| file("cluster-ca", ca, true)));
+        files.extend(ca.map(|ca| file("cluster_ca", ca, true)));
         files
     }
 

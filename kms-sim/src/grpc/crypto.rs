@@ -61,6 +61,9 @@ impl CryptoService {
         let mut observed = Observed::default();
         let result = Self::execute(edge, &mut call, message, read, &mut observed).await;
         let result = result.map(|output| {
+            if output.billable {
+                edge.uses.count(&output.target.key_id);
+            }
             let index = output.index;
             Answer { value: write(output), index }
         });

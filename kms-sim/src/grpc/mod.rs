@@ -29,6 +29,7 @@ use crate::authn::Authenticator;
 use crate::config::Periods;
 use crate::engine::Engine;
 use crate::metrics::KmsMetrics;
+use crate::usage::KeyUses;
 
 /// What every service needs.
 pub(crate) struct Edge {
@@ -40,6 +41,8 @@ pub(crate) struct Edge {
     pub(crate) auditor: AuditorHandle,
     /// How often.
     pub(crate) metrics: KmsMetrics,
+    /// How often each key was used.
+    pub(crate) uses: KeyUses,
     /// When.
     pub(crate) clock: Arc<dyn Clock>,
     /// For the ids of events.

@@ -139,7 +139,10 @@ pub fn first_hour(view: &View<'_>) -> Result<Option<u64>, StoreError> {
 }
 
 /// Milliseconds that the customers' key versions were stored within the span.
-fn stored_ms(view: &View<'_>, span: Span, now: LogTime) -> Result<u128, StoreError> {
+///
+/// # Errors
+/// [`StoreError`].
+pub(crate) fn stored_ms(view: &View<'_>, span: Span, now: LogTime) -> Result<u128, StoreError> {
     let mut total = 0;
     for key in read_keys(view)?.iter().filter(|key| key.scope == KeyScope::Customer) {
         for version in read_versions(view, key)? {

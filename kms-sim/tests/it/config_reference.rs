@@ -35,6 +35,12 @@ address = "localhost:8444"
 server_name = "node-1.lockbox.internal"
 [policy]
 file = "policy.toml"
+[audit.syslog]
+to = "unix:///dev/log"
+[audit.otlp]
+endpoint = "localhost:4317"
+[traces.otlp]
+endpoint = "localhost:4317"
 "#;
 
 #[test]
@@ -49,7 +55,10 @@ fn the_reference_agrees() {
         sources: &[
             "kms-sim/src/config.rs",
             "kms-sim/src/config",
+            "platform/src/audit/shipping/config.rs",
             "platform/src/listener/limits.rs",
+            "platform/src/otlp/config.rs",
+            "platform/src/trace/config.rs",
         ],
         root: "KmsConfig",
         smallest: SMALLEST,

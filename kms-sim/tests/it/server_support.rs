@@ -20,6 +20,7 @@ use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
 use lockbox_platform::tls::{self, ClientCertificates, ClientTlsFiles, ServerTls, TlsFiles};
+use lockbox_platform::trace::TracesConfig;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::{
     IntrospectionService, IntrospectionServiceServer,
 };
@@ -213,6 +214,7 @@ impl ServerFixture {
             connections: ConnectionsConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
+            traces: TracesConfig::default(),
         };
         change(&mut config);
         let tasks = Tasks::new(FatalExit::new());

@@ -40,11 +40,15 @@ impl Config {
             let path = path.to_owned();
             WatchedFile { role, path, authorities }
         };
-        vec![
+        let mut files = vec![
             file("api", &self.api.certificate, false),
             file("peer", &self.peer.certificate, false),
-            file("peer-ca", &self.peer.ca, true),
-        ]
+            file("peer_ca", &self.peer.ca, true),
+        ];
+        // With a token it may be the system's collection, of which there is always one that ends.
+        let kms_ca = self.kms.ca().filter(|_| self.kms.token_file.is_none());
+        files.extend(kms_ca.map(|ca| file("kms_ca", ca, true)));
+        files
     }
 
     /// What keeps the node from starting, or from calling the KMS, with these files.

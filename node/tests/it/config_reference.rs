@@ -38,6 +38,16 @@ ca = "ca.pem"
 listen = "127.0.0.1:9464"
 [kms]
 address = "localhost:8470"
+[audit.syslog]
+to = "unix:///dev/log"
+[audit.otlp]
+endpoint = "localhost:4317"
+[backup.bucket]
+endpoint = "https://s3.example"
+name = "backups"
+credentials_file = "s3"
+[traces.otlp]
+endpoint = "localhost:4317"
 "#;
 
 #[test]
@@ -49,7 +59,14 @@ fn the_reference_agrees() {
     check(&Reference {
         file: "config-node.md",
         head: HEAD,
-        sources: &["node/src/config.rs", "node/src/config", "platform/src/listener/limits.rs"],
+        sources: &[
+            "node/src/config.rs",
+            "node/src/config",
+            "platform/src/audit/shipping/config.rs",
+            "platform/src/listener/limits.rs",
+            "platform/src/otlp/config.rs",
+            "platform/src/trace/config.rs",
+        ],
         root: "Config",
         smallest: SMALLEST,
         read: format!("{config:?}"),

@@ -80,6 +80,8 @@ mod messages;
 #[cfg(test)]
 mod metadata;
 #[cfg(test)]
+mod monitoring;
+#[cfg(test)]
 mod moved_payloads;
 #[cfg(test)]
 #[cfg(feature = "mutants")]

@@ -53,6 +53,8 @@ mod memory;
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
+mod metrics_reference;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod ports;
@@ -76,6 +78,8 @@ mod sealed;
 mod server;
 #[cfg(test)]
 mod stopping;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

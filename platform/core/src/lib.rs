@@ -14,6 +14,7 @@ pub mod resource;
 pub mod role;
 pub mod sensitive;
 pub mod subject;
+pub mod trace_context;
 
 pub use access::{AccessQuery, Decision, is_allowed};
 pub use clock::{Clock, LogTime, Randomness};
@@ -28,3 +29,4 @@ pub use resource::{ResourceKind, ResourcePath, ResourceRef};
 pub use role::{Permission, Role};
 pub use sensitive::{Sensitive, SensitiveBytes, SensitiveString};
 pub use subject::{Subject, SubjectKind, SystemSubject, TokenMaker};
+pub use trace_context::TraceContext;

@@ -18,6 +18,7 @@ mod own;
 pub mod record;
 pub mod search;
 mod secret_details;
+pub mod shipping;
 mod syncer;
 pub mod tail;
 mod verifier;

@@ -3,6 +3,7 @@
 mod opening;
 mod reading;
 mod rotation;
+mod shipping;
 mod tampering;
 mod writing;
 

@@ -18,6 +18,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, LogTime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::audit::chain::{Chain, ChainHead};
 use crate::audit::config::{AuditConfig, AuditSync};
@@ -186,7 +187,8 @@ impl AuditorHandle {
     /// # Errors
     /// [`AuditError`]; the call must then fail.
     pub async fn record(&self, record: &AuditRecord, deadline: Instant) -> Result<(), AuditError> {
-        let result = self.submit(record, deadline).await;
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_audit");
+        let result = self.submit(record, deadline).instrument(span).await;
         let label = match result {
             Ok(()) => "written",
             Err(AuditError::Busy) => "busy",
@@ -217,9 +219,14 @@ impl AuditorHandle {
     async fn submit(&self, record: &AuditRecord, deadline: Instant) -> Result<(), AuditError> {
         let json = record.to_json().map_err(|_impossible| AuditError::Failed)?;
         let (reply, answered) = oneshot::channel();
-        self.mailbox.try_send(Submitted { json, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => AuditError::Busy,
-            TrySendError::Disconnected(_) => AuditError::Stopped,
+        // ORDER: counted before it can be taken out.
+        self.metrics.queue.inc();
+        self.mailbox.try_send(Submitted { json, reply }).map_err(|error| {
+            self.metrics.queue.dec();
+            match error {
+                TrySendError::Full(_) => AuditError::Busy,
+                TrySendError::Disconnected(_) => AuditError::Stopped,
+            }
         })?;
         let until = deadline.max(Instant::now() + LAST_WAIT);
         match tokio::time::timeout_at(until, answered).await {
@@ -251,6 +258,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             batch.extend(submitted.try_iter().take(BATCH_MAX - 1));
+            self.metrics.queue.sub(i64::try_from(batch.len()).unwrap_or(i64::MAX));
             let result = self.write(&batch);
             for written in batch.drain(..) {
                 if written.reply.send(result).is_err() {
@@ -300,6 +308,8 @@ impl Writer {
         // The numbers are in the file now, whatever becomes of the sync.
         self.begin.chain = chain;
         self.progress.note_written(chain.head());
+        let last = chain.head().map_or(0, |head| head.sequence);
+        self.metrics.last_sequence.set(i64::try_from(last).unwrap_or(i64::MAX));
         match self.begin.sync {
             AuditSync::Each => self.progress.sync(self.begin.file.as_ref(), &self.metrics),
             AuditSync::Batched => match self.dirty.try_send(()) {

@@ -141,12 +141,22 @@ fn paths(files: &ClientTlsFiles) -> impl Iterator<Item = &Path> {
 }
 
 fn config(files: &ClientTlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = client_config(files)?;
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS of a client with the files as they are now, for whatever protocol.
+///
+/// # Errors
+/// [`TlsError`], one sentence that names the file.
+pub(crate) fn client_config(files: &ClientTlsFiles) -> Result<ClientConfig, TlsError> {
     let authorities = authorities(&files.ca)?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| no_versions(&files.ca, &error))?
         .with_root_certificates(authorities);
-    let mut config = match &files.identity {
+    match &files.identity {
         Some(own) => {
             let chain = read_certificates("certificate", &own.certificate)?;
             let key = read_key(&own.key)?;
@@ -155,12 +165,10 @@ fn config(files: &ClientTlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
                 key: own.key.clone(),
                 source,
             };
-            builder.with_client_auth_cert(chain, key).map_err(unusable)?
+            builder.with_client_auth_cert(chain, key).map_err(unusable)
         }
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    Ok(Arc::new(config))
+        None => Ok(builder.with_no_client_auth()),
+    }
 }
 
 fn no_versions(ca: &Path, error: &rustls::Error) -> TlsError {

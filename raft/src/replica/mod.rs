@@ -18,6 +18,7 @@ mod forward;
 mod inspect;
 mod integrity;
 mod leadership;
+mod measures;
 mod membership;
 mod observer;
 mod own_command;
@@ -52,6 +53,7 @@ use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use wire::raft_service_server::RaftServiceServer;
 use wire::replica_service_server::ReplicaServiceServer;
 
@@ -67,6 +69,7 @@ pub use error::{
 pub use inspect::{Effect, HashedState, LogPiece, LoggedEntry, LoggedPayload};
 pub use integrity::IntegrityStatus;
 pub use leadership::{Leadership, LeadershipWatch};
+pub use measures::{QueueDepth, StorageStats};
 pub use membership::{
     ChangeError, ChangeRefusal, Changed, FeatureLevels, MemberFeatures, MembershipToken,
 };
@@ -80,12 +83,13 @@ use crate::domain::command::Envelope;
 use crate::error::StorageError;
 use crate::network::{ClusterIdentity, MESSAGE_BYTES_MAX, PeerGate, PeerLinks, Raft, RaftRpc};
 use crate::store::{
-    Faults, LogReader, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View,
+    Engines, Faults, LogReader, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View,
 };
 use crate::types::Member;
 use clock::ClusterClock;
 use erasure::ErasureProgress;
 use integrity::Integrity;
+use measures::Elections;
 use pause::Awaiting;
 use proposer::Proposer;
 use purge::Purger;
@@ -152,6 +156,9 @@ struct Inner {
     ended: CancellationToken,
     tasks: TaskTracker,
     log_stats: Arc<LogWriterStats>,
+    elections: Arc<Elections>,
+    /// They know what the log and the state share.
+    engines: Arc<dyn Engines>,
     writer: Mutex<Option<LogWriter>>,
 }
 
@@ -255,7 +262,8 @@ impl Replica {
         if mutant(Mutant::AckBeforeCommit) {
             return seeded::answer_first(self, envelope, deadline).await;
         }
-        self.0.proposer.propose(envelope, deadline).await
+        let span = tracing::trace_span!(target: "lockbox_trace", "propose");
+        self.0.proposer.propose(envelope, deadline).instrument(span).await
     }
 
     /// Reads a view that reflects everything acknowledged, by any node, before this call.
@@ -270,7 +278,8 @@ impl Replica {
         deadline: Instant,
         read: impl FnOnce(&View<'_>, LogTime) -> R,
     ) -> Result<Reading<R>, ReadError> {
-        let term = self.pass_barrier(deadline).await?;
+        let span = tracing::trace_span!(target: "lockbox_trace", "pass_read_barrier");
+        let term = self.pass_barrier(deadline).instrument(span).await?;
         let read = |view: &View<'_>| (read(view, self.log_now()), view.applied());
         let (value, at) = self.0.state.read(read)?;
         Ok(Reading { value, index: at.index, term })

@@ -13,6 +13,7 @@ use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::attempt::{Attempt, NotTaken};
 use super::clock::ClusterClock;
@@ -199,7 +200,8 @@ impl Proposer {
         }
         envelope.proposed_at = self.clock.stamp();
         let proposal = Proposal(Bytes::from(codec::encode(envelope)));
-        let write = self.raft.client_write(proposal);
+        let span = tracing::trace_span!(target: "lockbox_trace", "commit_and_apply");
+        let write = self.raft.client_write(proposal).instrument(span);
         let Ok(written) = tokio::time::timeout_at(deadline, write).await else {
             return Attempt::Unknown;
         };

@@ -19,6 +19,7 @@ use super::error::StartError;
 use super::forward::Forwarder;
 use super::integrity::Integrity;
 use super::leadership::LeadershipWatch;
+use super::measures::Elections;
 use super::membership::finish::finish_left_over;
 use super::observer::{self, Observer};
 use super::proposer::Proposer;
@@ -147,11 +148,13 @@ pub(super) async fn start(
 
     let (tasks, stop, ended) =
         (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let elections = Arc::new(Elections::default());
     let observer = Observer {
         state: state.clone(),
         leadership: leadership.clone(),
         clock: Arc::clone(&clock),
         identity: Arc::clone(&identity),
+        elections: Arc::clone(&elections),
     };
     supervise(&tasks, &ended, rounds.run(stop.clone()));
     supervise(&tasks, &ended, observer.run(stop.clone()));
@@ -261,6 +264,8 @@ pub(super) async fn start(
         ended,
         tasks,
         log_stats: writer.stats(),
+        elections,
+        engines: parts.engines,
         writer: Mutex::new(Some(writer)),
     }));
     let inner = &replica.0;

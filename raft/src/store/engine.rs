@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::engine_stats::EngineStats;
 use super::pace::Pace;
 use crate::error::StorageError;
 use crate::state::{StateRead, Write};
@@ -99,6 +100,11 @@ pub trait LogEngine: Send + Sync + 'static {
         Ok(Some(Vec::new()))
     }
 
+    /// What it says of itself.
+    fn stats(&self) -> EngineStats {
+        EngineStats::default()
+    }
+
     /// Reads every entry in the files again and compares its checksum; false when it was told to
     /// end before. Blocks.
     ///
@@ -132,6 +138,11 @@ pub trait StateEngine: Send + Sync + 'static {
     /// [`StorageError`].
     fn flush(&self) -> Result<(), StorageError>;
 
+    /// What it says of itself.
+    fn stats(&self) -> EngineStats {
+        EngineStats::default()
+    }
+
     /// Writes a durable, self-contained copy of the present state into a new directory.
     ///
     /// # Errors
@@ -162,6 +173,11 @@ pub trait StateEngine: Send + Sync + 'static {
 
 /// Opens engines in directories.
 pub trait Engines: Send + Sync + 'static {
+    /// Bytes of blocks that all of its engines together keep in memory.
+    fn cache_bytes(&self) -> u64 {
+        0
+    }
+
     /// Opens or creates the log in `directory`.
     ///
     /// # Errors

@@ -19,6 +19,7 @@ use tokio::sync::oneshot;
 use super::blocking::Blocking;
 use super::codec;
 use super::engine::{LogEngine, LogOp, LogRecord, RecoveredLog};
+use super::engine_stats::EngineStats;
 use super::faults::Faults;
 use super::locking::locked;
 use super::log_tail::Tail;
@@ -210,6 +211,16 @@ impl LogReader {
     /// The index at which the log begins; behind its last entry when it holds none.
     pub(crate) fn first_index(&self) -> u64 {
         locked(&self.shared.tail).present.start
+    }
+
+    /// Commands that wait for the disk.
+    pub(crate) fn writes_waiting(&self) -> usize {
+        self.shared.writer.queued()
+    }
+
+    /// What the engine says of itself.
+    pub(crate) fn stats(&self) -> EngineStats {
+        self.shared.engine.stats()
     }
 
     /// Takes what was removed so far out of the files of the log, as

@@ -10,6 +10,7 @@ mod damage;
 mod directory_lock;
 mod durable_files;
 pub mod engine;
+mod engine_stats;
 mod epoch_file;
 mod erased_record;
 mod export;
@@ -58,6 +59,7 @@ pub use codec::{
 };
 pub use damage::DamageMark;
 pub use engine::{Engines, LogEngine, StateEngine};
+pub use engine_stats::EngineStats;
 pub use epoch_file::EpochFile;
 pub(crate) use erased_record::Erased;
 pub use erased_record::ErasedRecord;

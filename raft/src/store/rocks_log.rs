@@ -16,8 +16,11 @@ use rocksdb::{
 
 use super::codec::{decode_entry, decode_log_id};
 use super::engine::{LogEngine, LogOp, LogRecord, RecoveredLog};
+use super::engine_stats::EngineStats;
 use super::pace::Pace;
-use super::rocks::{database_options, family, family_options, forget_blocks, storage_error};
+use super::rocks::{
+    database_options, family, family_options, forget_blocks, stats_of, storage_error,
+};
 use super::rocks_erase::Rewrite;
 use crate::error::StorageError;
 
@@ -106,6 +109,10 @@ impl RocksLog {
 }
 
 impl LogEngine for RocksLog {
+    fn stats(&self) -> EngineStats {
+        stats_of(&self.database, &[ENTRIES, RECORDS])
+    }
+
     fn write(&self, ops: &[LogOp], sync: bool) -> Result<(), StorageError> {
         if ops.is_empty() {
             // Whoever waits for what was written before.

@@ -16,9 +16,11 @@ use rocksdb::{
 
 use super::durable_files::sync_tree;
 use super::engine::StateEngine;
+use super::engine_stats::EngineStats;
 use super::pace::Pace;
 use super::rocks::{
-    MEMTABLE_BYTES, database_options, family, family_options, forget_blocks, storage_error,
+    MEMTABLE_BYTES, database_options, family, family_options, forget_blocks, stats_of,
+    storage_error,
 };
 use super::rocks_erase::Rewrite;
 use super::rocks_scrub::scrub;
@@ -105,6 +107,10 @@ impl StateEngine for RocksState {
         self.database
             .flush_cfs_opt(&families, &FlushOptions::default())
             .map_err(|error| storage_error("flush the state", &error))
+    }
+
+    fn stats(&self) -> EngineStats {
+        stats_of(&self.database, &Space::ALL.map(Space::name))
     }
 
     fn checkpoint(&self, directory: &Path) -> Result<(), StorageError> {

@@ -12,6 +12,7 @@ use super::codec;
 use super::directory_lock::DirectoryLock;
 use super::durable_files::names;
 use super::engine::StateEngine;
+use super::engine_stats::EngineStats;
 use super::faults::Faults;
 use super::owned_directory::OwnedDirectory;
 use super::pace::Pace;
@@ -178,6 +179,12 @@ impl StateHandle {
     /// [`StorageError`].
     pub fn membership(&self) -> Result<StoredMembership, StorageError> {
         self.read(|view| membership_of(view))?
+    }
+
+    /// What its engine says of itself.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        self.shared.generation.load().engine.stats()
     }
 
     /// Which generation of the state this is: one more with each installed snapshot.
