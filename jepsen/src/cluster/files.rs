@@ -25,9 +25,6 @@ const FIRST_CLOUD_MAX: u32 = 100_000;
 /// `raft.entries_held_max`: some seconds of load, so that the bound is met at times.
 const ENTRIES_HELD_MAX: u64 = 5_000;
 
-/// `disk.low_bytes`: what a run leaves free on its smallest disk is far more.
-const DISK_LOW_BYTES: u64 = 16 << 20;
-
 /// `audit.file_bytes_max`: more than an audit of a run grows to. Of a finished file, which is
 /// compressed, neither the books nor the search for canaries could read the lines.
 const AUDIT_BYTES_MAX: u64 = 1 << 40;
@@ -210,7 +207,6 @@ impl Files {
              entries_kept = {entries_kept}\n\
              entries_held_max = {ENTRIES_HELD_MAX}\n\
              [destroy]\npurge_within_seconds = {purge_within_s}\n\
-             [disk]\nlow_bytes = {DISK_LOW_BYTES}\nballast_bytes = 0\n\
              [limits]\nsecrets_per_cloud = {SECRETS_MAX}\n\
              secrets_of_clouds = {{ {first_cloud:?} = {FIRST_CLOUD_MAX} }}\n\
              [log]\nformat = \"json\"\n"
