@@ -21,11 +21,11 @@ mod audit_heads;
 #[cfg(test)]
 mod audited_peers;
 #[cfg(test)]
-mod cli;
-#[cfg(test)]
 mod backup_fixtures;
 #[cfg(test)]
 mod backups;
+#[cfg(test)]
+mod cli;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
@@ -56,9 +56,9 @@ mod edges;
 #[cfg(test)]
 mod explain;
 #[cfg(test)]
-mod feature_level;
-#[cfg(test)]
 mod fake_kms;
+#[cfg(test)]
+mod feature_level;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
