@@ -1,13 +1,13 @@
 //! The feature level: it only rises, by the system alone, and never past what this build knows.
 
-use lockbox_core::Subject;
+use lockbox_core::{ClusterId, Subject};
 
 use super::{Map, World, position};
-use crate::apply::apply_entry;
+use crate::apply::{apply_entry, found_restored};
 use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::feature_level::FEATURE_LEVEL_MAX;
-use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::outcome::{Outcome, Precondition, Rejection};
 use crate::error::StorageFailure;
 use crate::state::{Overlay, Space, keys, tables};
 
@@ -59,6 +59,30 @@ fn only_the_system_raises_the_level() {
     let refused = world.refuse(Command::RaiseFeatureLevel { level: 1 });
     assert_eq!(refused, Rejection::PermissionDenied);
     assert_eq!(level(&world.state), 0);
+}
+
+#[test]
+fn what_came_with_a_level_is_refused_below_it() {
+    let mut world = at_level_0();
+    for command in [Command::BeginStateCheck, Command::SetRetention { bytes_max: 1 }] {
+        let mut envelope = world.envelope(command);
+        (envelope.subject, envelope.token) = (Subject::internal(), None);
+        let refused = Rejection::Precondition(Precondition::FeatureLevel);
+        assert_eq!(world.apply(&envelope), Outcome::Rejected(refused));
+    }
+    assert_eq!(tables::state_check(&world.state).unwrap(), None);
+    assert_eq!(tables::retention(&world.state).unwrap(), None);
+}
+
+#[test]
+fn a_restored_cluster_begins_at_the_level_of_its_build() {
+    for world in [at_level_0(), World::new()] {
+        let before = tables::cluster(&world.state).unwrap().unwrap();
+        let id = ClusterId::parse("lbcrestored").unwrap();
+        let mut overlay = Overlay::new(&world.state);
+        found_restored(&mut overlay, &before, id, (7, [7; 16]), 99).unwrap();
+        assert_eq!(tables::feature_level(&overlay).unwrap(), FEATURE_LEVEL_MAX);
+    }
 }
 
 #[test]
