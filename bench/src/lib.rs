@@ -18,6 +18,7 @@ pub mod first_read;
 pub mod fsync;
 pub mod kill_switch;
 pub mod latency;
+pub mod ledger;
 pub mod lockbox;
 pub mod machine;
 pub mod overload;
