@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants deploy-test dashboards-test
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long drill replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants deploy-test dashboards-test
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -116,6 +116,17 @@ upgrade-drill:
 	old="$(OLD)"
 	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
 	scripts/upgrade-drill.sh "$$old" "$(TARGET)/release"
+
+# The life of a cluster under load: upgrade and back, backup, two disks and the quorum lost, restore,
+# the KMS's disk and root key lost, a node replaced, certificates rotated (docs/drill.md). Begins
+# with the programs of the last tag; `make drill OLD=DIR` takes those of a directory, OLD=none no others.
+drill:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	old="$(OLD)"
+	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
+	[ "$$old" != none ] || old=""
+	LOCKBOX_BIN="$(TARGET)/release" LOCKBOX_OLD_BIN="$$old" scripts/drill.sh
 
 # What a release consists of, in dist/: stripped programs, their symbols, checksums, the bill of
 # materials. A whole build of its own: about a quarter of an hour.
