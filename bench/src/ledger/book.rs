@@ -66,8 +66,8 @@ pub(super) fn entry_value(secret_id: &str, number: u32) -> Vec<u8> {
 /// # Errors
 /// When the file cannot be read, or has a line that is none.
 pub(super) fn read(path: &Path) -> Result<Vec<Entry>> {
-    let text =
-        fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let text = fs::read_to_string(path);
+    let text = text.with_context(|| format!("cannot read {}", path.display()))?;
     parse(&text).with_context(|| format!("{} is no ledger", path.display()))
 }
 
