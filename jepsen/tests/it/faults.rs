@@ -266,6 +266,28 @@ fn disks_get_full_and_forget_and_rot() {
     });
 }
 
+#[test]
+fn a_node_whose_files_rot_says_so_and_the_cluster_is_whole_again() {
+    enclosed(|| {
+        let small = small(false);
+        let scene = scene(&small);
+        all_ready(&scene);
+        // So many that one of them is where the node looks, at its start or when it reads all.
+        let mut fault = fault(Action::BitFlip { bits: 250 }, Random::new(3));
+        assert!(matches!(fault.inject(&scene).unwrap(), Begun::Began { .. }));
+        let ended = || {
+            let mut nodes = scene.cluster.members().into_iter();
+            nodes.find_map(|node| scene.cluster.server(Part::Node(node)).unwrap().exit_code())
+        };
+        let code = until(WAIT, ended).expect("it goes on with damaged data");
+        assert!(matches!(code, 10 | 11 | 13 | 16 | 17), "{code}");
+        assert_eq!(fault.verify(&scene).unwrap(), Outcome::Installed);
+        fault.heal(&scene).unwrap();
+        assert_eq!(scene.cluster.members().len(), 3);
+        all_ready(&scene);
+    });
+}
+
 fn disks_fail(scene: &Scene) {
     for survives in [Survives::OnlySynced, Survives::SomeOfTheRest] {
         for who in [Victims::Leader, Victims::Majority, Victims::All] {
