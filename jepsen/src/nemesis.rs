@@ -11,6 +11,7 @@ pub mod class;
 mod client_cut;
 mod clock_step;
 mod disk_full;
+mod disk_low;
 pub mod event;
 mod filter;
 pub mod grudge;
@@ -117,7 +118,8 @@ pub fn fault(action: Action, random: Random) -> Box<dyn Fault> {
         Action::ClockStep { who, offset_s } => {
             Box::new(clock_step::ClockStep::new(who, offset_s, random))
         }
-        Action::DiskFull { who } => Box::new(disk_full::DiskFull::new(who, random)),
+        Action::DiskFull { who, low: false } => Box::new(disk_full::DiskFull::new(who, random)),
+        Action::DiskFull { who, low: true } => Box::new(disk_low::DiskLow::new(who, random)),
         Action::SyncFault { who, trouble } => {
             Box::new(sync_fault::SyncFault::new(who, trouble, random))
         }

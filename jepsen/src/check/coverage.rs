@@ -13,6 +13,7 @@ use crate::history::log_dump::CommittedLog;
 use crate::history::sample::RaftRole;
 
 use super::laws::{Finding, Law, LawReport};
+use super::room::is_refused_for_room;
 
 /// What a run has to have done. Part of its plan, and stored beside its history.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -37,6 +38,8 @@ pub struct Required {
     pub dumped_of_thousand: u64,
     /// How often a key of the KMS was switched off.
     pub keys_off: u64,
+    /// Calls that were refused because disks were low.
+    pub refused_for_room: u64,
     /// Laws that have to have been looked at.
     pub laws: BTreeSet<Law>,
 }
@@ -92,6 +95,8 @@ pub fn cover(
     let what = "of a thousand committed entries, in a dump";
     rows.push(row(what.into(), required.dumped_of_thousand, dumped));
     rows.push(row("keys switched off".into(), required.keys_off, keys_off(history)));
+    let refused = history.ops.iter().filter(|op| is_refused_for_room(op)).count() as u64;
+    rows.push(row("calls refused for want of room".into(), required.refused_for_room, refused));
     for law in &required.laws {
         let report = laws.iter().find(|report| report.law == *law);
         let checked =
@@ -193,6 +198,7 @@ mod tests {
             installs: 1,
             dumped_of_thousand: 999,
             keys_off: 2,
+            refused_for_room: 1,
             laws: BTreeSet::from([Law::L1]),
         };
         let log = dump(1, &[(EntryKind::Blank, None), (EntryKind::Blank, None)]);
@@ -213,6 +219,7 @@ mod tests {
             "installed snapshots: 0 of 1",
             "of a thousand committed entries, in a dump: 500 of 999",
             "keys switched off: 1 of 2",
+            "calls refused for want of room: 0 of 1",
             "law L1 looked at: 0 of 1",
         ];
         assert_eq!(missing, expected);

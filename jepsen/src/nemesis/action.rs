@@ -146,6 +146,9 @@ pub enum Action {
     DiskFull {
         /// Whose disks.
         who: Victims,
+        /// Whether they are only low: a write fits, and there is less room than the mark.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        low: bool,
     },
     /// See [`FaultClass::SyncFault`].
     SyncFault {

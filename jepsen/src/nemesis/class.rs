@@ -32,7 +32,7 @@ pub enum FaultClass {
     SlowLink,
     /// Wall clocks that jump.
     ClockStep,
-    /// Disks without room.
+    /// Disks without room, or with little.
     DiskFull,
     /// Disks that sync slowly or fail to.
     SyncFault,

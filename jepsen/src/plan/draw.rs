@@ -44,7 +44,7 @@ pub(super) fn draw_action(class: FaultClass, profile: Profile, random: &mut Rand
         },
         FaultClass::SlowLink => draw_slow_link(random),
         FaultClass::ClockStep => draw_clock_step(random),
-        FaultClass::DiskFull => Action::DiskFull { who: hit_one(random) },
+        FaultClass::DiskFull => draw_disk_full(random),
         FaultClass::SyncFault => Action::SyncFault {
             who: hit_one(random),
             trouble: match random.below(4) {
@@ -100,6 +100,16 @@ fn hit_hard(random: &mut Random) -> Victims {
 fn hit_one(random: &mut Random) -> Victims {
     let choices = [(5, Victims::Leader), (3, Victims::Follower), (2, Victims::Minority)];
     weighted(&choices, Victims::One, random)
+}
+
+/// Full disks of no more than the cluster can do without; low ones of so many that what makes the
+/// data grow is refused, or of the leader, which has to leave.
+fn draw_disk_full(random: &mut Random) -> Action {
+    if random.chance(50) {
+        return Action::DiskFull { who: hit_one(random), low: false };
+    }
+    let choices = [(2, Victims::Leader), (3, Victims::Majority), (3, Victims::All)];
+    Action::DiskFull { who: weighted(&choices, Victims::All, random), low: true }
 }
 
 fn draw_partition(profile: Profile, random: &mut Random) -> Action {

@@ -6,6 +6,7 @@ use super::recorded_faults::recorded_class;
 use crate::check::coverage::Required;
 use crate::check::laws::Law;
 use crate::history::fault::FaultClass;
+use crate::nemesis::action::{Action, Victims};
 use crate::plan::{Plan, Profile};
 
 /// A class that is planned so often has to have taken effect once: any single fault may be skipped,
@@ -77,8 +78,17 @@ pub fn required(plan: &Plan) -> Required {
         installs: sizes.installs,
         dumped_of_thousand: DUMPED_OF_THOUSAND,
         keys_off: if plan.mix().keys_switched { KEYS_OFF_PER_MINUTE * minutes } else { 0 },
+        refused_for_room: u64::from(low_disks(plan) >= PLANNED_OFTEN),
         laws,
     }
+}
+
+/// How often so many disks are planned to be low that no leader takes what makes the data grow.
+fn low_disks(plan: &Plan) -> u64 {
+    let low = |action: &Action| {
+        matches!(action, Action::DiskFull { who: Victims::Majority | Victims::All, low: true })
+    };
+    plan.faults.iter().filter(|fault| low(&fault.action)).count() as u64
 }
 
 /// How often a class that is planned often has to have taken effect.

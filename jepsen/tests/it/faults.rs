@@ -261,8 +261,12 @@ fn disks_get_full_and_forget_and_rot() {
         let small = small(true);
         disks_fail(&scene(&small));
         let scene = scene(&small);
-        takes_effect(&scene, Action::DiskFull { who: Victims::Follower }, SHORT).unwrap();
-        takes_effect(&scene, Action::DiskFull { who: Victims::Leader }, SHORT).unwrap();
+        for who in [Victims::Follower, Victims::Leader] {
+            takes_effect(&scene, Action::DiskFull { who, low: false }, SHORT).unwrap();
+        }
+        for who in [Victims::Leader, Victims::All] {
+            takes_effect(&scene, Action::DiskFull { who, low: true }, SHORT).unwrap();
+        }
     });
 }
 
