@@ -24,6 +24,7 @@ mod pause;
 mod power_loss;
 mod probing;
 mod reach;
+mod restore;
 mod rolling_restart;
 pub mod scene;
 pub mod schedule;
@@ -139,5 +140,6 @@ pub fn fault(action: Action, random: Random) -> Box<dyn Fault> {
         }
         Action::Kms { trouble } => Box::new(kms::Kms::new(trouble)),
         Action::RollingRestart => Box::new(rolling_restart::RollingRestart::new()),
+        Action::Restore => Box::new(restore::Restore::new(random)),
     }
 }

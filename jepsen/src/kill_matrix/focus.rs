@@ -1,6 +1,6 @@
 //! The faults that show a mutant soon: a plan with these alone, one after the other.
 //!
-//! A bug is seen where its fault meets the load; drawn among fifteen classes that takes hours, and
+//! A bug is seen where its fault meets the load; drawn among sixteen classes that takes hours, and
 //! every run that misses it costs a minute. A mutant that is not in the table, and every third run
 //! of one that is, gets the plan that the profile draws.
 

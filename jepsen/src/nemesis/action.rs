@@ -191,6 +191,8 @@ pub enum Action {
     },
     /// See [`FaultClass::RollingRestart`].
     RollingRestart,
+    /// See [`FaultClass::Restore`].
+    Restore,
 }
 
 impl Action {
@@ -213,6 +215,7 @@ impl Action {
             Self::TransferStorm { .. } => FaultClass::TransferStorm,
             Self::Kms { .. } => FaultClass::Kms,
             Self::RollingRestart => FaultClass::RollingRestart,
+            Self::Restore => FaultClass::Restore,
         }
     }
 }

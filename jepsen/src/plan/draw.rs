@@ -80,6 +80,7 @@ pub(super) fn draw_action(class: FaultClass, profile: Profile, random: &mut Rand
         }
         FaultClass::Kms => Action::Kms { trouble: draw_kms(profile, random) },
         FaultClass::RollingRestart => Action::RollingRestart,
+        FaultClass::Restore => Action::Restore,
     }
 }
 
@@ -189,7 +190,7 @@ pub(super) fn draw_length_ms(class: FaultClass, random: &mut Random) -> u64 {
         FaultClass::SnapshotStorm => (4_000, 10_000),
         FaultClass::TransferStorm => (4_000, 12_000),
         FaultClass::Kms => (1_000, 8_000),
-        FaultClass::RollingRestart => (0, 0),
+        FaultClass::RollingRestart | FaultClass::Restore => (0, 0),
     };
     random.between(shortest, longest)
 }

@@ -49,7 +49,11 @@ const SUCCESSES_PER_MINUTE: [(&str, u64); 15] = [
 pub fn required(plan: &Plan) -> Required {
     let minutes = (plan.phases.quiet_ms + plan.phases.faults_ms) / 60_000;
     let is_bill = plan.profile == Profile::Bill;
-    let laws = if is_bill { LAWS_OF_A_BILL.into() } else { Law::ALL.into() };
+    let mut laws: BTreeSet<Law> = if is_bill { LAWS_OF_A_BILL.into() } else { Law::ALL.into() };
+    let restores = count(plan, |action| *action == Action::Restore) >= PLANNED_OFTEN;
+    if !restores {
+        laws.remove(&Law::L18);
+    }
     let mut planned: BTreeMap<FaultClass, u64> = BTreeMap::new();
     for fault in &plan.faults {
         *planned.entry(recorded_class(fault)).or_default() += 1;
@@ -78,17 +82,20 @@ pub fn required(plan: &Plan) -> Required {
         installs: sizes.installs,
         dumped_of_thousand: DUMPED_OF_THOUSAND,
         keys_off: if plan.mix().keys_switched { KEYS_OFF_PER_MINUTE * minutes } else { 0 },
-        refused_for_room: u64::from(low_disks(plan) >= PLANNED_OFTEN),
+        refused_for_room: u64::from(count(plan, refuses_growth) >= PLANNED_OFTEN),
+        restored: u64::from(restores),
         laws,
     }
 }
 
-/// How often so many disks are planned to be low that no leader takes what makes the data grow.
-fn low_disks(plan: &Plan) -> u64 {
-    let low = |action: &Action| {
-        matches!(action, Action::DiskFull { who: Victims::Majority | Victims::All, low: true })
-    };
-    plan.faults.iter().filter(|fault| low(&fault.action)).count() as u64
+/// How many faults of a plan do this.
+fn count(plan: &Plan, does: impl Fn(&Action) -> bool) -> u64 {
+    plan.faults.iter().filter(|fault| does(&fault.action)).count() as u64
+}
+
+/// Whether so many disks are low that no leader takes what makes the data grow.
+const fn refuses_growth(action: &Action) -> bool {
+    matches!(action, Action::DiskFull { who: Victims::Majority | Victims::All, low: true })
 }
 
 /// How often a class that is planned often has to have taken effect.

@@ -271,6 +271,30 @@ fn disks_get_full_and_forget_and_rot() {
 }
 
 #[test]
+fn a_backup_is_made_and_is_another_cluster_when_the_nodes_have_stopped() {
+    enclosed(|| {
+        let small = small(false);
+        let scene = scene(&small);
+        takes_effect(&scene, Action::Restore, SHORT).unwrap();
+        let cluster = &scene.cluster;
+        let backups = cluster.backups();
+        let [made] = backups.as_slice() else { panic!("{backups:?}") };
+        assert!(made.index > 0, "{made:?}");
+        let leader = until(WAIT, || cluster.leader()).unwrap();
+        cluster.list_destroyed(leader, made).unwrap();
+        for node in cluster.members() {
+            cluster.server(Part::Node(node)).unwrap().stop().unwrap();
+        }
+        let restored = Part::Node(cluster.restored_node());
+        for _ in 0..2 {
+            cluster.restore(made).unwrap();
+            cluster.wait_ready(restored, WAIT).unwrap();
+            cluster.discard_restored().unwrap();
+        }
+    });
+}
+
+#[test]
 fn a_node_whose_files_rot_says_so_and_the_cluster_is_whole_again() {
     enclosed(|| {
         let small = small(false);
