@@ -7,7 +7,7 @@ use super::call::Call;
 use super::op::Stamp;
 
 /// An answer of a cluster that was restored from a backup of the one under test, which has stopped
-/// by then. No operation of the history: it reflects the state of the backup, whenever it was given.
+/// by then. No operation of the history: it reflects the state of the backup, whenever it came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RestoredAnswer {

@@ -71,6 +71,9 @@ const UNEVEN: Blow = (
     (6_000, 9_000),
 );
 
+/// Backups, one after the other; the first and the last one are restored.
+const BACKED_UP: Blow = (Action::Restore, (0, 500));
+
 /// Which faults.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Focus {
@@ -142,6 +145,7 @@ impl Focus {
             "keys-forgotten-at-leader-change" => {
                 Self::on("leader-changes", &[PAUSED_LEADER, KILLED_LEADER])
             }
+            "destroyed-unlisted" => Self::on("backups", &[BACKED_UP]),
             "stale-read-point" => Self::on("uneven-links", &[UNEVEN]),
             "served-unbilled" => Self::on("kms-killed", &[KMS_KILLED]),
             "retry-billed-twice" => Self::on("kms-slow", &[KMS_SLOW, KILLED_LEADER]),

@@ -2,8 +2,8 @@
 //!
 //! One node at a time, so a majority always has undamaged data. The node must refuse to start,
 //! repair itself, answer right, or end once it reads what is damaged, saying why by its exit code;
-//! the laws judge the answers. A node that has marked its data as damaged is replaced, and so is one
-//! that still does not start with its bits restored.
+//! the laws judge the answers. A node that has marked its data as damaged is replaced, and so is
+//! one that still does not start with its bits restored.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
@@ -131,8 +131,8 @@ impl Fault for BitFlip {
     }
 }
 
-/// Makes sure that a node which has ended did so for its data. What an earlier build ends with is not
-/// ours to judge.
+/// Makes sure that a node which has ended did so for its data. What an earlier build ends with is
+/// not ours to judge.
 fn says_why(scene: &Scene, part: Part) -> Result<()> {
     let server = scene.cluster.server(part)?;
     let two_builds = scene.cluster.spec().programs.other_lockbox.is_some();

@@ -112,3 +112,25 @@ struct Sizes {
     snapshots: u64,
     installs: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_that_makes_backups_has_to_restore_one() {
+        let mut restoring = 0;
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Profile::Smoke);
+            let backups = count(&plan, |action| *action == Action::Restore);
+            let required = required(&plan);
+            let is_owed = backups >= PLANNED_OFTEN;
+            assert_eq!(required.restored > 0, is_owed, "seed {seed}");
+            assert_eq!(required.laws.contains(&Law::L18), is_owed, "seed {seed}");
+            restoring += u64::from(is_owed);
+        }
+        assert!(restoring >= 25, "{restoring} of 50");
+        let bill = required(&Plan::draw(1, Profile::Bill));
+        assert_eq!((bill.restored, bill.refused_for_room), (0, 0));
+    }
+}

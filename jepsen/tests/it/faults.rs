@@ -35,11 +35,11 @@ impl FaultLog for Deaf {
     fn unexpected_end(&self, _: Instant, _: &str, _: &str) {}
 }
 
-fn scene(small: &Small) -> Scene {
+pub(crate) fn scene(small: &Small) -> Scene {
     Scene::new(Arc::clone(&small.cluster), Arc::new(Deaf), Arc::new(Ending::default()))
 }
 
-fn all_ready(scene: &Scene) {
+pub(crate) fn all_ready(scene: &Scene) {
     scene.cluster.wait_ready(Part::Kms, WAIT).unwrap();
     for node in scene.cluster.members() {
         scene.cluster.wait_ready(Part::Node(node), WAIT).unwrap();
@@ -48,7 +48,7 @@ fn all_ready(scene: &Scene) {
 
 /// Begins a fault, lets it last, looks at it, heals it; the cluster is ready before and after.
 /// Returns what it hit; none when this machine or this `lockbox` cannot do it.
-fn takes_effect(scene: &Scene, action: Action, lasts: Duration) -> Option<String> {
+pub(crate) fn takes_effect(scene: &Scene, action: Action, lasts: Duration) -> Option<String> {
     all_ready(scene);
     let mut fault = fault(action, Random::new(3));
     let begun = fault.inject(scene).unwrap();
@@ -97,7 +97,7 @@ fn busy<T>(scene: &Scene, work: impl FnOnce() -> T) -> T {
     })
 }
 
-const SHORT: Duration = Duration::from_millis(500);
+pub(crate) const SHORT: Duration = Duration::from_millis(500);
 
 /// Everyone that a fault can hit.
 const VICTIMS: [Victims; 6] = [
@@ -267,52 +267,6 @@ fn disks_get_full_and_forget_and_rot() {
         for who in [Victims::Leader, Victims::All] {
             takes_effect(&scene, Action::DiskFull { who, low: true }, SHORT).unwrap();
         }
-    });
-}
-
-#[test]
-fn a_backup_is_made_and_is_another_cluster_when_the_nodes_have_stopped() {
-    enclosed(|| {
-        let small = small(false);
-        let scene = scene(&small);
-        takes_effect(&scene, Action::Restore, SHORT).unwrap();
-        let cluster = &scene.cluster;
-        let backups = cluster.backups();
-        let [made] = backups.as_slice() else { panic!("{backups:?}") };
-        assert!(made.index > 0, "{made:?}");
-        let leader = until(WAIT, || cluster.leader()).unwrap();
-        cluster.list_destroyed(leader, made).unwrap();
-        for node in cluster.members() {
-            cluster.server(Part::Node(node)).unwrap().stop().unwrap();
-        }
-        let restored = Part::Node(cluster.restored_node());
-        for _ in 0..2 {
-            cluster.restore(made).unwrap();
-            cluster.wait_ready(restored, WAIT).unwrap();
-            cluster.discard_restored().unwrap();
-        }
-    });
-}
-
-#[test]
-fn a_node_whose_files_rot_says_so_and_the_cluster_is_whole_again() {
-    enclosed(|| {
-        let small = small(false);
-        let scene = scene(&small);
-        all_ready(&scene);
-        // So many that one of them is where the node looks, at its start or when it reads all.
-        let mut fault = fault(Action::BitFlip { bits: 250 }, Random::new(3));
-        assert!(matches!(fault.inject(&scene).unwrap(), Begun::Began { .. }));
-        let ended = || {
-            let mut nodes = scene.cluster.members().into_iter();
-            nodes.find_map(|node| scene.cluster.server(Part::Node(node)).unwrap().exit_code())
-        };
-        let code = until(WAIT, ended).expect("it goes on with damaged data");
-        assert!(matches!(code, 10 | 11 | 13 | 16 | 17), "{code}");
-        assert_eq!(fault.verify(&scene).unwrap(), Outcome::Installed);
-        fault.heal(&scene).unwrap();
-        assert_eq!(scene.cluster.members().len(), 3);
-        all_ready(&scene);
     });
 }
 
