@@ -18,7 +18,7 @@ use super::part::Part;
 use super::program::finish;
 
 /// How long a node may take for a backup: a fault may be on.
-const MAKING: &str = "20s";
+const MAKING: &str = "60s";
 
 /// A backup that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]

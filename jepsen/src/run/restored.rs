@@ -13,6 +13,7 @@ use tokio::runtime::Runtime;
 use tokio::time::{Instant, sleep};
 
 use super::books::Planted;
+use super::canary_scan::{Canaries, Found};
 use super::cluster_site;
 use super::directory::RunDirectory;
 use super::evidence::{self, ServerPlaces};
@@ -29,6 +30,7 @@ use crate::cluster::part::Part;
 use crate::history::answer::{Answer, VersionStatus};
 use crate::history::call::{Call, GetPayload, ListSecrets, ReadSecret};
 use crate::history::ids::{FolderId, SecretId};
+use crate::history::ledger::ScanPlace;
 use crate::history::log_dump::CommittedLog;
 use crate::history::op::Outcome;
 use crate::history::recorder::Recorder;
@@ -51,7 +53,8 @@ const WALK: &str = "restored";
 
 /// Restores the first backup of a run and the last one: behind the first most was destroyed, and
 /// before the last most happened. Records what the restored clusters answer, and looks for the
-/// canaries in their files. Without a backup it does nothing.
+/// canaries in the backups and in their files. Without a backup it does nothing. That the nodes are
+/// stopped has to be in the history before: nobody is owed a leader any more.
 ///
 /// # Errors
 /// When a backup is not restored, a restored cluster does not answer, or an answer is not recorded.
@@ -66,8 +69,6 @@ pub fn look(
     if chosen.is_empty() {
         return Ok(());
     }
-    // From now on nobody is owed a leader.
-    recorder.majority(false)?;
     for made in &chosen {
         list_destroyed(cluster, made)?;
     }
@@ -83,6 +84,7 @@ pub fn look(
         runtime.block_on(asked.everything(&site, &folders))?;
         if !planted.is_empty() {
             evidence::scan(recorder, planted, &[places(cluster, number)?])?;
+            scan_backup(recorder, planted, made, number)?;
         }
         cluster.discard_restored()?;
     }
@@ -122,6 +124,18 @@ fn places(cluster: &Cluster, number: u64) -> Result<ServerPlaces> {
     let (audit, log) = (data.join("audit.jsonl"), server.log().to_owned());
     let name = format!("restored cluster {number}");
     Ok(ServerPlaces { name, data, audit, log, pid: server.pid() })
+}
+
+fn scan_backup(
+    recorder: &Recorder,
+    planted: &[Planted],
+    made: &MadeBackup,
+    number: u64,
+) -> Result<()> {
+    let (canaries, mut found) = (Canaries::new(planted)?, Found::default());
+    canaries.search(&made.file, &mut found)?;
+    let (place, of) = (ScanPlace::DataDirectory, format!("backup {number}"));
+    Ok(recorder.scan(|at| canaries.scan(at, place, of, found))?)
 }
 
 /// A restored cluster that is asked.

@@ -172,6 +172,10 @@ impl Stage<'_> {
                 let data = cluster.files().data(Part::Kms);
                 keep_data::keep_whole(cluster.server(Part::Kms)?, &data, &directory.kms())?;
             }
+            if !cluster.backups().is_empty() {
+                // Its nodes are stopped for those that are restored: nobody is owed a leader.
+                recorder.majority(false)?;
+            }
             Ok(())
         })
     }
