@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod admin;
 pub mod audit_files;
+pub mod backups;
 pub mod disk;
 pub mod enclosure;
 pub mod files;
@@ -36,6 +37,7 @@ use anyhow::{Context, Result, anyhow};
 
 use self::addresses::Network;
 use self::admin::Admin;
+use self::backups::Backups;
 use self::disk::Disk;
 use self::files::{Files, Knobs};
 use self::loopback::Block;
@@ -49,9 +51,15 @@ use self::switch::Switch;
 /// How long the first start may take on a busy machine.
 const START: Duration = Duration::from_secs(120);
 /// Keys that a build before this one would refuse in a file that both read. What a run leaves free
-/// on its smallest disk is far more than the mark.
-const OF_THIS_BUILD: [&str; 2] =
-    ["LOCKBOX_CONFIG_DISK__LOW_BYTES=16777216", "LOCKBOX_CONFIG_DISK__BALLAST_BYTES=0"];
+/// on its smallest disk is far more than the mark ([`disk::LOW_BYTES`]). Damage is looked for
+/// several times in a run, and states are compared; in the kill matrix neither
+/// (`kill_matrix::disguise`).
+const OF_THIS_BUILD: [&str; 4] = [
+    "LOCKBOX_CONFIG_DISK__LOW_BYTES=16777216",
+    "LOCKBOX_CONFIG_DISK__BALLAST_BYTES=0",
+    "LOCKBOX_CONFIG_DISK__SCRUB_INTERVAL_SECONDS=30",
+    "LOCKBOX_CONFIG_DISK__STATE_CHECK_INTERVAL_SECONDS=120",
+];
 
 /// The programs under test.
 #[derive(Debug, Clone)]
@@ -127,6 +135,7 @@ pub struct Cluster {
     disks: BTreeMap<Part, Disk>,
     servers: BTreeMap<Part, Server>,
     members: Mutex<BTreeSet<u16>>,
+    backups: Backups,
     /// The nodes that are started by the other build.
     on_other_build: Mutex<BTreeSet<Part>>,
     /// Its addresses on loopback: the last to go.
@@ -160,7 +169,9 @@ impl Cluster {
     fn make(spec: Spec, nodes: &[u16]) -> Result<Self> {
         std::fs::create_dir_all(&spec.logs)?;
         let preload = Preload::make(&spec.directory, spec.forgetful)?;
-        let block = if spec.enclosed { None } else { Some(Block::take(spec.nodes + spec.spares)?) };
+        // One more than there can be members: see `restored_node`.
+        let ids = spec.nodes + spec.spares + 1;
+        let block = if spec.enclosed { None } else { Some(Block::take(ids)?) };
         let network = block.as_ref().map_or(Network::Private, Block::network);
         let files = Files::make(&spec.directory, network, &spec.programs.lockbox)?;
         let admin = Admin::new(spec.programs.lockbox.clone(), files.clone());
@@ -177,12 +188,12 @@ impl Cluster {
             disks: BTreeMap::new(),
             servers: BTreeMap::new(),
             members: Mutex::new(nodes.iter().copied().collect()),
+            backups: Backups::default(),
             on_other_build: Mutex::new(on_other_build),
             spec,
             _block: block,
         };
-        let all = 1..=cluster.spec.nodes + cluster.spec.spares;
-        let all: Vec<_> = all.map(Part::Node).chain([Part::Kms]).collect();
+        let all: Vec<_> = (1..=ids).map(Part::Node).chain([Part::Kms]).collect();
         match network {
             Network::Private => cluster.make_private(&all)?,
             Network::Loopback(_) => cluster.make_doors(&all)?,
@@ -224,7 +235,7 @@ impl Cluster {
         match part {
             Part::Node(id) => self.files.write_node(id, &self.spec.knobs),
             // Also those that join later: in the end the first ones may all have been replaced.
-            Part::Kms => self.files.write_kms(self.spec.nodes + self.spec.spares),
+            Part::Kms => self.files.write_kms(self.restored_node()),
         }
     }
 

@@ -17,6 +17,7 @@ pub mod liveness;
 pub mod partition;
 pub mod realtime;
 pub mod replay;
+pub mod room;
 mod target;
 pub mod verdict;
 mod ways;

@@ -171,6 +171,7 @@ pub(super) const fn class_name(class: FaultClass) -> &'static str {
         FaultClass::KmsDegraded => "KMS degraded",
         FaultClass::RollingRestart => "rolling restart",
         FaultClass::ClientCrash => "client crash",
+        FaultClass::Restore => "backup",
     }
 }
 
@@ -197,9 +198,10 @@ pub(super) const fn family(class: FaultClass) -> &'static str {
         | FaultClass::DiskFreeze
         | FaultClass::Corruption => "disk",
         FaultClass::ClockStep => "clock",
-        FaultClass::Membership | FaultClass::SnapshotStorm | FaultClass::LeaderTransfer => {
-            "cluster"
-        }
+        FaultClass::Membership
+        | FaultClass::SnapshotStorm
+        | FaultClass::LeaderTransfer
+        | FaultClass::Restore => "cluster",
         FaultClass::KmsDown | FaultClass::KmsPause | FaultClass::KmsDegraded => "kms",
     }
 }

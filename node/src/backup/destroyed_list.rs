@@ -4,7 +4,7 @@
 //! so all that were written since a backup name all that was destroyed since. JSON, so that an
 //! operator can read it; what is signed is the text of the list as it stands in the file.
 
-use lockbox_core::{ClusterId, LogTime, SecretId, VersionId};
+use lockbox_core::{ClusterId, LogTime, Mutant, SecretId, VersionId, mutant};
 use lockbox_platform::statement::{SIGNER_BYTES, StatementSigner, is_signed};
 use lockbox_platform::status::ApiError;
 use lockbox_raft::domain::erasure::Destroyed;
@@ -172,7 +172,10 @@ pub async fn make_list(
     let since = app.replica.destroyed_since(after, deadline).await.map_err(unread)?;
     let cluster = ClusterId::parse(&app.replica.status().cluster_id)
         .map_err(|_none| ApiError::unavailable("the cluster is not initialised"))?;
-    let list = DestroyedList::new(&cluster, after, since);
+    let mut list = DestroyedList::new(&cluster, after, since);
+    if mutant(Mutant::DestroyedUnlisted) {
+        list.destroyed.clear();
+    }
     let file = list.sign(&signer).map_err(|error| ApiError::internal(error.to_string()))?;
     Ok((list, file))
 }
