@@ -153,7 +153,7 @@ mod tests {
         let layout = Layout::new(directory.path(), Ports::of_cluster(8450, 1)).unwrap();
         prepare(&layout).unwrap();
         let (name, bytes) = ("LOCKBOX_CONFIG_DISK__BALLAST_BYTES", (1_u64 << 62).to_string());
-        let wrong = check(layout.node_config(1), false, &[(name, &bytes)]).unwrap_err();
+        let wrong = check(layout.node_config(1), false, &[(name, bytes.as_str())]).unwrap_err();
         assert!(wrong.to_string().starts_with("1 mistake in "), "{wrong}");
     }
 
