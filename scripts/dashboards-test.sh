@@ -86,7 +86,7 @@ kill -0 "${pids[1]}" 2>/dev/null || { tail -3 "$dir/load.log" >&2; fail "the loa
 python3 scripts/dashboards/evaluate.py --prometheus "http://127.0.0.1:$port" --out "$dir"
 for page in "$dir"/*.html; do
   png="${page%.html}.png"
-  chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1600,2700 \
+  chromium --headless --no-sandbox --disable-gpu --hide-scrollbars --window-size=1600,2200 \
     --virtual-time-budget=4000 --screenshot="$png" "file://$page" >"$dir/chromium.log" 2>&1
   [ -s "$png" ] || { tail -3 "$dir/chromium.log" >&2; fail "$(basename "$png") is not drawn"; }
 done
