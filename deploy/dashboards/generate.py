@@ -153,6 +153,59 @@ def audit_written():
         mappings=YES_NO)
 
 
+def backup_age():
+    return light(
+        "Age of the backup", "Of the newest that the leader knows of. 0: none is made by itself."
+        + see("LockboxBackupOld", "LockboxBackupFails"),
+        "(time() - max(lockbox_backup_last_success_timestamp_seconds)) "
+        "* (max(lockbox_backup_interval_seconds) > bool 0)", "s",
+        steps(("green", None), ("orange", 2 * 86400), ("red", 7 * 86400)), decimals=0)
+
+
+def kms_backup_age():
+    return light(
+        "Age of the KMS's backup", "Of the newest that the KMS has written since its start, while "
+        "there are commits that it does not have. 0: it has all, or none is made."
+        + see("KmsBackupOld", "KmsBackupFails"),
+        "max((time() - kms_backup_last_success_timestamp_seconds) "
+        "* (kms_backup_last_success_timestamp_seconds > bool 0) "
+        "* (kms_commit_sequence > bool kms_backup_last_commit))", "s",
+        steps(("green", None), ("orange", 3600), ("red", 7200)), decimals=0)
+
+
+def growth_refused():
+    return light(
+        "Growth refused?", "Whether the leader takes nothing that makes the data grow, for want of "
+        "room on disks." + see("LockboxGrowthRefused", "LockboxDiskBelowMark"),
+        'max(lockbox_disk_growth_refused and on (instance) lockbox_raft_role{role="leader"} == 1) '
+        "or vector(0)", well=BAD_ABOVE_ZERO, mappings=YES_NO)
+
+
+def states_agree():
+    return light(
+        "Nodes whose states agree", "At the last comparison, or before the first. Fewer than there "
+        "are: one that was found wrong has stopped, or nobody can tell which is right."
+        + see("LockboxStatesSplit"),
+        "sum(lockbox_state_check_split_index <= bool lockbox_state_check_agreed_index)",
+        well=steps(("red", None), ("green", 1)))
+
+
+def epochs():
+    return light(
+        "Epochs", "In how many epochs of the cluster nodes run. Well: 1."
+        + see("LockboxEpochsDiffer"), 'count(count_values("epoch", lockbox_cluster_epoch))',
+        well=steps(("green", None), ("red", 2)))
+
+
+def scrub_age():
+    return light(
+        "Oldest look at all files", "Since the node that has waited longest has read all its "
+        "files, or since its start." + see("LockboxScrubOld"),
+        "max(time() - (lockbox_scrub_last_timestamp_seconds > 0 "
+        "or lockbox_process_start_timestamp_seconds))", "s",
+        steps(("green", None), ("orange", 3 * 86400), ("red", 7 * 86400)), decimals=0)
+
+
 def alerts_firing():
     return light(
         "Alerts that fire", "Of all rules; the alert's runbook says what to do.",
@@ -167,11 +220,14 @@ def cluster():
                f"sum(rate(lockbox_billed_payload_reads_total[{RATE}]))", "reqps", decimals=1),
          light("Writes a second", "Entries of the log that are committed.",
                f"max(rate(lockbox_raft_committed_index[{RATE}]))", "wps", decimals=1)],
+        [backup_age(), kms_backup_age(), growth_refused(), states_agree(), epochs(), scrub_age()],
         [graph("Who leads", "One line for each node: the leader that it knows. Well: all the same "
                "and flat. 0: it knows none." + see("LockboxNodeWithoutLeader"),
                [("lockbox_raft_leader_node_id", "{{instance}} knows")]),
-         graph("Part of each node", "1 where a node plays this part.",
-               [("lockbox_raft_role == 1", "{{instance}} {{role}}")])],
+         graph("Part of each node", "1 where a node plays this part; its epoch, which is one more "
+               "with each quorum that was lost for good." + see("LockboxEpochsDiffer"),
+               [("lockbox_raft_role == 1", "{{instance}} {{role}}"),
+                ("lockbox_cluster_epoch", "{{instance}} epoch")])],
         [graph("Terms and changes of the leader", "Elections that began, and leaders that were "
                "found, each hour. Well: 0." + see("LockboxElectionsFrequent"),
                [("max(increase(lockbox_raft_elections_total[1h]))", "elections"),
@@ -228,6 +284,12 @@ def rpc():
          graph("Calls under way", "Those included whose clients have gone.",
                [("lockbox_calls_under_way", "{{instance}}"),
                 ("lockbox_rpc_in_flight", "{{instance}} answered")])],
+        [graph("Calls that are refused at once", "More came than are answered in time."
+               + see("LockboxCallsRefused"),
+               [(f"sum by (instance, kind) (rate(lockbox_calls_refused_total[{RATE}]))",
+                 "{{instance}} {{kind}}")], "reqps"),
+         graph("Calls that are let in", "At one time, at most: found by how long they take.",
+               [("lockbox_calls_limit", "{{instance}} {{kind}}")])],
         [graph("Connections", "", [("sum by (instance, listener) (lockbox_connections_open)",
                                     "{{instance}} {{listener}}")], width=8),
          graph("TLS handshakes", "Failures: wrong certificates, or scanners.",
@@ -299,6 +361,21 @@ def storage():
                [("lockbox_destroyed_payloads_pending", "{{instance}}")]),
          graph("How long the oldest of them waits", "",
                [("lockbox_destroyed_payloads_pending_age_seconds", "{{instance}}")], "s")],
+        [graph("Disks that are low", "1 where less than disk.low_bytes is free."
+               + see("LockboxDiskBelowMark"), [("lockbox_disk_is_low", "{{instance}}")], width=6),
+         graph("Operations that are kept", "With their idempotency records, before compression.",
+               [("lockbox_retained_bytes", "{{instance}}")], "bytes", 6),
+         graph("Files read to find damage", "Each second." + see("LockboxScrubOld"),
+               [(f"rate(lockbox_scrub_bytes_total[{RATE}])", "{{instance}}")], "Bps", 6),
+         graph("Comparisons of states", "The last entry at which a node agreed, and at which nobody "
+               "was right." + see("LockboxStatesSplit"),
+               [("lockbox_state_check_agreed_index", "{{instance}} agreed"),
+                ("lockbox_state_check_split_index", "{{instance}} split")], width=6)],
+        [graph("Backups", "Length of the last one." + see("LockboxBackupOld"),
+               [("lockbox_backup_last_bytes", "{{instance}}")], "bytes"),
+         graph("What was not stored", "Backups, and lists of what was destroyed, each hour."
+               + see("LockboxBackupFails"),
+               [("increase(lockbox_backup_failures_total[1h])", "{{instance}} {{kind}}")])],
     ]
 
 
@@ -345,6 +422,17 @@ def kms_billing():
                [("kms_keys", "keys"), ("kms_key_versions", "versions {{status}}")]),
          graph("Keyring", "Keys by stage; more than one that is not retired: a rotation goes on.",
                [('max by (purpose, stage) (lockbox_keyring_keys) > 0', "{{purpose}} {{stage}}")])],
+        [graph("Destructions that wait", "Until the cluster has noted them. Well: 0."
+               + see("KmsDestructionsWait"), [("kms_destructions_waiting", "{{instance}}")],
+               width=8),
+         graph("Commits that are reserved", "The KMS stops at the last. 0: the cluster knows "
+               "nothing of it." + see("KmsCommitsRunOut"),
+               [("kms_commits_reserved", "{{instance}}")], width=8),
+         graph("Backups of the KMS", "Each hour, by result, and commits that are in none."
+               + see("KmsBackupFails", "KmsBackupOld"),
+               [("sum by (result) (increase(kms_backups_total[1h]))", "{{result}}"),
+                ("(kms_commit_sequence - kms_backup_last_commit) "
+                 "* (kms_backup_last_commit > bool 0)", "commits in none")], width=8)],
         [graph("Rotation: data keys", "" + see("LockboxRewrapStuck"),
                [("max(lockbox_keyring_rewrap_examined)", "looked at"),
                 ("max(lockbox_keyring_rewrap_versions)", "of"),

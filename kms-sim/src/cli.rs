@@ -1,69 +1,37 @@
 //! The command line: `serve`, `health`, `init-root`, `root`, `billing report|verify|records`,
 //! `backup`, `restore`, `admin`, `version`, `config check`.
 //!
-//! Every failure is one sentence on standard error and an exit code of its own. The billing
-//! commands open the data for reading only, also beside a running server.
+//! Every failure is one sentence on standard error and an exit code of its own.
 
 mod admin;
 mod backup;
+mod billing;
 #[cfg(test)]
 #[path = "../../platform/core/tests/shared/command_reference.rs"]
 mod command_reference;
 mod config;
 mod health;
 mod root;
+mod serve;
 mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use lockbox_core::{Clock, LogTime};
-use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
-use lockbox_platform::data_directory::{self, Holder};
-use lockbox_platform::exit::{ExitCode, FatalExit};
-use lockbox_platform::file_limit::raise_file_limit;
-use lockbox_platform::metrics::{Metrics, Prefix};
-use lockbox_platform::otlp::messages::Resource;
-use lockbox_platform::service_manager::ServiceManager;
-use lockbox_platform::system::{SystemClock, SystemRandom};
-use lockbox_platform::tasks::{TaskKind, Tasks};
-use lockbox_platform::{telemetry, trace};
-use tokio::signal::unix::{SignalKind, signal};
+use clap::{Parser, Subcommand};
+use lockbox_platform::confinement::confine_process;
+use lockbox_platform::exit::ExitCode;
+use lockbox_platform::system::SystemRandom;
 
 use self::admin::AdminArgs;
 use self::backup::{BackupArgs, RestoreArgs};
+use self::billing::Billing;
 use self::config::ConfigArgs;
 use self::health::HealthArgs;
 use self::root::RootArgs;
 use self::version::VersionArgs;
-use crate::backup::shown;
-use crate::config::KmsConfig;
-use crate::engine::db_directory;
-use crate::ledger::listing::{self, ListingError};
-use crate::ledger::prices::Prices;
-use crate::ledger::print::{self, Format};
-use crate::ledger::report::{Span, first_hour, report};
-use crate::ledger::verify::verify;
-use crate::root_key::{self, RootKey};
-use crate::server::{KmsDeps, KmsSim, StartError};
-use crate::store::identity::Restores;
-use crate::store::{Db, StoreError};
-
-/// How long calls in flight may take when the process ends.
-const CALLS_GRACE: Duration = Duration::from_secs(3);
-/// How long an orderly end may take. Only a disk that does not answer can make it take longer, and
-/// nobody is to wait for that.
-const STOP_MAX: Duration = Duration::from_secs(15);
-/// How long the rest may take.
-const TASKS_GRACE: Duration = Duration::from_secs(1);
-/// How long their threads may take after that: one that a broken disk holds would never end.
-const THREADS_GRACE: Duration = Duration::from_secs(1);
+use crate::root_key;
 
 /// The KMS node: symmetric keys, crypto, billing ledger.
 #[derive(Debug, Parser)]
@@ -119,48 +87,6 @@ enum Command {
     },
 }
 
-#[derive(Debug, Subcommand)]
-enum Billing {
-    /// Prints what was used, by whom, and what it costs.
-    Report {
-        #[command(flatten)]
-        data: Data,
-        /// Begin: a date or an RFC 3339 time; the whole hour counts. Default: the first record.
-        #[arg(long, value_parser = parse_time)]
-        from: Option<LogTime>,
-        /// End: likewise. Default: now.
-        #[arg(long, value_parser = parse_time)]
-        to: Option<LogTime>,
-        /// How it is printed.
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-        /// A TOML file with `currency` and a table `prices` of decimal texts by meter.
-        #[arg(long)]
-        prices: Option<PathBuf>,
-    },
-    /// Recomputes every counter from the ledger and compares.
-    Verify {
-        #[command(flatten)]
-        data: Data,
-    },
-    /// Prints every record of the ledger, one JSON object a line.
-    Records {
-        #[command(flatten)]
-        data: Data,
-    },
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Data {
-    /// The data directory.
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// The configuration file that names it.
-    #[arg(long)]
-    config: Option<PathBuf>,
-}
-
 /// A command that failed: what to exit with and one sentence.
 struct Failure {
     code: ExitCode,
@@ -193,11 +119,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Serve { config } => serve(&config),
+        Command::Serve { config } => serve::run(&config),
         Command::Health(arguments) => health::run(&arguments),
         Command::InitRoot { file } => init_root(&file),
         Command::Root(arguments) => root::run(arguments),
-        Command::Billing { command } => billing(command),
+        Command::Billing { command } => billing::run(command),
         Command::Backup(arguments) => backup::run(arguments),
         Command::Restore(arguments) => backup::restore(&arguments),
         Command::Admin(arguments) => admin::run(arguments),
@@ -213,7 +139,6 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             writeln!(io::stderr().lock(), "kms-sim: {sentence}").ok();
             code
         }
-    }
 }
 
 /// No core file, nobody who reads along, and no file for others: keys are in memory.
@@ -236,211 +161,12 @@ fn list_mutants(format: lockbox_platform::mutants::ListFormat) -> Result<(), Fai
     io::stdout().lock().write_all(list.as_bytes()).map_err(|error| Failure::output(&error))
 }
 
-fn serve(config: &Path) -> Result<(), Failure> {
-    confine()?;
-    raise_file_limit().map_err(|error| {
-        let sentence = format!("cannot raise the limit on open files: {error}");
-        Failure::new(ExitCode::Internal, sentence)
-    })?;
-    let environment = environment();
-    let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
-    let (format, filter) = (config.log.format.into(), config.log.filter.as_deref());
-    let spans = match trace::recorder(&config.traces) {
-        Some((layer, spans)) => {
-            telemetry::init_with_traces(format, filter, layer).map_err(Failure::usage)?;
-            Some(spans)
-        }
-        None => {
-            telemetry::init(format, filter).map_err(Failure::usage)?;
-            None
-        }
-    };
-    #[cfg(feature = "mutants")]
-    lockbox_platform::mutants::begin(&[lockbox_core::mutants::Program::Kms], &environment)
-        .map_err(Failure::usage)?;
-    if config.lock_memory {
-        // Before there is a key in it.
-        lock_memory().map_err(|error| {
-            Failure::usage(format_args!("cannot keep the memory out of the swap: {error}"))
-        })?;
-    }
-    let data = &config.data_dir;
-    data_directory::demand_own(data, Holder::Kms)
-        .map_err(|foreign| Failure::new(ExitCode::IdentityMismatch, foreign))?;
-    confine_directory(data).map_err(|error| {
-        let sentence = format!("cannot close {} to other users: {error}", data.display());
-        Failure::new(ExitCode::Storage, sentence)
-    })?;
-    let secret = config.load_root_secret(&environment).map_err(Failure::usage)?;
-    let root = secret.open(data, &SystemRandom).map_err(StartError::from);
-    let root = root.map_err(|error| Failure::new(error.exit_code(), error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    let manager = ServiceManager::of_environment(&environment);
-    let ended = runtime.block_on(serve_until_told(&config, root, spans, &manager));
-    runtime.shutdown_timeout(THREADS_GRACE);
-    ended
-}
-
-async fn serve_until_told(
-    config: &KmsConfig,
-    root: RootKey,
-    spans: Option<trace::Finished>,
-    manager: &ServiceManager,
-) -> Result<(), Failure> {
-    let fatal = FatalExit::new();
-    let tasks = Tasks::new(fatal.clone());
-    if let Some(spans) = spans {
-        let exported = spans.export(&config.traces, Resource::of("kms-sim", "kms"), &tasks);
-        exported.map_err(Failure::usage)?;
-    }
-    let internal = |error| Failure::new(ExitCode::Internal, error);
-    let metrics = Metrics::new(Prefix::Kms).map_err(internal)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::usage)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::usage)?;
-    let deps = KmsDeps {
-        tasks: tasks.clone(),
-        metrics,
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-    };
-    // A store that was restored waits for the cluster here, and whoever is tired of it may say so.
-    let started = tokio::select! {
-        started = KmsSim::start(config, root, deps) => Some(started),
-        _ = terminate.recv() => None,
-        _ = interrupt.recv() => None,
-    };
-    let Some(started) = started else {
-        tracing::info!("asked to stop before it was ready");
-        if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
-            tracing::warn!(%left, "the end was not orderly");
-        }
-        return Ok(());
-    };
-    let kms = started.map_err(|error| Failure::new(error.exit_code(), error))?;
-    tracing::info!(address = %kms.addr(), metrics = ?kms.metrics_addr(), "kms-sim is ready");
-    manager.up();
-    let watched = manager.clone().keep_watched(tasks.token());
-    tasks.spawn(TaskKind::Background, "watchdog", watched);
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("asked to stop"),
-        _ = interrupt.recv() => tracing::info!("asked to stop"),
-        _ = fatal.wait() => {}
-    }
-    manager.stopping();
-    let stopped = tokio::time::timeout(STOP_MAX, kms.stop(CALLS_GRACE)).await;
-    if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
-        tracing::warn!(%left, "the end was not orderly");
-    }
-    match fatal.raised() {
-        None => stopped.map_err(|_elapsed| {
-            let sentence = "it did not stop in time, so it ends as it is: the disk does not answer";
-            Failure::new(ExitCode::Storage, sentence)
-        }),
-        Some(fatal) => Err(Failure::new(fatal.code, fatal.reason)),
-    }
-}
-
-fn billing(command: Billing) -> Result<(), Failure> {
-    match command {
-        Billing::Report { data, from, to, format, prices } => {
-            let prices = prices.map(|path| Prices::load(&path)).transpose();
-            let prices = prices.map_err(Failure::usage)?;
-            let now = LogTime::from_ms(SystemClock::new().wall_ms());
-            let db = open(&data)?;
-            let view = db.view();
-            let mut span = Span::covering(from.unwrap_or_default(), to.unwrap_or(now));
-            if from.is_none() {
-                let first = first_hour(&view).map_err(damaged)?;
-                span.from_hour = first.unwrap_or(span.to_hour).min(span.to_hour);
-            }
-            let bill = report(&view, span, now, prices.as_ref()).map_err(damaged)?;
-            print::print(&bill, format, &mut io::stdout().lock())
-                .map_err(|error| Failure::output(&error))
-        }
-        Billing::Verify { data } => {
-            let db = open(&data)?;
-            let result = verify(&db.view()).map_err(damaged)?;
-            let mut output = io::stdout().lock();
-            for problem in &result.problems {
-                writeln!(output, "{problem}").map_err(|error| Failure::output(&error))?;
-            }
-            let (records, counters) = (result.records, result.counters.len());
-            let problems = result.problems.len();
-            writeln!(output, "{records} records, {counters} counters, {problems} problems")
-                .map_err(|error| Failure::output(&error))?;
-            for restore in Restores::read(&db.view()).map_err(damaged)?.restores {
-                let (made, from, to) = (shown(restore.backed_up_at), restore.from, restore.to);
-                let line = writeln!(
-                    output,
-                    "restored from a backup of {made}: commits between {from} and {to} are not here"
-                );
-                line.map_err(|error| Failure::output(&error))?;
-            }
-            if problems == 0 {
-                return Ok(());
-            }
-            Err(Failure::new(ExitCode::CorruptLog, "the ledger and its counters do not agree"))
-        }
-        Billing::Records { data } => {
-            let db = open(&data)?;
-            let mut output = io::BufWriter::new(io::stdout().lock());
-            listing::list(&db.view(), &mut output).map_err(|error| match error {
-                ListingError::Store(error) => damaged(error),
-                ListingError::Output(error) => Failure::output(&error),
-            })
-        }
-    }
-}
-
-fn open(data: &Data) -> Result<Db, Failure> {
-    let directory = match (&data.data, &data.config) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(config)) => {
-            KmsConfig::load(config, &environment()).map_err(Failure::usage)?.data_dir
-        }
-        (None, None) => return Err(Failure::usage("--data or --config is needed")),
-    };
-    Db::open_read_only(&db_directory(&directory))
-        .map_err(|error| Failure::new(ExitCode::Storage, error))
-}
-
-fn damaged(error: StoreError) -> Failure {
-    let code = match error {
-        StoreError::Damaged { .. } => ExitCode::CorruptLog,
-        StoreError::Newer { .. } => ExitCode::IdentityMismatch,
-        StoreError::InUse { .. }
-        | StoreError::Missing { .. }
-        | StoreError::Open { .. }
-        | StoreError::Write(_)
-        | StoreError::DiskFull(_)
-        | StoreError::Read(_) => ExitCode::Storage,
-    };
-    Failure::new(code, error)
-}
-
 /// The environment's variables that are text.
 fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
     std::env::vars_os().filter_map(text).collect()
-}
-
-/// Reads an RFC 3339 time, or a date as its beginning in UTC.
-fn parse_time(text: &str) -> Result<LogTime, String> {
-    let at = match text.parse::<jiff::Timestamp>() {
-        Ok(at) => at,
-        Err(_) => {
-            let date: Date =
-                text.parse().map_err(|_| "is no date like 2026-11-24 and no RFC 3339 time")?;
-            date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?.timestamp()
-        }
-    };
-    let ms = u64::try_from(at.as_millisecond()).map_err(|_| "is before 1970")?;
-    Ok(LogTime::from_ms(ms))
 }
 
 #[cfg(test)]
@@ -458,14 +184,5 @@ mod tests {
         use clap::CommandFactory;
         let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/kms-sim.md");
         command_reference::holds(Cli::command(), Path::new(file));
-    }
-
-    #[test]
-    fn times_are_dates_or_rfc_3339() {
-        assert_eq!(parse_time("1970-01-02"), Ok(LogTime::from_ms(86_400_000)));
-        assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(LogTime::from_ms(0)));
-        assert_eq!(parse_time("1970-01-01T00:00:01Z"), Ok(LogTime::from_ms(1000)));
-        assert!(parse_time("yesterday").is_err());
-        assert!(parse_time("1969-12-31").is_err());
     }
 }

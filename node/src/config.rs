@@ -10,6 +10,8 @@ mod files;
 mod keyring;
 mod kms;
 mod limits;
+mod log;
+mod raft;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -29,6 +31,8 @@ pub use self::disk::DiskConfig;
 pub use self::keyring::KeyringConfig;
 pub use self::kms::KmsConfig;
 pub use self::limits::LimitsConfig;
+pub use self::log::{LogConfig, LogStyle};
+pub use self::raft::RaftConfig;
 
 /// What the environment's overrides begin with.
 const OVERRIDE_PREFIX: &str = "LOCKBOX_CONFIG_";
@@ -157,38 +161,6 @@ impl IdentityConfig {
     }
 }
 
-/// Consensus: timing and snapshots (`openraft.md §5.4`).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RaftConfig {
-    /// Time between heartbeats; also the deadline of one, in milliseconds.
-    pub heartbeat_ms: u64,
-    /// Shortest election timeout, in milliseconds.
-    pub election_min_ms: u64,
-    /// Longest election timeout, in milliseconds.
-    pub election_max_ms: u64,
-    /// Entries between snapshots.
-    pub snapshot_entries: u64,
-    /// Entries kept in the log behind a snapshot.
-    pub entries_kept: u64,
-    /// Entries kept at most for a peer that is being sent a snapshot, so that it needs no second
-    /// one: the log may grow by so many on disk.
-    pub entries_held_max: u64,
-}
-
-impl Default for RaftConfig {
-    fn default() -> Self {
-        Self {
-            heartbeat_ms: 100,
-            election_min_ms: 400,
-            election_max_ms: 800,
-            snapshot_entries: 50_000,
-            entries_kept: 20_000,
-            entries_held_max: 200_000,
-        }
-    }
-}
-
 /// What becomes of destroyed payloads (`design §6`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -202,27 +174,6 @@ impl Default for DestroyConfig {
     fn default() -> Self {
         Self { purge_within_seconds: 600 }
     }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogStyle {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// For people.
-    Human,
-}
-
-/// Logging.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// How lines look.
-    pub format: LogStyle,
-    /// Filter, as in `LOCKBOX_LOG`.
-    pub filter: Option<String>,
 }
 
 impl Config {
@@ -242,16 +193,7 @@ impl Config {
         if self.cluster_id.as_deref().is_some_and(|id| ClusterId::parse(id).is_err()) {
             return wrong("cluster_id", "must be the id of a cluster");
         }
-        let raft = &self.raft;
-        if raft.heartbeat_ms == 0 || raft.election_min_ms < 2 * raft.heartbeat_ms {
-            return wrong("raft.election_min_ms", "must be at least twice raft.heartbeat_ms");
-        }
-        if raft.election_max_ms <= raft.election_min_ms {
-            return wrong("raft.election_max_ms", "must be larger than raft.election_min_ms");
-        }
-        if raft.snapshot_entries == 0 {
-            return wrong("raft.snapshot_entries", "must be positive");
-        }
+        self.raft.check()?;
         self.audit.check()?;
         if self.destroy.purge_within_seconds == 0 {
             return wrong("destroy.purge_within_seconds", "must be positive");

@@ -40,6 +40,7 @@ pub mod probe;
 pub mod process_metrics;
 pub mod public_key;
 pub mod rate;
+pub mod receivers;
 pub mod request;
 pub mod request_layer;
 pub mod rest;

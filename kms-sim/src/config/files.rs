@@ -5,6 +5,7 @@ use std::path::Path;
 
 use lockbox_platform::authority::describe;
 use lockbox_platform::certificate_expiry::{WatchedFile, notice};
+use lockbox_platform::receivers::Receivers;
 use lockbox_platform::tls::{ClientCertificates, ServerTls, TlsFiles};
 
 use super::KmsConfig;
@@ -34,7 +35,16 @@ impl KmsConfig {
         ];
         let ca = self.cluster.as_ref().and_then(|cluster| cluster.ca.as_deref());
         files.extend(ca.map(|ca| file("cluster_ca", ca, true)));
+        files.extend(self.receivers().certificates());
         files
+    }
+
+    fn receivers(&self) -> Receivers<'_> {
+        Receivers {
+            syslog: self.audit.syslog.as_ref(),
+            otlp: self.audit.otlp.as_ref(),
+            traces: self.traces.otlp.as_ref(),
+        }
     }
 
     /// What keeps the server from starting with these files. The root key is read, and wiped.
@@ -47,6 +57,11 @@ impl KmsConfig {
         let policy = self.policy.as_ref().map(|policy| Policy::load(&policy.file));
         found.extend(policy.and_then(Result::err).map(told));
         found.extend(self.load_root_secret(environment).err().map(told));
+        found.extend(self.receivers().file_mistakes());
+        // One that is not there is made.
+        let directory = self.backup.directory.as_deref();
+        let taken = directory.filter(|path| path.exists() && !path.is_dir());
+        found.extend(taken.map(|path| format!("backup.directory {} is a file", path.display())));
         found
     }
 

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use futures::StreamExt;
 use lockbox_core::SensitiveString;
+use lockbox_platform::credentials::is_private;
 use object_store::aws::AmazonS3Builder;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as ObjectPath;
@@ -240,17 +241,36 @@ fn located(prefix: &str, name: &str) -> ObjectPath {
     ObjectPath::from(format!("{prefix}/{name}"))
 }
 
+/// Whether the files that a bucket is described by can be used. Nobody is called.
+///
+/// # Errors
+/// [`BackupError::Place`].
+pub fn check_files(config: &BucketConfig) -> Result<(), BackupError> {
+    credentials(&config.credentials_file)?;
+    authorities(config).map(drop)
+}
+
+/// Those of the bucket's certificate; none are those of the system.
+fn authorities(config: &BucketConfig) -> Result<Vec<Certificate>, BackupError> {
+    let Some(path) = &config.ca else { return Ok(Vec::new()) };
+    let unread = |error: &dyn std::fmt::Display| unusable(path, error);
+    let pem = fs::read(path).map_err(|error| unread(&error))?;
+    let found = Certificate::from_pem_bundle(&pem).map_err(|error| unread(&error))?;
+    if found.is_empty() { Err(unread(&"it holds no certificate in PEM")) } else { Ok(found) }
+}
+
+fn unusable(path: &Path, why: &dyn std::fmt::Display) -> BackupError {
+    BackupError::Place(format!("{}: {why}", path.display()))
+}
+
 fn bucket(config: &BucketConfig) -> Result<Destination, BackupError> {
     let (id, secret) = credentials(&config.credentials_file)?;
     let mut options = ClientOptions::new()
         .with_allow_http(config.plaintext)
         .with_connect_timeout(CONNECT_TIMEOUT)
         .with_timeout(REQUEST_TIMEOUT);
-    if let Some(ca) = &config.ca {
-        let pem = fs::read(ca).map_err(failed)?;
-        for certificate in Certificate::from_pem_bundle(&pem).map_err(failed)? {
-            options = options.with_root_certificate(certificate);
-        }
+    for certificate in authorities(config)? {
+        options = options.with_root_certificate(certificate);
     }
     let store = AmazonS3Builder::new()
         .with_endpoint(config.endpoint.trim_end_matches('/'))
@@ -268,20 +288,26 @@ fn bucket(config: &BucketConfig) -> Result<Destination, BackupError> {
 
 /// The two lines of a file; no error quotes them.
 fn credentials(path: &Path) -> Result<(String, SensitiveString), BackupError> {
-    let unread = |why: &str| BackupError::Place(format!("{}: {why}", path.display()));
-    let text = fs::read_to_string(path).map_err(|error| unread(&error.to_string()))?;
+    let file = fs::metadata(path).map_err(|error| unusable(path, &error))?;
+    if !is_private(path, &file) {
+        return Err(unusable(path, &"others can read it"));
+    }
+    let text = fs::read_to_string(path).map_err(|error| unusable(path, &error))?;
     let text = SensitiveString::new(text);
     let mut lines = text.expose().lines().map(str::trim).filter(|line| !line.is_empty());
     match (lines.next(), lines.next(), lines.next()) {
         (Some(id), Some(secret), None) => {
             Ok((id.to_owned(), SensitiveString::new(secret.to_owned())))
         }
-        _ => Err(unread("must have two lines, the id of the access key and its secret")),
+        _ => Err(unusable(path, &"must have two lines, the id of the access key and its secret")),
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     #[tokio::test]
@@ -310,7 +336,12 @@ mod tests {
     fn credentials_are_two_lines_and_not_quoted() {
         let place = tempfile::tempdir().unwrap();
         let path = place.path().join("credentials");
+        let allow = |mode| fs::set_permissions(&path, Permissions::from_mode(mode)).unwrap();
         fs::write(&path, "id\n secret \n\n").unwrap();
+        allow(0o644);
+        let open = credentials(&path).unwrap_err().to_string();
+        assert!(open.ends_with("others can read it"), "{open}");
+        allow(0o600);
         let (id, secret) = credentials(&path).unwrap();
         assert_eq!((id.as_str(), secret.expose().as_str()), ("id", "secret"));
         for wrong in ["", "hunter2", "a\nb\nhunter2"] {

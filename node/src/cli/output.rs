@@ -131,14 +131,6 @@ pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     serde_saphyr::to_string_with_options(value, options).map_err(|_error| unprintable())
 }
 
-/// Anything, in this format.
-pub(crate) fn plain(format: Format, value: &impl Serialize) -> Result<String, Failure> {
-    match format {
-        Format::Text | Format::Yaml => yaml(value),
-        Format::Json | Format::JsonRest => json(value),
-    }
-}
-
 /// Anything, as JSON.
 pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|_error| unprintable())?;

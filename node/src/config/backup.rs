@@ -65,7 +65,8 @@ pub struct BucketConfig {
     /// What the names of objects begin with; empty by default.
     #[serde(default)]
     pub prefix: String,
-    /// A file of two lines: the id of the access key, and its secret.
+    /// A file of two lines: the id of the access key, and its secret. Nobody but the owner may be
+    /// able to read it.
     pub credentials_file: PathBuf,
     /// PEM file of the authorities of its certificate; those of the system when absent.
     #[serde(default)]

@@ -6,10 +6,13 @@ use std::time::Duration;
 
 use lockbox_platform::authority::describe;
 use lockbox_platform::certificate_expiry::{WatchedFile, notice};
+use lockbox_platform::disk_space::{DiskGauge, FileSystems};
+use lockbox_platform::receivers::Receivers;
 use lockbox_platform::tls::{ClientCertificates, ServerTls, TlsFiles};
 use lockbox_platform::{credentials, own_certificate};
 
 use super::Config;
+use crate::backup::destination;
 use crate::mutual_tls::node_dns_name;
 
 impl Config {
@@ -48,10 +51,20 @@ impl Config {
         // With a token it may be the system's collection, of which there is always one that ends.
         let kms_ca = self.kms.ca().filter(|_| self.kms.token_file.is_none());
         files.extend(kms_ca.map(|ca| file("kms_ca", ca, true)));
+        files.extend(self.receivers().certificates());
         files
     }
 
-    /// What keeps the node from starting, or from calling the KMS, with these files.
+    fn receivers(&self) -> Receivers<'_> {
+        Receivers {
+            syslog: self.audit.syslog.as_ref(),
+            otlp: self.audit.otlp.as_ref(),
+            traces: self.traces.otlp.as_ref(),
+        }
+    }
+
+    /// What keeps the node from starting, from calling the KMS, or from storing backups, with these
+    /// files. Nobody is called.
     #[must_use]
     pub fn file_mistakes(&self, now_ms: u64) -> Vec<String> {
         let mut found = Vec::new();
@@ -77,7 +90,34 @@ impl Config {
             let sentence = |problem| format!("kms.token_file {}: {problem}", path.display());
             found.extend(problem.map(sentence));
         }
+        found.extend(self.receivers().file_mistakes());
+        found.extend(self.place_mistake());
+        found.extend(self.disk_mistake());
         found
+    }
+
+    /// What is wrong with the place of the backups, as far as this machine knows it.
+    fn place_mistake(&self) -> Option<String> {
+        if let Some(directory) = &self.backup.directory {
+            let sentence = || format!("backup.directory {} is no directory", directory.display());
+            return (!directory.is_dir()).then(sentence);
+        }
+        let error = destination::check_files(self.backup.bucket.as_ref()?).err()?;
+        Some(format!("backup.bucket: {error}"))
+    }
+
+    /// A disk that would always be low.
+    fn disk_mistake(&self) -> Option<String> {
+        let total = FileSystems.space(&self.data_dir).ok()?.total;
+        let (low, ballast) = (self.disk.low_bytes(total), self.disk.ballast_bytes(total));
+        // Some file systems have no size.
+        (total > 0 && low.saturating_add(ballast) >= total).then(|| {
+            format!(
+                "disk.low_bytes and disk.ballast_bytes, {low} and {ballast}, are no less than the \
+                 disk of {}, which has {total} bytes",
+                self.data_dir.display()
+            )
+        })
     }
 
     /// What will keep it from that before long.

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -275,6 +276,8 @@ impl S3 {
     fn config(&self, credentials: &str) -> BackupConfig {
         let credentials_file: PathBuf = self.files.path().join("credentials");
         std::fs::write(&credentials_file, credentials).unwrap();
+        let for_us = std::fs::Permissions::from_mode(0o600);
+        std::fs::set_permissions(&credentials_file, for_us).unwrap();
         let bucket = BucketConfig {
             endpoint: format!("http://{}", self.address),
             region: "us-east-1".to_owned(),

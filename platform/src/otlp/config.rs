@@ -58,16 +58,26 @@ impl OtlpConfig {
         Ok(Collector::new(self.channel()?))
     }
 
-    fn channel(&self) -> Result<Channel, TlsError> {
-        let Some(ca) = &self.ca else {
-            return Ok(endpoint(&self.endpoint, None)?.connect_lazy());
-        };
-        let host = self.endpoint.rsplit_once(':').map_or(self.endpoint.as_str(), |(host, _)| host);
-        let name = self.server_name.as_deref().unwrap_or(host);
+    /// The files of TLS; none when the collector is called in clear.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<ClientTlsFiles> {
         let identity = self.certificate.clone().zip(self.key.clone());
         let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
-        let files = ClientTlsFiles { ca: ca.clone(), identity };
-        lasting_channel(&self.endpoint, name, &files, std::convert::identity)
+        Some(ClientTlsFiles { ca: self.ca.clone()?, identity })
+    }
+
+    /// The name in the collector's certificate.
+    #[must_use]
+    pub fn server_name(&self) -> &str {
+        let host = self.endpoint.rsplit_once(':').map_or(self.endpoint.as_str(), |(host, _)| host);
+        self.server_name.as_deref().unwrap_or(host)
+    }
+
+    fn channel(&self) -> Result<Channel, TlsError> {
+        let Some(files) = self.tls_files() else {
+            return Ok(endpoint(&self.endpoint, None)?.connect_lazy());
+        };
+        lasting_channel(&self.endpoint, self.server_name(), &files, std::convert::identity)
     }
 }
 

@@ -135,6 +135,18 @@ impl Service<Uri> for Connector {
     }
 }
 
+impl ClientTlsFiles {
+    /// Reads them as a connection to a server of this name would.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the name or the files cannot be used now.
+    pub fn check(&self, server_name: &str) -> Result<(), TlsError> {
+        let no_name = |_| TlsError::Name { name: server_name.to_owned() };
+        ServerName::try_from(server_name).map_err(no_name)?;
+        client_config(self).map(drop)
+    }
+}
+
 fn paths(files: &ClientTlsFiles) -> impl Iterator<Item = &Path> {
     let own = files.identity.iter().flat_map(|own| [&own.certificate, &own.key]);
     std::iter::once(&files.ca).chain(own).map(PathBuf::as_path)

@@ -2,11 +2,13 @@
 
 mod destroyed;
 mod pages;
+mod paths;
+mod system;
 mod wrapped;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, ResourceKind, ResourcePath,
-    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, NodeId, OperationId, ResourceRef, SecretId,
+    ServiceAccountId, Subject, TokenId, VersionId,
 };
 use minicbor::Decode;
 
@@ -16,12 +18,16 @@ pub use self::pages::{
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
     storage_meters_page, versions_page,
 };
+pub use self::paths::{folder_path, secret_path};
+pub use self::system::{
+    changes_begin, erasing_since, erasures, erasures_after, expiry_next, feature_level, log_time,
+    retention, state_check,
+};
 pub use self::wrapped::{WrappedPage, WrappedPayload, live_versions, wrapped_page};
 use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::audit_head::AuditHeads;
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
-use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
 use crate::domain::idempotency::IdempotencyRecord;
 use crate::domain::identity::{
     AuthorizedKeyRecord, CloudRecord, ClusterRecord, FirstResources, FolderRecord,
@@ -32,9 +38,7 @@ use crate::domain::kms_witness::{KmsTombstone, KmsWitness};
 use crate::domain::member::MemberRecord;
 use crate::domain::metering::StorageMeter;
 use crate::domain::operation::OperationRecord;
-use crate::domain::retention::RetentionMeter;
 use crate::domain::secret::SecretRecord;
-use crate::domain::state_check::StateCheck;
 use crate::domain::version::{SealedPayload, VersionRecord};
 use crate::error::StorageError;
 
@@ -133,97 +137,6 @@ pub fn kms_tombstones_page(
     let to = keys::prefix_end(&all);
     let scan = Scan { space: Space::Records, from, to, direction: Direction::Ascending, limit };
     view.scan(&scan)?.iter().map(|(_, value)| decode(value)).collect()
-}
-
-/// The largest log time applied so far.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn log_time(view: &dyn StateRead) -> Result<LogTime, StorageError> {
-    let time = load(view, Space::System, keys::SYSTEM_LOG_TIME)?;
-    Ok(time.unwrap_or_default())
-}
-
-/// The feature level that every member understands.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn feature_level(view: &dyn StateRead) -> Result<u32, StorageError> {
-    let level = load(view, Space::System, keys::SYSTEM_FEATURE_LEVEL)?;
-    Ok(level.unwrap_or_default())
-}
-
-/// The cap on what is kept of what was done, and what that takes; nothing without a cap.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn retention(view: &dyn StateRead) -> Found<RetentionMeter> {
-    load(view, Space::System, keys::SYSTEM_RETENTION)
-}
-
-/// The newest comparison of the members' states.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn state_check(view: &dyn StateRead) -> Found<StateCheck> {
-    load(view, Space::System, keys::SYSTEM_STATE_CHECK)
-}
-
-/// When the expiry queue is to be looked at next, if that was put off.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn expiry_next(view: &dyn StateRead) -> Found<LogTime> {
-    load(view, Space::System, keys::SYSTEM_EXPIRY_NEXT)
-}
-
-/// The index from which on every change of a folder is in [`changes_page`]; nothing while no change
-/// was ever kept: then from the next one on.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn changes_begin(view: &dyn StateRead) -> Found<u64> {
-    load(view, Space::System, keys::SYSTEM_CHANGES_BEGIN)
-}
-
-/// How many erasures there were, and the last.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn erasures(view: &dyn StateRead) -> Result<ErasurePoint, StorageError> {
-    Ok(load(view, Space::System, keys::SYSTEM_ERASURES)?.unwrap_or_default())
-}
-
-/// The erasures behind the first `done`, up to `point`, which is this view's; nothing when there
-/// are more of them than are kept.
-///
-/// # Errors
-/// [`StorageError`]; a ring that does not hold what its point says is corruption.
-pub fn erasures_after(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<Vec<Erasure>> {
-    if point.count.saturating_sub(done) > ERASURES_KEPT {
-        return Ok(None);
-    }
-    let erasures = (done.saturating_add(1)..=point.count).map(|number| {
-        let found: Option<Erasure> = load(view, Space::System, &keys::erasure(number))?;
-        found.filter(|erasure| erasure.number == number).ok_or_else(|| {
-            StorageError::corrupt("read the state", format!("erasure {number} is missing"))
-        })
-    });
-    erasures.collect::<Result<_, _>>().map(Some)
-}
-
-/// When the first erasure behind the first `done` was, or the first one that is kept of them;
-/// nothing when there is none. `point` is this view's.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn erasing_since(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<LogTime> {
-    let first = done.max(point.count.saturating_sub(ERASURES_KEPT)).saturating_add(1);
-    if first > point.count {
-        return Ok(None);
-    }
-    let found: Option<Erasure> = load(view, Space::System, &keys::erasure(first))?;
-    Ok(found.map(|erasure| erasure.at))
 }
 
 /// The folder of that name in a cloud; there is one at most.
@@ -414,37 +327,6 @@ pub fn secrets_named(
     name: &str,
 ) -> Result<Vec<SecretId>, StorageError> {
     prefix_rows(view, &keys::secrets_by_name(folder, name), 2)
-}
-
-/// The path of a folder: organization, cloud, folder.
-///
-/// # Errors
-/// [`StorageError`]; a folder without its cloud is corruption.
-pub fn folder_path(view: &dyn StateRead, id: &FolderId) -> Found<ResourcePath> {
-    let Some(folder) = folder(view, id)? else { return Ok(None) };
-    let Some(cloud) = cloud(view, &folder.cloud_id)? else {
-        return Err(StorageError::corrupt("read the state", format!("folder {id} has no cloud")));
-    };
-    Ok(Some(ResourcePath::new(vec![
-        ResourceRef::new(ResourceKind::Organization, cloud.organization_id.as_str()),
-        ResourceRef::new(ResourceKind::Cloud, cloud.id.as_str()),
-        ResourceRef::new(ResourceKind::Folder, id.as_str()),
-    ])))
-}
-
-/// The path of a secret: organization, cloud, folder, secret.
-///
-/// # Errors
-/// [`StorageError`]; a secret without its folder is corruption.
-pub fn secret_path(
-    view: &dyn StateRead,
-    secret: &SecretRecord,
-) -> Result<ResourcePath, StorageError> {
-    let Some(path) = folder_path(view, &secret.folder_id)? else {
-        let message = format!("secret {} has no folder", secret.id);
-        return Err(StorageError::corrupt("read the state", message));
-    };
-    Ok(path.with_leaf(ResourceRef::new(ResourceKind::Secret, secret.id.as_str())))
 }
 
 /// Decodes every value under a prefix, at most `limit`.

@@ -12,8 +12,9 @@ use crate::cli::peer::PeerTarget;
 ///
 /// Each node reads every file of its data directory and looks for the sealed payload of the version
 /// and for its wrapped data key, without which the payload cannot be opened, also in wrappings of
-/// before. That takes as long as reading them: give it more time with --timeout. Ends with exit code 1 when a file holds it or cannot be read, and with
-/// 3 when a node does not answer: it is pending then, and has its files cleaned when it is back.
+/// before. That takes as long as reading them: give it more time with --timeout. Ends with exit
+/// code 1 when a file holds it or cannot be read, and with 3 when a node does not answer: it is
+/// pending then, and has its files cleaned when it is back.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyDestroyed {
     /// The secret's id.

@@ -93,7 +93,7 @@ impl RecoverQuorum {
             report.new_epoch = Some(epoch.map_err(|e| broken(&e))?);
             report.next = after(&report);
         }
-        output::plain(format, &report)
+        output::value(format, &report)
     }
 }
 
@@ -300,7 +300,7 @@ mod tests {
     #[test]
     fn what_may_be_lost_is_said() {
         let report = report(&survivor(), asked(3, &[]));
-        let text = output::plain(output::Format::Text, &report).unwrap();
+        let text = output::value(output::Format::Text, &report).unwrap();
         for told in [
             "last_entry: 90",
             "acknowledged behind entry 90, which only nodes 1, 3 may have",

@@ -68,6 +68,10 @@ fn some_or(list: Vec<String>, item: impl FnOnce() -> String) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::Path;
+
     use super::*;
     use crate::cli::failure::Exit;
     use crate::cli::local::{Layout, Ports, prepare};
@@ -101,6 +105,56 @@ mod tests {
         assert!(check(file.clone(), true, &[variable]).is_err());
         std::fs::remove_file(layout.ca()).unwrap();
         assert!(check(file, false, &[]).is_err());
+    }
+
+    /// The mistakes in the files of a node's configuration with more in it.
+    fn mistakes(directory: &Path, more: &str) -> Vec<String> {
+        let layout = Layout::new(directory, Ports::of_cluster(8450, 1)).unwrap();
+        prepare(&layout).unwrap();
+        let text = fs::read_to_string(layout.node_config(1)).unwrap();
+        let path = directory.join("more.toml");
+        fs::write(&path, format!("{text}\n{more}\n")).unwrap();
+        Config::load(&path, &[]).unwrap().file_mistakes(SystemClock::new().wall_ms())
+    }
+
+    #[test]
+    fn files_of_receivers_and_of_places_are_looked_at_too() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path(), Ports::of_cluster(8450, 1)).unwrap();
+        let (ca, credentials) = (layout.ca(), directory.path().join("s3"));
+        fs::write(&credentials, "id\nsecret\n").unwrap();
+        let allow = |mode| fs::set_permissions(&credentials, Permissions::from_mode(mode)).unwrap();
+        allow(0o600);
+        let right = format!(
+            "[audit.syslog]\nto = \"tls://logs.example:6514\"\nca = {ca:?}\n\
+             [traces.otlp]\nendpoint = \"traces.example:4317\"\nca = {ca:?}\n\
+             [backup.bucket]\nendpoint = \"https://s3.example\"\nname = \"backups\"\n\
+             credentials_file = {credentials:?}\nca = {ca:?}\n"
+        );
+        assert_eq!(mistakes(directory.path(), &right), Vec::<String>::new());
+
+        allow(0o644);
+        let absent = format!("{:?}", directory.path().join("absent.pem"));
+        let wrong = right.replace(&format!("{ca:?}"), &absent);
+        let told = mistakes(directory.path(), &wrong);
+        let begins = ["audit.syslog: ", "traces.otlp: ", "backup.bucket: "];
+        assert_eq!(told.len(), begins.len(), "{told:#?}");
+        for (sentence, begin) in told.iter().zip(begins) {
+            assert!(sentence.starts_with(begin), "{sentence}");
+        }
+
+        let told = mistakes(directory.path(), &format!("[backup]\ndirectory = {absent}\n"));
+        assert!(told.len() == 1 && told[0].ends_with("absent.pem is no directory"), "{told:#?}");
+    }
+
+    #[test]
+    fn marks_that_a_disk_is_always_below_are_a_mistake() {
+        let directory = tempfile::tempdir().unwrap();
+        let layout = Layout::new(directory.path(), Ports::of_cluster(8450, 1)).unwrap();
+        prepare(&layout).unwrap();
+        let (name, bytes) = ("LOCKBOX_CONFIG_DISK__BALLAST_BYTES", (1_u64 << 62).to_string());
+        let wrong = check(layout.node_config(1), false, &[(name, bytes.as_str())]).unwrap_err();
+        assert!(wrong.to_string().starts_with("1 mistake in "), "{wrong}");
     }
 
     #[test]

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use crate::otlp;
+use crate::tls::{ClientTlsFiles, IdentityFiles};
 
 /// A receiver of syslog (RFC 5424).
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -79,6 +80,14 @@ impl SyslogConfig {
             "tcp" => Err("must go by tls, or have plaintext = true, to another machine"),
             _ => Err(form),
         }
+    }
+
+    /// The files of TLS; none without an authority.
+    #[must_use]
+    pub fn tls_files(&self) -> Option<ClientTlsFiles> {
+        let identity = self.certificate.clone().zip(self.key.clone());
+        let identity = identity.map(|(certificate, key)| IdentityFiles { certificate, key });
+        Some(ClientTlsFiles { ca: self.ca.clone()?, identity })
     }
 }
 

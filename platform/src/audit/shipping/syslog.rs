@@ -21,7 +21,7 @@ use super::Origin;
 use super::config::{SyslogConfig, SyslogReceiver};
 use super::reader::Shipped;
 use super::syslog_line::{message, stand_in};
-use crate::tls::{ClientTlsFiles, IdentityFiles, TlsError, client_config};
+use crate::tls::{ClientTlsFiles, TlsError, client_config};
 
 /// How long a connection may take, its TLS included.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -53,18 +53,14 @@ impl std::fmt::Debug for SyslogSink {
 
 impl SyslogSink {
     pub(super) fn new(config: &SyslogConfig, origin: Origin) -> Result<Self, TlsError> {
-        let wrong = |_problem| TlsError::Address { address: config.to.clone() };
-        let receiver = match config.receiver().map_err(wrong)? {
+        let wrong = || TlsError::Address { address: config.to.clone() };
+        let receiver = match config.receiver().map_err(|_problem| wrong())? {
             SyslogReceiver::Tcp { address } => Receiver::Tcp { address },
             SyslogReceiver::Unix { path } => Receiver::Unix { path },
             SyslogReceiver::Tls { address, server_name } => {
                 let no_name = |_| TlsError::Name { name: server_name.clone() };
                 let name = ServerName::try_from(server_name.clone()).map_err(no_name)?;
-                let identity = config.certificate.clone().zip(config.key.clone());
-                let files_of = |(certificate, key)| IdentityFiles { certificate, key };
-                let identity = identity.map(files_of);
-                let ca = config.ca.clone().unwrap_or_default();
-                let files = ClientTlsFiles { ca, identity };
+                let files = config.tls_files().ok_or_else(wrong)?;
                 // What cannot be used now is a mistake of whoever starts the server.
                 client_config(&files)?;
                 Receiver::Tls { address, name, files }
