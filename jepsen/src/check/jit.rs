@@ -23,9 +23,9 @@ use super::partition::{Move, SecretHistory};
 use super::target::Target;
 use super::ways::{Way, Ways};
 
-/// Steps of the specification that a search may take on one secret: a few minutes. Of 30,818 secrets
-/// of an hour under faults one took more than twenty million.
-pub const STEPS_MAX: u64 = 200_000_000;
+/// Steps of the specification that a search may take on one secret: some tens of seconds. Of 16,000
+/// secrets of an hour under faults one took more than two million.
+pub const STEPS_MAX: u64 = 20_000_000;
 
 /// What a search came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
