@@ -12,6 +12,7 @@ use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
 
 use super::Call;
+use crate::errors::DecidedAt;
 
 impl Call<'_> {
     /// Writes the audit record, then lets the reply leave.
@@ -19,7 +20,7 @@ impl Call<'_> {
     /// # Errors
     /// The call's own error, or the audit's: a call that cannot be recorded fails.
     pub async fn finish<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
-        let result = result.map_err(|error| self.placed(error));
+        let result = result.map_err(|error| placed(error, self.decided));
         if let Err(error) = &result
             && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
         {
@@ -27,15 +28,6 @@ impl Call<'_> {
             self.authorized = false;
         }
         self.reply(result).await
-    }
-
-    /// The error with what the whole call allows to conclude: when an earlier try of it was
-    /// refused by the state, something was handed to Raft, and its refusal is an observation.
-    fn placed(&self, error: ApiError) -> ApiError {
-        match (error.outcome(), self.decided) {
-            (Outcome::NotProposed, Some(at)) => error.with_outcome(at.into()),
-            (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
-        }
     }
 
     async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
@@ -139,9 +131,50 @@ impl Call<'_> {
     }
 }
 
+/// The error with what the whole call allows to conclude: when an earlier try of it was refused by
+/// the state, something was handed to Raft, and its refusal is an observation.
+///
+/// Not where the code could pass for what was observed: a key that the KMS refuses, or a full
+/// queue, is no state of the log. Nothing has happened and nothing will, so it stays so.
+fn placed(error: ApiError, decided: Option<DecidedAt>) -> ApiError {
+    let says_nothing = matches!(
+        error.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal
+    );
+    match (error.outcome(), decided) {
+        (Outcome::NotProposed, Some(at)) if says_nothing => error.with_outcome(at.into()),
+        (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
+    }
+}
+
 /// Adds a header; a text that no header can hold is left out.
 fn put(metadata: &mut MetadataMap, name: &'static str, value: String) {
     if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
         metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbox_platform::status::{ErrorKind, Precondition};
+
+    use super::*;
+
+    #[test]
+    fn what_the_kms_refuses_is_no_observation_of_the_state() {
+        let decided = Some(DecidedAt { index: 7, term: 2 });
+        let refused = |kind| ApiError::new(kind, "no", Outcome::NotProposed);
+        let unusable = ErrorKind::FailedPrecondition(Precondition {
+            kind: "KMS_KEY",
+            subject: "abjkey".to_owned(),
+            description: "is not active".to_owned(),
+        });
+        for kind in [unusable, ErrorKind::PermissionDenied, ErrorKind::DataLoss] {
+            assert_eq!(placed(refused(kind), decided).outcome(), Outcome::NotProposed);
+        }
+        let away = || refused(ErrorKind::Unavailable { retry_after: None });
+        let at = Outcome::DecidedAt { index: 7, term: 2 };
+        assert_eq!(placed(away(), decided).outcome(), at);
+        assert_eq!(placed(away(), None).outcome(), Outcome::NotProposed);
     }
 }
