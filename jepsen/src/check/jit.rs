@@ -29,11 +29,17 @@ use super::ways::{Way, Ways};
 /// 30,818 secrets of an hour under faults took ten seconds together.
 pub const STEPS_MAX: u64 = 20_000_000;
 
-/// Ways that a search keeps at the same time, which bounds its memory: they took 2 GB.
-const WAYS_MAX: usize = 2_000_000;
+/// Bytes that the ways of a search may take at the same time, as `ways` estimates them.
+const BYTES_MAX: usize = 2 << 30;
+
+/// Steps of the second search for the answer that refutes a history: well below a second.
+const SHARPER_STEPS_MAX: u64 = 200_000;
 
 /// Comparisons of two ways that take as long as a step.
 const COMPARISONS_OF_A_STEP: u64 = 32;
+
+/// Versions of a secret that make a step on it take twice as long.
+const VERSIONS_OF_A_STEP: u64 = 64;
 
 /// What a search came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,21 +63,32 @@ pub enum Searched {
 pub fn search(history: &SecretHistory<'_>, steps_max: u64) -> Searched {
     let mut steps = steps_max;
     let Some(namings) = history.namings() else { return Searched::Unknown };
-    let mut refuted = None;
+    // Of several namings the one that explains most, and the answer that it does not explain.
+    let mut refuted: Option<(OpId, SecretHistory<'_>)> = None;
+    let end_of = |op| history.moves.iter().find(|found| found.op.id == op).and_then(|it| it.to);
     for naming in &namings {
-        let named;
-        let history = if naming.is_empty() {
-            history
-        } else {
-            named = history.named(naming);
-            &named
-        };
-        match by_and_by(history, &mut steps) {
-            Searched::Illegal { op } => refuted = refuted.or(Some(op)),
+        let history = history.named(naming);
+        match by_and_by(&history, &mut steps) {
+            Searched::Illegal { op } => {
+                if refuted.as_ref().is_none_or(|(other, _)| end_of(*other) < end_of(op)) {
+                    refuted = Some((op, history));
+                }
+            }
             found @ (Searched::Legal | Searched::Unknown) => return found,
         }
     }
-    refuted.map_or(Searched::Unknown, |op| Searched::Illegal { op })
+    refuted.map_or(Searched::Unknown, |(op, history)| sharper(&history, op))
+}
+
+/// What refutes a history that is refuted at this operation if the order is believed that lists
+/// tell. Without it the answer that refutes may be the list's, where a reader looks for it.
+fn sharper(history: &SecretHistory<'_>, op: OpId) -> Searched {
+    let mut steps = SHARPER_STEPS_MAX;
+    match Search::new(history, Allowed::All, Order::default(), &mut steps).run() {
+        Searched::Unknown => Searched::Illegal { op },
+        // A way that explains everything would be a proof, whatever lists seem to tell.
+        found @ (Searched::Illegal { .. } | Searched::Legal) => found,
+    }
 }
 
 /// Which operations without an answer may happen.
@@ -86,22 +103,14 @@ enum Allowed {
 }
 
 fn by_and_by(history: &SecretHistory<'_>, steps: &mut u64) -> Searched {
+    let mut last = Searched::Unknown;
     for allowed in [Allowed::Seen, Allowed::Unseen, Allowed::All] {
-        let found = Search::new(history, allowed, Order::of(&history.moves), steps).run();
-        match found {
-            Searched::Illegal { .. } if allowed != Allowed::All => {}
-            // Without the order that lists tell, the answer that refutes is the list's, where a
-            // reader looks for it; what is illegal stays so if that takes too many steps.
-            Searched::Illegal { .. } => {
-                match Search::new(history, allowed, Order::default(), steps).run() {
-                    sharper @ Searched::Illegal { .. } => return sharper,
-                    Searched::Legal | Searched::Unknown => return found,
-                }
-            }
-            Searched::Legal | Searched::Unknown => return found,
+        last = Search::new(history, allowed, Order::of(&history.moves), steps).run();
+        if !matches!(last, Searched::Illegal { .. }) {
+            return last;
         }
     }
-    Searched::Unknown
+    last
 }
 
 fn is_allowed(found: &Move<'_>, allowed: Allowed) -> bool {
@@ -121,7 +130,7 @@ struct Search<'h, 'a> {
     open: Vec<usize>,
     looks: Looks,
     order: Order,
-    ways_max: usize,
+    bytes_max: usize,
 }
 
 /// What the search of one end goes through.
@@ -147,7 +156,7 @@ impl<'h, 'a> Search<'h, 'a> {
         steps: &'h mut u64,
     ) -> Self {
         let looks = Looks::of(&history.moves);
-        Self { history, allowed, steps, open: Vec::new(), looks, order, ways_max: WAYS_MAX }
+        Self { history, allowed, steps, open: Vec::new(), looks, order, bytes_max: BYTES_MAX }
     }
 
     fn run(&mut self) -> Searched {
@@ -210,8 +219,8 @@ impl<'h, 'a> Search<'h, 'a> {
             count(self.steps, inserted.compared as u64 / COMPARISONS_OF_A_STEP)?;
             front.waiting.extend(inserted.way);
         }
-        let kept = front.next.len() + front.seen.len();
-        if kept > self.ways_max { Err(OutOfSteps) } else { Ok(()) }
+        let kept = front.next.bytes() + front.seen.bytes();
+        if kept > self.bytes_max { Err(OutOfSteps) } else { Ok(()) }
     }
 
     /// Whether nothing that is open leads from this way to what an answer shows.
@@ -230,7 +239,7 @@ impl<'h, 'a> Search<'h, 'a> {
             if (asked.call.is_mutation() && answer.is_success()) || way.has(place) {
                 continue;
             }
-            count(self.steps, 1)?;
+            count(self.steps, cost(&way.state))?;
             let step = step(&way.state, asked.subject.as_ref(), &asked.call, &found.named);
             if step.next.is_none() && step.answer.agrees(answer) {
                 way.note(place);
@@ -253,7 +262,7 @@ impl<'h, 'a> Search<'h, 'a> {
             if way.has(open) {
                 continue;
             }
-            count(self.steps, 1)?;
+            count(self.steps, cost(&way.state))?;
             let adds = matches!(found.op.asked.call, Call::AddVersion(_));
             if adds && !self.order.may_be_made(&found.named.version, &way.state) {
                 continue;
@@ -280,6 +289,11 @@ fn happens(found: &Move<'_>, state: &SecretState) -> Option<SecretState> {
     agrees.then(|| step.next.or(passed).unwrap_or_else(|| state.clone()))
 }
 
+/// Steps that one step on this state counts for: what it takes grows with the versions.
+fn cost(state: &SecretState) -> u64 {
+    1 + state.live().map_or(0, |secret| secret.versions.len() as u64 / VERSIONS_OF_A_STEP)
+}
+
 const fn count(steps: &mut u64, taken: u64) -> Result<(), OutOfSteps> {
     match steps.checked_sub(taken) {
         Some(left) => {
@@ -301,7 +315,7 @@ mod tests {
     use super::*;
 
     /// Lost calls with an answer behind them that any of a hundred thousand orders might explain.
-    fn found_with(ways_max: usize) -> Searched {
+    fn found_with(bytes_max: usize) -> Searched {
         let mut script = Script::new();
         let first = version("v0", "first", &["first"]);
         script.done(create(&[("first", 1)]), secret(Some(first)), 1);
@@ -317,13 +331,37 @@ mod tests {
         let mut steps = STEPS_MAX;
         let order = Order::of(&secrets[0].moves);
         let mut search = Search::new(&secrets[0], Allowed::All, order, &mut steps);
-        search.ways_max = ways_max;
+        search.bytes_max = bytes_max;
         search.run()
     }
 
     #[test]
     fn ways_that_are_kept_are_bounded() {
-        assert_eq!(found_with(WAYS_MAX), Searched::Illegal { op: OpId(8) });
-        assert_eq!(found_with(500), Searched::Unknown);
+        assert_eq!(found_with(BYTES_MAX), Searched::Illegal { op: OpId(8) });
+        assert_eq!(found_with(500_000), Searched::Unknown);
+    }
+
+    /// Two lost adds could have made what was read, and a list says that the first was refused.
+    #[test]
+    fn the_answer_that_no_naming_explains_is_the_one_that_is_named() {
+        let mut script = Script::new();
+        let first = version("v0", "first", &["a"]);
+        script.done(create(&[("a", 1)]), secret(Some(first.clone())), 1);
+        let mut early = add("early", &[("a", 7)]);
+        if let Call::AddVersion(call) = &mut early {
+            call.if_version = Some("v0".into());
+        }
+        let early = script.begin(early);
+        let second = version("v1", "second", &["a"]);
+        script.done(add("second", &[("a", 2)]), Answer::Version(second.clone()), 2);
+        script.done(list(), versions(&[second, first]), 3);
+        let late = script.begin(add("late", &[("a", 7)]));
+        script.done(payload(None), entries("v9", &[("a", 7)]), 4);
+        let bad = script.done(payload(Some("v0")), entries("v0", &[("a", 9)]), 5);
+        script.info(early);
+        script.info(late);
+        let history = script.history();
+        let secrets = partition(&history, &Makers::find(&history));
+        assert_eq!(search(&secrets[0], STEPS_MAX), Searched::Illegal { op: bad });
     }
 }

@@ -54,8 +54,11 @@ impl Order {
 mod tests {
     use crate::check::jit::{Searched, search};
     use crate::check::partition::partition;
-    use crate::check::script::{Script, add, create, list, secret, version, versions};
+    use crate::check::script::{
+        Script, add, create, entries, list, payload, secret, version, versions,
+    };
     use crate::history::answer::Answer;
+    use crate::history::call::Call;
     use crate::history::ids::OpId;
     use crate::history::makers::Makers;
 
@@ -79,6 +82,33 @@ mod tests {
         let history = script.history();
         let secrets = partition(&history, &Makers::find(&history));
         search(&secrets[0], STEPS)
+    }
+
+    /// The first lost add could have made what was read, but was refused if the list is right.
+    #[test]
+    fn a_wrong_naming_does_not_use_up_the_steps_of_the_right_one() {
+        let mut script = Script::new();
+        script.done(create(&[("a", 1)]), secret(Some(version("v0", "first", &["a"]))), 1);
+        let mut early = add("early", &[("a", 7)]);
+        if let Call::AddVersion(call) = &mut early {
+            call.if_version = Some("v0".into());
+        }
+        let early = script.begin(early);
+        let begun: Vec<OpId> =
+            NAMES.iter().map(|name| script.begin(add(name, &[("a", 2)]))).collect();
+        for (name, op) in NAMES.iter().zip(begun) {
+            script.ok(op, Answer::Version(version(name, name, &["a"])), 2);
+        }
+        let shown = NAMES.iter().map(|name| version(name, name, &["a"]));
+        let shown: Vec<_> = shown.chain([version("v0", "first", &["a"])]).collect();
+        script.done(list(), versions(&shown), 30);
+        let late = script.begin(add("late", &[("a", 7)]));
+        script.done(payload(None), entries("v99", &[("a", 7)]), 40);
+        script.info(early);
+        script.info(late);
+        let history = script.history();
+        let secrets = partition(&history, &Makers::find(&history));
+        assert_eq!(search(&secrets[0], STEPS), Searched::Legal);
     }
 
     #[test]

@@ -5,6 +5,10 @@ use std::sync::Arc;
 
 use crate::model::SecretState;
 
+/// Bytes of a way with a state of its own, and of each version of that, as measured.
+const WAY_BYTES: usize = 900;
+const VERSION_BYTES: usize = 32;
+
 /// One way: a state, which many ways share, and the open operations that have happened in it.
 #[derive(Clone, PartialEq, Eq, Hash)]
 pub(super) struct Way {
@@ -43,6 +47,7 @@ pub(super) struct Ways {
     all: Vec<(Arc<SecretState>, Vec<Vec<usize>>)>,
     place_of: HashMap<Arc<SecretState>, usize>,
     len: usize,
+    versions: usize,
 }
 
 /// What became of a way that was to be taken in.
@@ -62,6 +67,7 @@ impl Ways {
     ) -> Inserted {
         let place = *self.place_of.entry(Arc::clone(&way.state)).or_insert(self.all.len());
         if place == self.all.len() {
+            self.versions += way.state.live().map_or(0, |secret| secret.versions.len());
             self.all.push((Arc::clone(&way.state), Vec::new()));
         }
         let (state, known) = &mut self.all[place];
@@ -76,9 +82,9 @@ impl Ways {
         Inserted { way: Some(way), compared }
     }
 
-    /// How many there are.
-    pub(super) const fn len(&self) -> usize {
-        self.len
+    /// What they take, roughly, and never much more than that.
+    pub(super) const fn bytes(&self) -> usize {
+        self.len * WAY_BYTES + self.versions * VERSION_BYTES
     }
 
     pub(super) fn into_ways(self) -> Vec<Way> {
@@ -123,7 +129,7 @@ mod tests {
         assert!(is_new(way(&[1, 4])));
         let other = in_state(SecretState::Deleted, &[1, 2, 4, 6]);
         assert!(is_new(other), "another state is another future");
-        assert_eq!(ways.len(), 4);
+        assert_eq!(ways.len, 4);
         let states: Vec<_> = ways.all.iter().map(|(state, _)| SecretState::clone(state)).collect();
         assert_eq!(states, [SecretState::Absent, SecretState::Deleted], "as they came");
         let mut left: Vec<_> = ways.into_ways().into_iter().map(|way| way.happened).collect();
