@@ -308,8 +308,9 @@ const fn count(steps: &mut u64, taken: u64) -> Result<(), OutOfSteps> {
 mod tests {
     use crate::check::partition::partition;
     use crate::check::script::{
-        Script, add, create, entries, payload, secret, set_current, version,
+        Script, add, create, entries, list, payload, secret, set_current, version, versions,
     };
+    use crate::history::answer::Answer;
     use crate::history::makers::Makers;
 
     use super::*;
