@@ -13,7 +13,7 @@ use super::*;
 fn silent() -> KmsClient {
     let never = tower::service_fn(|_| std::future::pending::<Result<Dead, std::io::Error>>());
     // The wait for a connection ends after the callers' deadlines, as theirs are looked at here.
-    let endpoint = endpoint("localhost:1", None).unwrap().connect_timeout(10 * PATIENCE);
+    let endpoint = endpoint("localhost:1", None).unwrap().connect_timeout(100 * PAUSE_MAX);
     let channel = endpoint.connect_with_connector_lazy(never);
     KmsClient::new(channel, Arc::new(SystemRandom))
 }
