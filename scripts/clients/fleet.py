@@ -13,9 +13,11 @@ from dataclasses import dataclass
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
+from yandex.cloud.operation.operation_service_pb2 import GetOperationRequest
+from yandex.cloud.operation.operation_service_pb2_grpc import OperationServiceStub
 from yandexcloud import RetryInterceptor, backoff_linear_with_jitter
 
-from connection import CALL_SECONDS, GONE, Wrong, told
+from connection import CALL_SECONDS, GONE, Wrong, ask, told
 from coverage import KMS
 from ledger import Change
 from paging import same, walk
@@ -81,6 +83,19 @@ class Fleet:
                 turn += 1
                 time.sleep(TURN_SECONDS)
 
+    def where_known(self, operation):
+        """The SDK of a node that is there and knows an operation.
+
+        A change of the KMS is answered by the KMS, so the node that led there may be gone unnoticed;
+        and the SDK's own waiting asks a node that is gone for minutes.
+        """
+        request = GetOperationRequest(operation_id=operation.id)
+
+        def get(sdk):
+            return ask(sdk.client(OperationServiceStub).Get, request)
+
+        return self.on_some_node(get, None)[1]
+
 
 @dataclass(frozen=True)
 class Done:
@@ -128,6 +143,8 @@ class Service:
         if not operation.metadata.Is(meta.DESCRIPTOR):
             raise Wrong(f"{method} has metadata of {operation.metadata.TypeName()}")
         if wait:
+            if self._program == KMS:
+                sdk = self._fleet.where_known(operation)
             result = sdk.wait_operation_and_get_result(
                 operation, response_type=response, meta_type=meta, timeout=SILENCE_SECONDS
             )

@@ -14,6 +14,7 @@ mod hidden;
 pub mod jit;
 pub mod laws;
 pub mod liveness;
+mod order;
 pub mod partition;
 pub mod realtime;
 pub mod replay;

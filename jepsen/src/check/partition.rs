@@ -149,7 +149,8 @@ impl SecretHistory<'_> {
             if let Some(Answer::Payload(view)) = found.answer
                 && !named.contains(&view.version)
             {
-                orphans.insert(view.version.clone(), view.entries.clone());
+                // Versions never change: a later sight of it that differs is what is wrong.
+                orphans.entry(view.version.clone()).or_insert_with(|| view.entries.clone());
             }
         }
         orphans

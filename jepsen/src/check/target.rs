@@ -4,13 +4,13 @@
 //! A burst of twelve AddVersions without an answer has 479 million orders. But a merge keeps the
 //! entries that it does not touch, in their order, and puts new ones behind them (`contract §2.6`),
 //! and the next answer shows which entries there are. So as long as nothing else can happen than
-//! merges onto the current version, a way is a dead end once it has an entry that the answer does
+//! merges onto the current version and steps back to one that is there, a way is a dead end once it has an entry that the answer does
 //! not show and nobody will touch, or lacks one that would have to be in front of another.
 
 use std::collections::BTreeSet;
 
 use super::partition::Move;
-use crate::history::answer::{Answer, VersionStatus};
+use crate::history::answer::{Answer, PayloadEntry, VersionStatus};
 use crate::history::call::Call;
 use crate::history::ids::{EntryKey, ValueHash};
 use crate::model::SecretState;
@@ -53,15 +53,20 @@ impl<'a> Target<'a> {
         if current.status != VersionStatus::Active {
             return true;
         }
+        // What the answer may be built on: the current version, and those that a move goes back to.
+        let mut bases = vec![current];
         let mut touched = self.own.clone();
         for found in open {
             match &found.op.asked.call {
                 Call::AddVersion(call) if call.base.is_none() => {
                     touched.extend(call.changes.iter().map(|change| &change.key));
                 }
+                Call::SetCurrentVersion(call) => {
+                    let Some(place) = secret.place_of(&call.version) else { return true };
+                    bases.push(&secret.versions[place]);
+                }
                 Call::AddVersion(_)
                 | Call::CreateSecret(_)
-                | Call::SetCurrentVersion(_)
                 | Call::ScheduleDestruction(_)
                 | Call::CancelDestruction(_)
                 | Call::DeleteSecret(_) => return true,
@@ -76,7 +81,11 @@ impl<'a> Target<'a> {
                 | Call::ListSecrets(_) => {}
             }
         }
-        let here = &current.content.entries;
+        bases.into_iter().any(|base| self.may_be_built_on(&base.content.entries, &touched))
+    }
+
+    /// Whether merges that touch these keys can make of these entries what the answer shows.
+    fn may_be_built_on(&self, here: &[PayloadEntry], touched: &BTreeSet<&EntryKey>) -> bool {
         let mut behind = 0;
         for entry in here.iter().filter(|entry| !touched.contains(&entry.key)) {
             let shown = self.entries.iter().position(|(key, _)| **key == entry.key);
@@ -97,7 +106,10 @@ impl<'a> Target<'a> {
 mod tests {
     use crate::check::jit::{Searched, search};
     use crate::check::partition::partition;
-    use crate::check::script::{Script, add, create, entries, payload, secret, version};
+    use crate::check::script::{
+        Script, add, create, entries, payload, secret, set_current, version,
+    };
+    use crate::history::call::Call;
     use crate::history::ids::OpId;
     use crate::history::makers::Makers;
 
@@ -107,10 +119,17 @@ mod tests {
 
     /// Fourteen AddVersions without an answer, each with a key of its own, and then a payload.
     fn searched(shown: &[(&str, u8)]) -> Searched {
+        searched_beside(&[], shown)
+    }
+
+    /// These calls without an answer beside them.
+    fn searched_beside(beside: &[Call], shown: &[(&str, u8)]) -> Searched {
         let mut script = Script::new();
         let first = version("v0", "first", &["first"]);
         script.done(create(&[("first", 1)]), secret(Some(first)), 1);
-        let lost: Vec<OpId> = KEYS.iter().map(|key| script.begin(add(key, &[(key, 2)]))).collect();
+        let adds = KEYS.iter().map(|key| add(key, &[(key, 2)]));
+        let lost: Vec<OpId> =
+            adds.chain(beside.iter().cloned()).map(|call| script.begin(call)).collect();
         for op in lost {
             script.info(op);
         }
@@ -128,6 +147,15 @@ mod tests {
         assert_eq!(searched(&shown), Searched::Legal);
         let all: Vec<_> = [("first", 1)].into_iter().chain(KEYS.map(|key| (key, 2))).collect();
         assert_eq!(searched(&all), Searched::Legal);
+    }
+
+    #[test]
+    fn steps_back_lead_only_to_what_is_there() {
+        let back = [set_current("v0"), set_current("v0"), set_current("v0")];
+        // With fourteen adds behind it, for no version that is there fits.
+        let read = OpId(18);
+        assert_eq!(searched_beside(&back, &[("a", 2)]), Searched::Illegal { op: read });
+        assert_eq!(searched_beside(&back, &[("first", 1), ("b", 2)]), Searched::Legal);
     }
 
     #[test]

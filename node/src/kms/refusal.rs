@@ -144,11 +144,13 @@ pub(super) fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
             tracing::error!(reason = status.message(), "the KMS refuses this node");
             unavailable("the KMS does not accept this node")
         }
-        (Code::DeadlineExceeded, _) => unavailable("the KMS did not answer in time"),
+        // CANCELLED is what tonic's server answers when the caller's deadline has passed.
+        (Code::DeadlineExceeded | Code::Cancelled, _) => {
+            unavailable("the KMS did not answer in time")
+        }
         (Code::ResourceExhausted, _) => unavailable("the KMS is busy"),
         (
             Code::Ok
-            | Code::Cancelled
             | Code::Unknown
             | Code::AlreadyExists
             | Code::Aborted

@@ -12,7 +12,9 @@ use super::*;
 /// Who asks a KMS that takes connections and says nothing on them.
 fn silent() -> KmsClient {
     let never = tower::service_fn(|_| std::future::pending::<Result<Dead, std::io::Error>>());
-    let channel = endpoint("localhost:1", None).unwrap().connect_with_connector_lazy(never);
+    // The wait for a connection ends after the callers' deadlines, as theirs are looked at here.
+    let endpoint = endpoint("localhost:1", None).unwrap().connect_timeout(100 * PAUSE_MAX);
+    let channel = endpoint.connect_with_connector_lazy(never);
     KmsClient::new(channel, Arc::new(SystemRandom))
 }
 

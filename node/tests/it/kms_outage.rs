@@ -34,13 +34,11 @@ async fn own_keys_fail_fast_while_the_kms_is_silent_and_work_again_by_themselves
     let own = node.create(vec![text("k", "own")], "abjownkey").await.id;
     let common = node.create(vec![text("k", "common")], "").await.id;
     node.kms.hang();
-    // These find it out, all at once.
+    // These find it out, all at once; on a slow machine the last ones come when it is known.
     let found_out = futures::future::join_all((0..5).map(|_| node.read_patiently(&own)));
-    for answer in found_out.await {
-        let refused = answer.unwrap_err();
-        assert_eq!(refused.code(), Code::Unavailable);
-        assert_eq!(refused.message(), "the KMS did not answer in time");
-    }
+    let refusals: Vec<_> = found_out.await.into_iter().map(Result::unwrap_err).collect();
+    assert!(refusals.iter().all(|status| status.code() == Code::Unavailable), "{refusals:?}");
+    assert_eq!(refusals[0].message(), "the KMS did not answer in time");
     // From here on nobody waits but the one call of a probe. What holds of two calls at once is
     // that one of them is no probe.
     let two = || async { tokio::join!(node.read_patiently(&own), node.read_patiently(&own)) };

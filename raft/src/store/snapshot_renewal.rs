@@ -47,6 +47,7 @@ mod tests {
     fn finished(shelf: &SnapshotShelf, index: u64, renewal: u64) -> SnapshotHandle {
         let directory = OwnedDirectory::unwanted(shelf.unfinished("build"));
         fs::create_dir(directory.path()).unwrap();
+        fs::write(directory.path().join("table"), index.to_string()).unwrap();
         let last_log_id = Some(LogId::new_term_index(1, index));
         let meta = SnapshotMeta { last_log_id, ..SnapshotMeta::default() };
         let manifest = seal(directory.path(), meta, None).unwrap();

@@ -364,7 +364,8 @@ impl Generator {
         let newest = self.world.keyring_newest.max(3);
         match self.random.below(4) {
             0 if self.rotation.is_empty() && one_in(&mut self.random, 2) => {
-                self.rotation = rotation(newest + 1);
+                // Or one that was broken off goes on: while a key is on its way no other may begin.
+                self.rotation = rotation(newest + u32::from(!one_in(&mut self.random, 2)));
                 self.rotation.pop_front().unwrap()
             }
             1 => rewrap_keyring_key(&mut self.random),
