@@ -139,6 +139,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
             writeln!(io::stderr().lock(), "kms-sim: {sentence}").ok();
             code
         }
+    }
 }
 
 /// No core file, nobody who reads along, and no file for others: keys are in memory.
