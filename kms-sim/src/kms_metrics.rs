@@ -31,8 +31,7 @@ const STOPPED: Series =
     Series::gauge("rocksdb_writes_stopped", "1 while writes wait for compaction.");
 const CACHE: Series =
     Series::gauge("rocksdb_block_cache_bytes", "Bytes of blocks that the store keeps.");
-const DEPTH: Series =
-    Series::gauge("queue_depth", "What waits, or is under way.").by(&["queue"]);
+const DEPTH: Series = Series::gauge("queue_depth", "What waits, or is under way.").by(&["queue"]);
 const DEPTH_MAX: Series =
     Series::gauge("queue_depth_max", "What a queue holds at most; beyond it calls are refused.")
         .by(&["queue"]);
@@ -44,11 +43,9 @@ const SEQUENCE: Series =
     Series::gauge("commit_sequence", "Number of the last commit: the kms-index of answers.");
 const LEDGER: Series = Series::gauge("ledger_records", "Records in the billing ledger.");
 const KEYS: Series = Series::gauge("keys", "Customers' keys that are not deleted.");
-const VERSIONS: Series = Series::gauge(
-    "key_versions",
-    "Versions of customers' keys, deleted ones included, by status.",
-)
-.by(&["status"]);
+const VERSIONS: Series =
+    Series::gauge("key_versions", "Versions of customers' keys, deleted ones included, by status.")
+        .by(&["status"]);
 
 const SERIES: [Series; 14] = [
     TABLES, LIVE, MEMTABLES, PENDING, ERRORS, STOPPED, CACHE, DEPTH, DEPTH_MAX, CALLS, SEQUENCE,

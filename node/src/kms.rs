@@ -177,7 +177,8 @@ impl KmsClient {
         let ask = move |until| async move {
             client.encrypt(identity.own(within(request, until)).await?).await
         };
-        let response = self.in_time(KmsCall::WrapKeyring, deadline, ask).await.map_err(Status::from)?;
+        let response =
+            self.in_time(KmsCall::WrapKeyring, deadline, ask).await.map_err(Status::from)?;
         Ok(response.into_inner().ciphertext)
     }
 
@@ -201,7 +202,8 @@ impl KmsClient {
         let ask = move |until| async move {
             client.decrypt(identity.own(within(request, until)).await?).await
         };
-        let response = self.in_time(KmsCall::UnwrapKeyring, deadline, ask).await.map_err(Status::from)?;
+        let response =
+            self.in_time(KmsCall::UnwrapKeyring, deadline, ask).await.map_err(Status::from)?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 

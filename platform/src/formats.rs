@@ -91,9 +91,6 @@ a        2       2       letters
 records  3       1-3     records
 ";
         assert_eq!(text, expected);
-        assert_eq!(
-            serde_json::to_string(&build).unwrap(),
-            r#"{"program":"p","version":"1.2.3"}"#
-        );
+        assert_eq!(serde_json::to_string(&build).unwrap(), r#"{"program":"p","version":"1.2.3"}"#);
     }
 }

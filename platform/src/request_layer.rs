@@ -127,9 +127,8 @@ impl Shared {
         request.extensions_mut().insert(Arc::clone(&context));
         let traced = trace::server_span(|| self.label(&method), request.headers());
         // Within it, so that what is done for the call is a part of its trace.
-        let span = traced.in_scope(
-            || tracing::info_span!("rpc", method, request_id = %context.request_id),
-        );
+        let span = traced
+            .in_scope(|| tracing::info_span!("rpc", method, request_id = %context.request_id));
         // The client's own time, but not more than a call has that does not say.
         let deadline = context.deadline.min(Instant::now() + DEADLINE_DEFAULT);
         let observed = Observed::begin(self, Arc::clone(&context), traced.clone());

@@ -73,9 +73,8 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] when the filter does not parse or logging is already set up.
 pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryError> {
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter_of(filter)?)
-        .with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter_of(filter)?).with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Human => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),

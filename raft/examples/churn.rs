@@ -296,8 +296,12 @@ impl Churn {
                     for (key, value) in &rows {
                         let bytes = (key.len() + value.len()) as u64;
                         match keys::table_name(space, key) {
-                            "operations" | "operations_of_resources" | "changes_in_folders"
-                            | "idempotency" | "idempotency_counts" | "expiries" => done += bytes,
+                            "operations"
+                            | "operations_of_resources"
+                            | "changes_in_folders"
+                            | "idempotency"
+                            | "idempotency_counts"
+                            | "expiries" => done += bytes,
                             _ => secrets += bytes,
                         }
                     }

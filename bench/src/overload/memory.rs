@@ -24,10 +24,7 @@ impl<'a> Watcher<'a> {
     ///
     /// # Errors
     /// When a process is gone.
-    pub(super) async fn during<R>(
-        self,
-        work: impl Future<Output = R>,
-    ) -> Result<(R, Option<u64>)> {
+    pub(super) async fn during<R>(self, work: impl Future<Output = R>) -> Result<(R, Option<u64>)> {
         let mut peak = self.largest()?;
         let mut work = Box::pin(work);
         loop {

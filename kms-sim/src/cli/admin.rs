@@ -120,9 +120,8 @@ pub(super) fn run(arguments: AdminArgs) -> Result<(), Failure> {
 
 /// Asks for a backup and writes it; the file has its name only once it is whole. Gives its length.
 async fn back_up(target: &Target, to: &Path) -> Result<u64, Failure> {
-    let cannot = |error: &io::Error| {
-        Failure::usage(format_args!("cannot write {}: {error}", to.display()))
-    };
+    let cannot =
+        |error: &io::Error| Failure::usage(format_args!("cannot write {}: {error}", to.display()));
     let mut partial = to.as_os_str().to_owned();
     partial.push(".partial");
     let partial = PathBuf::from(partial);

@@ -159,7 +159,8 @@ fn every_mistake_of_a_configuration_is_told_and_its_files_are_looked_at() {
     std::fs::write(&config, wrong).unwrap();
     let (code, output, error) = run(&["config", "check", &config]);
     assert_eq!(code, 2, "{error}");
-    for mistake in ["line 2: unknown field `data_dri`", "line 4: api.listen: ", "data_dir is missing"]
+    for mistake in
+        ["line 2: unknown field `data_dri`", "line 4: api.listen: ", "data_dir is missing"]
     {
         assert!(output.contains(mistake), "{mistake}: {output}");
     }

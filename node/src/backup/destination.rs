@@ -15,9 +15,7 @@ use lockbox_platform::credentials::is_private;
 use object_store::aws::AmazonS3Builder;
 use object_store::buffered::BufWriter;
 use object_store::path::Path as ObjectPath;
-use object_store::{
-    Certificate, ClientOptions, GetOptions, ObjectStore, PutOptions, PutPayload,
-};
+use object_store::{Certificate, ClientOptions, GetOptions, ObjectStore, PutOptions, PutPayload};
 use tokio::io::AsyncWriteExt;
 
 use super::BackupError;
@@ -75,12 +73,8 @@ impl Destination {
     pub async fn store(&self, name: &str, from: &Path) -> Result<(), BackupError> {
         match self {
             Self::Directory(directory) => {
-                let (directory, name, from) =
-                    (directory.clone(), name.to_owned(), from.to_owned());
-                blocking(move || {
-                    place(&directory, &name, |to| fs::copy(&from, to).map(drop))
-                })
-                .await
+                let (directory, name, from) = (directory.clone(), name.to_owned(), from.to_owned());
+                blocking(move || place(&directory, &name, |to| fs::copy(&from, to).map(drop))).await
             }
             Self::Bucket(store, prefix) => {
                 let mut input = tokio::fs::File::open(from).await.map_err(failed)?;

@@ -145,8 +145,7 @@ fn what_is_inside_has_to_fit() {
     };
     let sealed = |kind: &str, content: &[u8]| {
         let about = std::collections::BTreeMap::new();
-        let mut writer =
-            SealingWriter::begin(Vec::new(), kind, about, made.sealed_by()).unwrap();
+        let mut writer = SealingWriter::begin(Vec::new(), kind, about, made.sealed_by()).unwrap();
         writer.write(content).unwrap();
         writer.finish().unwrap().0
     };

@@ -91,7 +91,8 @@ pub(crate) fn run(arguments: &CertArgs) -> Result<(), Failure> {
 }
 
 fn init(place: &Place, days: u64, now_ms: u64) -> Result<String, Failure> {
-    let files = authority::create(&place.authority, days, now_ms).map_err(|error| failed(&error))?;
+    let files =
+        authority::create(&place.authority, days, now_ms).map_err(|error| failed(&error))?;
     let (certificate, key) = (files.certificate.display(), files.key.display());
     Ok(format!(
         "made {certificate}, which all servers and clients need, and {key}, which none of them \

@@ -146,8 +146,7 @@ async fn a_backup_is_fetched_and_restored_without_what_was_destroyed_since() {
     let since = since(&verified, &[list]).unwrap();
     assert_eq!((since.destroyed.len(), since.upto, since.missing), (1, listed.upto, None));
     let config = config_of(9, &place.path().join("data"));
-    let restored =
-        restore((&file, &file_key), &verified, &since, &config, &SystemRandom).unwrap();
+    let restored = restore((&file, &file_key), &verified, &since, &config, &SystemRandom).unwrap();
     assert_eq!(restored.destroyed_again, 1);
     assert_ne!(restored.cluster_id.as_str(), made.cluster_id);
     let store = opened(&config);
@@ -189,8 +188,10 @@ async fn nobody_else_gets_a_backup_and_wrong_requests_make_none() {
         (request("nobody"), Code::InvalidArgument),
         // Neither the request nor the configuration names anybody.
         (wire::MakeBackupRequest { recipients: Vec::new(), ..request("") }, Code::InvalidArgument),
-        (wire::MakeBackupRequest { backup_id: "../x".into(), ..request(&recipient) },
-            Code::InvalidArgument),
+        (
+            wire::MakeBackupRequest { backup_id: "../x".into(), ..request(&recipient) },
+            Code::InvalidArgument,
+        ),
     ] {
         let refused = operator.make_backup(wrong).await.unwrap_err();
         assert_eq!(refused.code(), code, "{refused}");

@@ -51,10 +51,7 @@ async fn a_sealed_node_remembers_for_the_kms() {
     // A restored one begins behind what was reserved, and the one before is passed over.
     let restored = kms.attest(said("02", 2, 3)).await.unwrap().into_inner();
     assert_eq!((restored.floor, restored.reserved, restored.head), (110, 210, 10));
-    let late = wire::AttestKmsRequest {
-        tombstones: vec![tombstone("c", "")],
-        ..said("01", 1, 50)
-    };
+    let late = wire::AttestKmsRequest { tombstones: vec![tombstone("c", "")], ..said("01", 1, 50) };
     let late = kms.attest(late).await.unwrap().into_inner();
     assert_eq!((late.incarnation, late.tombstones), ("02".repeat(16), 2));
 

@@ -125,8 +125,7 @@ fn without_a_cluster(cluster: &Cluster) {
     let (ca, certificates) = (cluster.ca(), cluster.certificates());
     let (ca, certificates) = (ca.to_str().unwrap(), certificates.to_str().unwrap());
     let file = |name: &str| format!("{certificates}/{name}");
-    let (own, own_key, key) =
-        (file("operator.pem"), file("operator-key.pem"), file("kms-key.pem"));
+    let (own, own_key, key) = (file("operator.pem"), file("operator-key.pem"), file("kms-key.pem"));
     let status = ["cluster", "status", "--endpoint", "localhost:1", "--ca", ca, "--certificate"];
     let to_nobody = [&status[..], &[own.as_str(), "--key", &own_key, "--retry", "0"]].concat();
     let other_key = [&status[..], &[own.as_str(), "--key", &key]].concat();

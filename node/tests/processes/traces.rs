@@ -114,10 +114,7 @@ async fn take(State(into): State<Arc<Mutex<Vec<Bytes>>>>, request: Request) -> R
     )]);
     let empty = Full::new(Bytes::from_static(&[0; 5]));
     let body = empty.with_trailers(std::future::ready(Some(Ok(trailers))));
-    Response::builder()
-        .header("content-type", "application/grpc")
-        .body(Body::new(body))
-        .unwrap()
+    Response::builder().header("content-type", "application/grpc").body(Body::new(body)).unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -74,9 +74,7 @@ impl ExitCode {
             Self::StoreLost => {
                 "the data of a member was wiped: remove the node and add it under a new id"
             }
-            Self::StateDiverged => {
-                "the node's state is not that of most members: replace the node"
-            }
+            Self::StateDiverged => "the node's state is not that of most members: replace the node",
             Self::Internal => "something that cannot be has happened, which is a bug",
         }
     }

@@ -116,8 +116,7 @@ where
             return;
         }
         let trace_id = parent.map_or_else(|| self.drawn(), |parent| parent.trace_id);
-        let sampled =
-            within.map_or_else(|| is_kept(trace_id, self.ratio), |within| within.sampled);
+        let sampled = within.map_or_else(|| is_kept(trace_id, self.ratio), |within| within.sampled);
         let live = Live {
             context: TraceContext { trace_id, span_id: self.drawn(), sampled },
             parent: parent.map(|parent| parent.span_id),

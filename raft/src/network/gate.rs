@@ -187,7 +187,9 @@ impl PeerGate {
             )));
         }
         if theirs > own && sender == Sender::Leader {
-            self.identity.enter_epoch(theirs).map_err(|error| Status::aborted(error.to_string()))?;
+            self.identity
+                .enter_epoch(theirs)
+                .map_err(|error| Status::aborted(error.to_string()))?;
         }
         Ok(())
     }

@@ -92,9 +92,9 @@ impl LogEngine for MemoryLog {
         self.place.pass_gate();
         self.place.take_fault(|fault| match fault {
             MemoryFault::LogSync(failure) => Some(failure),
-            MemoryFault::LogWrite(_)
-            | MemoryFault::StateCommit(_)
-            | MemoryFault::StateScrub(_) => None,
+            MemoryFault::LogWrite(_) | MemoryFault::StateCommit(_) | MemoryFault::StateScrub(_) => {
+                None
+            }
         })?;
         self.place.on_log(LogDisk::sync)
     }

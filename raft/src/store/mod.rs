@@ -54,8 +54,8 @@ mod write_queue;
 
 pub use blocking::Blocking;
 pub use codec::{
-    ENTRY_FORMAT, decode_entry, decode_log_id, decode_membership, decode_snapshot_meta, decode_vote,
-    encode_entry, encode_log_id, encode_membership, encode_snapshot_meta, encode_vote,
+    ENTRY_FORMAT, decode_entry, decode_log_id, decode_membership, decode_snapshot_meta,
+    decode_vote, encode_entry, encode_log_id, encode_membership, encode_snapshot_meta, encode_vote,
 };
 pub use damage::DamageMark;
 pub use engine::{Engines, LogEngine, StateEngine};

@@ -180,7 +180,9 @@ fn open(directory: &Path, engines: &dyn Engines, node_id: NodeId) -> Result<Open
     let own = own.ok_or_else(|| nothing("this node is no member of a cluster"))?.member.clone();
     let last = last_entry.or(purged).ok_or_else(|| nothing("its log is empty"))?;
     if applied.at.index > last.index {
-        return Err(nothing("its state is ahead of its log: start the node once and stop it again"));
+        return Err(nothing(
+            "its state is ahead of its log: start the node once and stop it again",
+        ));
     }
     let epoch = EpochFile { path: layout.epoch() };
     let survivor = Survivor {

@@ -202,8 +202,8 @@ fn found(view: &dyn StateRead, founder: Founder) -> Result<(Founded, Vec<Write>)
 fn only_voter(id: NodeId, member: Member, at: LogId) -> Result<StoredMembership, StorageError> {
     let voters = vec![BTreeSet::from([id])];
     let membership = Membership::new(voters, BTreeMap::from([(id, member)]));
-    let membership =
-        membership.map_err(|error| StorageError::corrupt("make a membership", error.to_string()))?;
+    let membership = membership
+        .map_err(|error| StorageError::corrupt("make a membership", error.to_string()))?;
     Ok(openraft::StoredMembership::new(Some(at), membership))
 }
 

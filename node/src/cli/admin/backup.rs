@@ -143,9 +143,10 @@ impl BackupArgs {
                 AdminServiceClient::new(channel).store_backup(request).await
             })?;
         }
-        let dropped = target.ask(&wire::DropBackupRequest { backup_id }, async |channel, request| {
-            AdminServiceClient::new(channel).drop_backup(request).await
-        });
+        let dropped = target
+            .ask(&wire::DropBackupRequest { backup_id }, async |channel, request| {
+                AdminServiceClient::new(channel).drop_backup(request).await
+            });
         if let Err(failure) = dropped {
             output::note(format_args!("the backup is on the node for another hour: {failure}"));
         }
@@ -224,10 +225,8 @@ fn list(target: &PeerTarget<'_>) -> Result<(), Failure> {
     })?;
     let records = listed.files.iter().map(Record::of).collect::<Result<Vec<_>, _>>()?;
     let row = |file: &wire::StoredFile| vec![file.name.clone(), file.bytes.to_string()];
-    let table = || Table {
-        columns: vec!["NAME", "BYTES"],
-        rows: listed.files.iter().map(row).collect(),
-    };
+    let table =
+        || Table { columns: vec!["NAME", "BYTES"], rows: listed.files.iter().map(row).collect() };
     output::write(output::many(target.format, &records, table)?.as_bytes())
 }
 

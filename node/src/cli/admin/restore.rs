@@ -114,11 +114,8 @@ impl Restore {
             readable(head.log_time),
             now.since(head.log_time).as_secs()
         ));
-        let restored = if self.dry_run {
-            None
-        } else {
-            Some(self.write(&files, &opened, &since, &config)?)
-        };
+        let restored =
+            if self.dry_run { None } else { Some(self.write(&files, &opened, &since, &config)?) };
         let report = Report {
             dry_run: self.dry_run,
             from_cluster: head.cluster_id.to_string(),
@@ -173,7 +170,9 @@ impl Restore {
     fn fetched(&self, config: &Config, mut lists: Vec<PathBuf>) -> Result<Files, Failure> {
         let name = self.backup.to_string_lossy().into_owned();
         let Some(wanted) = BackupName::parse(&name) else {
-            return Err(Failure::usage(format_args!("{name} is no name of a backup: see its list")));
+            return Err(Failure::usage(format_args!(
+                "{name} is no name of a backup: see its list"
+            )));
         };
         let failed = |error: BackupError| Failure::new(Exit::Unreachable, error);
         let place = Destination::of(&config.backup).map_err(failed)?.ok_or_else(|| {

@@ -75,7 +75,8 @@ impl RecoverQuorum {
     /// Looks, decides and, when told to, recovers.
     pub(crate) fn run(self, target: PeerTarget<'_>, config: &Config) -> Result<String, Failure> {
         let engines = RocksEngines::new();
-        let survivor = survey(&config.data_dir, &engines, config.node_id).map_err(|e| broken(&e))?;
+        let survivor =
+            survey(&config.data_dir, &engines, config.node_id).map_err(|e| broken(&e))?;
         let format = target.format;
         let asked = ask(&survivor, target)?;
         judge(&survivor, &asked).map_err(|sentence| Failure::new(Exit::Refused, sentence))?;
@@ -122,10 +123,12 @@ fn ask(survivor: &Survivor, target: PeerTarget<'_>) -> Result<Vec<Asked>, Failur
             continue;
         }
         let of = MemberStatus { node_id, peer_address, ..MemberStatus::default() };
-        let status: Result<StatusResponse, Failure> =
-            target.ask_member(survivor.node_id, &of, &StatusRequest {}, async |channel, request| {
-                ClusterServiceClient::new(channel).status(request).await
-            });
+        let status: Result<StatusResponse, Failure> = target.ask_member(
+            survivor.node_id,
+            &of,
+            &StatusRequest {},
+            async |channel, request| ClusterServiceClient::new(channel).status(request).await,
+        );
         match status {
             // Another cluster's node, or a fresh one, is none of these members.
             Ok(status) if status.cluster_id != survivor.cluster_id => {}

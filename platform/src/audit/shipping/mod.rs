@@ -59,11 +59,7 @@ pub struct Shipping {
 ///
 /// # Errors
 /// [`TlsError`] when a receiver's certificates or address cannot be used.
-pub fn start(
-    shipping: Shipping,
-    tasks: &Tasks,
-    metrics: &ShippingMetrics,
-) -> Result<(), TlsError> {
+pub fn start(shipping: Shipping, tasks: &Tasks, metrics: &ShippingMetrics) -> Result<(), TlsError> {
     let Shipping { path, synced, origin, syslog, otlp } = shipping;
     let files = AuditFiles::of(&path);
     let syslog = syslog.map(|config| SyslogSink::new(&config, origin.clone())).transpose()?;

@@ -112,7 +112,10 @@ async fn received(mut stream: impl AsyncRead + Unpin, manner: Manner) -> Vec<u64
 /// The number of the record in a message, which is the same in its head and in its line.
 fn number_of(message: &str) -> u64 {
     let (head, line) = message.split_once("] ").unwrap();
-    assert!(head.starts_with("<110>1 2027-01-15T08:00:00.123Z node-1 lockbox - Encrypt ["), "{head}");
+    assert!(
+        head.starts_with("<110>1 2027-01-15T08:00:00.123Z node-1 lockbox - Encrypt ["),
+        "{head}"
+    );
     let record: Value = serde_json::from_str(line).unwrap();
     let number = record["sequence"].as_u64().unwrap();
     assert!(head.contains(&format!("sequence=\"{number}\"")), "{head}");

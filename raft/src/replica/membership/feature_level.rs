@@ -49,9 +49,8 @@ impl Replica {
     pub async fn common_feature_level(&self, deadline: Instant) -> Result<u32, ChangeError> {
         // The core publishes a membership that it has just taken when it comes round.
         let mut metrics = self.0.raft.metrics();
-        let formed = metrics.wait_until(|metrics| {
-            metrics.membership_config.membership().nodes().next().is_some()
-        });
+        let formed = metrics
+            .wait_until(|metrics| metrics.membership_config.membership().nodes().next().is_some());
         match tokio::time::timeout_at(deadline, formed).await {
             Ok(Ok(_)) => {}
             Ok(Err(_)) => return Err(ChangeError::Stopped),

@@ -3,8 +3,8 @@
 
 use std::path::Path;
 
-use super::*;
 use super::commands::{create_secret_with_version, delete_secret};
+use super::*;
 
 /// One payload, and how many of them come and go.
 const PAYLOAD_BYTES: usize = 256 << 10;

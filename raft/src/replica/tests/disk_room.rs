@@ -1,9 +1,9 @@
 //! Disks with little room: what makes the data grow is refused, what frees or withdraws is not, and
 //! leadership goes where there is room.
 
+use super::commands::{create_secret_with_version, delete_secret, schedule_destruction};
 use super::*;
 use crate::replica::{ChangeError, ChangeRefusal};
-use super::commands::{create_secret_with_version, delete_secret, schedule_destruction};
 
 async fn refused(replica: &Replica, envelope: Envelope) {
     let error = replica.propose(envelope, soon()).await.unwrap_err();
