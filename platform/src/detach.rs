@@ -61,7 +61,6 @@ impl Calls {
     }
 
     /// Counts as a call until it is dropped.
-    #[must_use]
     pub fn token(&self) -> TaskTrackerToken {
         self.tracker.token()
     }

@@ -27,7 +27,7 @@ impl Case {
         Self { part, environment, code, says }
     }
 
-    async fn is_refused(self, cluster: &mut Cluster) {
+    async fn ends_refused(self, cluster: &mut Cluster) {
         let Self { part, environment, code, says } = self;
         let log = cluster.directory().join(format!("{part}.log"));
         let before = fs::read_to_string(log).unwrap_or_default().len();
@@ -104,28 +104,28 @@ async fn a_server_does_not_start_on_what_is_not_its_own_and_changes_nothing() {
     cluster.stop_part(Part::Node(2)).await;
     let first = cluster.data(Part::Node(1));
     let busy = Case::of(Part::Node(2), NODE_DATA, &first, 13, "is in use by another process");
-    busy.is_refused(&mut cluster).await;
+    busy.ends_refused(&mut cluster).await;
     for part in [Part::Node(1), Part::Node(3), Part::Kms] {
         cluster.stop_part(part).await;
     }
 
     for case in foreign_data(&cluster) {
-        case.is_refused(&mut cluster).await;
+        case.ends_refused(&mut cluster).await;
     }
     let another = tempfile::tempdir().unwrap();
     issue_all(another.path(), &[], &SystemClock::new()).unwrap();
     for case in wrong_files(&cluster, &another.path().join("ca.pem")) {
-        case.is_refused(&mut cluster).await;
+        case.ends_refused(&mut cluster).await;
     }
     let held = TcpListener::bind(("127.0.0.1", cluster.ports().api(1))).unwrap();
     let taken = Case { part: Part::Node(1), environment: Vec::new(), code: 14, says: "is in use" };
-    taken.is_refused(&mut cluster).await;
+    taken.ends_refused(&mut cluster).await;
     drop(held);
 
     let (log, away) = (first.join("raft"), first.join("raft-away"));
     fs::rename(&log, &away).unwrap();
     let wiped = Case { part: Part::Node(1), environment: Vec::new(), code: 16, says: "new id" };
-    wiped.is_refused(&mut cluster).await;
+    wiped.ends_refused(&mut cluster).await;
     assert!(!log.exists(), "an empty log was made");
     fs::rename(&away, &log).unwrap();
 
@@ -135,7 +135,7 @@ async fn a_server_does_not_start_on_what_is_not_its_own_and_changes_nothing() {
     newer["format_version"] = 99.into();
     fs::write(&marker, newer.to_string()).unwrap();
     let format = Case { part: Part::Node(1), environment: Vec::new(), code: 13, says: "format 99" };
-    format.is_refused(&mut cluster).await;
+    format.ends_refused(&mut cluster).await;
     fs::write(&marker, own).unwrap();
 
     for part in PARTS {

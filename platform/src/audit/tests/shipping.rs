@@ -88,8 +88,8 @@ async fn received(mut stream: impl AsyncRead + Unpin, manner: Manner) -> Vec<u64
     match manner {
         Manner::Refuse => return Vec::new(),
         Manner::Break => {
-            let mut some = [0; 100];
-            stream.read(&mut some).await.ok();
+            // Not before it is sending; the rest of it stays unread.
+            stream.read_u8().await.ok();
             return Vec::new();
         }
         Manner::Take => {

@@ -48,7 +48,7 @@ fn tombstones_are_kept_once_and_in_order() {
     };
     assert_eq!(page(None, 10), [other.clone(), whole.clone(), one.clone()]);
     assert_eq!(page(None, 2), [other.clone(), whole.clone()]);
-    assert_eq!(page(Some(&whole), 2), [one.clone()]);
+    assert_eq!(page(Some(&whole), 2), std::slice::from_ref(&one));
     assert!(page(Some(&one), 2).is_empty());
     let witness = tables::kms_witness(&world.state).unwrap().unwrap();
     assert_eq!((witness.tombstones, witness.reserved, witness.epoch), (3, 15, 1));
