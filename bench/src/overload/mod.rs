@@ -3,7 +3,7 @@
 //! change hands.
 //!
 //! First a closed loop finds what the cluster carries. Then calls come at a multiple of that, and
-//! do not wait for each other ([`open_loop`]), twice; then the closed loop again. The outcome is a
+//! do not wait for each other (`open_loop`), twice; then the closed loop again. The outcome is a
 //! table, and a verdict on what must hold on every machine: figures are not judged.
 
 mod memory;
