@@ -84,7 +84,7 @@ pub fn search(history: &SecretHistory<'_>, steps_max: u64) -> Searched {
 /// tell. Without it the answer that refutes may be the list's, where a reader looks for it.
 fn sharper(history: &SecretHistory<'_>, op: OpId) -> Searched {
     let mut steps = SHARPER_STEPS_MAX;
-    match Search::new(history, Allowed::All, Order::default(), &mut steps).run() {
+    match Search::new(history, Allowed::All, &Order::default(), &mut steps).run() {
         Searched::Unknown => Searched::Illegal { op },
         // A way that explains everything would be a proof, whatever lists seem to tell.
         found @ (Searched::Illegal { .. } | Searched::Legal) => found,
@@ -103,9 +103,10 @@ enum Allowed {
 }
 
 fn by_and_by(history: &SecretHistory<'_>, steps: &mut u64) -> Searched {
+    let order = Order::of(&history.moves);
     let mut last = Searched::Unknown;
     for allowed in [Allowed::Seen, Allowed::Unseen, Allowed::All] {
-        last = Search::new(history, allowed, Order::of(&history.moves), steps).run();
+        last = Search::new(history, allowed, &order, steps).run();
         if !matches!(last, Searched::Illegal { .. }) {
             return last;
         }
@@ -129,7 +130,7 @@ struct Search<'h, 'a> {
     steps: &'h mut u64,
     open: Vec<usize>,
     looks: Looks,
-    order: Order,
+    order: &'h Order,
     bytes_max: usize,
 }
 
@@ -152,7 +153,7 @@ impl<'h, 'a> Search<'h, 'a> {
     fn new(
         history: &'h SecretHistory<'a>,
         allowed: Allowed,
-        order: Order,
+        order: &'h Order,
         steps: &'h mut u64,
     ) -> Self {
         let looks = Looks::of(&history.moves);
@@ -331,7 +332,7 @@ mod tests {
         let secrets = partition(&history, &Makers::find(&history));
         let mut steps = STEPS_MAX;
         let order = Order::of(&secrets[0].moves);
-        let mut search = Search::new(&secrets[0], Allowed::All, order, &mut steps);
+        let mut search = Search::new(&secrets[0], Allowed::All, &order, &mut steps);
         search.bytes_max = bytes_max;
         search.run()
     }
