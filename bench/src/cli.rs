@@ -13,6 +13,7 @@ use crate::etcd::{self, EtcdArguments};
 use crate::fill::{self, FillArguments};
 use crate::first_read::{self, FirstReadArguments};
 use crate::fsync::{self, FsyncArguments};
+use crate::kill_switch::{self, KillSwitchArguments};
 use crate::lockbox::{self, LoadArguments};
 use crate::report::{self, ReportArguments};
 
@@ -41,6 +42,8 @@ enum Command {
     Fill(FillArguments),
     /// Lets many writers add entries to one secret, and looks for lost ones.
     Contend(ContendArguments),
+    /// Takes rights away, stops nodes meanwhile, and looks who still reads.
+    KillSwitch(KillSwitchArguments),
     /// Waits until each endpoint answers a payload read, and tells how long it took.
     FirstRead(FirstReadArguments),
     /// Measures the syncs of a disk.
@@ -73,6 +76,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::EchoServer(arguments) => runtime.block_on(echo::serve(arguments)),
         Command::Fill(arguments) => runtime.block_on(fill::run(arguments)),
         Command::Contend(arguments) => runtime.block_on(contend::run(arguments)),
+        Command::KillSwitch(arguments) => runtime.block_on(kill_switch::run(arguments)),
         Command::FirstRead(arguments) => runtime.block_on(first_read::run(arguments)),
         Command::Fsync(arguments) => fsync::run(arguments),
         Command::Certificates(arguments) => certificates::run(arguments),

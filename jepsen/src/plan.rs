@@ -119,7 +119,7 @@ impl Plan {
             spares: u16::try_from(spares).unwrap_or(u16::MAX),
             disk_mebibytes: shape.disk_mebibytes,
             forgetful: profile.classes().contains(&FaultClass::PowerLoss),
-            knobs: draw_knobs(seed),
+            knobs: Knobs { purge_within_s: shape.purge_within_s, ..draw_knobs(seed) },
             phases: shape.phases,
             windows,
             faults,
@@ -133,6 +133,7 @@ impl Plan {
         match self.profile {
             Profile::Smoke | Profile::SmokeBasic | Profile::Mutants => mix,
             Profile::Soak => mix.doubled(),
+            Profile::Bill => mix.of_own_keys(),
         }
     }
 }
@@ -149,6 +150,7 @@ fn draw_knobs(seed: u64) -> Knobs {
         snapshot_entries: random.between(50, 200),
         entries_kept: random.between(0, 50),
         audit_synced: random.chance(25),
+        ..Knobs::default()
     }
 }
 
@@ -284,6 +286,21 @@ mod tests {
             let of = |class| plan.faults.iter().filter(|f| f.action.class() == class).count();
             assert!(plan.faults.len() >= 400, "seed {seed}: {}", plan.faults.len());
             assert!(of(FaultClass::Membership) >= 30, "{}", of(FaultClass::Membership));
+        }
+    }
+
+    #[test]
+    fn a_bill_has_ends_of_nodes_of_the_leader_and_of_the_kms() {
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Profile::Bill);
+            let of = |class| plan.faults.iter().filter(|f| f.action.class() == class).count();
+            assert!(of(FaultClass::Kill) >= 3, "seed {seed}: {}", of(FaultClass::Kill));
+            assert!(of(FaultClass::Kms) >= 3, "seed {seed}: {}", of(FaultClass::Kms));
+            assert_eq!(of(FaultClass::Kill) + of(FaultClass::Kms), plan.faults.len());
+            let mix = plan.mix();
+            assert_eq!(mix.groups().len(), mix.own_keys);
+            assert!(!mix.keys_switched, "what is refused is on no bill");
+            assert!(Plan::draw(seed, Profile::Smoke).mix().keys_switched);
         }
     }
 

@@ -1,9 +1,10 @@
-//! The command line: `serve`, `init-root`, `billing report`, `billing verify`, `admin`.
+//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `admin`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own. The billing
 //! commands open the data for reading only, also beside a running server.
 
 mod admin;
+mod root;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -15,7 +16,7 @@ use clap::{Args, Parser, Subcommand};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
-use lockbox_platform::confinement::{confine_directory, confine_process};
+use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -25,20 +26,24 @@ use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::AdminArgs;
+use self::root::RootArgs;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
+use crate::ledger::listing::{self, ListingError};
 use crate::ledger::prices::Prices;
 use crate::ledger::print::{self, Format};
 use crate::ledger::report::{Span, first_hour, report};
 use crate::ledger::verify::verify;
-use crate::root_key;
-use crate::server::{KmsDeps, KmsSim};
+use crate::root_key::{self, RootKey};
+use crate::server::{KmsDeps, KmsSim, StartError};
 use crate::store::{Db, StoreError};
 
 /// How long calls in flight may take when the process ends.
 const CALLS_GRACE: Duration = Duration::from_secs(3);
 /// How long the rest may take.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
+/// How long their threads may take after that: one that a broken disk holds would never end.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 /// The KMS node: symmetric keys, crypto, billing ledger.
 #[derive(Debug, Parser)]
@@ -62,6 +67,8 @@ enum Command {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Makes recovery shares of a root key, or gets a lost one back from them.
+    Root(RootArgs),
     /// Prints the bill, or checks it against the ledger.
     Billing {
         #[command(subcommand)]
@@ -99,6 +106,11 @@ enum Billing {
     },
     /// Recomputes every counter from the ledger and compares.
     Verify {
+        #[command(flatten)]
+        data: Data,
+    },
+    /// Prints every record of the ledger, one JSON object a line.
+    Records {
         #[command(flatten)]
         data: Data,
     },
@@ -149,6 +161,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve { config } => serve(&config),
         Command::InitRoot { file } => init_root(&file),
+        Command::Root(arguments) => root::run(arguments),
         Command::Billing { command } => billing(command),
         Command::Admin(arguments) => admin::run(arguments),
         #[cfg(feature = "mutants")]
@@ -164,7 +177,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// No core file, nobody who reads along, and no file for others: keys are in memory.
+fn confine() -> Result<(), Failure> {
+    confine_process().map_err(|error| {
+        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
+    })
+}
+
 fn init_root(file: &Path) -> Result<(), Failure> {
+    confine()?;
     root_key::create_file(file, &SystemRandom).map_err(Failure::usage)?;
     writeln!(io::stdout().lock(), "created {}: keep a copy in a safe place", file.display())
         .map_err(|error| Failure::output(&error))
@@ -177,9 +198,7 @@ fn list_mutants(format: lockbox_platform::mutants::ListFormat) -> Result<(), Fai
 }
 
 fn serve(config: &Path) -> Result<(), Failure> {
-    confine_process().map_err(|error| {
-        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
-    })?;
+    confine()?;
     raise_file_limit().map_err(|error| {
         let sentence = format!("cannot raise the limit on open files: {error}");
         Failure::new(ExitCode::Internal, sentence)
@@ -191,23 +210,30 @@ fn serve(config: &Path) -> Result<(), Failure> {
     #[cfg(feature = "mutants")]
     lockbox_platform::mutants::begin(&[lockbox_core::mutants::Program::Kms], &environment)
         .map_err(Failure::usage)?;
+    if config.lock_memory {
+        // Before there is a key in it.
+        lock_memory().map_err(|error| {
+            Failure::usage(format_args!("cannot keep the memory out of the swap: {error}"))
+        })?;
+    }
     let data = &config.data_dir;
     confine_directory(data).map_err(|error| {
         let sentence = format!("cannot close {} to other users: {error}", data.display());
         Failure::new(ExitCode::Storage, sentence)
     })?;
+    let secret = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let root = secret.open(data, &SystemRandom).map_err(StartError::from);
+    let root = root.map_err(|error| Failure::new(error.exit_code(), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    runtime.block_on(serve_until_told(&config, &environment))
+    let ended = runtime.block_on(serve_until_told(&config, root));
+    runtime.shutdown_timeout(THREADS_GRACE);
+    ended
 }
 
-async fn serve_until_told(
-    config: &KmsConfig,
-    environment: &[(String, String)],
-) -> Result<(), Failure> {
-    let root = config.load_root_key(environment).map_err(Failure::usage)?;
+async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failure> {
     let fatal = FatalExit::new();
     let tasks = Tasks::new(fatal.clone());
     let internal = |error| Failure::new(ExitCode::Internal, error);
@@ -270,6 +296,14 @@ fn billing(command: Billing) -> Result<(), Failure> {
                 return Ok(());
             }
             Err(Failure::new(ExitCode::CorruptLog, "the ledger and its counters do not agree"))
+        }
+        Billing::Records { data } => {
+            let db = open(&data)?;
+            let mut output = io::BufWriter::new(io::stdout().lock());
+            listing::list(&db.view(), &mut output).map_err(|error| match error {
+                ListingError::Store(error) => damaged(error),
+                ListingError::Output(error) => Failure::output(&error),
+            })
         }
     }
 }

@@ -5,7 +5,9 @@
 //! before its ledger record is durable; a call that fails is not recorded and not billed. Refuses
 //! to know gRPC.
 
-use lockbox_core::{KmsKeyId, KmsKeyVersionId, Permission, Sensitive, SensitiveBytes};
+use lockbox_core::{
+    KmsKeyId, KmsKeyVersionId, Mutant, Permission, RequestMac, Sensitive, SensitiveBytes, mutant,
+};
 
 use crate::algorithm::Algorithm;
 use crate::caller::{Caller, Via};
@@ -15,6 +17,7 @@ use crate::engine::{Engine, Reading};
 use crate::error::{KmsError, Rejection};
 use crate::ledger::record::{CryptoOperation, KeyVersionRef, LedgerEntry};
 use crate::material::KeyMaterial;
+use crate::seeded;
 use crate::store::records::{KeyRecord, KeyStatus, VersionRecord, VersionStatus};
 use crate::store::tables::{self, Table};
 
@@ -112,7 +115,7 @@ impl CryptoInput {
     }
 
     /// Everything that makes two calls the same call.
-    fn mac(&self, engine: &Engine, caller: &Caller) -> [u8; 32] {
+    fn mac(&self, engine: &Engine, caller: &Caller) -> RequestMac {
         let subject = caller.subject.to_string();
         let mut parts: Vec<&[u8]> = vec![self.operation().as_str().as_bytes(), subject.as_bytes()];
         match self {
@@ -283,7 +286,11 @@ impl Context<'_> {
     }
 
     fn active(&self, key: &KeyRecord) -> Result<(), KmsError> {
-        match key.status {
+        let mut status = key.status;
+        if mutant(Mutant::KeyStatusCached) {
+            status = seeded::status_lately(key);
+        }
+        match status {
             KeyStatus::Active => Ok(()),
             KeyStatus::Inactive => Err(self.reading.reject(Rejection::KeyInactive(key.id.clone()))),
         }

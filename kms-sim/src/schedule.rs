@@ -28,7 +28,9 @@ use crate::store::tables::{self, Table};
 const PASS_EVERY: Duration = Duration::from_secs(1);
 /// Passes from one look at how much versions have encrypted to the next.
 const WORN_EVERY: u64 = 60;
-/// Passes until a purge that failed is tried again.
+/// Passes until a purge that could not be done is tried again: somebody still reads what was there.
+const PURGE_AGAIN: u64 = 1;
+/// Passes until one that failed is.
 const PURGE_RETRY: u64 = 60;
 /// Most that one pass does.
 const DUE_MAX: usize = 256;
@@ -78,7 +80,7 @@ pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), 
         }
         // A pass after the destruction: whoever read the material before has ended by now.
         if purge_at.is_some_and(|at| at <= pass) {
-            purge_at = purge(&edge).await?.then_some(pass + PURGE_RETRY);
+            purge_at = purge(&edge).await?.map(|passes| pass + passes);
         }
         let mut done = Pass::default();
         let mut result = scheduler.pass(&edge.engine, &mut done).await;
@@ -101,15 +103,20 @@ pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), 
     Ok(())
 }
 
-/// Rewrites the files that may hold destroyed material; whether that failed.
-async fn purge(edge: &Edge) -> Result<bool, ScheduleError> {
+/// Rewrites the files that may hold destroyed material. If that is not done: after how many passes
+/// it is to be tried again.
+async fn purge(edge: &Edge) -> Result<Option<u64>, ScheduleError> {
     let engine = Arc::clone(&edge.engine);
     let purged = tokio::task::spawn_blocking(move || engine.purge_destroyed()).await;
     match purged.map_err(|_panic| ScheduleError::Purge)? {
-        Ok(()) => Ok(false),
+        Ok(true) => Ok(None),
+        Ok(false) => {
+            tracing::warn!("destroyed key material may still be in old files; trying again");
+            Ok(Some(PURGE_AGAIN))
+        }
         Err(error) => {
             tracing::error!(%error, "destroyed key material is still in old files");
-            Ok(true)
+            Ok(Some(PURGE_RETRY))
         }
     }
 }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
-use lockbox_platform::audit::{self, AuditConfig, AuditOpenError};
+use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
@@ -16,6 +16,7 @@ use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::{self, ListenError, ListenerLimits, Security, Serving};
 use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::rate::RateLimits;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
 use lockbox_platform::tasks::{TaskKind, Tasks};
@@ -103,9 +104,13 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Open(OpenError::WrongRootKey { .. }) => ExitCode::IdentityMismatch,
+            Self::Open(OpenError::WrongRootKey { .. } | OpenError::NoPassphrase { .. }) => {
+                ExitCode::IdentityMismatch
+            }
             Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
-            Self::Open(OpenError::Store(StoreError::Damaged { .. })) => ExitCode::CorruptLog,
+            Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
+                ExitCode::CorruptLog
+            }
             Self::Open(OpenError::Store(_) | OpenError::SystemKey(_)) => ExitCode::Storage,
             Self::Open(OpenError::Directory { .. })
             | Self::Tls(_)
@@ -144,14 +149,14 @@ impl KmsSim {
         })?;
         let authenticator = authenticator(config, Arc::clone(&clock))?;
         // The ports before the data: a second server by mistake must not touch the directory.
-        let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
         let health = match &config.metrics {
             Some(metrics) => {
-                let security = Security::PlaintextHealth;
+                let security = Security::of_metrics(metrics.listen, metrics.plaintext, &tls);
                 Some(listener::bind("KMS metrics", metrics.listen, security).await?)
             }
             None => None,
         };
+        let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
         let kms_metrics = KmsMetrics::register(&metrics)?;
         let parts = EngineParts {
             root,
@@ -162,18 +167,20 @@ impl KmsSim {
             tasks: tasks.clone(),
         };
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
-        let audit = AuditConfig { path: config.audit_path(), sync: config.audit.sync.into() };
+        let audit = config.audit_writer();
+        let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
         let calls = TaskTracker::new();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
-            auditor: audit::open(&audit, &tasks, metrics.audit.clone())?,
+            auditor,
             metrics: kms_metrics,
             clock,
             random: Arc::clone(&random),
             calls: calls.clone(),
             fatal: tasks.fatal().clone(),
             operators: config.operators.names.clone(),
+            rate: RateLimits::new(config.rate()),
             periods: config.periods(),
         });
         let router = router(config, &edge, random, &metrics).await?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::history::History;
 use crate::history::fault::{Edge, FaultClass, FaultOutcome};
 use crate::history::ids::{FaultId, NodeId};
+use crate::history::key_switch::{KeySwitch, SwitchStep};
 use crate::history::log_dump::CommittedLog;
 use crate::history::sample::RaftRole;
 
@@ -34,6 +35,8 @@ pub struct Required {
     /// Of a thousand committed entries, how many a dump holds: of the others no law can say whether
     /// they were asked for.
     pub dumped_of_thousand: u64,
+    /// How often a key of the KMS was switched off.
+    pub keys_off: u64,
     /// Laws that have to have been looked at.
     pub laws: BTreeSet<Law>,
 }
@@ -88,6 +91,7 @@ pub fn cover(
     let dumped = log.map_or(0, dumped_of_thousand);
     let what = "of a thousand committed entries, in a dump";
     rows.push(row(what.into(), required.dumped_of_thousand, dumped));
+    rows.push(row("keys switched off".into(), required.keys_off, keys_off(history)));
     for law in &required.laws {
         let report = laws.iter().find(|report| report.law == *law);
         let checked =
@@ -144,6 +148,11 @@ fn installs(history: &History) -> u64 {
     reached.values().map(|generation| generation.saturating_sub(1)).sum()
 }
 
+fn keys_off(history: &History) -> u64 {
+    let off = |event: &&KeySwitch| !event.on && event.step == SwitchStep::Acknowledged;
+    history.key_switches.iter().filter(off).count() as u64
+}
+
 fn dumped_of_thousand(log: &CommittedLog) -> u64 {
     let held = log.entries().count() as u64;
     // The first index is 0, and nobody reads it.
@@ -169,6 +178,10 @@ mod tests {
         script.fault(2, Edge::Begin, true);
         script.sample(1, 1, RaftRole::Leader, 1);
         script.sample(2, 2, RaftRole::Leader, 1);
+        // Of the second time nobody was told that it is off.
+        for step in [SwitchStep::Asked, SwitchStep::Acknowledged, SwitchStep::Asked] {
+            script.key_switch(false, step);
+        }
         let history = script.history();
         let required = Required {
             ops: 2,
@@ -179,6 +192,7 @@ mod tests {
             snapshots: 0,
             installs: 1,
             dumped_of_thousand: 999,
+            keys_off: 2,
             laws: BTreeSet::from([Law::L1]),
         };
         let log = dump(1, &[(EntryKind::Blank, None), (EntryKind::Blank, None)]);
@@ -198,6 +212,7 @@ mod tests {
             "faults of class Pause: 0 of 1",
             "installed snapshots: 0 of 1",
             "of a thousand committed entries, in a dump: 500 of 999",
+            "keys switched off: 1 of 2",
             "law L1 looked at: 0 of 1",
         ];
         assert_eq!(missing, expected);

@@ -14,7 +14,8 @@ use crate::history::event::{
 };
 use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
 use crate::history::ids::{FaultId, NodeId, OpId, ProcessId, ValueHash};
-use crate::history::ledger::{Ledger, LedgerLine};
+use crate::history::key_switch::{KeySwitch, SwitchStep};
+use crate::history::ledger::{KmsUse, Ledger, LedgerLine};
 use crate::history::log_dump::{
     CommittedLog, EntryKind, EntryOutcome, LogDump, LogEntry, LogRange,
 };
@@ -156,8 +157,22 @@ impl Script {
         self.builder.push(Event::Sample(sample)).unwrap();
     }
 
-    pub(crate) fn ledger(&mut self, ledger: Ledger, request: &str, op: Option<OpId>) {
-        self.push(|at| Event::Ledger(LedgerLine { at, ledger, request: request.into(), op }));
+    /// A line of a ledger; whoever kept it knows of an answer.
+    pub(crate) fn ledger(
+        &mut self,
+        ledger: Ledger,
+        request: &str,
+        op: Option<OpId>,
+        used: Option<KmsUse>,
+    ) {
+        let (request, answered) = (request.into(), ledger != Ledger::KmsBilled);
+        let line = |at| LedgerLine { at, ledger, request, op, used, answered };
+        self.push(|at| Event::Ledger(line(at)));
+    }
+
+    /// The key `key` is switched.
+    pub(crate) fn key_switch(&mut self, on: bool, step: SwitchStep) {
+        self.push(|at| Event::KeySwitch(KeySwitch { at, key: "key".into(), on, step }));
     }
 
     pub(crate) fn history(self) -> History {

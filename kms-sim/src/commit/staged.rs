@@ -8,8 +8,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockbox_core::{KmsKeyId, LogTime, Mutant, mutant};
-use subtle::ConstantTimeEq;
+use lockbox_core::{KmsKeyId, LogTime, Mutant, RequestMac, mutant};
 
 use crate::keys::apply::{IDEMPOTENCY_RETENTION, push_expiring};
 use crate::ledger::counters::{CounterKey, Counters, Counts, Usage};
@@ -37,7 +36,7 @@ pub type Revisions = BTreeMap<KmsKeyId, u64>;
 #[derive(Debug, Clone)]
 pub struct BillingClaim {
     /// MAC of the operation, the subject and the whole input.
-    pub input_mac: [u8; 32],
+    pub input_mac: RequestMac,
 }
 
 /// A crypto call that has been done and is not yet recorded.
@@ -115,7 +114,7 @@ impl<'a> Staged<'a> {
             None => None,
         };
         if let (Some(claim), Some(earlier)) = (&claim, &earlier)
-            && !bool::from(claim.input_mac.ct_eq(&earlier.input_mac))
+            && !claim.input_mac.is(&earlier.input_mac)
         {
             return Ok(Err(CryptoRefusal::RequestIdReused));
         }
@@ -214,7 +213,7 @@ mod tests {
         let mut entry = entry(operation, "k", "v");
         entry.kms_request_id = vec![id; 16];
         let seen = vec![(entry.target.key_id.clone(), 5)];
-        CryptoCommit { entry, seen, claim: Some(BillingClaim { input_mac: [mac; 32] }) }
+        CryptoCommit { entry, seen, claim: Some(BillingClaim { input_mac: [mac; 32].into() }) }
     }
 
     fn revisions() -> Revisions {
@@ -265,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_stops_encrypting_at_its_limit_and_still_decrypts() {
+    fn security_s11_a_version_stops_encrypting_at_its_limit_and_still_decrypts() {
         let directory = tempfile::tempdir().unwrap();
         let db = Db::open(directory.path()).unwrap();
         let used = encode(&(ENCRYPTIONS_MAX - 1));

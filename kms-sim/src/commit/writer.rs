@@ -110,6 +110,10 @@ impl Writer {
                 Job::Stop(reply) => {
                     self.commit_calls(calls)?;
                     jobs.for_each(refuse);
+                    // What is in the log is as durable; in the tables a changed bit shows for sure.
+                    if let Err(error) = self.parts.db.flush() {
+                        tracing::warn!(%error, "the ledger's log is left as it is");
+                    }
                     answer(reply, ());
                     return Ok(Continue::Stop);
                 }

@@ -1,15 +1,21 @@
 //! The audit of what the KMS does by itself: there is no call to fail, so a record that cannot be
 //! written is an error in the log.
 
+use std::time::Duration;
+
 use lockbox_core::{LogTime, RequestId, Subject};
 use lockbox_platform::audit::AuditRecord;
 use lockbox_platform::audit::record::{
     Authentication, Authorization, EventStatus, RequestMetadata,
 };
+use tokio::time::Instant;
 
 use super::Edge;
 use super::events::{self, Effect, Mutation};
 use crate::store::records::OperationRecord;
+
+/// How long a record may take: nobody waits for it but the schedule.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Records an automatic rotation, as one by the system itself (`contract §13` no. 36).
 pub(crate) async fn record_rotation(edge: &Edge, operation: &OperationRecord) {
@@ -29,8 +35,9 @@ pub(crate) async fn record_rotation(edge: &Edge, operation: &OperationRecord) {
         details: event.details,
         request_parameters: None,
         response: None,
+        kms_requests: Vec::new(),
     };
-    if let Err(error) = edge.auditor.record(&record).await {
+    if let Err(error) = edge.auditor.record(&record, Instant::now() + PATIENCE).await {
         tracing::error!(%key_id, %error, "an automatic rotation is not in the audit");
     }
 }

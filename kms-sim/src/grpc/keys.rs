@@ -211,34 +211,40 @@ impl SymmetricKeyService for KeysService {
         &self,
         request: Request<GetSymmetricKeyRequest>,
     ) -> Result<Response<SymmetricKey>, Status> {
-        lists::get(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::get(&edge, request).await }).await
     }
 
     async fn list(
         &self,
         request: Request<ListSymmetricKeysRequest>,
     ) -> Result<Response<ListSymmetricKeysResponse>, Status> {
-        lists::keys(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::keys(&edge, request).await }).await
     }
 
     async fn list_versions(
         &self,
         request: Request<ListSymmetricKeyVersionsRequest>,
     ) -> Result<Response<ListSymmetricKeyVersionsResponse>, Status> {
-        lists::versions(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::versions(&edge, request).await }).await
     }
 
     async fn list_operations(
         &self,
         request: Request<ListSymmetricKeyOperationsRequest>,
     ) -> Result<Response<ListSymmetricKeyOperationsResponse>, Status> {
-        lists::operations(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::operations(&edge, request).await }).await
     }
 
     async fn list_access_bindings(
         &self,
         request: Request<ListAccessBindingsRequest>,
     ) -> Result<Response<ListAccessBindingsResponse>, Status> {
-        lists::access_bindings(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::access_bindings(&edge, request).await })
+            .await
     }
 }

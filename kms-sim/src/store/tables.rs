@@ -119,6 +119,8 @@ impl Expiring {
 pub const HEAD: &[u8] = b"head";
 /// Row of [`Table::Meta`]: the wrapped MAC key; also proves that the root key is the right one.
 pub const MAC_KEY: &[u8] = b"mac_key";
+/// Row of [`Table::Meta`]: how the root key is derived from a passphrase; not there when it is not.
+pub const ROOT_DERIVATION: &[u8] = b"root_derivation";
 
 /// Row of a key.
 #[must_use]

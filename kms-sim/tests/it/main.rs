@@ -3,17 +3,31 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod billing;
 #[cfg(test)]
 mod bindings;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/compared.rs"]
+mod compared;
+#[cfg(test)]
 mod consistency;
+#[cfg(test)]
+mod constant_time;
 #[cfg(test)]
 mod crypto;
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod deletion;
+#[cfg(test)]
+mod destroyed_files;
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/fuzz.rs"]
+mod fuzz;
 #[cfg(test)]
 mod key_events;
 #[cfg(test)]
@@ -36,9 +50,15 @@ mod process;
 #[cfg(test)]
 mod random_lives;
 #[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod root_rotation;
+#[cfg(test)]
+mod root_shares;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]

@@ -12,6 +12,7 @@ use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
 
 use super::Call;
+use crate::errors::DecidedAt;
 
 impl Call<'_> {
     /// Writes the audit record, then lets the reply leave.
@@ -19,7 +20,7 @@ impl Call<'_> {
     /// # Errors
     /// The call's own error, or the audit's: a call that cannot be recorded fails.
     pub async fn finish<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
-        let result = result.map_err(|error| self.placed(error));
+        let result = result.map_err(|error| placed(error, self.decided));
         if let Err(error) = &result
             && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
         {
@@ -29,18 +30,9 @@ impl Call<'_> {
         self.reply(result).await
     }
 
-    /// The error with what the whole call allows to conclude: when an earlier try of it was
-    /// refused by the state, something was handed to Raft, and its refusal is an observation.
-    fn placed(&self, error: ApiError) -> ApiError {
-        match (error.outcome(), self.decided) {
-            (Outcome::NotProposed, Some(at)) => error.with_outcome(at.into()),
-            (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
-        }
-    }
-
     async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
         let record = self.record(result.as_ref().err());
-        let recorded = self.app.auditor.record(&record).await;
+        let recorded = self.app.auditor.record(&record, self.context.deadline).await;
         let result = match recorded {
             Ok(()) => result,
             Err(error) => Err(ApiError::from(error)),
@@ -97,6 +89,7 @@ impl Call<'_> {
                     masked_iam_token: caller.masked_token.clone(),
                     iam_token_id: Some(caller.token.token_id.to_string()),
                     impersonator_id: maker.map(|maker| maker.subject.id.clone()),
+                    impersonator_type: maker.map(|maker| maker.subject.kind.audit_name()),
                 };
                 Authentication::of(&caller.subject, self.subject_name.clone(), Some(token))
             }
@@ -133,7 +126,24 @@ impl Call<'_> {
             details: self.details.clone(),
             request_parameters: self.parameters.clone(),
             response: self.response.clone(),
+            kms_requests: self.kms_requests.clone(),
         }
+    }
+}
+
+/// The error with what the whole call allows to conclude: when an earlier try of it was refused by
+/// the state, something was handed to Raft, and its refusal is an observation.
+///
+/// Not where the code could pass for what was observed: a key that the KMS refuses, or a full
+/// queue, is no state of the log. Nothing has happened and nothing will, so it stays so.
+fn placed(error: ApiError, decided: Option<DecidedAt>) -> ApiError {
+    let says_nothing = matches!(
+        error.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal
+    );
+    match (error.outcome(), decided) {
+        (Outcome::NotProposed, Some(at)) if says_nothing => error.with_outcome(at.into()),
+        (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
     }
 }
 
@@ -141,5 +151,30 @@ impl Call<'_> {
 fn put(metadata: &mut MetadataMap, name: &'static str, value: String) {
     if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
         metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbox_platform::status::{ErrorKind, Precondition};
+
+    use super::*;
+
+    #[test]
+    fn what_the_kms_refuses_is_no_observation_of_the_state() {
+        let decided = Some(DecidedAt { index: 7, term: 2 });
+        let refused = |kind| ApiError::new(kind, "no", Outcome::NotProposed);
+        let unusable = ErrorKind::FailedPrecondition(Precondition {
+            kind: "KMS_KEY",
+            subject: "abjkey".to_owned(),
+            description: "is not active".to_owned(),
+        });
+        for kind in [unusable, ErrorKind::PermissionDenied, ErrorKind::DataLoss] {
+            assert_eq!(placed(refused(kind), decided).outcome(), Outcome::NotProposed);
+        }
+        let away = || refused(ErrorKind::Unavailable { retry_after: None });
+        let at = Outcome::DecidedAt { index: 7, term: 2 };
+        assert_eq!(placed(away(), decided).outcome(), at);
+        assert_eq!(placed(away(), None).outcome(), Outcome::NotProposed);
     }
 }

@@ -4,7 +4,7 @@ use lockbox_platform::authorized_key::{KeyAlgorithm, generate_key_pair};
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::Code;
 
-use crate::client::text;
+use crate::client::{response, text};
 use crate::fixture::Node;
 
 /// Path, authorization and the caller's name are known before the refusal, so they are recorded.
@@ -26,6 +26,63 @@ async fn a_refused_read_says_where_and_whether_it_was_allowed() {
     assert!(missing.contains("\"authorized\":false"), "{missing}");
     for line in reads {
         assert!(line.contains("\"subject_name\":\"admin\""), "{line}");
+    }
+    node.stop().await;
+}
+
+/// What the events of versions say of the version and of its secret (`contract §6.3`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_versions_describe_their_secret() {
+    let node = Node::start().await;
+    let create = wire::CreateSecretRequest {
+        folder_id: node.made.folder_id.to_string(),
+        name: "described".into(),
+        description: "what it is for".into(),
+        labels: [("owner".to_owned(), "team".to_owned())].into(),
+        version_payload_entries: vec![text("k", "v")],
+        ..Default::default()
+    };
+    let mut secrets = node.secrets();
+    let created = secrets.create(node.request(create)).await.unwrap().into_inner();
+    let secret: wire::Secret = response(&created);
+    let (secret_id, first) = (|| secret.id.clone(), secret.current_version.clone().unwrap().id);
+    let second = node.add(&secret.id, vec![text("k", "w")]).await.id;
+    let back = wire::SetCurrentVersionRequest { secret_id: secret_id(), version_id: first.clone() };
+    secrets.set_current_version(node.request(back)).await.unwrap();
+    let schedule = wire::ScheduleVersionDestructionRequest {
+        secret_id: secret_id(),
+        version_id: second.clone(),
+        ..Default::default()
+    };
+    secrets.schedule_version_destruction(node.request(schedule)).await.unwrap();
+    let cancel = wire::CancelVersionDestructionRequest {
+        secret_id: secret_id(),
+        version_id: second.clone(),
+    };
+    secrets.cancel_version_destruction(node.request(cancel)).await.unwrap();
+
+    let audit = node.audit();
+    for (event, field, version) in [
+        ("AddVersion", "new_secret_version_id", &second),
+        ("SetCurrentVersion", "new_current_version_id", &first),
+        ("ScheduleVersionDestruction", "secret_version_id", &second),
+        ("CancelVersionDestruction", "secret_version_id", &second),
+    ] {
+        let of_event = format!("lockbox.{event}\"");
+        let line = audit.lines().find(|line| line.contains(&of_event)).unwrap();
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let details = &record["details"];
+        assert_eq!(details["secret_id"], secret.id.as_str(), "{details}");
+        assert_eq!(details["secret_name"], "described", "{details}");
+        assert_eq!(details["status"], "ACTIVE", "{details}");
+        assert_eq!(details["description"], "what it is for", "{details}");
+        assert_eq!(details["labels"], serde_json::json!({ "owner": "team" }), "{details}");
+        assert!(details["created_at"].is_string(), "{details}");
+        assert!(details["secret_version_created_at"].is_string(), "{details}");
+        assert_eq!(details[field], version.as_str(), "{details}");
+        let is_scheduled = event == "ScheduleVersionDestruction";
+        assert_eq!(details["destroy_at"].is_string(), is_scheduled, "{details}");
+        assert_eq!(details["secret_version_destroy_at"].is_string(), is_scheduled, "{details}");
     }
     node.stop().await;
 }

@@ -1,13 +1,18 @@
-//! The exit codes of the servers: the one table that everything which can end a process uses.
+//! The exit codes of all programs: the one table that everything which can end a process uses.
 
-/// Why a server process ended. Supervisors and tests tell failures apart by these; the numbers
+/// Why a process ended. Supervisors and tests tell failures apart by these; the numbers
 /// stay what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
     /// A clean end.
     Ok,
+    /// A command: the server that it called answered, and refused.
+    Refused,
     /// The command line, the configuration or a file it names is wrong.
     Usage,
+    /// A command: the server that it called is out of reach, is not ready or took too long. What
+    /// was asked for may have been done.
+    Unreachable,
     /// A read, write or sync of the storage failed; nothing unsynced was acknowledged.
     Storage,
     /// A record in the middle of the log does not match its checksum.
@@ -29,9 +34,11 @@ pub enum ExitCode {
 
 impl ExitCode {
     /// All of them, by number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Ok,
+        Self::Refused,
         Self::Usage,
+        Self::Unreachable,
         Self::Storage,
         Self::CorruptLog,
         Self::DiskFull,
@@ -47,7 +54,9 @@ impl ExitCode {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "it went well",
+            Self::Refused => "the server answered, and refused",
             Self::Usage => "the command line, the configuration or a file it names is wrong",
+            Self::Unreachable => "the server is out of reach, is not ready or took too long",
             Self::Storage => "storage could not be read, written or synced",
             Self::CorruptLog => "a record within the log is damaged",
             Self::DiskFull => "the disk is full",
@@ -66,7 +75,9 @@ impl ExitCode {
     pub const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
+            Self::Refused => 1,
             Self::Usage => 2,
+            Self::Unreachable => 3,
             Self::Storage => 10,
             Self::CorruptLog => 11,
             Self::DiskFull => 12,
@@ -93,7 +104,9 @@ mod tests {
     fn codes_are_the_documented_ones() {
         let codes = [
             (ExitCode::Ok, 0),
+            (ExitCode::Refused, 1),
             (ExitCode::Usage, 2),
+            (ExitCode::Unreachable, 3),
             (ExitCode::Storage, 10),
             (ExitCode::CorruptLog, 11),
             (ExitCode::DiskFull, 12),

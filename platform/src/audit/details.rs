@@ -125,6 +125,18 @@ impl AuditDetails {
         }
     }
 
+    /// The key of a crypto call; for a re-encryption the target.
+    #[must_use]
+    pub const fn crypto(&self) -> Option<&CryptoDetails> {
+        match self {
+            Self::Encrypt(details) | Self::Decrypt(details) | Self::GenerateDataKey(details) => {
+                Some(details)
+            }
+            Self::ReEncrypt(details) => Some(&details.target),
+            _ => None,
+        }
+    }
+
     /// The service that the event belongs to.
     #[must_use]
     pub const fn source(&self) -> EventSource {

@@ -184,6 +184,9 @@ pub struct Binding {
     pub subject_id: String,
     /// What they are, as on the wire.
     pub subject_type: &'static str,
+    /// Their name, where it is known here.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject_name: String,
     /// Our extension: when the binding ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<AuditTime>,

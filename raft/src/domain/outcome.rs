@@ -8,7 +8,8 @@ use super::operation::OperationRecord;
 /// The result of applying one log entry.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
-    /// The entry makes no operation: a blank, a membership change, or a stamp of the time.
+    /// The entry makes no operation: a blank, a membership change, a stamp of the time, or the
+    /// head of an audit.
     #[n(0)]
     Nothing,
     /// The command took effect, now or when its first copy was applied.

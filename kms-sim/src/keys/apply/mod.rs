@@ -13,7 +13,6 @@ mod version;
 use std::time::Duration;
 
 use lockbox_core::{LogTime, Subject};
-use subtle::ConstantTimeEq;
 
 pub use self::read::{read_bindings, read_keys, read_primary, read_version, read_versions};
 use super::command::{Command, Envelope, IdempotencyClaim, Quotas};
@@ -248,7 +247,7 @@ pub fn earlier(
     let Some(record) = view.record::<IdempotencyRecord>(Table::Idempotency, &row)? else {
         return Ok(None);
     };
-    if !bool::from(record.request_mac.ct_eq(&claim.request_mac)) {
+    if !record.request_mac.is(&claim.request_mac) {
         return Ok(Some(Decision::Refused(Refusal::IdempotencyKeyReused)));
     }
     let operation = view
