@@ -2,8 +2,8 @@
 //! secrets with an own key.
 //!
 //! Speaks the public KMS API (`contract §1.6`), so another KMS of that API takes its place by an
-//! address and a token ([`identity`]). One call for each access; nothing is cached (`design §6`).
-//! While the KMS does not answer, calls fail at once ([`breaker`]).
+//! address and a token (`identity`). One call for each access; nothing is cached (`design §6`).
+//! While the KMS does not answer, calls fail at once (`breaker`).
 
 mod breaker;
 mod identity;
