@@ -91,8 +91,12 @@ impl Script {
     }
 
     pub(crate) fn fail(&mut self, op: OpId) {
+        self.fail_with(op, Code::Unavailable);
+    }
+
+    pub(crate) fn fail_with(&mut self, op: OpId, code: Code) {
         let message = "not proposed".to_owned();
-        self.end(op, Outcome::Fail(Failure { code: Code::Unavailable, message }));
+        self.end(op, Outcome::Fail(Failure { code, message }));
     }
 
     /// A whole operation with nothing beside it.

@@ -27,7 +27,7 @@ pub struct LedgerLine {
 }
 
 /// What was done with a key of the KMS.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct KmsUse {
     /// The key.

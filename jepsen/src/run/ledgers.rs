@@ -52,8 +52,9 @@ struct Billed {
     billable: bool,
 }
 
-/// What is told of one request for one operation.
-type Told = BTreeMap<(KmsRequestId, Option<OpId>), (KmsUse, bool)>;
+/// What is told of one request for one operation, and whether it was answered. A request that is told
+/// of as two uses has both: that is for the law to see.
+type Told = BTreeMap<(KmsRequestId, Option<OpId>, KmsUse), bool>;
 
 /// Records the lines of all ledgers of a cluster whose load is over.
 ///
@@ -65,14 +66,14 @@ pub fn collect(recorder: &Recorder, cluster: &Cluster) -> Result<()> {
     let audits = nodes.flat_map(|node| [cluster.kept_audit(node), cluster.audit(node)]);
     record(recorder, Ledger::NodeCalls, told_by(audits)?)?;
     let mut served = told_by([cluster.audit(Part::Kms)])?;
-    served.retain(|_, (_, answered)| *answered);
+    served.retain(|_, answered| *answered);
     record(recorder, Ledger::KmsServed, served)?;
     let config = cluster.files().config(Part::Kms);
     bill(recorder, &spec.programs.kms_sim, &config)
 }
 
 fn record(recorder: &Recorder, ledger: Ledger, told: Told) -> Result<()> {
-    for ((request, op), (used, answered)) in told {
+    for ((request, op, used), answered) in told {
         let used = Some(used);
         recorder.ledger(|at| LedgerLine { at, ledger, request, op, used, answered })?;
     }
@@ -105,8 +106,7 @@ fn read_audit(mut audit: impl BufRead, told: &mut Told) -> io::Result<()> {
             for request in record.kms_requests {
                 let KmsRequest { kms_request_id, key_id, operation, answered } = request;
                 let used = KmsUse { key: key_id, operation };
-                let (_, known) = told.entry((kms_request_id, op)).or_insert((used, false));
-                *known |= answered;
+                *told.entry((kms_request_id, op, used)).or_default() |= answered;
             }
         }
         line.clear();
@@ -181,8 +181,19 @@ mod tests {
         let mut told = Told::new();
         read_audit(audit.as_bytes(), &mut told).unwrap();
         let lines: Vec<_> =
-            told.iter().map(|((_, op), (_, answered))| (op.unwrap().0, *answered)).collect();
+            told.iter().map(|((_, op, _), answered)| (op.unwrap().0, *answered)).collect();
         assert_eq!(lines, [(3, true), (4, false)]);
+    }
+
+    #[test]
+    fn a_request_that_is_told_of_as_two_uses_has_both() {
+        let first = audited(OpId(3), "r1", true);
+        let mut audit = first.replace("\"Decrypt\"", "\"GenerateDataKey\"");
+        audit.push_str(&first.replace("\"k\"", "\"other\""));
+        audit.push_str(&first);
+        let mut told = Told::new();
+        read_audit(audit.as_bytes(), &mut told).unwrap();
+        assert_eq!(told.len(), 3);
     }
 
     #[test]
@@ -195,7 +206,7 @@ mod tests {
         std::fs::write(plain, audited(OpId(4), "r2", true)).unwrap();
         std::fs::write(&active, audited(OpId(5), "r3", true)).unwrap();
         let told = told_by([active, directory.path().join("nothing")]).unwrap();
-        let ops: Vec<_> = told.keys().map(|(_, op)| op.unwrap().0).collect();
+        let ops: Vec<_> = told.keys().map(|(_, op, _)| op.unwrap().0).collect();
         assert_eq!(ops, [3, 4, 5]);
     }
 
