@@ -152,6 +152,7 @@ impl Focus {
             | "bindings-cached"
             | "revoked-token-cached"
             | "key-status-cached"
+            | "wrong-key-billed"
             | "version-id-reused"
             | "cancel-keeps-timer"
             | "map-order"

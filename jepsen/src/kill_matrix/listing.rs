@@ -135,9 +135,9 @@ mod tests {
     #[test]
     fn each_mutant_is_of_its_program_and_what_is_missing_is_told_once() {
         let node = printed("lockbox", &["lost-tail", "key-status-cached"]);
-        let listing = Listing::of([node, printed("kms-sim", &["served-unbilled"])]).unwrap();
+        let listing = Listing::of([node, printed("kms-sim", &["wrong-key-billed"])]).unwrap();
         let seeded: Vec<_> = listing.seeded().map(|listed| listed.name.as_str()).collect();
-        assert_eq!(seeded, ["lost-tail", "key-status-cached", "served-unbilled"]);
+        assert_eq!(seeded, ["lost-tail", "key-status-cached", "wrong-key-billed"]);
         assert_eq!(listing.find("lost-tail").unwrap().program, "lockbox");
         let waiting: Vec<_> = listing.waiting().iter().map(|w| w.name.as_str()).collect();
         assert_eq!(waiting, ["later"]);

@@ -130,6 +130,10 @@ impl<'a> Staged<'a> {
         {
             self.remember(&entry.kms_request_id, &claim, sequence, time);
         }
+        let entry = match mutant(Mutant::WrongKeyBilled) {
+            true => billed_to_another(entry, self.revisions),
+            false => entry,
+        };
         let record = LedgerRecord { sequence, time, entry, billable, units: UNITS_PER_OPERATION };
         self.count(&record)?;
         let (bytes, chain) = record::encode(&record, &self.head.chain);
@@ -194,6 +198,15 @@ impl<'a> Staged<'a> {
         self.counters.entry(key).or_default().add(record);
         Ok(())
     }
+}
+
+/// What [`Mutant::WrongKeyBilled`] records. Every key but one has another one to take its place.
+fn billed_to_another(mut entry: LedgerEntry, keys: &Revisions) -> LedgerEntry {
+    let other = keys.keys().find(|key_id| **key_id != entry.target.key_id);
+    if let Some(other) = other {
+        entry.target.key_id = other.clone();
+    }
+    entry
 }
 
 /// The row that moves the head.

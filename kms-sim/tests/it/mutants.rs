@@ -35,6 +35,21 @@ async fn served_unbilled() {
 }
 
 #[tokio::test]
+async fn wrong_key_billed() {
+    let trial = Trial::of(Mutant::WrongKeyBilled);
+    let directory = tempfile::tempdir().unwrap();
+    let kms = open(directory.path()).await;
+    let key = kms.create(&admin(), Algorithm::Aes256).await;
+    let other = kms.create(&admin(), Algorithm::Aes256).await;
+    kms.call(&admin(), data_key(&key)).await.unwrap();
+    let verified = verify(&kms.engine.view()).unwrap();
+    kms.stop().await;
+    assert_eq!(verified.problems, [], "its own books agree");
+    let billed: Vec<_> = verified.counters.keys().map(|counter| counter.key_id.clone()).collect();
+    trial.end(billed == [other]);
+}
+
+#[tokio::test]
 async fn key_status_cached() {
     let trial = Trial::of(Mutant::KeyStatusCached);
     let directory = tempfile::tempdir().unwrap();

@@ -161,6 +161,9 @@ seeded_bugs! {
         ServedUnbilled "served-unbilled":
             "The KMS answers a call a moment before its ledger record is durable.",
             ["L11"], "kill of the KMS";
+        WrongKeyBilled "wrong-key-billed":
+            "The KMS bills the use of a key to another key.",
+            ["L11"], "";
         KeyStatusCached "key-status-cached":
             "The KMS believes for a second what it has seen of a key's status.",
             ["L6"], "a key that is disabled while it is read with";
