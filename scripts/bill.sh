@@ -12,6 +12,7 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 bin=${LOCKBOX_BIN:?is not set}
 out=${BILL_OUT:-.lockbox/bill/$(date +%Y%m%dT%H%M%S)}
+command -v zstd >/dev/null || { echo "bill: zstd is missing: histories are kept compressed" >&2; exit 2; }
 mkdir -p "$(dirname "$out")"
 say() { printf '\nbill: %s\n' "$*"; }
 
