@@ -6,8 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
-use crate::history::fault::{Edge, FaultClass, FaultOutcome};
-use crate::history::ids::{FaultId, NodeId};
+use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
+use crate::history::ids::{FaultId, IdempotencyKey, NodeId};
 use crate::history::key_switch::{KeySwitch, SwitchStep};
 use crate::history::log_dump::CommittedLog;
 use crate::history::sample::RaftRole;
@@ -26,6 +26,10 @@ pub struct Required {
     pub faults: u64,
     /// Of each class, how many took effect.
     pub fault_classes: BTreeMap<FaultClass, u64>,
+    /// Kills of a node that led when it was killed.
+    pub leaders_killed: u64,
+    /// Mutations that were asked for more than once under their idempotency key.
+    pub keys_tried_again: u64,
     /// Different leaders, or the same one in different terms, that were seen.
     pub leaderships: u64,
     /// Snapshots that nodes were seen to have, counted by their last index.
@@ -85,6 +89,9 @@ pub fn cover(
         let reached = faults.get(class).copied().unwrap_or(0);
         rows.push(row(format!("faults of class {class:?}"), *count, reached));
     }
+    rows.push(row("leaders killed".into(), required.leaders_killed, leaders_killed(history)));
+    let again = keys_tried_again(history);
+    rows.push(row("idempotency keys tried again".into(), required.keys_tried_again, again));
     rows.push(row("leaderships".into(), required.leaderships, leaderships(history)));
     rows.push(row("snapshots".into(), required.snapshots, snapshots(history)));
     rows.push(row("installed snapshots".into(), required.installs, installs(history)));
@@ -114,6 +121,34 @@ pub fn installed(history: &History) -> BTreeMap<FaultClass, u64> {
         }
     }
     counts
+}
+
+/// Of those that took effect. Who led is told at their beginnings.
+fn leaders_killed(history: &History) -> u64 {
+    let took_effect: BTreeSet<FaultId> = history
+        .faults
+        .iter()
+        .filter(|fault| fault.edge == Edge::End && fault.outcome == FaultOutcome::Installed)
+        .map(|fault| fault.id)
+        .collect();
+    let hit_leader = |fault: &&FaultEvent| {
+        fault.class == FaultClass::Kill
+            && fault.edge == Edge::Begin
+            && fault.leader.is_some_and(|leader| fault.target.contains(&leader))
+            && took_effect.contains(&fault.id)
+    };
+    let killed: BTreeSet<_> = history.faults.iter().filter(hit_leader).map(|f| f.id).collect();
+    killed.len() as u64
+}
+
+fn keys_tried_again(history: &History) -> u64 {
+    let mut attempts: BTreeMap<&IdempotencyKey, u64> = BTreeMap::new();
+    for op in history.ops.iter().filter(|op| op.asked.call.is_mutation()) {
+        if let Some(key) = &op.asked.idempotency_key {
+            *attempts.entry(key).or_default() += 1;
+        }
+    }
+    attempts.values().filter(|count| **count > 1).count() as u64
 }
 
 fn leaderships(history: &History) -> u64 {
@@ -161,7 +196,7 @@ fn dumped_of_thousand(log: &CommittedLog) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::script::{Script, dump, get, refused, secret};
+    use crate::check::script::{Script, add, dump, get, refused, secret};
     use crate::history::answer::Code;
     use crate::history::log_dump::{EntryKind, LogDump, LogRange};
 
@@ -176,6 +211,11 @@ mod tests {
         script.fault(1, Edge::End, true);
         // Nobody saw this one in force.
         script.fault(2, Edge::Begin, true);
+        // Tried twice under one key, and once under another.
+        for key in ["k", "k", "l"] {
+            script.key = Some(key);
+            script.done(add("d", &[("a", 1)]), refused(Code::NotFound), 1);
+        }
         script.sample(1, 1, RaftRole::Leader, 1);
         script.sample(2, 2, RaftRole::Leader, 1);
         // Of the second time nobody was told that it is off.
@@ -184,10 +224,12 @@ mod tests {
         }
         let history = script.history();
         let required = Required {
-            ops: 2,
+            ops: 5,
             successes: BTreeMap::from([("get_secret".to_owned(), 2)]),
             faults: 2,
             fault_classes: BTreeMap::from([(FaultClass::Kill, 1), (FaultClass::Pause, 1)]),
+            leaders_killed: 2,
+            keys_tried_again: 2,
             leaderships: 2,
             snapshots: 0,
             installs: 1,
@@ -210,6 +252,8 @@ mod tests {
             "successful get_secret: 1 of 2",
             "faults that took effect: 1 of 2",
             "faults of class Pause: 0 of 1",
+            "leaders killed: 1 of 2",
+            "idempotency keys tried again: 1 of 2",
             "installed snapshots: 0 of 1",
             "of a thousand committed entries, in a dump: 500 of 999",
             "keys switched off: 1 of 2",

@@ -16,6 +16,13 @@ const LAWS_OF_A_BILL: [Law; 7] =
     [Law::L1, Law::L3, Law::L5, Law::L10, Law::L11, Law::L13, Law::L15];
 /// Its calls.
 const CALLS_OF_A_BILL: [&str; 2] = ["add_version", "get_payload"];
+/// How often its leader has to be killed, while it leads …
+const LEADERS_KILLED_OF_A_BILL: u64 = 1;
+/// … and its KMS: bills go wrong between two steps, and a server that is stopped takes both.
+const KMS_KILLED_OF_A_BILL: u64 = 2;
+/// Mutations that have to be tried again under their idempotency keys: a run has about three times
+/// as many, by clients that die and by those that ask again though they were answered.
+const KEYS_TRIED_AGAIN_OF_A_BILL: u64 = 50;
 /// Changes of the membership in an hour.
 const MEMBERSHIPS_OF_SOAK: u64 = 30;
 /// Committed entries that a dump holds. What was purged before anybody read it is a blind spot.
@@ -53,8 +60,11 @@ pub fn required(plan: &Plan) -> Required {
     for fault in &plan.faults {
         *planned.entry(recorded_class(fault)).or_default() += 1;
     }
-    let often: BTreeSet<FaultClass> =
+    let mut often: BTreeSet<FaultClass> =
         planned.into_iter().filter(|(_, count)| *count >= PLANNED_OFTEN).map(|(c, _)| c).collect();
+    if is_bill {
+        often.insert(FaultClass::KmsKilled);
+    }
     let sizes = match plan.profile {
         Profile::Smoke => Sizes { ops: 50_000, faults: 15, snapshots: 10, installs: 1 },
         Profile::SmokeBasic => Sizes { ops: 50_000, faults: 10, snapshots: 10, installs: 0 },
@@ -72,6 +82,8 @@ pub fn required(plan: &Plan) -> Required {
             .collect(),
         faults: sizes.faults,
         fault_classes: often.into_iter().map(|class| (class, times(plan, class))).collect(),
+        leaders_killed: if is_bill { LEADERS_KILLED_OF_A_BILL } else { 0 },
+        keys_tried_again: if is_bill { KEYS_TRIED_AGAIN_OF_A_BILL } else { 0 },
         leaderships: 2,
         snapshots: sizes.snapshots,
         installs: sizes.installs,
@@ -85,6 +97,7 @@ pub fn required(plan: &Plan) -> Required {
 const fn times(plan: &Plan, class: FaultClass) -> u64 {
     match (plan.profile, class) {
         (Profile::Soak, FaultClass::Membership) => MEMBERSHIPS_OF_SOAK,
+        (Profile::Bill, FaultClass::KmsKilled) => KMS_KILLED_OF_A_BILL,
         _ => 1,
     }
 }
@@ -94,4 +107,21 @@ struct Sizes {
     faults: u64,
     snapshots: u64,
     installs: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bill_requires_kills_of_the_leader_and_of_the_kms_and_second_attempts() {
+        for seed in 0..50 {
+            let bill = required(&Plan::draw(seed, Profile::Bill));
+            assert_eq!(bill.leaders_killed, LEADERS_KILLED_OF_A_BILL);
+            assert_eq!(bill.fault_classes[&FaultClass::KmsKilled], KMS_KILLED_OF_A_BILL);
+            assert_eq!(bill.keys_tried_again, KEYS_TRIED_AGAIN_OF_A_BILL);
+            let smoke = required(&Plan::draw(seed, Profile::Smoke));
+            assert_eq!((smoke.leaders_killed, smoke.keys_tried_again), (0, 0));
+        }
+    }
 }

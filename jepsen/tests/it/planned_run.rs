@@ -90,7 +90,7 @@ fn without_root_a_run_kills_and_stops_processes_on_loopback() {
     let mut plan = short(Profile::SmokeBasic, faults);
     plan.knobs.purge_within_s = 10;
     let (base, verdict) = run(&plan);
-    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::Pause, FaultClass::KmsDown]);
+    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::Pause, FaultClass::KmsKilled]);
     // What was destroyed meanwhile was looked for on each node.
     let law = verdict.laws.iter().find(|report| report.law == Law::L12).unwrap();
     let (_, destroyed) = law.counts.iter().find(|(name, _)| name == "destroyed versions").unwrap();
@@ -105,7 +105,7 @@ fn a_bill_is_reconciled_under_kills_and_its_ledger_is_kept() {
         planned(3, 14_000, 2_000, Action::Kill { who: Victims::One }),
     ];
     let (base, verdict) = run(&short(Profile::Bill, faults));
-    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::KmsDown]);
+    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::KmsKilled]);
     let law = verdict.laws.iter().find(|report| report.law == Law::L11).unwrap();
     assert_eq!(law.finding, Finding::Holds);
     let count = |what: &str| law.counts.iter().find(|(name, _)| name == what).unwrap().1;
