@@ -6,9 +6,13 @@
 # KILL_SWITCH_DIR       where the cluster is kept (.lockbox/kill-switch); it is emptied
 # KILL_SWITCH_PORT_BASE below the cluster's ports (8850)
 # LOCKBOX_MUTANT        a seeded bug, of programs that have it: then this has to exit with 1
-# Exits with 0 when nothing was read and enough was refused, with 1 when not, with 2 when it could
-# not be tried.
+# Exits with 0 when nothing was read and enough was refused; with 1 when a read that began after an
+# answer succeeded, with a seeded bug after what that bug shows after; with 2 when it could not be
+# tried, when too little was seen, or when the seeded bug was not.
 set -euo pipefail
+# Whatever ends this before the end has decided nothing.
+verdict=2
+trap 'exit $verdict' EXIT
 cd "$(dirname "$0")/.."
 
 bin=${LOCKBOX_BIN:-}
@@ -21,6 +25,15 @@ marker="$LOCKBOX_DIR/.kill-switch"
 say() { printf 'kill-switch: %s\n' "$*" >&2; }
 mutant=${LOCKBOX_MUTANT:-}
 unset LOCKBOX_MUTANT
+late_after=()
+case "$mutant" in
+    '') ;;
+    key-status-cached) late_after=(--late-after key-disabled) ;;
+    bindings-cached) late_after=(--late-after secret-binding-removed) ;;
+    revoked-token-cached) late_after=(--late-after token-revoked) ;;
+    deactivate-in-cache) late_after=(--late-after secret-deactivated) ;;
+    *) say "nothing that is switched off here shows the mutant $mutant"; exit 2 ;;
+esac
 
 if [ -e "$LOCKBOX_DIR" ]; then
     [ -e "$marker" ] || { say "$LOCKBOX_DIR is there and is not ours"; exit 2; }
@@ -59,6 +72,7 @@ clean_up() {
         if [[ $pid =~ ^[1-9][0-9]*$ ]] && [ "$pid" -gt 1 ]; then kill -s CONT "$pid" 2>/dev/null || true; fi
     done
     scripts/cluster.sh stop || true
+    exit $verdict
 }
 trap clean_up EXIT
 scripts/cluster.sh start || { say "the cluster does not start"; exit 2; }
@@ -71,7 +85,13 @@ read -ra pids <<<"$LOCKBOX_PIDS"
 endpoint_arguments=() pid_arguments=()
 for endpoint in "${endpoints[@]}"; do endpoint_arguments+=(--endpoint "$endpoint"); done
 for pid in "${pids[@]}"; do pid_arguments+=(--node-pid "$pid"); done
+tried=0
 "$bin/lockbox-bench" kill-switch "${endpoint_arguments[@]}" "${pid_arguments[@]}" \
-    --ca "$LOCKBOX_CA" --folder-id "$LOCKBOX_FOLDER_ID" --kms-endpoint "$KMS_ENDPOINT" "$@" ||
-    { say "it does not hold"; exit 1; }
-say "it holds"
+    --ca "$LOCKBOX_CA" --folder-id "$LOCKBOX_FOLDER_ID" --kms-endpoint "$KMS_ENDPOINT" \
+    "${late_after[@]}" "$@" || tried=$?
+case "${mutant:-none} $tried" in
+    'none 0') verdict=0 && say "it holds" ;;
+    'none 1') verdict=1 && say "it does not hold" ;;
+    *' 1') verdict=1 && say "the mutant $mutant is seen" ;;
+    *) say "nothing is shown: it could not be tried, or too little was seen" ;;
+esac

@@ -123,6 +123,11 @@ impl Switched {
         self.kinds.values().map(|row| row.succeeded).sum()
     }
 
+    /// Those after this.
+    pub(super) fn successes_after(&self, kind: Kind) -> u64 {
+        self.kinds.get(&kind).map_or(0, |row| row.succeeded)
+    }
+
     /// The rate of the node with the fewest reads.
     pub(super) fn slowest_per_second(&self) -> f64 {
         self.per_second.values().copied().fold(f64::INFINITY, f64::min)
