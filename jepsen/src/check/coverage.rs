@@ -12,7 +12,7 @@ use crate::history::key_switch::{KeySwitch, SwitchStep};
 use crate::history::log_dump::CommittedLog;
 use crate::history::sample::RaftRole;
 
-use super::laws::{Finding, Law, LawReport};
+use super::laws::{Finding, Law, LawReport, deactivation};
 
 /// What a run has to have done. Part of its plan, and stored beside its history.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +41,8 @@ pub struct Required {
     pub dumped_of_thousand: u64,
     /// How often a key of the KMS was switched off.
     pub keys_off: u64,
+    /// Operations that asked for a key while it was certainly off, and were told so.
+    pub tried_while_off: u64,
     /// Laws that have to have been looked at.
     pub laws: BTreeSet<Law>,
 }
@@ -99,6 +101,8 @@ pub fn cover(
     let what = "of a thousand committed entries, in a dump";
     rows.push(row(what.into(), required.dumped_of_thousand, dumped));
     rows.push(row("keys switched off".into(), required.keys_off, keys_off(history)));
+    let tried = tried_while_off(laws);
+    rows.push(row(deactivation::TRIED_WHILE_OFF.into(), required.tried_while_off, tried));
     for law in &required.laws {
         let report = laws.iter().find(|report| report.law == *law);
         let checked =
@@ -188,6 +192,13 @@ fn keys_off(history: &History) -> u64 {
     history.key_switches.iter().filter(off).count() as u64
 }
 
+fn tried_while_off(laws: &[LawReport]) -> u64 {
+    let report = laws.iter().find(|report| report.law == Law::L6);
+    let counts = report.map_or(&[][..], |report| report.counts.as_slice());
+    let count = counts.iter().find(|(name, _)| name == deactivation::TRIED_WHILE_OFF);
+    count.map_or(0, |(_, count)| *count)
+}
+
 fn dumped_of_thousand(log: &CommittedLog) -> u64 {
     let held = log.entries().count() as u64;
     // The first index is 0, and nobody reads it.
@@ -235,6 +246,7 @@ mod tests {
             installs: 1,
             dumped_of_thousand: 999,
             keys_off: 2,
+            tried_while_off: 2,
             laws: BTreeSet::from([Law::L1]),
         };
         let log = dump(1, &[(EntryKind::Blank, None), (EntryKind::Blank, None)]);
@@ -242,7 +254,9 @@ mod tests {
             range: LogRange { last: 2, first: 2, ..log.range },
             entries: log.entries[1..].to_vec(),
         }]);
-        let rows = cover(&history, Some(&log.unwrap()), &required, &[]);
+        let tried = [(deactivation::TRIED_WHILE_OFF, 1)];
+        let keys = LawReport::new(Law::L6, None, &tried, "");
+        let rows = cover(&history, Some(&log.unwrap()), &required, &[keys]);
         let missing: Vec<String> = rows
             .iter()
             .filter(|row| !row.is_reached())
@@ -257,6 +271,7 @@ mod tests {
             "installed snapshots: 0 of 1",
             "of a thousand committed entries, in a dump: 500 of 999",
             "keys switched off: 1 of 2",
+            "tried while such a key was off: 1 of 2",
             "law L1 looked at: 0 of 1",
         ];
         assert_eq!(missing, expected);

@@ -30,6 +30,8 @@ const DUMPED_OF_THOUSAND: u64 = 995;
 /// How often the run's own key is switched off in a minute of load. It could be ten times as often,
 /// but the KMS is down at times.
 const KEYS_OFF_PER_MINUTE: u64 = 3;
+/// How many operations have to be told in a minute that it is off: one such moment has several.
+const TRIED_WHILE_OFF_PER_MINUTE: u64 = 10;
 /// Successes of each call in a minute of load. A node that never answered one of them was not
 /// tested by it.
 const SUCCESSES_PER_MINUTE: [(&str, u64); 15] = [
@@ -55,6 +57,7 @@ const SUCCESSES_PER_MINUTE: [(&str, u64); 15] = [
 pub fn required(plan: &Plan) -> Required {
     let minutes = (plan.phases.quiet_ms + plan.phases.faults_ms) / 60_000;
     let is_bill = plan.profile == Profile::Bill;
+    let keys_switched = plan.mix().keys_switched;
     let laws = if is_bill { LAWS_OF_A_BILL.into() } else { Law::ALL.into() };
     let mut planned: BTreeMap<FaultClass, u64> = BTreeMap::new();
     for fault in &plan.faults {
@@ -88,7 +91,8 @@ pub fn required(plan: &Plan) -> Required {
         snapshots: sizes.snapshots,
         installs: sizes.installs,
         dumped_of_thousand: DUMPED_OF_THOUSAND,
-        keys_off: if plan.mix().keys_switched { KEYS_OFF_PER_MINUTE * minutes } else { 0 },
+        keys_off: if keys_switched { KEYS_OFF_PER_MINUTE * minutes } else { 0 },
+        tried_while_off: if keys_switched { TRIED_WHILE_OFF_PER_MINUTE * minutes } else { 0 },
         laws,
     }
 }
@@ -122,6 +126,7 @@ mod tests {
             assert_eq!(bill.keys_tried_again, KEYS_TRIED_AGAIN_OF_A_BILL);
             let smoke = required(&Plan::draw(seed, Profile::Smoke));
             assert_eq!((smoke.leaders_killed, smoke.keys_tried_again), (0, 0));
+            assert!(smoke.tried_while_off > 0 && bill.tried_while_off == 0);
         }
     }
 }

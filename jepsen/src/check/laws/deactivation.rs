@@ -19,6 +19,9 @@ use crate::history::op::Reply;
 
 use super::{Case, Law, LawReport, Violation, ms};
 
+/// What the report counts of keys that are off: coverage asks for it.
+pub(crate) const TRIED_WHILE_OFF: &str = "tried while such a key was off";
+
 #[derive(Default)]
 struct OfSecret {
     deactivations: Vec<Span>,
@@ -63,6 +66,7 @@ pub fn check(case: &Case<'_>) -> LawReport {
         ("payload reads of such secrets", reads),
         ("keys switched off", of_keys.switched_off),
         ("uses of such keys", of_keys.uses),
+        (TRIED_WHILE_OFF, of_keys.tried_while_off),
     ];
     let both = [violation, of_keys.violation].into_iter().flatten();
     let violation = both.min_by_key(|(from, _)| *from).map(|(_, violation)| violation);

@@ -8,11 +8,11 @@ use std::collections::BTreeMap;
 use crate::check::fences::{Fence, Span};
 use crate::check::laws::{Violation, ms};
 use crate::history::History;
-use crate::history::answer::Answer;
+use crate::history::answer::{Answer, Code};
 use crate::history::call::Call;
 use crate::history::ids::{KmsKeyId, OpId, SecretId};
 use crate::history::key_switch::SwitchStep;
-use crate::history::op::Op;
+use crate::history::op::{Failure, Op, Outcome};
 
 /// What a history shows of keys.
 #[derive(Default)]
@@ -21,6 +21,9 @@ pub(super) struct Looked {
     pub(super) switched_off: u64,
     /// Operations that have used such a key.
     pub(super) uses: u64,
+    /// Operations that began while their key was certainly off, and were answered because of that
+    /// or succeeded all the same. Without them the law holds over nothing.
+    pub(super) tried_while_off: u64,
     /// The first use of a key that was off: when it began, and what shows it.
     pub(super) violation: Option<(u64, Violation)>,
 }
@@ -45,9 +48,16 @@ pub(super) fn check(history: &History) -> Looked {
             fences.insert(key, Fence::new(off, on));
         }
     }
-    for op in history.ops.iter().filter(|op| uses_key(op)) {
+    for op in history.ops.iter().filter(|op| asks_for_key(op)) {
         let key = op.secret().and_then(|secret| own_keys.get(secret).copied());
         let Some((key, fence)) = key.and_then(|key| fences.get_key_value(key)) else { continue };
+        let has_used = op.success().is_some();
+        let beginning = Span { to: op.invoked.order, ..op.into() };
+        let was_off = fence.closed_before(beginning).is_some();
+        looked.tried_while_off += u64::from(was_off && (has_used || is_told_off(op)));
+        if !has_used {
+            continue;
+        }
         looked.uses += 1;
         // Operations are in the order of their beginnings.
         if looked.violation.is_none()
@@ -94,15 +104,21 @@ fn own_keys(history: &History) -> BTreeMap<&SecretId, &KmsKeyId> {
     own_keys
 }
 
-/// Whether it can have succeeded only with the key. A repeat under an idempotency key is answered
-/// with what was done before.
-fn uses_key(op: &Op) -> bool {
-    let uses = match &op.asked.call {
+/// Whether it can succeed only with the key. A repeat under an idempotency key is answered with what
+/// was done before.
+fn asks_for_key(op: &Op) -> bool {
+    match &op.asked.call {
         Call::GetPayload(_) => true,
         Call::AddVersion(_) => op.asked.idempotency_key.is_none(),
         _ => false,
-    };
-    uses && op.success().is_some()
+    }
+}
+
+/// Whether it was refused because the key is off: what the KMS refuses is not proposed, while what
+/// the state of the nodes refuses has an index.
+fn is_told_off(op: &Op) -> bool {
+    let is_refusal = |failure: &Failure| failure.code == Code::FailedPrecondition;
+    matches!(&op.completed, Some((_, Outcome::Fail(failure))) if is_refusal(failure))
 }
 
 fn describe(history: &History, key: &KmsKeyId, closing: OpId, op: &Op) -> Violation {
@@ -172,7 +188,7 @@ mod tests {
         read(&mut script);
         added(&mut script, None);
         let looked = check(&script.history());
-        assert_eq!((looked.switched_off, looked.uses), (1, 6));
+        assert_eq!((looked.switched_off, looked.uses, looked.tried_while_off), (1, 6, 0));
         assert_eq!(looked.violation, None);
     }
 
@@ -190,6 +206,31 @@ mod tests {
         switch(&mut adds, false);
         added(&mut adds, None);
         assert!(sentence(adds).unwrap().starts_with("add_version #1 succeeded"));
+    }
+
+    #[test]
+    fn only_what_begins_while_the_key_is_off_and_is_told_so_was_tried() {
+        let mut script = script();
+        let refused_at = |script: &mut Script, code| {
+            let read = script.begin(payload(None));
+            script.fail_with(read, code);
+        };
+        refused_at(&mut script, Code::FailedPrecondition);
+        let beside = script.begin(payload(None));
+        switch(&mut script, false);
+        script.fail_with(beside, Code::FailedPrecondition);
+        refused_at(&mut script, Code::FailedPrecondition);
+        // Nobody was there to tell anything of the key.
+        refused_at(&mut script, Code::Unavailable);
+        // It ends when the key may be on, and began when it was off.
+        let across = script.begin(payload(None));
+        script.key_switch(true, Asked);
+        script.fail_with(across, Code::FailedPrecondition);
+        refused_at(&mut script, Code::FailedPrecondition);
+        script.key_switch(true, Acknowledged);
+        let looked = check(&script.history());
+        assert_eq!((looked.tried_while_off, looked.uses), (2, 0));
+        assert_eq!(looked.violation, None);
     }
 
     #[test]
