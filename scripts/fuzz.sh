@@ -14,11 +14,21 @@ eval "$variables"
 
 # `package selector test`, one a line; none of them runs.
 list() {
-    local package selector
+    local package selector targets
     while read -r package selector; do
+        # A substitution does not inherit `set -e`, and a crate that does not compile is not one without
+        # targets.
         # shellcheck disable=SC2086
-        cargo test --locked -q -p "$package" $selector fuzz_ -- --list |
-            sed -n "s/: test\$//p" | sed "s/^/$package $selector /"
+        if ! targets=$(cargo test --locked -q -p "$package" $selector fuzz_ -- --list </dev/null); then
+            echo "the targets of $package $selector cannot be listed" >&2
+            return 1
+        fi
+        targets=$(sed -n "s/: test\$//p" <<<"$targets")
+        if [ -z "$targets" ]; then
+            echo "$package $selector has no target" >&2
+            return 1
+        fi
+        sed "s/^/$package $selector /" <<<"$targets"
     done <<'UNITS'
 lockbox-platform --lib
 lockbox-platform --test it

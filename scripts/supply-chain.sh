@@ -9,11 +9,12 @@ out=${1:-.lockbox/supply-chain}
 profile=${PROFILE:-release}
 mkdir -p "$out"
 
-if command -v cargo-deny >/dev/null; then
-    cargo deny --offline check bans licenses sources 2>&1 | tee "$out/deny.txt"
-else
-    echo "cargo-deny is not installed: make check installs it" | tee "$out/deny.txt"
+# As `make check` does. Without it there is nothing to say, and 2 says so.
+if ! command -v cargo-deny >/dev/null && ! cargo install cargo-deny --locked --quiet; then
+    echo "supply-chain: cargo-deny is not there and cannot be installed" >&2
+    exit 2
 fi
+cargo deny --offline check bans licenses sources 2>&1 | tee "$out/deny.txt"
 scripts/bill-of-materials.py "$out"
 
 variables=$(scripts/setup.sh)
