@@ -1,9 +1,10 @@
 //! Whoever changes, removes, repeats or moves anything of an audit is found, each time.
 
 use super::*;
+use crate::audit::chain::{Chain, Link};
 
-const RECORDS: usize = 60;
-const FILES: usize = 4;
+pub(super) const RECORDS: usize = 60;
+pub(super) const FILES: usize = 4;
 const CASES: u64 = 1000;
 
 /// Numbers that look like chance and are the same in every run (SplitMix64).
@@ -23,19 +24,19 @@ impl Numbers {
 
 /// An audit in memory: its files, each a list of lines, and its head.
 #[derive(Clone, PartialEq)]
-struct Audit {
-    files: Vec<Vec<Vec<u8>>>,
+pub(super) struct Audit {
+    pub(super) files: Vec<Vec<Vec<u8>>>,
 }
 
 /// What the cluster knows of it.
-struct Known {
-    audit: Audit,
-    head: ChainHead,
+pub(super) struct Known {
+    pub(super) audit: Audit,
+    pub(super) head: ChainHead,
 }
 
 /// Real records, in files of the same number of lines.
-fn written() -> Known {
-    let mut chain = crate::audit::chain::Chain::beginning_at(0);
+pub(super) fn written() -> Known {
+    let mut chain = Chain::beginning_at(0);
     let mut text = String::new();
     for number in 0..RECORDS {
         let json = encrypt(&format!("event-{number}")).to_json().expect("JSON");
@@ -48,7 +49,7 @@ fn written() -> Known {
 
 impl Audit {
     /// Writes the files, every other one compressed, under the names that they had.
-    fn store(&self, directory: &Path) -> AuditFiles {
+    pub(super) fn store(&self, directory: &Path) -> AuditFiles {
         let files = AuditFiles::at(directory);
         for (number, lines) in self.files.iter().enumerate() {
             let whole = |line: &Vec<u8>| [line.as_slice(), b"\n"].concat();
@@ -77,7 +78,7 @@ impl Audit {
 /// Does one thing to the audit that nobody may do, and says what.
 fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
     let (file, line) = audit.place(numbers);
-    let what = match numbers.below(12) {
+    let what = match numbers.below(13) {
         0 => {
             audit.files[file].remove(line);
             "removed"
@@ -134,6 +135,13 @@ fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
             audit.files[file].insert(line, b"no record".to_vec());
             "put something before"
         }
+        11 => {
+            // As a forger who knows the chain, and makes it longer than the one that was anchored.
+            forge_from(audit, (file, line));
+            let json = encrypt("padding").to_json().expect("JSON");
+            (0..=numbers.below(5)).for_each(|_| append(audit, &json));
+            "forged and made longer everything from"
+        }
         _ => {
             audit.files[file].clear();
             "emptied the file of"
@@ -142,16 +150,27 @@ fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
     format!("{what} line {line} of file {file}")
 }
 
+/// Adds a record to the last file, chained as it has to be, when the last line is a record.
+pub(super) fn append(audit: &mut Audit, json: &str) {
+    let Some(last) = audit.files.iter().flatten().last() else { return };
+    let Ok(link) = serde_json::from_slice::<Link>(last) else { return };
+    let head = ChainHead { sequence: link.sequence, hash: LineHash::of(last) };
+    let Some(mut chain) = Chain::after(head) else { return };
+    let mut line = String::new();
+    chain.link(&mut line, json).expect("a number");
+    audit.files.last_mut().expect("a file").push(line.trim_end().as_bytes().to_vec());
+}
+
 /// Changes a record and chains it and all that follow anew.
-fn forge_from(audit: &mut Audit, (file, line): (usize, usize)) {
+pub(super) fn forge_from(audit: &mut Audit, (file, line): (usize, usize)) {
     let mut lines: Vec<Vec<u8>> = audit.files.iter().flatten().cloned().collect();
     let first = audit.files[..file].iter().map(Vec::len).sum::<usize>() + line;
     let mut chain = match first.checked_sub(1) {
-        None => crate::audit::chain::Chain::beginning_at(0),
+        None => Chain::beginning_at(0),
         Some(before) => {
             let sequence = u64::try_from(before).expect("a number");
             let hash = LineHash::of(&lines[before]);
-            crate::audit::chain::Chain::after(ChainHead { sequence, hash }).expect("a chain")
+            Chain::after(ChainHead { sequence, hash }).expect("a chain")
         }
     };
     for line in &mut lines[first..] {
