@@ -17,6 +17,7 @@ mod key_details;
 mod last_record;
 mod own;
 pub mod record;
+mod retention;
 pub mod search;
 mod secret_details;
 mod syncer;
@@ -27,7 +28,7 @@ mod walk;
 mod writer;
 
 pub use chain::{ChainHead, LineHash, NoLineHash};
-pub use config::{AuditConfig, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
+pub use config::{AuditConfig, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN, Removal};
 pub use details::AuditDetails;
 pub use file::{AuditFile, AuditOpenError};
 pub use files::{AuditFiles, DEFAULT_FILE_NAME};

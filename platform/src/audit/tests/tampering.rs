@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::audit::chain::{Chain, Link};
+use crate::audit::own;
 
 pub(super) const RECORDS: usize = 60;
 pub(super) const FILES: usize = 4;
@@ -78,7 +79,7 @@ impl Audit {
 /// Does one thing to the audit that nobody may do, and says what.
 fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
     let (file, line) = audit.place(numbers);
-    let what = match numbers.below(13) {
+    let what = match numbers.below(14) {
         0 => {
             audit.files[file].remove(line);
             "removed"
@@ -142,6 +143,10 @@ fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
             (0..=numbers.below(5)).for_each(|_| append(audit, &json));
             "forged and made longer everything from"
         }
+        12 => {
+            remove_as_retention(audit, file.min(audit.files.len() - 2));
+            "said that retention removed what is up to"
+        }
         _ => {
             audit.files[file].clear();
             "emptied the file of"
@@ -159,6 +164,14 @@ pub(super) fn append(audit: &mut Audit, json: &str) {
     let mut line = String::new();
     chain.link(&mut line, json).expect("a number");
     audit.files.last_mut().expect("a file").push(line.trim_end().as_bytes().to_vec());
+}
+
+/// Removes the files up to this one, and adds the record that retention would write.
+fn remove_as_retention(audit: &mut Audit, file: usize) {
+    audit.files[..=file].iter_mut().for_each(Vec::clear);
+    let last = u64::try_from((file + 1) * (RECORDS / FILES) - 1).expect("a number");
+    let json = own::file_removed(LogTime::from_ms(1_800_000_000_123).into(), last).expect("JSON");
+    append(audit, &json);
 }
 
 /// Changes a record and chains it and all that follow anew.
@@ -259,6 +272,42 @@ fn the_audit_of_another_node_is_found() {
     assert_eq!(verified(&files, &[]).lines, RECORDS as u64);
     let findings = verify::verify(&files, &[known.head]).expect("an audit");
     assert_eq!((findings.problems_total, findings.heads_found), (1, 0));
+}
+
+/// Whoever can remove files can write the record that retention would write. With heads only what
+/// these say counts; without any the findings say whom they believe.
+#[test]
+fn a_record_that_retention_removed_something_is_no_proof_of_it() {
+    let known = written();
+    let heads: Vec<ChainHead> = [9, 14, 29, 44]
+        .map(|at| {
+            let line = known.audit.files.iter().flatten().nth(at).expect("a line");
+            ChainHead { sequence: at as u64, hash: LineHash::of(line) }
+        })
+        .into_iter()
+        .chain([known.head])
+        .collect();
+    for file in 0..FILES - 1 {
+        let last = ((file + 1) * (RECORDS / FILES) - 1) as u64;
+        let mut audit = known.audit.clone();
+        remove_as_retention(&mut audit, file);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let files = audit.store(dir.path());
+        assert_eq!(verified(&files, &[]).removed_as_files_say, Some(last));
+        for told in [None, last.checked_sub(1)] {
+            let findings = verify::verify_removed(&files, &heads, told).expect("an audit");
+            let what = format!("the records up to {last} are missing, and no head says");
+            let said = |problem: &verify::Problem| problem.what.starts_with(&what);
+            assert!(findings.problems.iter().any(said), "{findings:#?}");
+            // When no head is left that is so old, too.
+            let findings = verify::verify_removed(&files, &[known.head], told).expect("an audit");
+            assert_eq!(findings.problems_total, 1, "{findings:#?}");
+        }
+        // What the cluster has heard of is no loss.
+        let findings = verify::verify_removed(&files, &heads, Some(last)).expect("an audit");
+        assert_eq!(findings.problems_total, 0, "{findings:#?}");
+        assert_eq!(findings.removed_as_files_say, None);
+    }
 }
 
 #[test]
