@@ -337,6 +337,7 @@ impl KmsConfig {
             sync: self.audit.sync.into(),
             file_bytes_max: self.audit.file_bytes_max,
             finished_files_max: self.audit.finished_files_max,
+            removal: audit::Removal::AtOnce,
         }
     }
 

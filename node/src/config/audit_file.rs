@@ -72,6 +72,8 @@ impl AuditConfig {
             sync: self.sync.into(),
             file_bytes_max: self.file_bytes_max,
             finished_files_max: self.finished_files_max,
+            // The heads in the log say first what goes.
+            removal: audit::Removal::WhenPermitted,
         }
     }
 

@@ -1,13 +1,15 @@
 //! The head of a node's audit in the replicated log, and what it is good for.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockbox::audit_heads::{anchor_last, keep_anchored};
 use lockbox_core::LogTime;
-use lockbox_platform::audit::verify::verify;
-use lockbox_platform::audit::{AuditFiles, ChainHead, HeadStatement};
+use lockbox_platform::audit::verify::{verify, verify_removed};
+use lockbox_platform::audit::{AuditFiles, ChainHead, HeadStatement, LineHash};
 use lockbox_platform::tasks::TaskKind;
 use lockbox_proto::lockbox::cluster::v1 as wire;
+use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
 use tonic::Code;
 
@@ -27,7 +29,7 @@ async fn heads_from(peers: &Peers, sequence: u64) -> Vec<wire::AuditHead> {
             return heads;
         }
         assert!(Instant::now() < deadline, "no head of record {sequence}");
-        sleep(std::time::Duration::from_millis(100)).await;
+        sleep(Duration::from_millis(100)).await;
     }
 }
 
@@ -53,6 +55,7 @@ async fn the_log_holds_heads_against_which_a_cut_shows() {
             node_id: head.node_id,
             head: ChainHead { sequence: head.sequence, hash: head.hash.parse().unwrap() },
             told_at: LogTime::from_ms(head.told_at_ms),
+            removed_through: None,
         };
         assert!(said.is_signed(&signer, &hex::decode(&head.signature).unwrap()), "{head:?}");
     }
@@ -120,7 +123,7 @@ async fn a_cut_is_remembered_when_the_node_goes_on_behind_it() {
     let (audit, written) = (node.audit(), node.audit().lines().count() as u64);
     // Nobody calls between the cut and the end.
     std::fs::write(&path, audit.lines().next().unwrap().to_owned() + "\n").unwrap();
-    let node = node.restart_after(std::time::Duration::ZERO).await;
+    let node = node.restart_after(Duration::ZERO).await;
     for _ in 0..written {
         node.read(&secret.id, "").await.unwrap();
     }
@@ -134,6 +137,125 @@ async fn a_cut_is_remembered_when_the_node_goes_on_behind_it() {
     let missed = ChainHead { sequence: missed.sequence, hash: missed.hash.parse().unwrap() };
     let findings = verify(&AuditFiles::of(&path), &[missed]).unwrap();
     assert_eq!((findings.problems_total, findings.heads_found), (1, 0), "{findings:#?}");
+    node.stop().await;
+}
+
+/// What the cluster says of a record.
+fn told(head: &wire::AuditHead) -> ChainHead {
+    ChainHead { sequence: head.sequence, hash: head.hash.parse().unwrap() }
+}
+
+/// Anchors what there is, and gives what is anchored then, from this record on.
+async fn anchored_from(node: &Node, sequence: u64) -> Vec<wire::AuditHead> {
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    let anchoring = keep_anchored(Arc::clone(&node.app), node.tasks.token());
+    node.tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
+    heads_from(&peers, sequence).await
+}
+
+/// Adds a line to others, with its place in their chain.
+fn chain(lines: &mut Vec<String>, mut record: Value) {
+    record["sequence"] = lines.len().into();
+    if let Some(last) = lines.last() {
+        record["previous_hash"] = LineHash::of(last.as_bytes()).to_string().into();
+    }
+    lines.push(record.to_string());
+}
+
+/// Whoever has the disk changes an old record, chains all that follow anew, and makes the chain
+/// longer than what is anchored, so that no number tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_longer_chain_that_was_made_anew_is_found_at_the_start() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    for _ in 0..4 {
+        node.read(&secret.id, "").await.unwrap();
+    }
+    let written = node.audit().lines().count() as u64;
+    let heads = anchored_from(&node, written - 1).await;
+    assert!(heads.iter().all(|head| !head.abandoned), "{heads:#?}");
+    let path = node.app.config.audit_path();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let lines: Vec<&str> = whole.lines().collect();
+    let mut forged = vec![lines[0].to_owned()];
+    for line in lines[1..].iter().chain(&[lines[1], lines[1], lines[1]]) {
+        let mut record: Value = serde_json::from_str(line).unwrap();
+        record["event_id"] = "forged".into();
+        chain(&mut forged, record);
+    }
+    // Nobody calls between the change and the end.
+    std::fs::write(&path, forged.join("\n") + "\n").unwrap();
+    let files = AuditFiles::of(&path);
+    assert_eq!(verify(&files, &[]).unwrap().problems_total, 0);
+
+    let node = node.restart_after(Duration::ZERO).await;
+    let longer = forged.len() as u64;
+    node.read(&secret.id, "").await.unwrap();
+    let heads = anchored_from(&node, longer).await;
+    let missed: Vec<_> = heads.iter().filter(|head| head.abandoned).collect();
+    assert_eq!(missed.len(), 1, "{heads:#?}");
+    assert!(missed[0].sequence >= written - 1 && missed[0].sequence < longer, "{heads:#?}");
+    // It alone tells, when all the others are gone.
+    let newest = told(heads.last().unwrap());
+    assert_eq!(verify(&files, &[newest]).unwrap().problems_total, 0);
+    let findings = verify(&files, &[told(missed[0]), newest]).unwrap();
+    assert_eq!((findings.problems_total, findings.heads_found), (1, 1), "{findings:#?}");
+    node.stop().await;
+}
+
+/// An audit that was removed begins again, and may be longer than the old one was before a head of
+/// it is anchored.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_audit_that_was_removed_is_remembered_behind_a_longer_one() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let written = node.audit().lines().count() as u64;
+    anchored_from(&node, written - 1).await;
+    let path = node.app.config.audit_path();
+    std::fs::remove_file(&path).unwrap();
+    let node = node.restart_after(Duration::ZERO).await;
+    // Beyond whatever was written before.
+    for _ in 0..written + 40 {
+        node.read(&secret.id, "").await.unwrap();
+    }
+    let heads = anchored_from(&node, written + 39).await;
+    let missed: Vec<_> = heads.iter().filter(|head| head.abandoned).collect();
+    assert_eq!(missed.len(), 1, "{heads:#?}");
+    assert!(missed[0].sequence >= written - 1, "{heads:#?}");
+    let findings = verify(&AuditFiles::of(&path), &[told(missed[0])]).unwrap();
+    assert_eq!((findings.problems_total, findings.heads_found), (1, 0), "{findings:#?}");
+    node.stop().await;
+}
+
+/// Whoever has the disk removes the first records, and writes what retention would have written.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_log_does_not_believe_what_the_files_say_of_retention() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    for _ in 0..4 {
+        node.read(&secret.id, "").await.unwrap();
+    }
+    let written = node.audit().lines().count() as u64;
+    anchored_from(&node, written - 1).await;
+    let path = node.app.config.audit_path();
+    let whole = std::fs::read_to_string(&path).unwrap();
+    let mut lines: Vec<String> = whole.lines().map(str::to_owned).collect();
+    let removal = json!({
+        "event_type": "lockbox.audit.FileRemoved", "details": { "last_sequence": 2 },
+    });
+    chain(&mut lines, removal);
+    std::fs::write(&path, lines[3..].join("\n") + "\n").unwrap();
+
+    let node = node.restart_after(Duration::ZERO).await;
+    node.read(&secret.id, "").await.unwrap();
+    let heads = anchored_from(&node, lines.len() as u64).await;
+    assert!(heads.iter().all(|head| head.removed_before == 0), "{heads:#?}");
+    let files = AuditFiles::of(&path);
+    let findings = verify(&files, &[]).unwrap();
+    assert_eq!((findings.problems_total, findings.removed_as_files_say), (0, Some(2)));
+    let newest = told(heads.last().unwrap());
+    let findings = verify_removed(&files, &[newest], None).unwrap();
+    assert_eq!((findings.problems_total, findings.heads_found), (1, 1), "{findings:#?}");
     node.stop().await;
 }
 

@@ -17,6 +17,17 @@ pub enum AuditSync {
     Each,
 }
 
+/// When a finished file that is one too many is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Removal {
+    /// As soon as there is another one.
+    #[default]
+    AtOnce,
+    /// When [`super::AuditorHandle::permit_removal`] says so: a cluster has to know first what is
+    /// missing from now on.
+    WhenPermitted,
+}
+
 /// Where and how records are written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditConfig {
@@ -28,6 +39,8 @@ pub struct AuditConfig {
     pub file_bytes_max: u64,
     /// Finished files that are kept; all of them when absent.
     pub finished_files_max: Option<u32>,
+    /// When the others are removed.
+    pub removal: Removal,
 }
 
 impl AuditConfig {
@@ -39,6 +52,7 @@ impl AuditConfig {
             sync: AuditSync::default(),
             file_bytes_max: FILE_BYTES_DEFAULT,
             finished_files_max: None,
+            removal: Removal::default(),
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::token::SigningSeed;
 pub const SIGNER_BYTES: usize = 32;
 /// What the signed bytes begin with: they are nothing else that this cluster signs.
 const CONTEXT: &[u8] = b"lockbox audit head v1\0";
+/// The same where something is said of retention; so no such statement reads as one without.
+const CONTEXT_REMOVED: &[u8] = b"lockbox audit head v2\0";
 
 /// What is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +30,8 @@ pub struct HeadStatement<'a> {
     pub head: ChainHead,
     /// The node's own clock when it told.
     pub told_at: LogTime,
+    /// The last record that retention has taken; nothing when it has taken none.
+    pub removed_through: Option<u64>,
 }
 
 impl HeadStatement<'_> {
@@ -39,7 +43,10 @@ impl HeadStatement<'_> {
 
     /// Of fixed lengths but for the cluster's id, which stands last.
     fn bytes(&self) -> Vec<u8> {
-        let mut bytes = CONTEXT.to_vec();
+        let mut bytes = match self.removed_through {
+            None => CONTEXT.to_vec(),
+            Some(last) => [CONTEXT_REMOVED, last.to_be_bytes().as_slice()].concat(),
+        };
         bytes.extend_from_slice(&self.node_id.to_be_bytes());
         bytes.extend_from_slice(&self.head.sequence.to_be_bytes());
         bytes.extend_from_slice(self.head.hash.as_bytes());
@@ -96,7 +103,9 @@ mod tests {
         let other = HeadSigner::from_seed(&generate_seed(&SystemRandom)).unwrap();
         let head = ChainHead { sequence: 7, hash: LineHash::of(b"a line") };
         let told_at = LogTime::from_ms(1_800_000_000_000);
-        let said = HeadStatement { cluster_id: "cluster", node_id: 2, head, told_at };
+        let removed_through = None;
+        let said =
+            HeadStatement { cluster_id: "cluster", node_id: 2, head, told_at, removed_through };
         let signature = signer.sign(&said);
         let key = signer.public_key();
         assert!(said.is_signed(&key, &signature));
@@ -109,8 +118,16 @@ mod tests {
             HeadStatement { head: ChainHead { sequence: 8, ..head }, ..said },
             HeadStatement { head: ChainHead { hash: another_hash, ..head }, ..said },
             HeadStatement { told_at: LogTime::from_ms(1), ..said },
+            HeadStatement { removed_through: Some(0), ..said },
         ] {
             assert!(!changed.is_signed(&key, &signature), "{changed:?}");
+        }
+        let removing = HeadStatement { removed_through: Some(5), ..said };
+        let signature_of_removing = signer.sign(&removing);
+        assert!(removing.is_signed(&key, &signature_of_removing));
+        for removed_through in [None, Some(6)] {
+            let changed = HeadStatement { removed_through, ..said };
+            assert!(!changed.is_signed(&key, &signature_of_removing), "{changed:?}");
         }
         for length in [0, signature.len() - 1] {
             assert!(!said.is_signed(&key, &signature[..length]), "{length}");

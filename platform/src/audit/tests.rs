@@ -1,5 +1,6 @@
 //! Tests of the audit: form of a record, and what the other tests share.
 
+mod following;
 mod opening;
 mod reading;
 mod rotation;

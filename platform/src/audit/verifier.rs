@@ -17,6 +17,23 @@ struct Before {
     chained: bool,
 }
 
+/// Through which record retention has removed everything, and who says so.
+#[derive(Clone, Copy)]
+pub(super) enum Removed {
+    /// The cluster, which heard of it before the files were gone. What the files say does not
+    /// count.
+    AsHeadsSay(Option<u64>),
+    /// The files that were read so far: there is nothing else to believe.
+    AsFilesSay(Option<u64>),
+}
+
+impl Removed {
+    fn covers(self, sequence: u64) -> bool {
+        let (Self::AsHeadsSay(through) | Self::AsFilesSay(through)) = self;
+        through.is_some_and(|through| sequence <= through)
+    }
+}
+
 /// What is known so far.
 pub(super) struct Verifier {
     findings: Findings,
@@ -27,13 +44,12 @@ pub(super) struct Verifier {
     before: Option<Before>,
     /// Where the first line is, and its number, when it follows one that is not there.
     cut: Option<(PathBuf, u64, u64)>,
-    /// Everything up to this record was removed by retention, as the audit itself says.
-    removed_through: Option<u64>,
+    removed: Removed,
 }
 
 impl Verifier {
     /// Nothing is read yet.
-    pub(super) fn new(wanted: BTreeMap<u64, Vec<LineHash>>) -> Self {
+    pub(super) fn new(wanted: BTreeMap<u64, Vec<LineHash>>, removed: Removed) -> Self {
         Self {
             findings: Findings::default(),
             wanted,
@@ -41,7 +57,7 @@ impl Verifier {
             line: 0,
             before: None,
             cut: None,
-            removed_through: None,
+            removed,
         }
     }
 
@@ -116,8 +132,10 @@ impl Verifier {
             self.findings.unchained += 1;
         }
         self.compare_with_heads(sequence, hash);
-        if link.event_type.as_deref() == Some(own::FILE_REMOVED) {
-            self.removed_through = self.removed_through.max(own::removed_through(bytes));
+        if let Removed::AsFilesSay(through) = &mut self.removed
+            && link.event_type.as_deref() == Some(own::FILE_REMOVED)
+        {
+            *through = (*through).max(own::removed_through(bytes));
         }
         let chained = link.is_chained() || before.is_some_and(|before| before.chained);
         Before { hash, sequence: Some(sequence), chained }
@@ -172,19 +190,9 @@ impl Verifier {
 
     /// All files are read; `active` is the one that is written to.
     pub(super) fn end(mut self, active: &Path) -> Findings {
-        let removed_through = self.removed_through;
-        let removed = |sequence: u64| removed_through.is_some_and(|removed| sequence <= removed);
-        if let Some((path, line, sequence)) = self.cut.take()
-            && !sequence.checked_sub(1).is_some_and(removed)
-        {
-            let what = match sequence.checked_sub(1) {
-                None => "record 0 names a line before it".to_owned(),
-                Some(last) => format!(
-                    "the records up to {last} are missing, and no record says that they were \
-                     removed"
-                ),
-            };
-            self.findings.problem(path, line, what);
+        let removed = self.removed;
+        if let Some((path, line, sequence)) = self.cut.take() {
+            self.judge_cut(path, line, sequence);
         }
         let last = self.findings.last.map(|head| head.sequence);
         let first = self.findings.first;
@@ -195,7 +203,7 @@ impl Verifier {
             } else if first.is_some_and(|first| first <= sequence) {
                 let what = format!("the anchored record {sequence} is not there");
                 self.findings.problem(active.to_owned(), self.line, what);
-            } else if !removed(sequence) {
+            } else if !removed.covers(sequence) {
                 let what = format!("the anchored record {sequence} is before everything there is");
                 self.findings.problem(active.to_owned(), self.line, what);
             }
@@ -209,6 +217,26 @@ impl Verifier {
             self.findings.problem(active.to_owned(), self.line, what);
         }
         self.findings
+    }
+
+    /// The first record names a line before it, which is not there.
+    fn judge_cut(&mut self, path: PathBuf, line: u64, sequence: u64) {
+        let Some(last) = sequence.checked_sub(1) else {
+            return self.findings.problem(path, line, "record 0 names a line before it".to_owned());
+        };
+        let witness = match self.removed {
+            Removed::AsFilesSay(_) if self.removed.covers(last) => {
+                self.findings.removed_as_files_say = Some(last);
+                return;
+            }
+            Removed::AsHeadsSay(_) if self.removed.covers(last) => return,
+            Removed::AsFilesSay(_) => "no record",
+            Removed::AsHeadsSay(_) => "no head",
+        };
+        let what = format!(
+            "the records up to {last} are missing, and {witness} says that they were removed"
+        );
+        self.findings.problem(path, line, what);
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Finds every change, loss, repetition and move of a record within what is there, and with heads
 //! of the chain also a cut at its end and a chain that was made anew (`design §10`). What was
-//! removed by retention is no loss: the audit records it.
+//! removed by retention is no loss: the heads say how far that is. Without heads there is nothing
+//! to believe but the files themselves, and the findings say so.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,7 +12,7 @@ use std::path::PathBuf;
 
 use crate::audit::chain::ChainHead;
 use crate::audit::files::AuditFiles;
-use crate::audit::verifier::Verifier;
+use crate::audit::verifier::{Removed, Verifier};
 use crate::audit::walk::{LineRead, Walk, WalkedFile};
 
 /// Problems that are told one by one; of a file of something else every line is one.
@@ -49,6 +50,8 @@ pub struct Findings {
     pub first: Option<u64>,
     /// The last record.
     pub last: Option<ChainHead>,
+    /// Records up to this one are missing, and retention removed them, as the files alone say.
+    pub removed_as_files_say: Option<u64>,
     /// Heads that were there, among those that were given.
     pub heads_found: u64,
     /// What is wrong, in the order of the lines; the first ones of many.
@@ -67,16 +70,33 @@ impl Findings {
 }
 
 /// Reads an audit from its begin to its end. `heads` are records of the same audit whose hashes are
-/// known from elsewhere.
+/// known from elsewhere, where nothing is known of records that were removed.
 ///
 /// # Errors
 /// When a directory or a file cannot be opened. A file that cannot be read on is a problem.
 pub fn verify(files: &AuditFiles, heads: &[ChainHead]) -> io::Result<Findings> {
+    verify_removed(files, heads, None)
+}
+
+/// The same where the heads tell that retention has removed the records up to this one.
+///
+/// # Errors
+/// As [`verify`].
+pub fn verify_removed(
+    files: &AuditFiles,
+    heads: &[ChainHead],
+    removed_through: Option<u64>,
+) -> io::Result<Findings> {
     let mut wanted: BTreeMap<u64, Vec<_>> = BTreeMap::new();
     for head in heads {
         wanted.entry(head.sequence).or_default().push(head.hash);
     }
-    let mut verifier = Verifier::new(wanted);
+    // Whoever can remove a file can write a record of it, too: the hash has no key.
+    let removed = match heads {
+        [] => Removed::AsFilesSay(None),
+        [..] => Removed::AsHeadsSay(removed_through),
+    };
+    let mut verifier = Verifier::new(wanted, removed);
     let mut walk = Walk::new(files);
     while let Some(mut file) = walk.next_file()? {
         verifier.begin_file(file.path());

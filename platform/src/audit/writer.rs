@@ -20,12 +20,13 @@ use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
 
 use crate::audit::chain::{Chain, ChainHead};
-use crate::audit::config::{AuditConfig, AuditSync};
+use crate::audit::config::{AuditConfig, AuditSync, Removal};
 use crate::audit::file::{self, AuditFile, AuditOpenError};
 use crate::audit::files::AuditFiles;
 use crate::audit::finisher::Finisher;
 use crate::audit::own;
 use crate::audit::record::AuditRecord;
+use crate::audit::retention::{Removals, Retention};
 use crate::audit::syncer::{Progress, Syncer};
 use crate::metrics::AuditMetrics;
 use crate::status::{ApiError, ErrorKind, Exhausted, Outcome};
@@ -93,8 +94,8 @@ struct Submitted {
 #[derive(Debug, Clone)]
 pub struct AuditorHandle {
     mailbox: SyncSender<Submitted>,
-    opened_behind: Option<ChainHead>,
     synced: watch::Receiver<Option<ChainHead>>,
+    removals: Arc<Removals>,
     metrics: AuditMetrics,
 }
 
@@ -122,7 +123,7 @@ pub fn open(
         chain: opened.chain,
         sync: config.sync,
         file_bytes_max: config.file_bytes_max,
-        finished_files_max: config.finished_files_max,
+        retention: Retention::new(config.finished_files_max, config.removal),
         clock,
     };
     Ok(start(begin, tasks, metrics))
@@ -137,8 +138,8 @@ pub fn open_on(
     metrics: AuditMetrics,
 ) -> AuditorHandle {
     let chain = Chain::beginning_at(0);
-    let (file_bytes_max, finished_files_max) = (u64::MAX, None);
-    let begin = Begin { file, chain, sync, file_bytes_max, finished_files_max, clock };
+    let (file_bytes_max, retention) = (u64::MAX, Retention::new(None, Removal::AtOnce));
+    let begin = Begin { file, chain, sync, file_bytes_max, retention, clock };
     start(begin, tasks, metrics)
 }
 
@@ -148,16 +149,18 @@ struct Begin {
     chain: Chain,
     sync: AuditSync,
     file_bytes_max: u64,
-    finished_files_max: Option<u32>,
+    retention: Retention,
     clock: Arc<dyn Clock>,
 }
 
 fn start(begin: Begin, tasks: &Tasks, metrics: AuditMetrics) -> AuditorHandle {
     let (mailbox, submitted) = sync_channel(MAILBOX_MAX);
     let (dirty, dirty_receiver) = sync_channel(SYNC_SIGNALS_MAX);
-    let opened_behind = begin.chain.head();
-    let progress = Arc::new(Progress::new(Arc::clone(&begin.clock), opened_behind));
+    // What there is was synced when it was opened.
+    let progress = Progress::new(Arc::clone(&begin.clock), begin.chain.head());
+    let progress = Arc::new(progress);
     let synced = progress.synced();
+    let removals = begin.retention.removals();
     metrics.healthy.set(1);
     let syncer = Syncer {
         file: Arc::clone(&begin.file),
@@ -175,7 +178,7 @@ fn start(begin: Begin, tasks: &Tasks, metrics: AuditMetrics) -> AuditorHandle {
         syncer.run(&dirty_receiver);
         Ok::<(), Infallible>(())
     });
-    AuditorHandle { mailbox, opened_behind, synced, metrics }
+    AuditorHandle { mailbox, synced, removals, metrics }
 }
 
 impl AuditorHandle {
@@ -201,17 +204,23 @@ impl AuditorHandle {
         result
     }
 
-    /// The last record that there was when the audit was opened, which is on disk; nothing where
-    /// the chain began then.
-    #[must_use]
-    pub const fn opened_behind(&self) -> Option<ChainHead> {
-        self.opened_behind
-    }
-
     /// Follows the last record that is on disk; nothing before the first.
     #[must_use]
     pub fn synced_head(&self) -> watch::Receiver<Option<ChainHead>> {
         self.synced.clone()
+    }
+
+    /// The last record of the finished files that are too many; nothing before there is one. They
+    /// stay until [`Self::permit_removal`], unless the configuration has them go at once.
+    #[must_use]
+    pub fn removable_through(&self) -> Option<u64> {
+        self.removals.due_through()
+    }
+
+    /// Lets files go that are too many, up to the one that ends with this record: from now on it is
+    /// known elsewhere that they are missing.
+    pub fn permit_removal(&self, through: u64) {
+        self.removals.permit(through);
     }
 
     async fn submit(&self, record: &AuditRecord, deadline: Instant) -> Result<(), AuditError> {
@@ -274,7 +283,8 @@ impl Writer {
 
     fn write_lines(&mut self, batch: &[Submitted]) -> io::Result<()> {
         self.progress.check()?;
-        let removed = self.finish_when_long();
+        self.finish_when_long();
+        let removed = self.begin.retention.going();
         let bytes = batch.iter().map(|one| one.json.len() + LINK_BYTES).sum();
         let mut lines = String::with_capacity(bytes);
         let mut chain = self.begin.chain;
@@ -287,6 +297,7 @@ impl Writer {
         }
         self.append(lines.as_bytes(), chain)?;
         // ORDER: behind their records. What a crash leaves is removed, and recorded, once more.
+        self.begin.retention.gone(removed.len());
         for last_sequence in removed {
             if let Err(error) = self.begin.file.remove(last_sequence) {
                 tracing::warn!(%error, last_sequence, "an old audit file is not removed");
@@ -312,32 +323,21 @@ impl Writer {
         }
     }
 
-    /// Sets the file aside when it is long enough. Gives the finished files that are too many now,
-    /// by their last records.
-    fn finish_when_long(&mut self) -> Vec<u64> {
+    /// Sets the file aside when it is long enough, and looks which finished ones are too many now.
+    fn finish_when_long(&mut self) {
         let Begin { file, chain, file_bytes_max, .. } = &self.begin;
-        let Some(head) = chain.head().filter(|_| file.length() >= self.finish_at) else {
-            return Vec::new();
-        };
+        let Some(head) = chain.head().filter(|_| file.length() >= self.finish_at) else { return };
         if let Err(error) = file.finish(head.sequence) {
             // No reason to refuse calls: the file takes them still.
             tracing::warn!(%error, "the audit file grows on: it cannot be set aside");
             self.finish_at = file.length().saturating_add(file_bytes_max / RETRY_PART);
-            return Vec::new();
+            return;
         }
         self.finish_at = *file_bytes_max;
-        self.too_many().unwrap_or_else(|error| {
+        let file = Arc::clone(file);
+        if let Err(error) = self.begin.retention.look(file.as_ref(), head.sequence) {
             tracing::warn!(%error, "old audit files are not looked for");
-            Vec::new()
-        })
-    }
-
-    fn too_many(&self) -> io::Result<Vec<u64>> {
-        let Some(kept) = self.begin.finished_files_max else { return Ok(Vec::new()) };
-        let mut finished = self.begin.file.finished()?;
-        let kept = usize::try_from(kept).unwrap_or(usize::MAX);
-        finished.truncate(finished.len().saturating_sub(kept));
-        Ok(finished)
+        }
     }
 }
 

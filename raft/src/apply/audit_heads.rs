@@ -5,10 +5,11 @@ use lockbox_core::Subject;
 use super::{Application, Refusal};
 use crate::domain::audit_head::{AnchoredHead, AuditHead};
 use crate::domain::command::Envelope;
-use crate::domain::outcome::Rejection;
+use crate::domain::outcome::{Precondition, Rejection};
 use crate::state::{Space, keys, tables};
 
-/// Anchors a head; the system's alone. Which node it is of is what the proposing node says: nodes
+/// Anchors a head; the system's alone. One that comes behind another head than its node has read is
+/// refused: the node reads again, and says anew whether its files go on from there. Which node it is of is what the proposing node says: nodes
 /// are trusted for that, as they are for the subjects of calls.
 pub(super) fn anchor(
     application: &mut Application<'_, '_>,
@@ -20,7 +21,8 @@ pub(super) fn anchor(
     }
     let mut heads = tables::audit_heads(application.state, head.node_id)?;
     let (index, anchored_at) = (application.index, application.now);
-    if heads.anchor(AnchoredHead { head: head.clone(), index, anchored_at }) {
+    let anchored = heads.anchor(AnchoredHead { head: head.clone(), index, anchored_at });
+    if anchored.map_err(|_moved| Precondition::AuditHeadMoved)? {
         application.put(Space::Records, keys::audit_heads(head.node_id), &heads);
     }
     Ok(())

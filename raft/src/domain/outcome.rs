@@ -67,6 +67,10 @@ pub enum Precondition {
     #[n(10)]
     #[error("an account cannot end or suspend itself")]
     OwnAccount,
+    /// The head of an audit comes behind another one than its node has read.
+    #[n(11)]
+    #[error("another head of that audit was anchored meanwhile")]
+    AuditHeadMoved,
 }
 
 /// Why the state refuses a command or a read. Carries ids and limits, never a value.

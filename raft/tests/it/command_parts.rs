@@ -6,7 +6,7 @@ use lockbox_core::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime,
     OrganizationId, Role, SecretId, ServiceAccountId, Subject, SubjectKind, TokenId, VersionId,
 };
-use lockbox_raft::domain::audit_head::{AuditHead, HeadSignature};
+use lockbox_raft::domain::audit_head::{After, AuditHead, HeadSignature};
 use lockbox_raft::domain::command::{
     CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion, RecoverAdmin,
 };
@@ -278,15 +278,23 @@ fn unconditional(random: &mut Random, accounts: &[String]) -> AccessBinding {
     }
 }
 
-/// The head of some node's audit; each tenth is of a chain that begins again, and each third of a
-/// node that was sealed.
+/// The head of some node's audit; each tenth is of a chain that begins again, each third of a node
+/// that was sealed, and each seventh of one that has read no head before it.
 pub(crate) fn audit_head(number: u64) -> AuditHead {
     let sequence = if number.is_multiple_of(10) { number / 2 } else { number };
     let hash = [number.to_le_bytes()[0]; 32];
     let signed = HeadSignature { signer: hash, signature: vec![hash[0]; 64] };
     let signature = (!number.is_multiple_of(3)).then_some(signed);
     let told_at = LogTime::from_ms(number);
-    AuditHead { node_id: 1 + number % 3, sequence, hash, told_at, signature }
+    AuditHead {
+        node_id: 1 + number % 3,
+        sequence,
+        hash,
+        told_at,
+        signature,
+        removed_through: number.checked_sub(90),
+        after: number.is_multiple_of(7).then_some(After::Nothing),
+    }
 }
 
 /// Brings the first key again, so that the administrator goes on as before; one in four times

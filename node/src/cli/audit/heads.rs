@@ -82,6 +82,10 @@ pub(super) struct NodeHead {
     pub(super) head: ChainHead,
     /// Nothing when it is not signed.
     pub(super) signer: Option<Signer>,
+    /// The last record that retention has removed.
+    pub(super) removed_through: Option<u64>,
+    /// The node did not go on from there.
+    pub(super) abandoned: bool,
 }
 
 impl NodeHead {
@@ -90,7 +94,8 @@ impl NodeHead {
     /// # Errors
     /// When it has no hash, or another signature than one of what it says.
     pub(super) fn of_wire(told: &wire::AuditHead) -> Result<Self, Failure> {
-        let wire::AuditHead { node_id, sequence, .. } = *told;
+        let wire::AuditHead { node_id, sequence, abandoned, removed_before, .. } = *told;
+        let removed_through = removed_before.checked_sub(1);
         let wrong = |what: &dyn std::fmt::Display| {
             Failure::usage(format_args!("record {sequence} of node {node_id}: {what}"))
         };
@@ -98,7 +103,7 @@ impl NodeHead {
         let hash = hash.map_err(|error| wrong(&format_args!("the hash {error}")))?;
         let head = ChainHead { sequence, hash };
         if told.signer.is_empty() && told.signature.is_empty() {
-            return Ok(Self { node_id, head, signer: None });
+            return Ok(Self { node_id, head, signer: None, removed_through, abandoned });
         }
         let signer = parse_signer(&told.signer);
         let signer = signer.map_err(|error| wrong(&format_args!("the signer {error}")))?;
@@ -106,11 +111,12 @@ impl NodeHead {
         let signature =
             signature.map_err(|error| wrong(&format_args!("the signature: {error}")))?;
         let told_at = LogTime::from_ms(told.told_at_ms);
-        let said = HeadStatement { cluster_id: &told.cluster_id, node_id, head, told_at };
+        let cluster_id = &told.cluster_id;
+        let said = HeadStatement { cluster_id, node_id, head, told_at, removed_through };
         if !said.is_signed(&signer, &signature) {
             return Err(wrong(&"the signature is not one of what is said of it"));
         }
-        Ok(Self { node_id, head, signer: Some(signer) })
+        Ok(Self { node_id, head, signer: Some(signer), removed_through, abandoned })
     }
 }
 
@@ -135,11 +141,15 @@ fn parse(text: &[u8]) -> Result<Vec<NodeHead>, Failure> {
         #[serde(default)]
         told_at_ms: u64,
         #[serde(default)]
+        abandoned: bool,
+        #[serde(default)]
         cluster_id: String,
         #[serde(default)]
         signer: String,
         #[serde(default)]
         signature: String,
+        #[serde(default)]
+        removed_before: u64,
     }
     let printed: Vec<Printed> = serde_json::from_slice(text).map_err(Failure::usage)?;
     let head = |printed: Printed| {
@@ -148,9 +158,11 @@ fn parse(text: &[u8]) -> Result<Vec<NodeHead>, Failure> {
             sequence: printed.sequence,
             hash: printed.hash,
             told_at_ms: printed.told_at_ms,
+            abandoned: printed.abandoned,
             cluster_id: printed.cluster_id,
             signer: printed.signer,
             signature: printed.signature,
+            removed_before: printed.removed_before,
             ..Default::default()
         })
     };
@@ -182,7 +194,8 @@ mod tests {
         let read = parse(text.as_bytes()).unwrap();
         let expected = |node_id, sequence| {
             let head = ChainHead { sequence, hash };
-            NodeHead { node_id, head, signer: None }
+            let (signer, removed_through, abandoned) = (None, None, false);
+            NodeHead { node_id, head, signer, removed_through, abandoned }
         };
         assert_eq!(read, [expected(1, 0), expected(2, 7)]);
         let shown = table(&heads).render();
@@ -196,7 +209,9 @@ mod tests {
         let signer = HeadSigner::from_seed(&generate_seed(&SystemRandom)).unwrap();
         let head = ChainHead { sequence: 7, hash: LineHash::of(b"a line") };
         let told_at = LogTime::from_ms(9);
-        let said = HeadStatement { cluster_id: "cluster", node_id: 2, head, told_at };
+        let removed_through = Some(4);
+        let cluster_id = "cluster";
+        let said = HeadStatement { cluster_id, node_id: 2, head, told_at, removed_through };
         let told = wire::AuditHead {
             node_id: 2,
             sequence: 7,
@@ -206,6 +221,8 @@ mod tests {
             cluster_id: "cluster".to_owned(),
             signer: hex::encode(signer.public_key()),
             signature: hex::encode(signer.sign(&said)),
+            abandoned: true,
+            removed_before: 5,
             ..Default::default()
         };
         let printed = |told: &wire::AuditHead| {
@@ -214,10 +231,11 @@ mod tests {
             let text = output::many(Format::Json, &records, || table(heads)).unwrap();
             parse(text.as_bytes())
         };
-        let signed = NodeHead { node_id: 2, head, signer: Some(signer.public_key()) };
+        let (signer, abandoned) = (Some(signer.public_key()), true);
+        let signed = NodeHead { node_id: 2, head, signer, removed_through, abandoned };
         assert_eq!(printed(&told), Ok(vec![signed]));
         let other = HeadSigner::from_seed(&generate_seed(&SystemRandom)).unwrap();
-        let changes: [&dyn Fn(&mut wire::AuditHead); 8] = [
+        let changes: [&dyn Fn(&mut wire::AuditHead); 10] = [
             &|told| told.node_id = 3,
             &|told| told.sequence = 8,
             &|told| told.hash = LineHash::of(b"another line").to_string(),
@@ -225,6 +243,8 @@ mod tests {
             &|told| told.cluster_id = "another".to_owned(),
             &|told| told.signer = hex::encode(other.public_key()),
             &|told| told.signer.clear(),
+            &|told| told.removed_before = 6,
+            &|told| told.removed_before = 0,
             &|told| told.signature.truncate(126),
         ];
         for (number, change) in changes.into_iter().enumerate() {

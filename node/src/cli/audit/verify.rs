@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use clap::Args;
 use lockbox_core::NodeId;
-use lockbox_platform::audit::verify::{Findings, verify};
+use lockbox_platform::audit::verify::{Findings, verify_removed};
 use lockbox_platform::audit::{AuditFiles, ChainHead};
 use lockbox_platform::exit::ExitCode;
+use lockbox_raft::domain::audit_head::ABANDONED_MAX;
 
 use super::files::{find, unread};
 use super::heads::{self, NodeHead, Signer};
@@ -46,23 +47,15 @@ impl Verify {
     pub(super) fn run(&self, environment: &Environment) -> Result<(), Failure> {
         let config = self.peer.load_config(environment)?;
         let files = self.files(config.as_ref())?;
-        // ORDER: before the files are read, which only grow.
-        let known = self.known(environment)?;
-        let told = known.as_ref().map_or(0, Vec::len);
-        let known = self.signed(known)?;
-        let left_out = told - known.as_ref().map_or(0, Vec::len);
         let node = self.node.or(config.map(|config| config.node_id));
-        let heads = match &known {
-            None => Vec::new(),
-            Some(known) => of_one_node(known, node)?,
-        };
-        let findings = verify(&files, &heads).map_err(|error| unread(files.active(), &error))?;
-        let mut text = report(&findings, known.is_some().then_some(heads.len()));
+        let Compared { findings, known, left_out } = self.compare(environment, &files, node)?;
+        let mut text = report(&findings, known.as_ref());
         if left_out > 0 {
             text += &format!("{left_out} heads are not signed by that key, and do not count\n");
         }
         output::write(text.as_bytes())?;
-        match findings.problems_total {
+        let forgotten = u64::from(known.is_some_and(|known| known.may_lack_abandoned()));
+        match findings.problems_total + forgotten {
             0 => Ok(()),
             problems => {
                 let sentence =
@@ -70,6 +63,49 @@ impl Verify {
                 Err(Failure::server(ExitCode::CorruptLog, sentence))
             }
         }
+    }
+
+    /// Reads the files and compares them with the heads.
+    fn compare(
+        &self,
+        environment: &Environment,
+        files: &AuditFiles,
+        node: Option<NodeId>,
+    ) -> Result<Compared, Failure> {
+        // ORDER: before the files are read, which grow.
+        let mut told = self.told(environment, node)?;
+        loop {
+            let (heads, removed) = match &told.0 {
+                None => (&[][..], None),
+                Some(known) => (known.heads.as_slice(), known.removed_through),
+            };
+            let findings = verify_removed(files, heads, removed);
+            let findings = findings.map_err(|error| unread(files.active(), &error))?;
+            if self.cluster && findings.problems_total > 0 {
+                // Retention may have taken a file meanwhile: never one before the heads say so.
+                let again = self.told(environment, node)?;
+                if again.0.as_ref().and_then(|known| known.removed_through) > removed {
+                    told = again;
+                    continue;
+                }
+            }
+            let (known, left_out) = told;
+            return Ok(Compared { findings, known, left_out });
+        }
+    }
+
+    /// The heads of the node that count, if any are asked for, and how many do not count.
+    fn told(
+        &self,
+        environment: &Environment,
+        node: Option<NodeId>,
+    ) -> Result<(Option<Known>, usize), Failure> {
+        let known = self.known(environment)?;
+        let told = known.as_ref().map_or(0, Vec::len);
+        let known = self.signed(known)?;
+        let left_out = told - known.as_ref().map_or(0, Vec::len);
+        let known = known.map(|known| of_one_node(&known, node)).transpose()?;
+        Ok((known, left_out))
     }
 
     fn files(&self, config: Option<&Config>) -> Result<AuditFiles, Failure> {
@@ -108,8 +144,32 @@ impl Verify {
     }
 }
 
+/// What was found, and with which heads.
+struct Compared {
+    findings: Findings,
+    known: Option<Known>,
+    left_out: usize,
+}
+
+/// What the heads of one node say.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Known {
+    heads: Vec<ChainHead>,
+    /// The last record that retention has removed.
+    removed_through: Option<u64>,
+    /// How many of them the node did not go on from.
+    abandoned: usize,
+}
+
+impl Known {
+    /// No more of them are remembered, so that further ones are not known.
+    const fn may_lack_abandoned(&self) -> bool {
+        self.abandoned >= ABANDONED_MAX
+    }
+}
+
 /// The heads of one node: of the one that is meant, or of the only one that there is.
-fn of_one_node(known: &[NodeHead], node: Option<NodeId>) -> Result<Vec<ChainHead>, Failure> {
+fn of_one_node(known: &[NodeHead], node: Option<NodeId>) -> Result<Known, Failure> {
     let node = match (node, known.first()) {
         (Some(node), _) => node,
         (None, Some(first)) if known.iter().all(|known| known.node_id == first.node_id) => {
@@ -121,16 +181,19 @@ fn of_one_node(known: &[NodeHead], node: Option<NodeId>) -> Result<Vec<ChainHead
         }
         (None, None) => return Err(Failure::usage("there are no heads to compare with")),
     };
-    let own = known.iter().filter(|known| known.node_id == node);
-    let heads: Vec<_> = own.map(|own| own.head).collect();
-    if heads.is_empty() {
+    let own: Vec<&NodeHead> = known.iter().filter(|known| known.node_id == node).collect();
+    if own.is_empty() {
         return Err(Failure::usage(format_args!("there are no heads of node {node}")));
     }
-    Ok(heads)
+    Ok(Known {
+        heads: own.iter().map(|own| own.head).collect(),
+        removed_through: own.iter().filter_map(|own| own.removed_through).max(),
+        abandoned: own.iter().filter(|own| own.abandoned).count(),
+    })
 }
 
 /// What was found, and what it was compared with.
-fn report(findings: &Findings, heads: Option<usize>) -> String {
+fn report(findings: &Findings, known: Option<&Known>) -> String {
     let mut lines: Vec<String> =
         findings.problems.iter().map(|p| one_line(&p.to_string())).collect();
     let told = lines.len() as u64;
@@ -156,12 +219,27 @@ fn report(findings: &Findings, heads: Option<usize>) -> String {
             findings.unfinished_bytes
         ));
     }
-    lines.push(match heads {
-        Some(heads) => format!("{} of {heads} anchored records are there", findings.heads_found),
-        None => "compared with no heads: a cut at the end or a chain that was made anew would not \
-                 show"
-            .to_owned(),
-    });
+    if let Some(last) = findings.removed_as_files_say {
+        lines.push(format!(
+            "the records up to {last} are missing; that retention removed them is what the files \
+             say, which whoever removed them could have written"
+        ));
+    }
+    match known {
+        Some(known) => {
+            if known.may_lack_abandoned() {
+                lines.push(format!(
+                    "{ABANDONED_MAX} heads were abandoned: of further ones nothing is known"
+                ));
+            }
+            let (found, heads) = (findings.heads_found, known.heads.len());
+            lines.push(format!("{found} of {heads} anchored records are there"));
+        }
+        None => lines.push(
+            "compared with no heads: a cut at the end or a chain that was made anew would not show"
+                .to_owned(),
+        ),
+    }
     lines.join("\n") + "\n"
 }
 
@@ -173,21 +251,24 @@ mod tests {
 
     fn head(node_id: NodeId, sequence: u64) -> NodeHead {
         let head = ChainHead { sequence, hash: LineHash::of(b"a line") };
-        NodeHead { node_id, head, signer: None }
+        NodeHead { node_id, head, signer: None, removed_through: None, abandoned: false }
     }
 
     #[test]
     fn heads_are_of_the_node_that_is_meant() {
-        let known = [head(1, 4), head(2, 7), head(1, 9)];
+        let mut known = [head(1, 4), head(2, 7), head(1, 9)];
+        known[1].removed_through = Some(5);
         let numbers = |known: &[NodeHead], node| {
-            let heads = of_one_node(known, node);
-            heads.map(|heads| heads.iter().map(|head| head.sequence).collect::<Vec<u64>>())
+            let known = of_one_node(known, node);
+            known.map(|known| known.heads.iter().map(|head| head.sequence).collect::<Vec<u64>>())
         };
         assert_eq!(numbers(&known, Some(1)), Ok(vec![4, 9]));
         assert_eq!(numbers(&known[..1], None), Ok(vec![4]));
         for (known, node) in [(&known[..], None), (&known[..], Some(3)), (&known[..0], None)] {
             assert!(numbers(known, node).is_err());
         }
+        let removed = |node| of_one_node(&known, Some(node)).map(|known| known.removed_through);
+        assert_eq!((removed(1), removed(2)), (Ok(None), Ok(Some(5))));
     }
 
     #[test]
@@ -198,8 +279,21 @@ mod tests {
         findings.first = Some(0);
         findings.last = Some(head(1, 7).head);
         findings.problems_total = 4;
-        let text = report(&findings, Some(6));
+        let heads = vec![head(1, 7).head; 6];
+        let mut known = Known { heads, removed_through: None, abandoned: 1 };
+        let text = report(&findings, Some(&known));
         assert!(text.starts_with("and 4 more problems\nrecords 0 to 7 in 2 files; "), "{text}");
-        assert!(text.ends_with("0 of 6 anchored records are there\n"), "{text}");
+        assert!(text.ends_with("\n0 of 6 anchored records are there\n"), "{text}");
+        known.abandoned = ABANDONED_MAX;
+        let text = report(&findings, Some(&known));
+        assert!(text.contains("\n32 heads were abandoned: of further ones nothing"), "{text}");
+    }
+
+    #[test]
+    fn the_report_says_whom_it_believes_about_retention() {
+        let findings = Findings { removed_as_files_say: Some(9), ..Default::default() };
+        let text = report(&findings, None);
+        assert!(text.contains("\nthe records up to 9 are missing; that retention"), "{text}");
+        assert!(!report(&Findings::default(), None).contains("retention"));
     }
 }

@@ -57,6 +57,7 @@ fn to_wire(anchored: &AnchoredHead, abandoned: bool, cluster_id: &str) -> wire::
         cluster_id: cluster_id.to_owned(),
         signer: signature.map(|signed| hex::encode(signed.signer)).unwrap_or_default(),
         signature: signature.map(|signed| hex::encode(&signed.signature)).unwrap_or_default(),
+        removed_before: head.removed_through.map_or(0, |through| through.saturating_add(1)),
     }
 }
 
@@ -71,10 +72,20 @@ mod tests {
     fn heads_are_told_once_in_the_order_of_the_log() {
         let mut heads = AuditHeads::default();
         for (index, sequence) in [(10, 5), (20, 9), (30, 2), (40, 3)] {
-            let (told_at, signature) = (LogTime::from_ms(1), None);
-            let head = AuditHead { node_id: 1, sequence, hash: [7; 32], told_at, signature };
-            heads.anchor(AnchoredHead { head, index, anchored_at: LogTime::from_ms(2) });
+            let head = AuditHead {
+                node_id: 1,
+                sequence,
+                hash: [7; 32],
+                told_at: LogTime::from_ms(1),
+                signature: None,
+                removed_through: (index == 40).then_some(0),
+                after: None,
+            };
+            let anchored = AnchoredHead { head, index, anchored_at: LogTime::from_ms(2) };
+            assert_eq!(heads.anchor(anchored), Ok(true));
         }
+        let removed = of_node(&heads, "cluster").iter().map(|head| head.removed_before).max();
+        assert_eq!(removed, Some(1));
         let told: Vec<_> = of_node(&heads, "cluster")
             .iter()
             .map(|head| (head.index, head.sequence, head.abandoned))

@@ -183,9 +183,12 @@ async fn what_is_too_many_is_removed_and_the_removal_is_a_record() {
     let config = AuditConfig { finished_files_max: Some(2), ..small(&files) };
     let head = write_many(&config, 100).await;
     assert_eq!(files.finished().expect("a directory").len(), 2);
-    let findings = verified(&files, head.as_slice());
+    let findings = verified(&files, &[]);
     let first = findings.first.expect("a record");
     assert!(first > 0 && findings.lines < 100, "{findings:?}");
+    assert_eq!(findings.removed_as_files_say, first.checked_sub(1));
+    let told = verify::verify_removed(&files, head.as_slice(), first.checked_sub(1));
+    assert_eq!(told.expect("an audit").problems_total, 0);
 
     // One that retention has not taken is missed.
     let oldest = files.finished().expect("a directory")[0];
@@ -196,6 +199,39 @@ async fn what_is_too_many_is_removed_and_the_removal_is_a_record() {
     assert_eq!(findings.problems_total, 1, "{findings:?}");
     let problem = findings.problems[0].to_string();
     assert!(problem.contains(&format!("the records up to {oldest} are missing")), "{problem}");
+}
+
+/// The cluster hears first of what is too many.
+#[tokio::test]
+async fn what_is_too_many_stays_until_it_is_permitted_to_go() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    let config = AuditConfig {
+        finished_files_max: Some(1),
+        removal: Removal::WhenPermitted,
+        ..small(&files)
+    };
+    let tasks = tasks();
+    let auditor = open(&config, clock(), &tasks, metrics()).expect("an audit");
+    assert_eq!(auditor.removable_through(), None);
+    for number in 0..60 {
+        assert_eq!(write(&auditor, &format!("e{number}")).await, Ok(()));
+    }
+    let finished = files.finished().expect("a directory");
+    assert!(finished.len() > 3, "{finished:?}");
+    assert_eq!(verified(&files, &[]).first, Some(0));
+    let too_many = finished[finished.len() - 2];
+    assert_eq!(auditor.removable_through(), Some(too_many));
+
+    auditor.permit_removal(finished[1]);
+    assert_eq!(write(&auditor, "behind").await, Ok(()));
+    assert_eq!(verified(&files, &[]).first, Some(finished[1] + 1));
+    auditor.permit_removal(too_many);
+    auditor.permit_removal(finished[0]);
+    assert_eq!(write(&auditor, "behind").await, Ok(()));
+    assert_eq!(verified(&files, &[]).first, Some(too_many + 1));
+    drop(auditor);
+    assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
 }
 
 /// When the next file cannot be made, the one that is there goes on, and calls with it.

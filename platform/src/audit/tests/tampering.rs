@@ -1,9 +1,11 @@
 //! Whoever changes, removes, repeats or moves anything of an audit is found, each time.
 
 use super::*;
+use crate::audit::chain::{Chain, Link};
+use crate::audit::own;
 
-const RECORDS: usize = 60;
-const FILES: usize = 4;
+pub(super) const RECORDS: usize = 60;
+pub(super) const FILES: usize = 4;
 const CASES: u64 = 1000;
 
 /// Numbers that look like chance and are the same in every run (SplitMix64).
@@ -23,19 +25,19 @@ impl Numbers {
 
 /// An audit in memory: its files, each a list of lines, and its head.
 #[derive(Clone, PartialEq)]
-struct Audit {
-    files: Vec<Vec<Vec<u8>>>,
+pub(super) struct Audit {
+    pub(super) files: Vec<Vec<Vec<u8>>>,
 }
 
 /// What the cluster knows of it.
-struct Known {
-    audit: Audit,
-    head: ChainHead,
+pub(super) struct Known {
+    pub(super) audit: Audit,
+    pub(super) head: ChainHead,
 }
 
 /// Real records, in files of the same number of lines.
-fn written() -> Known {
-    let mut chain = crate::audit::chain::Chain::beginning_at(0);
+pub(super) fn written() -> Known {
+    let mut chain = Chain::beginning_at(0);
     let mut text = String::new();
     for number in 0..RECORDS {
         let json = encrypt(&format!("event-{number}")).to_json().expect("JSON");
@@ -48,7 +50,7 @@ fn written() -> Known {
 
 impl Audit {
     /// Writes the files, every other one compressed, under the names that they had.
-    fn store(&self, directory: &Path) -> AuditFiles {
+    pub(super) fn store(&self, directory: &Path) -> AuditFiles {
         let files = AuditFiles::at(directory);
         for (number, lines) in self.files.iter().enumerate() {
             let whole = |line: &Vec<u8>| [line.as_slice(), b"\n"].concat();
@@ -77,7 +79,7 @@ impl Audit {
 /// Does one thing to the audit that nobody may do, and says what.
 fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
     let (file, line) = audit.place(numbers);
-    let what = match numbers.below(12) {
+    let what = match numbers.below(14) {
         0 => {
             audit.files[file].remove(line);
             "removed"
@@ -134,6 +136,17 @@ fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
             audit.files[file].insert(line, b"no record".to_vec());
             "put something before"
         }
+        11 => {
+            // As a forger who knows the chain, and makes it longer than the one that was anchored.
+            forge_from(audit, (file, line));
+            let json = encrypt("padding").to_json().expect("JSON");
+            (0..=numbers.below(5)).for_each(|_| append(audit, &json));
+            "forged and made longer everything from"
+        }
+        12 => {
+            remove_as_retention(audit, file.min(audit.files.len() - 2));
+            "said that retention removed what is up to"
+        }
         _ => {
             audit.files[file].clear();
             "emptied the file of"
@@ -142,16 +155,35 @@ fn tamper(audit: &mut Audit, numbers: &mut Numbers) -> String {
     format!("{what} line {line} of file {file}")
 }
 
+/// Adds a record to the last file, chained as it has to be, when the last line is a record.
+pub(super) fn append(audit: &mut Audit, json: &str) {
+    let Some(last) = audit.files.iter().flatten().last() else { return };
+    let Ok(link) = serde_json::from_slice::<Link>(last) else { return };
+    let head = ChainHead { sequence: link.sequence, hash: LineHash::of(last) };
+    let Some(mut chain) = Chain::after(head) else { return };
+    let mut line = String::new();
+    chain.link(&mut line, json).expect("a number");
+    audit.files.last_mut().expect("a file").push(line.trim_end().as_bytes().to_vec());
+}
+
+/// Removes the files up to this one, and adds the record that retention would write.
+fn remove_as_retention(audit: &mut Audit, file: usize) {
+    audit.files[..=file].iter_mut().for_each(Vec::clear);
+    let last = u64::try_from((file + 1) * (RECORDS / FILES) - 1).expect("a number");
+    let json = own::file_removed(LogTime::from_ms(1_800_000_000_123).into(), last).expect("JSON");
+    append(audit, &json);
+}
+
 /// Changes a record and chains it and all that follow anew.
-fn forge_from(audit: &mut Audit, (file, line): (usize, usize)) {
+pub(super) fn forge_from(audit: &mut Audit, (file, line): (usize, usize)) {
     let mut lines: Vec<Vec<u8>> = audit.files.iter().flatten().cloned().collect();
     let first = audit.files[..file].iter().map(Vec::len).sum::<usize>() + line;
     let mut chain = match first.checked_sub(1) {
-        None => crate::audit::chain::Chain::beginning_at(0),
+        None => Chain::beginning_at(0),
         Some(before) => {
             let sequence = u64::try_from(before).expect("a number");
             let hash = LineHash::of(&lines[before]);
-            crate::audit::chain::Chain::after(ChainHead { sequence, hash }).expect("a chain")
+            Chain::after(ChainHead { sequence, hash }).expect("a chain")
         }
     };
     for line in &mut lines[first..] {
@@ -240,6 +272,42 @@ fn the_audit_of_another_node_is_found() {
     assert_eq!(verified(&files, &[]).lines, RECORDS as u64);
     let findings = verify::verify(&files, &[known.head]).expect("an audit");
     assert_eq!((findings.problems_total, findings.heads_found), (1, 0));
+}
+
+/// Whoever can remove files can write the record that retention would write. With heads only what
+/// these say counts; without any the findings say whom they believe.
+#[test]
+fn a_record_that_retention_removed_something_is_no_proof_of_it() {
+    let known = written();
+    let heads: Vec<ChainHead> = [9, 14, 29, 44]
+        .map(|at| {
+            let line = known.audit.files.iter().flatten().nth(at).expect("a line");
+            ChainHead { sequence: at as u64, hash: LineHash::of(line) }
+        })
+        .into_iter()
+        .chain([known.head])
+        .collect();
+    for file in 0..FILES - 1 {
+        let last = ((file + 1) * (RECORDS / FILES) - 1) as u64;
+        let mut audit = known.audit.clone();
+        remove_as_retention(&mut audit, file);
+        let dir = tempfile::tempdir().expect("a temporary directory");
+        let files = audit.store(dir.path());
+        assert_eq!(verified(&files, &[]).removed_as_files_say, Some(last));
+        for told in [None, last.checked_sub(1)] {
+            let findings = verify::verify_removed(&files, &heads, told).expect("an audit");
+            let what = format!("the records up to {last} are missing, and no head says");
+            let said = |problem: &verify::Problem| problem.what.starts_with(&what);
+            assert!(findings.problems.iter().any(said), "{findings:#?}");
+            // When no head is left that is so old, too.
+            let findings = verify::verify_removed(&files, &[known.head], told).expect("an audit");
+            assert_eq!(findings.problems_total, 1, "{findings:#?}");
+        }
+        // What the cluster has heard of is no loss.
+        let findings = verify::verify_removed(&files, &heads, Some(last)).expect("an audit");
+        assert_eq!(findings.problems_total, 0, "{findings:#?}");
+        assert_eq!(findings.removed_as_files_say, None);
+    }
 }
 
 #[test]

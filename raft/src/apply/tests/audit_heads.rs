@@ -3,20 +3,33 @@
 use lockbox_core::{LogTime, Subject};
 
 use super::World;
-use crate::domain::audit_head::{AnchoredHead, AuditHead};
-use crate::domain::command::Command;
-use crate::domain::outcome::{Outcome, Rejection};
+use crate::domain::audit_head::{After, AnchoredHead, AuditHead, HEADS_MAX, HeadMark};
+use crate::domain::command::{Command, Envelope};
+use crate::domain::outcome::{Outcome, Precondition, Rejection};
 use crate::state::{Space, keys, tables};
 
 fn head(node_id: u64, sequence: u64) -> AuditHead {
-    let hash = [u8::try_from(sequence).unwrap(); 32];
-    AuditHead { node_id, sequence, hash, told_at: LogTime::from_ms(5), signature: None }
+    AuditHead {
+        node_id,
+        sequence,
+        hash: [u8::try_from(sequence % 251).unwrap(); 32],
+        told_at: LogTime::from_ms(5),
+        signature: None,
+        removed_through: None,
+        after: None,
+    }
+}
+
+/// As a node proposes it.
+fn proposal(world: &mut World, head: AuditHead) -> Envelope {
+    let mut envelope = world.envelope(Command::AnchorAuditHead(head));
+    (envelope.subject, envelope.token) = (Subject::internal(), None);
+    envelope
 }
 
 /// Anchors it as a node does; gives the index of the entry.
 fn anchor(world: &mut World, head: AuditHead) -> u64 {
-    let mut envelope = world.envelope(Command::AnchorAuditHead(head));
-    (envelope.subject, envelope.token) = (Subject::internal(), None);
+    let envelope = proposal(world, head);
     assert_eq!(world.apply(&envelope), Outcome::Nothing);
     world.index
 }
@@ -54,6 +67,56 @@ fn a_chain_that_begins_again_does_not_hide_the_one_before() {
     assert_eq!(heads.abandoned.len(), 1);
     assert_eq!(heads.abandoned[0].head, head(1, 200));
     assert_eq!(heads.newest.last().unwrap().head, head(1, 0));
+}
+
+/// Records were changed and chained anew, and padded beyond the last head, while the node did not
+/// run: the next head has a larger number, and its node says that it does not follow.
+#[test]
+fn a_longer_chain_that_was_made_anew_does_not_hide_the_one_before() {
+    let mut world = World::new();
+    let known = head(1, 200);
+    anchor(&mut world, known.clone());
+    let forged = HeadMark { sequence: 201, hash: [255; 32] };
+    let after = Some(After::Abandoned(known.mark()));
+    anchor(&mut world, AuditHead { hash: forged.hash, after, ..head(1, 201) });
+    let mut last = forged;
+    for sequence in 202..203 + HEADS_MAX as u64 {
+        let next = AuditHead { after: Some(After::Followed(last)), ..head(1, sequence) };
+        last = next.mark();
+        anchor(&mut world, next);
+    }
+    let heads = tables::audit_heads(&world.state, 1).unwrap();
+    assert!(heads.newest.iter().all(|anchored| anchored.head != known));
+    let abandoned: Vec<_> = heads.abandoned.into_iter().map(|anchored| anchored.head).collect();
+    assert_eq!(abandoned, [known]);
+}
+
+/// A proposal of an earlier try, or of an earlier run, that is applied late.
+#[test]
+fn a_head_behind_another_one_than_its_node_has_read_is_refused() {
+    let mut world = World::new();
+    let (first, second) = (head(1, 3), head(1, 5));
+    anchor(&mut world, AuditHead { after: Some(After::Nothing), ..first.clone() });
+    let after = Some(After::Followed(first.mark()));
+    anchor(&mut world, AuditHead { after, ..second.clone() });
+    let moved = Rejection::Precondition(Precondition::AuditHeadMoved);
+    for after in [After::Nothing, After::Followed(first.mark()), After::Abandoned(first.mark())] {
+        let late = proposal(&mut world, AuditHead { after: Some(after), ..head(1, 4) });
+        assert_eq!(world.refused(&late), moved, "{after:?}");
+    }
+    let heads = tables::audit_heads(&world.state, 1).unwrap();
+    assert!(heads.abandoned.is_empty());
+    assert_eq!(heads.newest.last().unwrap().head.mark(), second.mark());
+}
+
+#[test]
+fn the_state_keeps_what_retention_has_taken() {
+    let mut world = World::new();
+    anchor(&mut world, AuditHead { after: Some(After::Nothing), ..head(1, 3) });
+    let after = Some(After::Followed(head(1, 3).mark()));
+    anchor(&mut world, AuditHead { removed_through: Some(2), after, ..head(1, 3) });
+    let heads = tables::audit_heads(&world.state, 1).unwrap();
+    assert_eq!((heads.newest.len(), heads.removed_through()), (2, Some(2)));
 }
 
 #[test]
