@@ -2,6 +2,7 @@
 
 mod opening;
 mod reading;
+mod removal;
 mod rotation;
 mod tampering;
 mod writing;
