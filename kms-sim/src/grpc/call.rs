@@ -1,7 +1,7 @@
 //! The frame of every call: who calls, the audit record, the answer's metadata.
 //!
-//! Promises: a call is answered only after its audit record is written, refusals included; every
-//! answer says which commit sequence it reflects.
+//! Promises: a call is answered only after its audit record is written, refusals included, and does
+//! nothing while the audit takes no records; every answer says which commit sequence it reflects.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -69,6 +69,7 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let caller = self.recognise(edge).await?;
+        edge.auditor.demand_writable()?;
         count(edge, &caller)?;
         self.check(message)?;
         Ok(caller)
@@ -116,6 +117,7 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let operator = self.recognise_operator(edge)?;
+        edge.auditor.demand_writable()?;
         self.check(message)?;
         Ok(operator)
     }
@@ -174,7 +176,10 @@ impl Call {
         let request_id = self.context.request_id.as_str();
         if let Err(error) = edge.auditor.record(&record, self.context.deadline).await {
             // The call may have been done: without its record it must not be answered.
-            return Err(ApiError::from(error).into_status(request_id));
+            let nothing = |error: &ApiError| error.outcome() == Outcome::NotProposed;
+            let was_done = !result.as_ref().err().is_some_and(nothing);
+            let outcome = if was_done { Outcome::Unknown } else { Outcome::NotProposed };
+            return Err(ApiError::from(error).with_outcome(outcome).into_status(request_id));
         }
         match result {
             Ok(Answer { value, index }) => {

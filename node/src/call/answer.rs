@@ -35,7 +35,10 @@ impl Call<'_> {
         let recorded = self.app.auditor.record(&record, self.context.deadline).await;
         let result = match recorded {
             Ok(()) => result,
-            Err(error) => Err(ApiError::from(error)),
+            Err(error) => {
+                let error = ApiError::from(error).with_outcome(unrecorded(&result));
+                Err(placed(error, self.decided))
+            }
         };
         match result {
             Ok(message) => {
@@ -147,6 +150,14 @@ fn placed(error: ApiError, decided: Option<DecidedAt>) -> ApiError {
     }
 }
 
+/// What the caller of a call without a record may conclude: what did not happen, did not happen.
+fn unrecorded<R>(result: &Result<R, ApiError>) -> Outcome {
+    match result.as_ref().map_err(ApiError::outcome) {
+        Err(Outcome::NotProposed) => Outcome::NotProposed,
+        Ok(_) | Err(Outcome::DecidedAt { .. } | Outcome::Unknown) => Outcome::Unknown,
+    }
+}
+
 /// Adds a header; a text that no header can hold is left out.
 fn put(metadata: &mut MetadataMap, name: &'static str, value: String) {
     if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
@@ -176,5 +187,16 @@ mod tests {
         let at = Outcome::DecidedAt { index: 7, term: 2 };
         assert_eq!(placed(away(), decided).outcome(), at);
         assert_eq!(placed(away(), None).outcome(), Outcome::NotProposed);
+    }
+
+    #[test]
+    fn only_what_was_not_proposed_is_known_without_a_record() {
+        let failed = |outcome| Err::<(), _>(ApiError::unavailable("no").with_outcome(outcome));
+        assert_eq!(unrecorded(&failed(Outcome::NotProposed)), Outcome::NotProposed);
+        assert_eq!(unrecorded(&Ok(())), Outcome::Unknown);
+        let decided = Outcome::DecidedAt { index: 7, term: 2 };
+        for outcome in [decided, Outcome::Unknown] {
+            assert_eq!(unrecorded(&failed(outcome)), Outcome::Unknown);
+        }
     }
 }
