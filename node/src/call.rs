@@ -77,6 +77,8 @@ pub struct Call<'a> {
     nonce: [u8; 16],
     /// The billed requests that the call made to the KMS, the latest one last.
     kms_requests: Vec<KmsRequest>,
+    /// Its audit record is made.
+    recorded: bool,
 }
 
 impl<'a> Call<'a> {
@@ -119,6 +121,7 @@ impl<'a> Call<'a> {
             authorized: false,
             stale: false,
             kms_requests: Vec::new(),
+            recorded: false,
         }
     }
 

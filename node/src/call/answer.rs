@@ -6,6 +6,7 @@ use lockbox_platform::audit::record::{
     AuditFailure, Authentication, Authorization, EventStatus, RequestMetadata, ResourceMetadata,
     TokenInfo,
 };
+use lockbox_platform::detach::{record_unfinished, unfinished};
 use lockbox_platform::headers;
 use lockbox_platform::status::{ApiError, Outcome};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
@@ -30,8 +31,9 @@ impl Call<'_> {
         self.reply(result).await
     }
 
-    async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+    async fn reply<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
         let record = self.record(result.as_ref().err());
+        self.recorded = true;
         let recorded = self.app.auditor.record(&record, self.context.deadline).await;
         let result = match recorded {
             Ok(()) => result,
@@ -131,6 +133,18 @@ impl Call<'_> {
             response: self.response.clone(),
             kms_requests: self.kms_requests.clone(),
         }
+    }
+}
+
+impl Drop for Call<'_> {
+    /// Records a call that did not get to its end, with what is known by then: whatever it had
+    /// done is done, and what it asked the KMS may be billed.
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        let record = self.record(Some(&unfinished()));
+        record_unfinished(&self.app.calls, &self.app.auditor, record, self.context.deadline);
     }
 }
 
