@@ -1,5 +1,6 @@
 //! Tests of the audit: form of a record, and what the other tests share.
 
+mod full_disk;
 mod opening;
 mod reading;
 mod removal;
