@@ -62,8 +62,8 @@ struct Standing {
     unsynced: Option<Duration>,
     /// When the oldest append began that the sync under way is for.
     syncing: Option<Duration>,
-    /// The last append failed.
-    append_failed: bool,
+    /// The last records were refused.
+    unrecorded: bool,
     /// The last sync failed.
     sync_failed: bool,
 }
@@ -82,7 +82,7 @@ impl Progress {
             appending: None,
             unsynced: None,
             syncing: None,
-            append_failed: false,
+            unrecorded: false,
             sync_failed: false,
         };
         Self { clock, standing: Mutex::new(standing), synced: watch::Sender::new(head) }
@@ -117,10 +117,9 @@ impl Progress {
         appended
     }
 
-    /// Notes whether the writer's last records are where they have to be before their calls are
-    /// answered.
-    pub(super) fn note_batch(&self, written: bool) {
-        self.standing().append_failed = !written;
+    /// Notes whether the last records are where they have to be before their calls are answered.
+    pub(super) fn note_recorded(&self, recorded: bool) {
+        self.standing().unrecorded = !recorded;
     }
 
     /// Whether anything may be done that has to be in the audit.
@@ -129,7 +128,7 @@ impl Progress {
     /// Why not.
     pub(super) fn check(&self) -> Result<(), Stuck> {
         let standing = self.standing();
-        if standing.append_failed {
+        if standing.unrecorded {
             return Err(Stuck::Unwritten);
         }
         self.check_synced(&standing)

@@ -236,7 +236,11 @@ impl AuditorHandle {
         let json = record.to_json().map_err(|_impossible| AuditError::Failed)?;
         let (reply, answered) = oneshot::channel();
         self.mailbox.try_send(Submitted { json, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => AuditError::Busy,
+            TrySendError::Full(_) => {
+                // Nor would the next one be, until the writer goes on.
+                self.progress.note_recorded(false);
+                AuditError::Busy
+            }
             TrySendError::Disconnected(_) => AuditError::Stopped,
         })?;
         let soon = Instant::now() + LAST_WAIT;
@@ -286,7 +290,7 @@ impl Writer {
         if let Err(error) = &written {
             tracing::error!(%error, "audit records cannot be written; calls are refused");
         }
-        self.progress.note_batch(written.is_ok());
+        self.progress.note_recorded(written.is_ok());
         self.metrics.healthy.set(i64::from(written.is_ok()));
         written.map_err(|_refused| AuditError::Failed)?;
         #[allow(clippy::cast_precision_loss, reason = "a batch is at most BATCH_MAX")]

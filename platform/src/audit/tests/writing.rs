@@ -181,6 +181,7 @@ async fn a_full_mailbox_refuses_at_once() {
     let late = answers.iter().filter(|answer| **answer == Err(AuditError::Late)).count();
     // Beside those in the mailbox, one batch is in the writer's hands.
     assert!(busy >= 10_000 - 4096 - 512 && busy + late == 10_000, "{busy} busy, {late} late");
+    assert!(auditor.demand_writable().is_err(), "the next one would not be recorded either");
     disk.append_held.set(false);
     assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
 }
