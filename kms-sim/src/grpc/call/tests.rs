@@ -57,7 +57,7 @@ async fn edge(directory: &Path, tasks: &Tasks) -> Edge {
     }
 }
 
-fn broken() {
+fn broken() -> u64 {
     panic!("broken")
 }
 
