@@ -77,6 +77,8 @@ pub struct Call<'a> {
     nonce: [u8; 16],
     /// The billed requests that the call made to the KMS, the latest one last.
     kms_requests: Vec<KmsRequest>,
+    /// Its audit record is made.
+    recorded: bool,
 }
 
 impl<'a> Call<'a> {
@@ -119,6 +121,7 @@ impl<'a> Call<'a> {
             authorized: false,
             stale: false,
             kms_requests: Vec::new(),
+            recorded: false,
         }
     }
 
@@ -126,13 +129,15 @@ impl<'a> Call<'a> {
     /// that is refused is in the audit by its name as well: the authority has vouched for it.
     ///
     /// # Errors
-    /// UNAUTHENTICATED without a certificate, PERMISSION_DENIED with another name.
+    /// UNAUTHENTICATED without a certificate, PERMISSION_DENIED with another name, UNAVAILABLE
+    /// while the audit takes no records.
     pub fn admit_certificate(&mut self, one_of: &[Peer]) -> Result<(), ApiError> {
         let admitted = peer_name::require(&self.context, one_of);
         self.authorized = admitted.is_ok();
         let first = || self.context.peer_identity.as_ref()?.dns_names.first().cloned();
         self.certificate_name = admitted.as_ref().ok().cloned().or_else(first);
-        admitted.map(drop)
+        admitted?;
+        self.app.auditor.demand_writable()
     }
 
     /// Names the account that has just proved who it is, for the audit record.
@@ -188,8 +193,8 @@ impl<'a> Call<'a> {
     /// Authenticates, then checks the fields (`contract §5.2`, order of checks).
     ///
     /// # Errors
-    /// UNAVAILABLE while sealed, UNAUTHENTICATED, INVALID_ARGUMENT with every wrong field, and
-    /// where a stale answer is asked for: only [`Self::admit_metadata_read`] takes that.
+    /// UNAVAILABLE while sealed or while the audit takes no records, UNAUTHENTICATED,
+    /// INVALID_ARGUMENT with every wrong field, and where a stale answer is asked for: only [`Self::admit_metadata_read`] takes that.
     pub fn admit(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
         let caller = self.admit_metadata_read(message)?;
         self.consistency.demand_linearizable()?;
@@ -210,6 +215,7 @@ impl<'a> Call<'a> {
             return Err(ApiError::unauthenticated("token is not valid"));
         }
         self.caller = Some(caller.clone());
+        self.app.auditor.demand_writable()?;
         self.count(&caller)?;
         validate(message)?;
         self.context.demand_single_headers()?;

@@ -27,7 +27,7 @@ impl AccessService {
 
 async fn attachable(
     edge: &Edge,
-    call: &mut Call,
+    call: &mut Call<'_>,
     message: &CheckAttachRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Result<Answer<CheckAttachResponse>, ApiError> {
@@ -45,7 +45,7 @@ impl KeyAccessService for AccessService {
     ) -> Result<Response<CheckAttachResponse>, Status> {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let mut observed = None;
             let result = attachable(&edge, &mut call, &message, &mut observed).await;

@@ -27,7 +27,7 @@ impl AdminService {
 
 async fn undelete(
     edge: &Edge,
-    call: &mut Call,
+    call: &mut Call<'_>,
     message: &UndeleteKeyRequest,
 ) -> Result<Done, ApiError> {
     let operator = call.admit_operator(edge, message)?;
@@ -43,7 +43,7 @@ impl KeyAdminService for AdminService {
     ) -> Result<Response<UndeleteKeyResponse>, Status> {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let result = undelete(&edge, &mut call, &message).await;
             let operation = result.as_ref().ok().map(|done| done.value.as_ref());

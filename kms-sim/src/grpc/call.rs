@@ -1,7 +1,7 @@
 //! The frame of every call: who calls, the audit record, the answer's metadata.
 //!
-//! Promises: a call is answered only after its audit record is written, refusals included; every
-//! answer says which commit sequence it reflects.
+//! Promises: a call is answered only after its audit record is written, refusals included, and does
+//! nothing while the audit takes no records; every answer says which commit sequence it reflects.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -13,6 +13,7 @@ use lockbox_platform::audit::record::{
     RequestMetadata, TokenInfo,
 };
 use lockbox_platform::audit::{AuditDetails, AuditRecord};
+use lockbox_platform::detach::{record_unfinished, unfinished};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::headers;
 use lockbox_platform::rate::Counted;
@@ -23,8 +24,8 @@ use lockbox_proto::validate::Validate;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
-use super::Edge;
 use super::status::unrecognised;
+use super::{Edge, unread};
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::authn::{Authenticated, Credentials};
 use crate::caller::{Caller, Via};
@@ -32,10 +33,13 @@ use crate::error::KmsError;
 use crate::keys::service::Answer;
 
 /// One call.
-pub(super) struct Call {
+pub(super) struct Call<'e> {
+    edge: &'e Edge,
     context: Arc<RequestContext>,
     assertion: Option<Vec<u8>>,
     authenticated: Option<Authenticated>,
+    /// Its audit record is made.
+    recorded: bool,
 }
 
 /// What the audit says of a call.
@@ -46,19 +50,19 @@ pub(super) struct Event {
     pub(super) path: ResourcePath,
 }
 
-impl Call {
+impl<'e> Call<'e> {
     /// Takes what identifies the caller out of a request.
-    pub(super) fn begin<T>(request: &Request<T>) -> Result<Self, Status> {
-        Ok(Self::of(RequestContext::of(request)?, request.metadata()))
+    pub(super) fn begin<T>(edge: &'e Edge, request: &Request<T>) -> Result<Self, Status> {
+        Ok(Self::of(edge, RequestContext::of(request)?, request.metadata()))
     }
 
     /// Takes up a request whose context is at hand; of its metadata, the assertion counts.
-    pub(super) fn of(context: Arc<RequestContext>, metadata: &MetadataMap) -> Self {
+    pub(super) fn of(edge: &'e Edge, context: Arc<RequestContext>, metadata: &MetadataMap) -> Self {
         let assertion = metadata.get_bin(ASSERTION_METADATA).map(|value| {
             // Bytes that do not decode must not pass for no assertion at all.
             value.to_bytes().map_or_else(|_| vec![0xff], |bytes| bytes.to_vec())
         });
-        Self { context, assertion, authenticated: None }
+        Self { edge, context, assertion, authenticated: None, recorded: false }
     }
 
     /// Recognises the caller and counts the call, then checks the request against its constraints
@@ -69,6 +73,7 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let caller = self.recognise(edge).await?;
+        edge.auditor.demand_writable()?;
         count(edge, &caller)?;
         self.check(message)?;
         Ok(caller)
@@ -116,6 +121,7 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let operator = self.recognise_operator(edge)?;
+        edge.auditor.demand_writable()?;
         self.check(message)?;
         Ok(operator)
     }
@@ -165,16 +171,20 @@ impl Call {
 
     /// Writes the audit record and, only then, gives the answer.
     pub(super) async fn finish<T>(
-        self,
+        mut self,
         edge: &Edge,
         event: Event,
         result: Result<Answer<T>, ApiError>,
     ) -> Result<Response<T>, Status> {
         let record = self.record(edge, event, result.as_ref().err());
+        self.recorded = true;
         let request_id = self.context.request_id.as_str();
         if let Err(error) = edge.auditor.record(&record, self.context.deadline).await {
             // The call may have been done: without its record it must not be answered.
-            return Err(ApiError::from(error).into_status(request_id));
+            let nothing = |error: &ApiError| error.outcome() == Outcome::NotProposed;
+            let was_done = !result.as_ref().err().is_some_and(nothing);
+            let outcome = if was_done { Outcome::Unknown } else { Outcome::NotProposed };
+            return Err(ApiError::from(error).with_outcome(outcome).into_status(request_id));
         }
         match result {
             Ok(Answer { value, index }) => {
@@ -282,6 +292,20 @@ impl Call {
     }
 }
 
+impl Drop for Call<'_> {
+    /// Records a call that did not get to its end: whatever it had done by then is done.
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        // What it was about went with its handler: the method says what was asked for.
+        let Some(event) = unread::event(&self.context.method) else { return };
+        let Edge { calls, auditor, .. } = self.edge;
+        let record = self.record(self.edge, event, Some(&unfinished()));
+        record_unfinished(calls, auditor, record, self.context.deadline);
+    }
+}
+
 /// Counts the call of a subject, whether it calls itself or a node does for it: its bill is the
 /// same. What nodes do in their own name keeps their cluster unsealed, and is not counted.
 fn count(edge: &Edge, caller: &Caller) -> Result<(), ApiError> {
@@ -294,3 +318,6 @@ fn count(edge: &Edge, caller: &Caller) -> Result<(), ApiError> {
     }
     edge.rate.admit(&Counted::Subject(caller.subject.clone()))
 }
+
+#[cfg(test)]
+mod tests;

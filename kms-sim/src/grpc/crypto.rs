@@ -55,7 +55,7 @@ impl CryptoService {
         read: impl FnOnce(M) -> Result<CryptoInput, KmsError>,
         write: impl FnOnce(CryptoOutput) -> T,
     ) -> Result<Response<T>, Status> {
-        let mut call = Call::begin(&request)?;
+        let mut call = Call::begin(edge, &request)?;
         let message = request.into_inner();
         let (key_id, source_key_id) = ids(&message);
         let mut observed = Observed::default();
@@ -74,7 +74,7 @@ impl CryptoService {
 
     async fn execute<M: Validate>(
         edge: &Edge,
-        call: &mut Call,
+        call: &mut Call<'_>,
         message: M,
         read: impl FnOnce(M) -> Result<CryptoInput, KmsError>,
         observed: &mut Observed,

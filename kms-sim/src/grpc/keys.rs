@@ -44,7 +44,7 @@ impl KeysService {
 /// Records a mutation and answers with its operation.
 async fn finish(
     edge: &Edge,
-    call: Call,
+    call: Call<'_>,
     result: Mutated,
     observed: Option<&KeyRecord>,
     event: impl FnOnce(Effect<'_>) -> Event,
@@ -63,7 +63,7 @@ impl SymmetricKeyService for KeysService {
     async fn create(&self, request: Request<CreateSymmetricKeyRequest>) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let result = mutations::create(&edge, &mut call, request.into_inner()).await;
             let event = |effect: Effect<'_>| events::mutation(Mutation::Create, "", effect);
             finish(&edge, call, result, None, event).await
@@ -74,7 +74,7 @@ impl SymmetricKeyService for KeysService {
     async fn update(&self, request: Request<UpdateSymmetricKeyRequest>) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let (id, mut observed) = (message.key_id.clone(), None);
             let result = mutations::update(&edge, &mut call, message, &mut observed).await;
@@ -87,7 +87,7 @@ impl SymmetricKeyService for KeysService {
     async fn rotate(&self, request: Request<RotateSymmetricKeyRequest>) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let mut observed = None;
             let result = mutations::rotate(&edge, &mut call, &message, &mut observed).await;
@@ -101,7 +101,7 @@ impl SymmetricKeyService for KeysService {
     async fn delete(&self, request: Request<DeleteSymmetricKeyRequest>) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let mut observed = None;
             let result = mutations::delete(&edge, &mut call, &message, &mut observed).await;
@@ -118,7 +118,7 @@ impl SymmetricKeyService for KeysService {
     ) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let mut observed = None;
             let result = mutations::set_primary(&edge, &mut call, &message, &mut observed).await;
@@ -136,7 +136,7 @@ impl SymmetricKeyService for KeysService {
     ) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let mut observed = None;
             let result = mutations::schedule(&edge, &mut call, &message, &mut observed).await;
@@ -154,7 +154,7 @@ impl SymmetricKeyService for KeysService {
     ) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let mut observed = None;
             let result = mutations::cancel(&edge, &mut call, &message, &mut observed).await;
@@ -169,7 +169,7 @@ impl SymmetricKeyService for KeysService {
     async fn set_access_bindings(&self, request: Request<SetAccessBindingsRequest>) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let id = message.resource_id.clone();
             let (mut change, mut observed) = (None, None);
@@ -191,7 +191,7 @@ impl SymmetricKeyService for KeysService {
     ) -> Answered {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let id = message.resource_id.clone();
             let (mut change, mut observed) = (None, None);

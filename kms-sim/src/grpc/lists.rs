@@ -31,7 +31,7 @@ async fn read<M: Validate, T>(
     (field, id): Id<M>,
     look: impl FnOnce(&Caller, &M, &mut Option<KeyRecord>) -> Result<Answer<T>, KmsError>,
 ) -> Result<Response<T>, Status> {
-    let mut call = Call::begin(&request)?;
+    let mut call = Call::begin(edge, &request)?;
     let message = request.into_inner();
     let mut observed = None;
     let result = match call.admit(edge, &message).await {

@@ -35,7 +35,7 @@ impl OperationsService {
     ) -> Result<Response<Operation>, Status> {
         let edge = Arc::clone(&self.edge);
         detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
+            let mut call = Call::begin(&edge, &request)?;
             let message = request.into_inner();
             let id = id(&message);
             let result = Self::find(&edge, &mut call, &message, &id).await;
@@ -48,7 +48,7 @@ impl OperationsService {
 
     async fn find<M: Validate>(
         edge: &Edge,
-        call: &mut Call,
+        call: &mut Call<'_>,
         message: &M,
         id: &str,
     ) -> Result<Answer<Operation>, ApiError> {

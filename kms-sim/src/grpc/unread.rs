@@ -115,6 +115,13 @@ pub(crate) fn recorded(edge: Arc<Edge>, services: HttpService) -> HttpService {
     })
 }
 
+/// The event of a method that is served here, of which nothing more is known.
+pub(super) fn event(method: &str) -> Option<Event> {
+    let (_, source, event_name) = *EVENTS.iter().find(|(path, _, _)| *path == method)?;
+    let details = RequestDetails { source, event_name, ids: Default::default() };
+    Some(Event { details: AuditDetails::Request(details), path: ResourcePath::default() })
+}
+
 fn completed(request_id: &str, error: ApiError) -> Response<Body> {
     error.into_status(request_id).into_http()
 }
@@ -126,9 +133,7 @@ async fn record(
     assertion: Option<HeaderValue>,
     error: ApiError,
 ) -> Option<Response<Body>> {
-    let (_, source, event_name) = *EVENTS.iter().find(|(path, _, _)| *path == context.method)?;
-    let details = RequestDetails { source, event_name, ids: Default::default() };
-    let event = Event { details: AuditDetails::Request(details), path: ResourcePath::default() };
+    let event = event(&context.method)?;
     let mut headers = HeaderMap::new();
     if let Some(assertion) = assertion {
         headers.insert(ASSERTION_METADATA, assertion);
@@ -136,7 +141,7 @@ async fn record(
     let (request_id, method) = (context.request_id.clone(), context.method.clone());
     let (calls, is_for_operators) = (edge.calls.clone(), method == UNDELETE);
     let answered = detached(&calls, async move {
-        let mut call = Call::of(context, &MetadataMap::from_headers(headers));
+        let mut call = Call::of(&edge, context, &MetadataMap::from_headers(headers));
         let known = if is_for_operators {
             call.recognise_operator(&edge)
         } else {

@@ -74,6 +74,8 @@ mod support;
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
 #[cfg(test)]
+mod unaudited;
+#[cfg(test)]
 mod unread;
 #[cfg(test)]
 mod versions;

@@ -6,6 +6,7 @@ use lockbox_platform::audit::record::{
     AuditFailure, Authentication, Authorization, EventStatus, RequestMetadata, ResourceMetadata,
     TokenInfo,
 };
+use lockbox_platform::detach::{record_unfinished, unfinished};
 use lockbox_platform::headers;
 use lockbox_platform::status::{ApiError, Outcome};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
@@ -30,12 +31,16 @@ impl Call<'_> {
         self.reply(result).await
     }
 
-    async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+    async fn reply<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
         let record = self.record(result.as_ref().err());
+        self.recorded = true;
         let recorded = self.app.auditor.record(&record, self.context.deadline).await;
         let result = match recorded {
             Ok(()) => result,
-            Err(error) => Err(ApiError::from(error)),
+            Err(error) => {
+                let error = ApiError::from(error).with_outcome(unrecorded(&result));
+                Err(placed(error, self.decided))
+            }
         };
         match result {
             Ok(message) => {
@@ -131,6 +136,18 @@ impl Call<'_> {
     }
 }
 
+impl Drop for Call<'_> {
+    /// Records a call that did not get to its end, with what is known by then: whatever it had
+    /// done is done, and what it asked the KMS may be billed.
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        let record = self.record(Some(&unfinished()));
+        record_unfinished(&self.app.calls, &self.app.auditor, record, self.context.deadline);
+    }
+}
+
 /// The error with what the whole call allows to conclude: when an earlier try of it was refused by
 /// the state, something was handed to Raft, and its refusal is an observation.
 ///
@@ -144,6 +161,14 @@ fn placed(error: ApiError, decided: Option<DecidedAt>) -> ApiError {
     match (error.outcome(), decided) {
         (Outcome::NotProposed, Some(at)) if says_nothing => error.with_outcome(at.into()),
         (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
+    }
+}
+
+/// What the caller of a call without a record may conclude: what did not happen, did not happen.
+fn unrecorded<R>(result: &Result<R, ApiError>) -> Outcome {
+    match result.as_ref().map_err(ApiError::outcome) {
+        Err(Outcome::NotProposed) => Outcome::NotProposed,
+        Ok(_) | Err(Outcome::DecidedAt { .. } | Outcome::Unknown) => Outcome::Unknown,
     }
 }
 
@@ -176,5 +201,16 @@ mod tests {
         let at = Outcome::DecidedAt { index: 7, term: 2 };
         assert_eq!(placed(away(), decided).outcome(), at);
         assert_eq!(placed(away(), None).outcome(), Outcome::NotProposed);
+    }
+
+    #[test]
+    fn only_what_was_not_proposed_is_known_without_a_record() {
+        let failed = |outcome| Err::<(), _>(ApiError::unavailable("no").with_outcome(outcome));
+        assert_eq!(unrecorded(&failed(Outcome::NotProposed)), Outcome::NotProposed);
+        assert_eq!(unrecorded(&Ok(())), Outcome::Unknown);
+        let decided = Outcome::DecidedAt { index: 7, term: 2 };
+        for outcome in [decided, Outcome::Unknown] {
+            assert_eq!(unrecorded(&failed(outcome)), Outcome::Unknown);
+        }
     }
 }

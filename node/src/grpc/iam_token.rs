@@ -115,6 +115,7 @@ async fn create(
         None => return Err(ApiError::invalid("identity", "exactly one is required")),
     };
     call.demand_unsealed()?;
+    call.app.auditor.demand_writable()?;
     let named = jwt::parse_unverified(text).map_err(|_| refused())?;
     let key_id = AuthorizedKeyId::parse(&named.kid).map_err(|_| refused())?;
     // What was tried, also when it is refused: whoever tries many is seen in the audit.

@@ -1,12 +1,20 @@
-//! A disk that takes no audit record, or does not say: calls are refused in their time, and
-//! everything else of the node goes on.
+//! A disk that takes no audit record, or does not say, and a file that another program took away:
+//! calls are refused in their time, before they do anything once that is known, and everything
+//! else of the node goes on.
 
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Duration;
 
-use lockbox_platform::audit::AuditFile;
+use lockbox_platform::audit::verify::verify;
+use lockbox_platform::audit::{AuditFile, AuditFiles};
+use lockbox_proto::yandex::cloud::access::{
+    AccessBinding, AccessBindingAction, AccessBindingDelta, ListAccessBindingsRequest, Subject,
+    UpdateAccessBindingsRequest,
+};
+use lockbox_proto::yandex::cloud::iam::v1 as wire_iam;
+use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tokio::time::Instant;
 use tonic::{Code, Status};
@@ -118,8 +126,97 @@ async fn calls_are_refused_in_their_time_and_the_node_lives_on() {
     assert_eq!(refused.code(), Code::Unavailable);
     assert_eq!(refused.message(), "the audit record could not be written");
 
+    // The record of one more refusal finds out that the disk is well again.
     switch.set(Disk::Takes);
-    read(&node, &secret, WAIT).await.unwrap();
+    let refused = read(&node, &secret, WAIT).await.unwrap_err();
+    assert_eq!(refused.code(), Code::Unavailable);
+    assert_eq!(refused.metadata().get("lockbox-outcome").unwrap(), "not-proposed");
     assert!(node.metrics.text().contains("lockbox_audit_healthy 1"));
+    read(&node, &secret, WAIT).await.unwrap();
+    node.stop().await;
+}
+
+/// Asks for changes and for what is billed: each is refused, and the caller knows that it did
+/// nothing.
+async fn refused_before_it_is_done(node: &Node, secret: &str, own: &str) {
+    let asked = node.kms.used().len();
+    let delete = wire::DeleteSecretRequest { secret_id: secret.to_owned() };
+    let binding = AccessBinding {
+        role_id: "lockbox.viewer".to_owned(),
+        subject: Some(Subject { id: "allUsers".to_owned(), r#type: "system".to_owned() }),
+    };
+    let delta = AccessBindingDelta {
+        action: AccessBindingAction::Add.into(),
+        access_binding: Some(binding),
+    };
+    let bind = UpdateAccessBindingsRequest {
+        resource_id: secret.to_owned(),
+        access_binding_deltas: vec![delta],
+    };
+    let mut secrets = node.secrets();
+    let login = wire_iam::CreateIamTokenRequest { identity: Some(Identity::Jwt(node.jwt())) };
+    for refused in [
+        secrets.delete(node.request(delete)).await.unwrap_err(),
+        secrets.update_access_bindings(node.request(bind)).await.unwrap_err(),
+        read(node, own, WAIT).await.unwrap_err(),
+        node.tokens().create(login).await.unwrap_err(),
+    ] {
+        assert_eq!(refused.code(), Code::Unavailable, "{refused:?}");
+        let outcome = refused.metadata().get("lockbox-outcome");
+        assert_eq!(outcome.unwrap(), "not-proposed", "{refused:?}");
+    }
+    assert_eq!(node.kms.used().len(), asked, "the KMS was asked");
+    assert!(node.metrics.text().contains("lockbox_audit_healthy 0"));
+}
+
+/// The secret is as it was: it opens, and nobody was given a role.
+async fn nothing_was_done(node: &Node, secret: &str) {
+    read(node, secret, WAIT).await.unwrap();
+    let list = ListAccessBindingsRequest { resource_id: secret.to_owned(), ..Default::default() };
+    let bound = node.secrets().list_access_bindings(node.request(list)).await.unwrap();
+    let bound = bound.into_inner().access_bindings;
+    let is_new = |bound: &AccessBinding| bound.role_id == "lockbox.viewer";
+    assert!(!bound.iter().any(is_new), "{bound:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_done_that_a_full_disk_would_not_record() {
+    let switch = Switch::new();
+    let node = Node::with_audit(Arc::clone(&switch) as Arc<dyn AuditFile>).await;
+    let secret = node.create(vec![text("k", "v")], "").await.id;
+    let own = node.create(vec![text("k", "v")], "abjownkey").await.id;
+    switch.set(Disk::IsFull);
+    // The first call finds out; whether it took effect its caller cannot know.
+    let lost = read(&node, &own, WAIT).await.unwrap_err();
+    assert_eq!(lost.code(), Code::Unavailable);
+    assert!(lost.metadata().get("lockbox-outcome").is_none(), "{lost:?}");
+    refused_before_it_is_done(&node, &secret, &own).await;
+    switch.set(Disk::Takes);
+    read(&node, &secret, WAIT).await.unwrap_err();
+    nothing_was_done(&node, &secret).await;
+    node.stop().await;
+}
+
+/// As logrotate does: what the node would write on is where nobody looks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_done_while_the_audit_file_is_not_in_its_place() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await.id;
+    let own = node.create(vec![text("k", "v")], "abjownkey").await.id;
+    let path = node.app.config.audit_path();
+    let moved = path.with_extension("moved");
+    std::fs::rename(&path, &moved).unwrap();
+    let deadline = Instant::now() + WAIT;
+    while read(&node, &secret, WAIT).await.is_ok() {
+        assert!(Instant::now() < deadline, "nobody notices");
+    }
+    refused_before_it_is_done(&node, &secret, &own).await;
+    std::fs::rename(&moved, &path).unwrap();
+    while read(&node, &secret, WAIT).await.is_err() {
+        assert!(Instant::now() < deadline + WAIT, "it does not go on");
+    }
+    nothing_was_done(&node, &secret).await;
+    let findings = verify(&AuditFiles::of(&path), &[]).unwrap();
+    assert_eq!(findings.problems_total, 0, "{:#?}", findings.problems);
     node.stop().await;
 }

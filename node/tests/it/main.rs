@@ -17,6 +17,8 @@ mod audit_disk;
 #[cfg(test)]
 mod audit_heads;
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod audited_peers;
 #[cfg(test)]
 mod cli;

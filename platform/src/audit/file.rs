@@ -3,11 +3,12 @@
 //!
 //! Promises: a write that failed half-way leaves no half line for the next one to run into; what a
 //! crash tore is cut off and the cut is a record of the chain; a finished file is on disk before
-//! it has its name.
+//! it has its name; what somebody has removed or put another file in the place of is not written
+//! to as if it were there.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::PathBuf;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -34,7 +35,7 @@ pub trait AuditFile: Send + Sync {
     /// When it cannot; the records are not written.
     fn append(&self, lines: &[u8]) -> io::Result<()>;
 
-    /// Makes everything appended so far survive a power loss.
+    /// Makes everything appended so far survive a power loss, where readers look for it.
     ///
     /// # Errors
     /// When it cannot.
@@ -100,6 +101,7 @@ pub(crate) struct AppendFile {
 #[derive(Debug)]
 struct OpenFile {
     file: Arc<File>,
+    identity: Identity,
     /// INVARIANT: the length up to which the file holds whole lines.
     whole_bytes: u64,
     /// How often names in the directory have changed, and how many of these changes are on disk.
@@ -110,7 +112,12 @@ struct OpenFile {
 impl OpenFile {
     /// Cuts off what an append that failed half-way has left.
     fn end_with_whole_lines(&mut self) -> io::Result<()> {
-        let length = self.file.metadata()?.len();
+        let metadata = self.file.metadata()?;
+        if metadata.nlink() == 0 {
+            // It ends with this process, and every record with it.
+            return Err(removed());
+        }
+        let length = metadata.len();
         if length > self.whole_bytes {
             // Its calls were told so.
             self.file.set_len(self.whole_bytes)?;
@@ -123,7 +130,43 @@ impl OpenFile {
     }
 }
 
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+}
+
+impl Identity {
+    fn of(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
+    }
+}
+
+/// Demands that the path of the file that is written to leads to this one.
+fn demand_in_place(files: &AuditFiles, identity: Identity) -> io::Result<()> {
+    match std::fs::metadata(files.active()) {
+        Ok(found) if Identity::of(&found) == identity => Ok(()),
+        Ok(_another) => Err(removed()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(removed()),
+        Err(error) => Err(error),
+    }
+}
+
+fn removed() -> io::Error {
+    io::Error::other("somebody has removed or replaced the audit file that is written to")
+}
+
 impl AppendFile {
+    /// Demands that what was synced is where readers look for it.
+    fn demand_in_place(&self, synced: Identity) -> io::Result<()> {
+        demand_in_place(&self.files, synced).or_else(|_another| {
+            // Unless it was set aside meanwhile: under the lock nothing is half done.
+            let open = self.open_file();
+            demand_in_place(&self.files, open.identity)
+        })
+    }
+
     fn open_file(&self) -> MutexGuard<'_, OpenFile> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -140,11 +183,12 @@ impl AuditFile for AppendFile {
 
     fn sync(&self) -> io::Result<()> {
         // Not under the lock: appends go on meanwhile.
-        let (file, renames, renames_synced) = {
+        let (file, identity, renames, renames_synced) = {
             let open = self.open_file();
-            (Arc::clone(&open.file), open.renames, open.renames_synced)
+            (Arc::clone(&open.file), open.identity, open.renames, open.renames_synced)
         };
         file.sync_data()?;
+        self.demand_in_place(identity)?;
         if renames_synced < renames {
             self.files.sync_directory()?;
             let mut open = self.open_file();
@@ -168,9 +212,13 @@ impl AuditFile for AppendFile {
         open.end_with_whole_lines()?;
         // ORDER: on disk first. A sync that follows covers the new file alone.
         open.file.sync_data()?;
+        // Another file must not get the name, and with it the place, of this one.
+        demand_in_place(&self.files, open.identity)?;
         std::fs::rename(self.files.active(), &target)?;
-        let file = match create(&self.files) {
-            Ok(file) => file,
+        let created = create(&self.files);
+        let known = created.and_then(|file| Ok((Identity::of(&file.metadata()?), file)));
+        let (identity, file) = match known {
+            Ok(known) => known,
             Err(error) => {
                 // Whether that works or not, appends go on in the file that is open.
                 std::fs::rename(&target, self.files.active()).ok();
@@ -178,6 +226,7 @@ impl AuditFile for AppendFile {
             }
         };
         open.file = Arc::new(file);
+        open.identity = identity;
         open.whole_bytes = 0;
         open.renames += 1;
         // Full: the finisher has a signal to come to already. Without one files stay as they are,
@@ -216,7 +265,8 @@ pub(crate) fn open(files: &AuditFiles, now: AuditTime) -> Result<Opened, AuditOp
     let path = || files.active().to_owned();
     let failed = |source| AuditOpenError::File { path: path(), source };
     let mut file = create(files).map_err(failed)?;
-    let length = file.metadata().map_err(failed)?.len();
+    let metadata = file.metadata().map_err(failed)?;
+    let (length, identity) = (metadata.len(), Identity::of(&metadata));
     let whole_bytes = line_end_before(&file, length).map_err(failed)?;
     let last = if whole_bytes > 0 {
         let last = last_record(&mut file, whole_bytes).map_err(failed)?;
@@ -243,7 +293,7 @@ pub(crate) fn open(files: &AuditFiles, now: AuditTime) -> Result<Opened, AuditOp
     let (signal, finished) = sync_channel(FINISHED_SIGNALS_MAX);
     let file = Arc::new(file);
     // The file may be new.
-    let open = OpenFile { file, whole_bytes, renames: 1, renames_synced: 0 };
+    let open = OpenFile { file, identity, whole_bytes, renames: 1, renames_synced: 0 };
     let file = AppendFile { files: files.clone(), open: Mutex::new(open), finished: signal };
     // The append cuts off what is behind the whole lines. A crash between the two leaves the cut
     // without its record: nobody was told that the line was written.

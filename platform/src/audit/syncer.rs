@@ -3,16 +3,16 @@
 //! Promises: the head that is told of is on disk, and so is every record before it. While a sync
 //! fails, or does not end, nothing more is written (`design §10`, fail closed).
 
+use std::fmt;
 use std::io;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, TryRecvError};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use lockbox_core::Clock;
 use tokio::sync::watch;
 
-use crate::audit::chain::ChainHead;
+use crate::audit::chain::{Chain, ChainHead};
 use crate::audit::file::AuditFile;
 use crate::metrics::AuditMetrics;
 
@@ -20,34 +20,76 @@ use crate::metrics::AuditMetrics;
 const SYNC_PAUSE: Duration = Duration::from_millis(50);
 /// The pause before a sync that failed is tried again.
 const RETRY_PAUSE: Duration = Duration::from_millis(100);
-/// A sync that takes longer is one of a disk that hangs: what is written meanwhile is only in
-/// memory, and more and more of it.
-const SYNC_TIME_MAX: Duration = Duration::from_secs(10);
+/// How long a record may be on its way to the disk. Behind one that takes longer is a disk that
+/// hangs: what is written meanwhile is only in memory, and more and more of it.
+const AGE_MAX: Duration = Duration::from_secs(10);
 
-/// How far writer and syncer are. The writer's part of it never waits for the disk.
+/// Why the audit takes nothing, so that nothing may be done that has to be in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Stuck {
+    /// The last records were refused, and none was written since.
+    #[error("the last audit records could not be written")]
+    Unwritten,
+    /// What the kernel has does not get to the disk.
+    #[error("the last sync of the audit file failed")]
+    Unsynced,
+    /// A record is on its way for longer than [`AGE_MAX`].
+    #[error("the disk does not take an audit record")]
+    Stalled,
+}
+
+impl From<Stuck> for io::Error {
+    fn from(stuck: Stuck) -> Self {
+        Self::other(stuck)
+    }
+}
+
+/// How far writer and syncer are. Neither waits for the disk with it.
 pub(super) struct Progress {
     clock: Arc<dyn Clock>,
-    /// The last record that the kernel has.
-    written: Mutex<Option<ChainHead>>,
+    standing: Mutex<Standing>,
     /// The last record that the disk has.
     synced: watch::Sender<Option<ChainHead>>,
+}
+
+/// Times are of the monotonic clock.
+struct Standing {
+    /// The last record that the kernel has.
+    written: Option<ChainHead>,
+    /// When the append that is under way began.
+    appending: Option<Duration>,
+    /// When the oldest append began that no sync has taken up.
+    unsynced: Option<Duration>,
+    /// When the oldest append began that the sync under way is for.
+    syncing: Option<Duration>,
+    /// The last records were refused.
+    unrecorded: bool,
     /// The last sync failed.
-    failed: AtomicBool,
-    /// When the sync that is under way began: milliseconds on the monotonic clock and one more;
-    /// zero while there is none.
-    began: AtomicU64,
+    sync_failed: bool,
+}
+
+impl fmt::Debug for Progress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Progress").finish_non_exhaustive()
+    }
 }
 
 impl Progress {
     /// Everything up to this record is on disk.
     pub(super) fn new(clock: Arc<dyn Clock>, head: Option<ChainHead>) -> Self {
-        Self {
-            clock,
-            written: Mutex::new(head),
-            synced: watch::Sender::new(head),
-            failed: AtomicBool::new(false),
-            began: AtomicU64::new(0),
-        }
+        let standing = Standing {
+            written: head,
+            appending: None,
+            unsynced: None,
+            syncing: None,
+            unrecorded: false,
+            sync_failed: false,
+        };
+        Self { clock, standing: Mutex::new(standing), synced: watch::Sender::new(head) }
+    }
+
+    fn standing(&self) -> MutexGuard<'_, Standing> {
+        self.standing.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Follows what is on disk.
@@ -55,44 +97,78 @@ impl Progress {
         self.synced.subscribe()
     }
 
-    /// The kernel has everything up to this record.
-    pub(super) fn note_written(&self, head: Option<ChainHead>) {
-        *self.written.lock().unwrap_or_else(PoisonError::into_inner) = head;
+    /// Runs an append, behind which the chain is this one.
+    ///
+    /// # Errors
+    /// Those of the append.
+    pub(super) fn append(
+        &self,
+        chain: Chain,
+        append: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
+        self.standing().appending = Some(self.clock.monotonic());
+        let appended = append();
+        let mut standing = self.standing();
+        let began = standing.appending.take();
+        if appended.is_ok() {
+            standing.written = chain.head();
+            standing.unsynced = standing.unsynced.or(began);
+        }
+        appended
     }
 
-    /// Whether more may be written.
+    /// Notes whether the last records are where they have to be before their calls are answered.
+    pub(super) fn note_recorded(&self, recorded: bool) {
+        self.standing().unrecorded = !recorded;
+    }
+
+    /// Whether anything may be done that has to be in the audit.
+    ///
+    /// # Errors
+    /// Why not.
+    pub(super) fn check(&self) -> Result<(), Stuck> {
+        let standing = self.standing();
+        if standing.unrecorded {
+            return Err(Stuck::Unwritten);
+        }
+        self.check_synced(&standing)
+    }
+
+    /// Whether more may be appended: also behind an append that failed, for the next one shows
+    /// whether the disk is well again.
     ///
     /// # Errors
     /// When what was written before does not get to the disk.
-    pub(super) fn check(&self) -> io::Result<()> {
-        if self.failed.load(Ordering::Acquire) {
-            return Err(io::Error::other("the last sync of the audit file failed"));
+    pub(super) fn check_append(&self) -> Result<(), Stuck> {
+        self.check_synced(&self.standing())
+    }
+
+    fn check_synced(&self, standing: &Standing) -> Result<(), Stuck> {
+        if standing.sync_failed {
+            return Err(Stuck::Unsynced);
         }
-        let began = self.began.load(Ordering::Acquire);
-        let lasts_ms = self.now_ms().saturating_sub(began);
-        if began != 0 && Duration::from_millis(lasts_ms) > SYNC_TIME_MAX {
-            return Err(io::Error::other("a sync of the audit file does not end"));
-        }
-        Ok(())
+        let under_way = [standing.appending, standing.unsynced, standing.syncing];
+        let Some(oldest) = under_way.into_iter().flatten().min() else { return Ok(()) };
+        let age = self.clock.monotonic().saturating_sub(oldest);
+        if age > AGE_MAX { Err(Stuck::Stalled) } else { Ok(()) }
     }
 
     /// Syncs, and tells what is on disk then.
     pub(super) fn sync(&self, file: &dyn AuditFile, metrics: &AuditMetrics) -> io::Result<()> {
-        // ORDER: read before the sync, which covers at least this.
-        let head = *self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        self.began.store(self.now_ms(), Ordering::Release);
+        let head = {
+            let mut standing = self.standing();
+            standing.syncing = standing.unsynced.take();
+            // ORDER: read before the sync, which covers at least this.
+            standing.written
+        };
         let timer = metrics.sync.with_label_values::<&str>(&[]).start_timer();
         let synced = file.sync();
         timer.observe_duration();
-        self.began.store(0, Ordering::Release);
+        // Also of one that failed: that is told by itself, and until when it is so.
+        self.standing().syncing = None;
         synced?;
         self.synced.send_replace(head);
         Ok(())
-    }
-
-    fn now_ms(&self) -> u64 {
-        let ms = u64::try_from(self.clock.monotonic().as_millis()).unwrap_or(u64::MAX);
-        ms.saturating_add(1)
     }
 }
 
@@ -125,7 +201,7 @@ impl Syncer {
             tracing::error!(%error, "the audit file cannot be synced; calls are refused");
             self.metrics.healthy.set(0);
         }
-        self.progress.failed.store(synced.is_err(), Ordering::Release);
+        self.progress.standing().sync_failed = synced.is_err();
         synced.is_ok()
     }
 }

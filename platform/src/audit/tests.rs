@@ -1,8 +1,10 @@
 //! Tests of the audit: form of a record, and what the other tests share.
 
 mod following;
+mod full_disk;
 mod opening;
 mod reading;
+mod removal;
 mod rotation;
 mod tampering;
 mod writing;

@@ -2,8 +2,9 @@
 //!
 //! Promises: [`AuditorHandle::record`] returns `Ok` only when the record has reached the kernel
 //! (or, with [`AuditSync::Each`], the disk); a sync follows within 100 ms; while the file cannot
-//! be written or synced every call is refused, until it can, and one that the disk keeps waiting
-//! is refused when its time is over (`design §10`, fail closed). Records are numbered without gaps
+//! be written or synced every call is refused, before it does anything once that is known, until it
+//! can, and one that the disk keeps waiting is refused when its time is over (`design §10`, fail
+//! closed). Records are numbered without gaps
 //! in the order of the files and chained ([`super::chain`]); a file that is long enough is set
 //! aside and the chain goes on in the next one.
 
@@ -27,7 +28,7 @@ use crate::audit::finisher::Finisher;
 use crate::audit::own;
 use crate::audit::record::AuditRecord;
 use crate::audit::retention::{Removals, Retention};
-use crate::audit::syncer::{Progress, Syncer};
+use crate::audit::syncer::{Progress, Stuck, Syncer};
 use crate::metrics::AuditMetrics;
 use crate::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use crate::tasks::{TaskKind, Tasks};
@@ -36,7 +37,8 @@ use crate::tasks::{TaskKind, Tasks};
 const MAILBOX_MAX: usize = 4096;
 /// When a caller that found the mailbox full should come back.
 const BUSY_RETRY: Duration = Duration::from_millis(100);
-/// What a call that is out of time waits for its record all the same: the record says why.
+/// What a call that is out of time waits for its record all the same: the record says why. And any
+/// call, while the disk is known to hang.
 const LAST_WAIT: Duration = Duration::from_millis(500);
 /// Records that one write carries at most.
 const BATCH_MAX: usize = 512;
@@ -94,8 +96,8 @@ struct Submitted {
 #[derive(Debug, Clone)]
 pub struct AuditorHandle {
     mailbox: SyncSender<Submitted>,
-    synced: watch::Receiver<Option<ChainHead>>,
     removals: Arc<Removals>,
+    progress: Arc<Progress>,
     metrics: AuditMetrics,
 }
 
@@ -157,9 +159,7 @@ fn start(begin: Begin, tasks: &Tasks, metrics: AuditMetrics) -> AuditorHandle {
     let (mailbox, submitted) = sync_channel(MAILBOX_MAX);
     let (dirty, dirty_receiver) = sync_channel(SYNC_SIGNALS_MAX);
     // What there is was synced when it was opened.
-    let progress = Progress::new(Arc::clone(&begin.clock), begin.chain.head());
-    let progress = Arc::new(progress);
-    let synced = progress.synced();
+    let progress = Arc::new(Progress::new(Arc::clone(&begin.clock), begin.chain.head()));
     let removals = begin.retention.removals();
     metrics.healthy.set(1);
     let syncer = Syncer {
@@ -168,7 +168,13 @@ fn start(begin: Begin, tasks: &Tasks, metrics: AuditMetrics) -> AuditorHandle {
         metrics: metrics.clone(),
     };
     let finish_at = begin.file_bytes_max;
-    let writer = Writer { begin, finish_at, dirty, progress, metrics: metrics.clone() };
+    let writer = Writer {
+        begin,
+        finish_at,
+        dirty,
+        progress: Arc::clone(&progress),
+        metrics: metrics.clone(),
+    };
     let stop = tasks.token();
     tasks.spawn_blocking(TaskKind::Critical, "audit writer", move || {
         writer.run(&submitted, || stop.is_cancelled());
@@ -178,10 +184,21 @@ fn start(begin: Begin, tasks: &Tasks, metrics: AuditMetrics) -> AuditorHandle {
         syncer.run(&dirty_receiver);
         Ok::<(), Infallible>(())
     });
-    AuditorHandle { mailbox, synced, removals, metrics }
+    AuditorHandle { mailbox, removals, progress, metrics }
 }
 
 impl AuditorHandle {
+    /// Demands, before a call does anything, that the audit takes records: what is done while it
+    /// does not would be in no audit (`design §10`, fail closed).
+    ///
+    /// The record of the call that is refused is what finds out that the disk is well again.
+    ///
+    /// # Errors
+    /// UNAVAILABLE, with nothing proposed.
+    pub fn demand_writable(&self) -> Result<(), ApiError> {
+        self.progress.check().map_err(|stuck| ApiError::unavailable(stuck.to_string()))
+    }
+
     /// Writes a record. The caller answers its own call only after this returned `Ok`.
     ///
     /// `deadline` is the call's own. A call that is out of time already still waits a moment.
@@ -207,7 +224,7 @@ impl AuditorHandle {
     /// Follows the last record that is on disk; nothing before the first.
     #[must_use]
     pub fn synced_head(&self) -> watch::Receiver<Option<ChainHead>> {
-        self.synced.clone()
+        self.progress.synced()
     }
 
     /// The last record of the finished files that are too many; nothing before there is one. They
@@ -227,10 +244,17 @@ impl AuditorHandle {
         let json = record.to_json().map_err(|_impossible| AuditError::Failed)?;
         let (reply, answered) = oneshot::channel();
         self.mailbox.try_send(Submitted { json, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => AuditError::Busy,
+            TrySendError::Full(_) => {
+                // Nor would the next one be, until the writer goes on.
+                self.progress.note_recorded(false);
+                AuditError::Busy
+            }
             TrySendError::Disconnected(_) => AuditError::Stopped,
         })?;
-        let until = deadline.max(Instant::now() + LAST_WAIT);
+        let soon = Instant::now() + LAST_WAIT;
+        // Behind a disk that hangs there is nothing to wait for.
+        let until =
+            if self.progress.check() == Err(Stuck::Stalled) { soon } else { deadline.max(soon) };
         match tokio::time::timeout_at(until, answered).await {
             Ok(answer) => answer.map_err(|_gone| AuditError::Stopped)?,
             Err(_elapsed) => Err(AuditError::Late),
@@ -274,6 +298,7 @@ impl Writer {
         if let Err(error) = &written {
             tracing::error!(%error, "audit records cannot be written; calls are refused");
         }
+        self.progress.note_recorded(written.is_ok());
         self.metrics.healthy.set(i64::from(written.is_ok()));
         written.map_err(|_refused| AuditError::Failed)?;
         #[allow(clippy::cast_precision_loss, reason = "a batch is at most BATCH_MAX")]
@@ -282,7 +307,7 @@ impl Writer {
     }
 
     fn write_lines(&mut self, batch: &[Submitted]) -> io::Result<()> {
-        self.progress.check()?;
+        self.progress.check_append()?;
         self.finish_when_long();
         let removed = self.begin.retention.going();
         let bytes = batch.iter().map(|one| one.json.len() + LINK_BYTES).sum();
@@ -307,10 +332,9 @@ impl Writer {
     }
 
     fn append(&mut self, lines: &[u8], chain: Chain) -> io::Result<()> {
-        self.begin.file.append(lines)?;
+        self.progress.append(chain, || self.begin.file.append(lines))?;
         // The numbers are in the file now, whatever becomes of the sync.
         self.begin.chain = chain;
-        self.progress.note_written(chain.head());
         match self.begin.sync {
             AuditSync::Each => self.progress.sync(self.begin.file.as_ref(), &self.metrics),
             AuditSync::Batched => match self.dirty.try_send(()) {

@@ -4,7 +4,10 @@ use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, PoisonError};
 
+use tonic::Code;
+
 use super::*;
+use crate::status::Outcome;
 
 /// A disk in memory that can be made to fail, or to keep its callers waiting.
 #[derive(Default)]
@@ -178,6 +181,7 @@ async fn a_full_mailbox_refuses_at_once() {
     let late = answers.iter().filter(|answer| **answer == Err(AuditError::Late)).count();
     // Beside those in the mailbox, one batch is in the writer's hands.
     assert!(busy >= 10_000 - 4096 - 512 && busy + late == 10_000, "{busy} busy, {late} late");
+    assert!(auditor.demand_writable().is_err(), "the next one would not be recorded either");
     disk.append_held.set(false);
     assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
 }
@@ -198,6 +202,61 @@ async fn a_failing_sync_refuses_calls_until_it_works() {
     until(&batched, Ok(())).await;
     drop((each, batched));
     assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
+}
+
+/// Whoever asks before it does anything is told so as soon as it is known, and until a record is
+/// written again.
+#[tokio::test]
+async fn what_cannot_be_recorded_is_refused_before_it_is_done() {
+    for sync in [AuditSync::Batched, AuditSync::Each] {
+        let (tasks, disk) = (tasks(), Arc::new(Disk::default()));
+        let auditor = on(&disk, sync, &tasks);
+        assert_eq!(auditor.demand_writable(), Ok(()));
+        disk.full.store(true, Ordering::SeqCst);
+        assert_eq!(write(&auditor, "a").await, Err(AuditError::Failed));
+        let refused = auditor.demand_writable().expect_err("a full disk");
+        assert_eq!((refused.code(), refused.outcome()), (Code::Unavailable, Outcome::NotProposed));
+        disk.full.store(false, Ordering::SeqCst);
+        assert!(auditor.demand_writable().is_err(), "nobody has tried");
+        assert_eq!(write(&auditor, "b").await, Ok(()));
+        assert_eq!(auditor.demand_writable(), Ok(()));
+
+        disk.unsyncable.store(true, Ordering::SeqCst);
+        until(&auditor, Err(AuditError::Failed)).await;
+        assert!(auditor.demand_writable().is_err(), "a broken disk");
+        disk.unsyncable.store(false, Ordering::SeqCst);
+        until(&auditor, Ok(())).await;
+        assert_eq!(auditor.demand_writable(), Ok(()));
+        assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
+    }
+}
+
+/// Neither a write nor a sync that does not end is waited for by calls that come later.
+#[tokio::test]
+async fn a_disk_that_hangs_for_long_is_known_until_it_goes_on() {
+    for is_append in [true, false] {
+        let (tasks, disk) = (tasks(), Arc::new(Disk::default()));
+        let hours = Arc::new(Hours::default());
+        let (file, clock) = (Arc::clone(&disk) as Arc<dyn AuditFile>, Arc::clone(&hours));
+        let auditor = open_on(file, AuditSync::Batched, clock, &tasks, metrics());
+        let held = if is_append { &disk.append_held } else { &disk.sync_held };
+        held.set(true);
+        let first = auditor.record(&encrypt("a"), Instant::now()).await;
+        assert_eq!(first, if is_append { Err(AuditError::Late) } else { Ok(()) });
+        assert_eq!(auditor.demand_writable(), Ok(()), "that is not long yet");
+        hours.0.fetch_add(1, Ordering::SeqCst);
+        assert!(auditor.demand_writable().is_err());
+        let begun = Instant::now();
+        let refused = write(&auditor, "b").await;
+        let expected = if is_append { AuditError::Late } else { AuditError::Failed };
+        assert_eq!(refused, Err(expected));
+        assert!(begun.elapsed() < PATIENCE / 2, "{:?}", begun.elapsed());
+        held.set(false);
+        until(&auditor, Ok(())).await;
+        assert_eq!(auditor.demand_writable(), Ok(()));
+        drop(auditor);
+        assert_eq!(tasks.shutdown(PATIENCE).await, Ok(()));
+    }
 }
 
 /// A clock whose hours pass when they are told to.
