@@ -39,13 +39,13 @@ use crate::authn::introspect::{ClusterIntrospector, Introspector};
 use crate::authn::policy::{Policy, PolicyError};
 use crate::config::KmsConfig;
 use crate::engine::{Engine, EngineParts, OpenError};
-use crate::grpc::Edge;
 use crate::grpc::access::AccessService;
 use crate::grpc::admin::AdminService;
 use crate::grpc::crypto::CryptoService;
 use crate::grpc::keys::KeysService;
 use crate::grpc::operation::OperationsService;
 use crate::grpc::unread;
+use crate::grpc::{Edge, automatic};
 use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
 use crate::schedule;
@@ -185,8 +185,10 @@ impl KmsSim {
         });
         let router = router(config, &edge, random, &metrics).await?;
         let unscheduled = tasks.token().child_token();
-        let work = schedule::run(Arc::clone(&edge), unscheduled.clone());
+        let work = schedule::run(Arc::clone(&engine), unscheduled.clone());
         tasks.spawn(TaskKind::Critical, "kms-schedule", work);
+        let work = automatic::run(Arc::clone(&edge), unscheduled.clone());
+        tasks.spawn(TaskKind::Critical, "kms-owed-audit", work);
         let of_clients = config.connections.limits();
         let api = api.start(router, &tasks, of_clients, metrics.tls.clone());
         let metrics = health.map(|bound| {
