@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
-use lockbox_platform::audit::{self, AuditOpenError};
+use lockbox_platform::audit::{self, AuditFiles, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::grpc_services::GrpcServices;
@@ -46,7 +46,8 @@ use crate::grpc::keys::KeysService;
 use crate::grpc::operation::OperationsService;
 use crate::grpc::unread;
 use crate::grpc::{Edge, automatic};
-use crate::metrics::KmsMetrics;
+use crate::ledger::audited;
+use crate::metrics::{KmsMetrics, LedgerMetrics};
 use crate::root_key::RootKey;
 use crate::schedule;
 use crate::store::StoreError;
@@ -169,6 +170,8 @@ impl KmsSim {
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
+        // ORDER: before the first call, which would take the place of a lost one.
+        tell_of_lost_calls(&engine, &AuditFiles::of(&audit.path), &kms_metrics.ledger);
         let calls = TaskTracker::new();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
@@ -226,6 +229,24 @@ impl KmsSim {
         self.calls.wait().await;
         self.unscheduled.cancel();
         self.engine.stop().await;
+    }
+}
+
+/// Says so when the ledger ends before what the audit tells of it. It is no reason not to serve: the
+/// records are gone either way, and `billing verify` names them.
+fn tell_of_lost_calls(engine: &Engine, files: &AuditFiles, metrics: &LedgerMetrics) {
+    match audited::compare_latest(&engine.view(), files) {
+        Ok(audited) => {
+            metrics.lost.set(i64::try_from(audited.missing).unwrap_or(i64::MAX));
+            if audited.missing > 0 {
+                let missing = audited.missing;
+                tracing::error!(
+                    missing,
+                    "the ledger lacks calls that the audit has: its end was cut"
+                );
+            }
+        }
+        Err(error) => tracing::error!(%error, "the end of the ledger cannot be checked"),
     }
 }
 

@@ -12,7 +12,7 @@ use lockbox_core::{KmsKeyId, LogTime, Mutant, RequestMac, mutant};
 
 use crate::keys::apply::{IDEMPOTENCY_RETENTION, push_expiring};
 use crate::ledger::counters::{CounterKey, Counters, Counts, Usage};
-use crate::ledger::record::{self, LedgerEntry, LedgerRecord};
+use crate::ledger::record::{self, Chain, LedgerEntry, LedgerRecord};
 use crate::store::records::{BilledRequest, Head, KeyScope};
 use crate::store::tables::{self, Expiring, HEAD, Table};
 use crate::store::{StoreError, View, Write};
@@ -57,6 +57,8 @@ pub struct Recorded {
     pub sequence: u64,
     /// Whether it is billed.
     pub billable: bool,
+    /// Its chain value, which names it and all records before it.
+    pub chain: Chain,
 }
 
 /// Why a crypto call is not recorded, and so must not be answered.
@@ -136,7 +138,7 @@ impl<'a> Staged<'a> {
         self.writes.push(Write::put(Table::Ledger, tables::ledger(sequence).to_vec(), bytes));
         let ledger_records = self.head.ledger_records + 1;
         self.head = Head { sequence, time, chain, ledger_records };
-        Ok(Ok(Recorded { sequence, billable }))
+        Ok(Ok(Recorded { sequence, billable, chain }))
     }
 
     /// The rows to write and the head that they lead to.
@@ -216,6 +218,13 @@ mod tests {
         CryptoCommit { entry, seen, claim: Some(BillingClaim { input_mac: [mac; 32].into() }) }
     }
 
+    /// Place and charge of a call that was recorded.
+    fn place(
+        staged: Result<Result<Recorded, CryptoRefusal>, StoreError>,
+    ) -> Result<(u64, bool), CryptoRefusal> {
+        staged.unwrap().map(|recorded| (recorded.sequence, recorded.billable))
+    }
+
     fn revisions() -> Revisions {
         Revisions::from([(KmsKeyId::parse("k").unwrap(), 5)])
     }
@@ -230,10 +239,8 @@ mod tests {
 
         let view = db.view();
         let mut staged = Staged::new(&view, &revisions, Head::default());
-        let first = staged.stage(encrypt(), now).unwrap();
-        assert_eq!(first, Ok(Recorded { sequence: 1, billable: true }));
-        let second = staged.stage(encrypt(), now).unwrap();
-        assert_eq!(second, Ok(Recorded { sequence: 2, billable: false }));
+        assert_eq!(place(staged.stage(encrypt(), now)), Ok((1, true)));
+        assert_eq!(place(staged.stage(encrypt(), now)), Ok((2, false)));
         let other = commit(CryptoOperation::Encrypt, 1, 2);
         assert_eq!(staged.stage(other, now).unwrap(), Err(CryptoRefusal::RequestIdReused));
         let (writes, head) = staged.finish();
@@ -242,13 +249,11 @@ mod tests {
 
         let view = db.view();
         let mut staged = Staged::new(&view, &revisions, head);
-        let third = staged.stage(encrypt(), now).unwrap();
-        assert_eq!(third, Ok(Recorded { sequence: 3, billable: false }));
+        assert_eq!(place(staged.stage(encrypt(), now)), Ok((3, false)));
         let other = commit(CryptoOperation::Encrypt, 1, 2);
         assert_eq!(staged.stage(other, now).unwrap(), Err(CryptoRefusal::RequestIdReused));
         let direct = CryptoCommit { claim: None, ..encrypt() };
-        let direct = staged.stage(direct, now).unwrap();
-        assert_eq!(direct, Ok(Recorded { sequence: 4, billable: true }));
+        assert_eq!(place(staged.stage(direct, now)), Ok((4, true)));
     }
 
     #[test]

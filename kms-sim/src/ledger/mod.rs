@@ -1,5 +1,6 @@
 //! The ledger: one record per crypto call, counters derived from it, and the bill.
 
+pub mod audited;
 pub mod counters;
 pub mod listing;
 pub mod prices;

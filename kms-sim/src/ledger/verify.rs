@@ -40,6 +40,18 @@ pub enum Problem {
         /// What the records give.
         recomputed: Counts,
     },
+    /// A call that the audit has as done is not in the ledger, or another one is in its place.
+    Missing {
+        /// Its place.
+        sequence: u64,
+        /// The record of the audit.
+        audit: u64,
+    },
+    /// More of the same.
+    MoreMissing {
+        /// How many.
+        more: u64,
+    },
     /// A version's number of encryptions is not what the records give.
     WrongUsage {
         /// The version.
@@ -66,6 +78,13 @@ impl fmt::Display for Problem {
                 "counter {counter} is {} billed and {} not billed, the ledger gives {} and {}",
                 stored.billed, stored.unbilled, recomputed.billed, recomputed.unbilled
             ),
+            Self::Missing { sequence, audit } => write!(
+                f,
+                "record {audit} of the audit was record {sequence} of the ledger, which is not there"
+            ),
+            Self::MoreMissing { more } => {
+                write!(f, "{more} more calls of the audit are not in the ledger")
+            }
             Self::WrongUsage { version, stored, recomputed } => write!(
                 f,
                 "key version {version} counts {stored} encryptions, the ledger gives {recomputed}"

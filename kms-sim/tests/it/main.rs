@@ -39,6 +39,8 @@ mod kill_lifecycle;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod lost_end;
+#[cfg(test)]
 #[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]
