@@ -1,6 +1,7 @@
 //! The ledger: one record per crypto call, counters derived from it, and the bill.
 
 pub mod audited;
+mod charges;
 pub mod counters;
 pub mod listing;
 pub mod prices;
