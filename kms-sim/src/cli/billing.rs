@@ -19,7 +19,8 @@ use crate::ledger::listing::{self, ListingError};
 use crate::ledger::prices::Prices;
 use crate::ledger::print::{self, Format};
 use crate::ledger::report::{Span, first_hour, report};
-use crate::ledger::verify::verify;
+use crate::ledger::span_check::verify_span;
+use crate::ledger::verify::{Problem, verify};
 use crate::store::{Db, StoreError};
 
 #[derive(Debug, Subcommand)]
@@ -64,6 +65,9 @@ pub(super) struct Data {
     config: Option<PathBuf>,
 }
 
+/// Differences of a bill that are told one by one.
+const DIFFERENCES_MAX: usize = 20;
+
 /// Where the records are.
 struct Place {
     directory: PathBuf,
@@ -83,6 +87,7 @@ pub(super) fn run(command: Billing) -> Result<(), Failure> {
                 let first = first_hour(&view).map_err(damaged)?;
                 span.from_hour = first.unwrap_or(span.to_hour).min(span.to_hour);
             }
+            refuse_wrong(&verify_span(&view, span).map_err(damaged)?)?;
             let bill = report(&view, span, now, prices.as_ref()).map_err(damaged)?;
             print::print(&bill, format, &mut io::stdout().lock())
                 .map_err(|error| Failure::output(&error))
@@ -97,6 +102,21 @@ pub(super) fn run(command: Billing) -> Result<(), Failure> {
             })
         }
     }
+}
+
+/// No bill of counters that the ledger does not give.
+fn refuse_wrong(problems: &[Problem]) -> Result<(), Failure> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let mut output = io::stderr().lock();
+    for problem in problems.iter().take(DIFFERENCES_MAX) {
+        // Nobody is left to tell when standard error is closed.
+        writeln!(output, "{problem}").ok();
+    }
+    let count = problems.len();
+    let sentence = format!("there is no bill: {count} of its counters or records are wrong");
+    Err(Failure::new(ExitCode::CorruptLog, sentence))
 }
 
 fn check(place: &Place) -> Result<(), Failure> {

@@ -8,4 +8,5 @@ pub mod prices;
 pub mod print;
 pub mod record;
 pub mod report;
+pub mod span_check;
 pub mod verify;

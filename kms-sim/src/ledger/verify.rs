@@ -158,16 +158,8 @@ pub fn verify(view: &View<'_>) -> Result<Recomputed, StoreError> {
     for share in Share::all(&result.by_hour) {
         check_charges(view, share, &mut result.problems)?;
     }
-    let mut stored = read_counters(view, 0, u64::MAX)?;
-    for (key, recomputed) in &result.counters {
-        let stored = stored.remove(key).unwrap_or_default();
-        if stored != *recomputed {
-            result.problems.push(wrong_counter(key, stored, *recomputed));
-        }
-    }
-    for (key, stored) in stored {
-        result.problems.push(wrong_counter(&key, stored, Counts::default()));
-    }
+    let stored = read_counters(view, 0, u64::MAX)?;
+    compare_counters(&result.counters, stored, &mut result.problems);
     let mut stored = read_usage(view)?;
     for (version, recomputed) in &result.usage {
         let stored = stored.remove(version.as_str()).unwrap_or_default();
@@ -180,6 +172,23 @@ pub fn verify(view: &View<'_>) -> Result<Recomputed, StoreError> {
         result.problems.push(Problem::WrongUsage { version, stored, recomputed: 0 });
     }
     Ok(result)
+}
+
+/// Compares what the records give with what is stored.
+pub(super) fn compare_counters(
+    recomputed: &Counters,
+    mut stored: Counters,
+    problems: &mut Vec<Problem>,
+) {
+    for (key, recomputed) in recomputed {
+        let stored = stored.remove(key).unwrap_or_default();
+        if stored != *recomputed {
+            problems.push(wrong_counter(key, stored, *recomputed));
+        }
+    }
+    for (key, stored) in stored {
+        problems.push(wrong_counter(&key, stored, Counts::default()));
+    }
 }
 
 /// Walks along the ledger once more, for one share of its requests.

@@ -48,6 +48,8 @@ mod node_calls;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod printed_bill;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod random_lives;
