@@ -1,7 +1,8 @@
 //! The frame of every call: who calls, the audit record, the answer's metadata.
 //!
-//! Promises: a call is answered only after its audit record is written, refusals included; every
-//! answer says which commit sequence it reflects.
+//! Promises: a call is answered only after its audit record is written, refusals included, unless
+//! its time is over meanwhile ([`super::attended`]); every answer says which commit sequence it
+//! reflects.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
 use super::Edge;
+use super::attended::AtLedger;
 use super::status::unrecognised;
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::authn::{Authenticated, Credentials};
@@ -36,6 +38,7 @@ pub(super) struct Call {
     context: Arc<RequestContext>,
     assertion: Option<Vec<u8>>,
     authenticated: Option<Authenticated>,
+    at_ledger: AtLedger,
 }
 
 /// What the audit says of a call.
@@ -58,7 +61,12 @@ impl Call {
             // Bytes that do not decode must not pass for no assertion at all.
             value.to_bytes().map_or_else(|_| vec![0xff], |bytes| bytes.to_vec())
         });
-        Self { context, assertion, authenticated: None }
+        Self { context, assertion, authenticated: None, at_ledger: AtLedger::default() }
+    }
+
+    /// Shows whether it is with the ledger.
+    pub(super) fn seen_by(self, at_ledger: AtLedger) -> Self {
+        Self { at_ledger, ..self }
     }
 
     /// Recognises the caller and counts the call, then checks the request against its constraints
@@ -160,6 +168,7 @@ impl Call {
             let message = "the deadline of the call has passed";
             return Err(ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::NotProposed));
         }
+        let _stay = self.at_ledger.enter();
         work.await.map_err(ApiError::from)
     }
 
