@@ -6,7 +6,7 @@
 use lockbox_core::LogTime;
 
 use super::counters::{CounterKey, Counters};
-use super::record::{self, CHAIN_BYTES, Chain, LedgerRecord};
+use super::record::{self, CHAIN_BYTES, Chain};
 use super::report::Span;
 use super::verify::{Problem, compare_counters, read_counters};
 use crate::store::tables::{self, Table};
@@ -53,7 +53,7 @@ fn first_at(view: &View<'_>, time: LogTime) -> Result<u64, StoreError> {
     while before + 1 < from {
         let middle = before + (from - before) / 2;
         match record_from(view, middle)? {
-            Looked::Record(record) if record.time < time => before = middle,
+            Looked::Record(at) if at < time => before = middle,
             Looked::Record(_) | Looked::End => from = middle,
             // It cannot say on which side it is.
             Looked::Damaged => return Ok(0),
@@ -63,7 +63,7 @@ fn first_at(view: &View<'_>, time: LogTime) -> Result<u64, StoreError> {
 }
 
 enum Looked {
-    Record(LedgerRecord),
+    Record(LogTime),
     Damaged,
     End,
 }
@@ -74,5 +74,5 @@ fn record_from(view: &View<'_>, sequence: u64) -> Result<Looked, StoreError> {
     let Some(row) = view.scan(Table::Ledger, b"", &start).next() else { return Ok(Looked::End) };
     let (_, value) = row?;
     let decoded = record::decode(&value, &[0; CHAIN_BYTES]);
-    Ok(decoded.map_or(Looked::Damaged, |(record, ..)| Looked::Record(record)))
+    Ok(decoded.map_or(Looked::Damaged, |(record, ..)| Looked::Record(record.time)))
 }

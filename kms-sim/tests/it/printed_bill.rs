@@ -44,7 +44,7 @@ async fn security_s19_there_is_no_bill_of_rewritten_counters() {
         arguments.push(directory.path().to_str().unwrap());
         let span = hour.map(|hour| (time(hour), time(hour + 1)));
         if let Some((from, to)) = &span {
-            arguments.extend(["--from", from, "--to", to]);
+            arguments.extend(["--from", from.as_str(), "--to", to.as_str()]);
         }
         run(&arguments)
     };
