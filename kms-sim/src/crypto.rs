@@ -12,7 +12,7 @@ use lockbox_core::{
 use crate::algorithm::Algorithm;
 use crate::caller::{Caller, Via};
 use crate::ciphertext::{self, Ciphertext};
-use crate::commit::staged::{BillingClaim, CryptoCommit, CryptoRefusal};
+use crate::commit::staged::{BillingClaim, CryptoCommit, CryptoRefusal, Recorded};
 use crate::engine::{Engine, Reading};
 use crate::error::{KmsError, Rejection};
 use crate::ledger::record::{CryptoOperation, KeyVersionRef, LedgerEntry};
@@ -93,6 +93,8 @@ pub struct Observed {
     pub source_key: Option<KeyRecord>,
     /// The version of it.
     pub source_version_id: Option<KmsKeyVersionId>,
+    /// The record of the ledger, once it is durable.
+    pub recorded: Option<Recorded>,
 }
 
 /// A computed result that is not recorded yet, and so must not leave.
@@ -190,6 +192,7 @@ pub async fn execute(
         let claim = claim.as_ref().map(|(_, claim)| claim.clone());
         match engine.committer().record(CryptoCommit { entry, seen, claim }).await? {
             Ok(recorded) => {
+                observed.recorded = Some(recorded);
                 output.index = recorded.sequence;
                 output.billable = recorded.billable;
                 return Ok(output);

@@ -3,7 +3,9 @@
 //! A pass looks for what is due and hands it to the commit writer, which carries out only what is
 //! still promised at that commit, and only once the commit's own time has reached it: a pass that
 //! is early, late or repeated does no harm. What a crash interrupts, the next pass finds again.
-//! Rotations are audited as anybody's; the end of a version is not an event (`contract §6.1`).
+//! Rotations are audited as anybody's, which the commit leaves to `grpc/automatic.rs`: an audit that
+//! hangs stands in the way of no destruction. The end of a version is not an event
+//! (`contract §6.1`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +18,6 @@ use crate::commit::staged::ENCRYPTIONS_WARN;
 use crate::commit::{CommitFailure, Mutated};
 use crate::engine::Engine;
 use crate::error::KmsError;
-use crate::grpc::{Edge, automatic};
 use crate::keys::apply::{Refusal, read_keys};
 use crate::keys::command::{Command, Envelope, RotateKey, RotationCause, VersionOf};
 use crate::store::StoreError;
@@ -69,7 +70,7 @@ pub struct Scheduler {
 ///
 /// # Errors
 /// [`ScheduleError`].
-pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), ScheduleError> {
+pub(crate) async fn run(engine: Arc<Engine>, stop: CancellationToken) -> Result<(), ScheduleError> {
     let mut scheduler = Scheduler::default();
     // What was destroyed before the last end may still be in files.
     let mut purge_at = Some(1);
@@ -80,15 +81,12 @@ pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), 
         }
         // A pass after the destruction: whoever read the material before has ended by now.
         if purge_at.is_some_and(|at| at <= pass) {
-            purge_at = purge(&edge).await?.map(|passes| pass + passes);
+            purge_at = purge(&engine).await?.map(|passes| pass + passes);
         }
         let mut done = Pass::default();
-        let mut result = scheduler.pass(&edge.engine, &mut done).await;
+        let mut result = scheduler.pass(&engine, &mut done).await;
         if result.is_ok() && pass % WORN_EVERY == 1 {
-            result = scheduler.replace_worn(&edge.engine, &mut done).await;
-        }
-        for operation in &done.rotated {
-            automatic::record_rotation(&edge, operation).await;
+            result = scheduler.replace_worn(&engine, &mut done).await;
         }
         if done.destroyed > 0 {
             purge_at = Some(pass + 1);
@@ -105,8 +103,8 @@ pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), 
 
 /// Rewrites the files that may hold destroyed material. If that is not done: after how many passes
 /// it is to be tried again.
-async fn purge(edge: &Edge) -> Result<Option<u64>, ScheduleError> {
-    let engine = Arc::clone(&edge.engine);
+async fn purge(engine: &Arc<Engine>) -> Result<Option<u64>, ScheduleError> {
+    let engine = Arc::clone(engine);
     let purged = tokio::task::spawn_blocking(move || engine.purge_destroyed()).await;
     match purged.map_err(|_panic| ScheduleError::Purge)? {
         Ok(true) => Ok(None),

@@ -27,7 +27,7 @@ impl AccessService {
 
 async fn attachable(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: &CheckAttachRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Result<Answer<CheckAttachResponse>, ApiError> {

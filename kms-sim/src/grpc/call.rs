@@ -1,7 +1,8 @@
 //! The frame of every call: who calls, the audit record, the answer's metadata.
 //!
-//! Promises: a call is answered only after its audit record is written, refusals included, and does
-//! nothing while the audit takes no records; every answer says which commit sequence it reflects.
+//! Promises: a call is answered only after its audit record is written, refusals included, unless
+//! its time is over meanwhile ([`super::attended`]), and does nothing while the audit takes no
+//! records; every answer says which commit sequence it reflects.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -24,6 +25,7 @@ use lockbox_proto::validate::Validate;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
+use super::attended::AtLedger;
 use super::status::unrecognised;
 use super::{Edge, unread};
 use crate::authn::assertion::ASSERTION_METADATA;
@@ -33,13 +35,14 @@ use crate::error::KmsError;
 use crate::keys::service::Answer;
 
 /// One call.
-pub(super) struct Call<'e> {
-    edge: &'e Edge,
+pub(super) struct Call {
+    edge: Arc<Edge>,
     context: Arc<RequestContext>,
     assertion: Option<Vec<u8>>,
     authenticated: Option<Authenticated>,
     /// Its audit record is made.
     recorded: bool,
+    at_ledger: AtLedger,
 }
 
 /// What the audit says of a call.
@@ -50,19 +53,26 @@ pub(super) struct Event {
     pub(super) path: ResourcePath,
 }
 
-impl<'e> Call<'e> {
+impl Call {
     /// Takes what identifies the caller out of a request.
-    pub(super) fn begin<T>(edge: &'e Edge, request: &Request<T>) -> Result<Self, Status> {
+    pub(super) fn begin<T>(edge: &Arc<Edge>, request: &Request<T>) -> Result<Self, Status> {
         Ok(Self::of(edge, RequestContext::of(request)?, request.metadata()))
     }
 
     /// Takes up a request whose context is at hand; of its metadata, the assertion counts.
-    pub(super) fn of(edge: &'e Edge, context: Arc<RequestContext>, metadata: &MetadataMap) -> Self {
+    pub(super) fn of(edge: &Arc<Edge>, context: Arc<RequestContext>, metadata: &MetadataMap) -> Self {
         let assertion = metadata.get_bin(ASSERTION_METADATA).map(|value| {
             // Bytes that do not decode must not pass for no assertion at all.
             value.to_bytes().map_or_else(|_| vec![0xff], |bytes| bytes.to_vec())
         });
-        Self { edge, context, assertion, authenticated: None, recorded: false }
+        let (edge, at_ledger) = (Arc::clone(edge), AtLedger::default());
+        Self { edge, context, assertion, authenticated: None, recorded: false, at_ledger }
+    }
+
+    /// Shows whether it is with the ledger.
+    pub(super) fn seen_by(mut self, at_ledger: AtLedger) -> Self {
+        self.at_ledger = at_ledger;
+        self
     }
 
     /// Recognises the caller and counts the call, then checks the request against its constraints
@@ -166,6 +176,7 @@ impl<'e> Call<'e> {
             let message = "the deadline of the call has passed";
             return Err(ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::NotProposed));
         }
+        let _stay = self.at_ledger.enter();
         work.await.map_err(ApiError::from)
     }
 
@@ -292,7 +303,7 @@ impl<'e> Call<'e> {
     }
 }
 
-impl Drop for Call<'_> {
+impl Drop for Call {
     /// Records a call that did not get to its end: whatever it had done by then is done.
     fn drop(&mut self) {
         if self.recorded {
@@ -300,8 +311,8 @@ impl Drop for Call<'_> {
         }
         // What it was about went with its handler: the method says what was asked for.
         let Some(event) = unread::event(&self.context.method) else { return };
-        let Edge { calls, auditor, .. } = self.edge;
-        let record = self.record(self.edge, event, Some(&unfinished()));
+        let Edge { calls, auditor, .. } = &*self.edge;
+        let record = self.record(&self.edge, event, Some(&unfinished()));
         record_unfinished(calls, auditor, record, self.context.deadline);
     }
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod admin;
+mod attended;
 pub(crate) mod automatic;
 mod bindings;
 mod call;

@@ -26,7 +26,7 @@ type Mutated = Result<Done, ApiError>;
 
 pub(super) async fn create(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: CreateSymmetricKeyRequest,
 ) -> Mutated {
     let caller = call.admit(edge, &message).await?;
@@ -48,7 +48,7 @@ pub(super) async fn create(
 
 pub(super) async fn update(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: UpdateSymmetricKeyRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Mutated {
@@ -61,7 +61,7 @@ pub(super) async fn update(
 
 pub(super) async fn rotate(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: &RotateSymmetricKeyRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Mutated {
@@ -74,7 +74,7 @@ pub(super) async fn rotate(
 
 pub(super) async fn delete(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: &DeleteSymmetricKeyRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Mutated {
@@ -88,7 +88,7 @@ pub(super) async fn delete(
 
 pub(super) async fn set_primary(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: &SetPrimarySymmetricKeyVersionRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Mutated {
@@ -101,7 +101,7 @@ pub(super) async fn set_primary(
 
 pub(super) async fn schedule(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: &ScheduleSymmetricKeyVersionDestructionRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Mutated {
@@ -119,7 +119,7 @@ pub(super) async fn schedule(
 
 pub(super) async fn cancel(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: &CancelSymmetricKeyVersionDestructionRequest,
     observed: &mut Option<KeyRecord>,
 ) -> Mutated {
@@ -133,7 +133,7 @@ pub(super) async fn cancel(
 
 pub(super) async fn set_bindings(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: SetAccessBindingsRequest,
     change: &mut Option<BindingsChange>,
     observed: &mut Option<KeyRecord>,
@@ -146,7 +146,7 @@ pub(super) async fn set_bindings(
 
 pub(super) async fn update_bindings(
     edge: &Edge,
-    call: &mut Call<'_>,
+    call: &mut Call,
     message: UpdateAccessBindingsRequest,
     change: &mut Option<BindingsChange>,
     observed: &mut Option<KeyRecord>,

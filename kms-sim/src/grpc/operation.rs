@@ -48,7 +48,7 @@ impl OperationsService {
 
     async fn find<M: Validate>(
         edge: &Edge,
-        call: &mut Call<'_>,
+        call: &mut Call,
         message: &M,
         id: &str,
     ) -> Result<Answer<Operation>, ApiError> {

@@ -338,6 +338,18 @@ pub struct BilledRequest {
     /// The ledger record that bills it.
     #[n(1)]
     pub sequence: u64,
+    /// From when on it says nothing; in rows of earlier builds none, and they say it as long as
+    /// they are there.
+    #[n(2)]
+    pub until: Option<LogTime>,
+}
+
+impl BilledRequest {
+    /// Whether a request at this time is a repeat.
+    #[must_use]
+    pub fn lasts_at(&self, time: LogTime) -> bool {
+        self.until.is_none_or(|until| time < until)
+    }
 }
 
 /// What an idempotency key was used for (`contract §10`).

@@ -3,16 +3,20 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lockbox_core::codec::encode as encode_row;
 use lockbox_core::{KmsKeyId, LogTime};
 use lockbox_kms_sim::algorithm::Algorithm;
 use lockbox_kms_sim::caller::Caller;
-use lockbox_kms_sim::commit::staged::BILLED_REQUEST_RETENTION;
+use lockbox_kms_sim::commit::staged::{BILLED_REQUEST_RETENTION, head_write};
 use lockbox_kms_sim::crypto::CryptoInput;
 use lockbox_kms_sim::engine::{SYSTEM_KEY_ID, db_directory};
 use lockbox_kms_sim::error::Rejection;
 use lockbox_kms_sim::keys::command::Quotas;
+use lockbox_kms_sim::ledger::counters::{CounterKey, Counts};
+use lockbox_kms_sim::ledger::record::{self, CHAIN_BYTES};
 use lockbox_kms_sim::ledger::report::{Span, report};
 use lockbox_kms_sim::ledger::verify::{Problem, Recomputed, verify};
+use lockbox_kms_sim::store::records::Head;
 use lockbox_kms_sim::store::tables::Table;
 use lockbox_kms_sim::store::{Db, Write};
 use proptest::prelude::*;
@@ -216,6 +220,40 @@ async fn security_s19_every_kind_of_damage_to_the_ledger_is_found() {
     let (counter, _) = db.view().scan(Table::Counters, b"", b"").next().unwrap().unwrap();
     db.commit(&[Write::delete(Table::Counters, counter.to_vec())]).unwrap();
     assert!(matches!(problems().as_slice(), [Problem::WrongCounter { .. }]));
+}
+
+/// A KMS that charges a request twice, with a chain and counters that agree.
+#[tokio::test]
+async fn security_s19_a_request_that_is_charged_twice_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let kms = open(directory.path()).await;
+    let key = kms.create(&admin(), Algorithm::Aes256).await;
+    let caller = through_node(&admin(), &[7; 16]);
+    assert!(kms.call(&caller, encrypt(&key, b"x")).await.unwrap().billable);
+    assert!(!kms.call(&caller, encrypt(&key, b"x")).await.unwrap().billable);
+    kms.stop().await;
+
+    let db = Db::open(&db_directory(directory.path())).unwrap();
+    assert_eq!(verify(&db.view()).unwrap().problems, []);
+    let (row, value) = db.view().scan(Table::Ledger, b"", b"").last().unwrap().unwrap();
+    let (first_row, first) = db.view().scan(Table::Ledger, b"", b"").next().unwrap().unwrap();
+    assert_ne!(row, first_row);
+    let previous = first.last_chunk::<CHAIN_BYTES>().unwrap();
+    let (mut repeat, _, follows) = record::decode(&value, previous).unwrap();
+    assert!(follows);
+    repeat.billable = true;
+    let (value, chain) = record::encode(&repeat, previous);
+    let counter = CounterKey::of(&repeat);
+    let counts = Counts { billed: 2, unbilled: 0 };
+    let head = Head { chain, ..db.view().head().unwrap() };
+    db.commit(&[
+        Write::put(Table::Ledger, row.to_vec(), value),
+        Write::put(Table::Counters, counter.row(), encode_row(&counts)),
+        head_write(&head),
+    ])
+    .unwrap();
+    let sequence = repeat.sequence;
+    assert_eq!(verify(&db.view()).unwrap().problems, [Problem::WrongCharge { sequence }]);
 }
 
 /// Whether the ledger of a store that nobody has open is whole.

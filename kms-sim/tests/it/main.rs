@@ -39,12 +39,16 @@ mod kill_lifecycle;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod lost_end;
+#[cfg(test)]
 #[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]
 mod node_calls;
 #[cfg(test)]
 mod operations;
+#[cfg(test)]
+mod printed_bill;
 #[cfg(test)]
 mod process;
 #[cfg(test)]

@@ -90,7 +90,11 @@ fn it_serves_reports_beside_it_and_ends_when_told() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["meters"][0]["sku"], "kms.api.v1.encryptdecrypt");
     let (code, verified, error) = run(&["billing", "verify", "--config", &config]);
-    assert_eq!((code, verified.as_str()), (0, "0 records, 0 counters, 0 problems\n"), "{error}");
+    assert_eq!(
+        (code, verified.as_str()),
+        (0, "0 records, 0 counters, 0 audited calls, 0 problems\n"),
+        "{error}"
+    );
 
     // A second server in the same directory is refused and disturbs nothing.
     let (code, _, error) = run(&["serve", "--config", &config]);

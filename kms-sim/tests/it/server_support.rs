@@ -52,6 +52,9 @@ pub(crate) const CLUSTER_HANGS: &str = "token-that-finds-the-cluster-hanging";
 /// A token at which the fake cluster fails.
 pub(crate) const CLUSTER_DOWN: &str = "token-that-finds-the-cluster-down";
 
+/// The root key of every server.
+pub(crate) const ROOT: [u8; 32] = [9; 32];
+
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Certificates of the KMS, of a node, of an operator and of the CA, in a directory of their own.
@@ -222,7 +225,7 @@ impl ServerFixture {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
         };
-        let kms = KmsSim::start(&config, RootKey::from_bytes([9; 32]), deps).await?;
+        let kms = KmsSim::start(&config, RootKey::from_bytes(ROOT), deps).await?;
         Ok(Self { kms, tasks, metrics, directory, certificates, cluster: None })
     }
 

@@ -28,13 +28,16 @@ pub enum ExitCode {
     /// The data directory was wiped, as a whole or in part, under a node that is a member of a
     /// cluster. It cannot come back under its id: remove it and add it under a new one.
     StoreLost,
+    /// The end took too long: a disk keeps calls, or the ledger, waiting. What was not answered may
+    /// have been done.
+    Stalled,
     /// A broken invariant: a bug. The log says which.
     Internal,
 }
 
 impl ExitCode {
     /// All of them, by number.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
         Self::Refused,
         Self::Usage,
@@ -46,6 +49,7 @@ impl ExitCode {
         Self::PortInUse,
         Self::Consensus,
         Self::StoreLost,
+        Self::Stalled,
         Self::Internal,
     ];
 
@@ -66,6 +70,7 @@ impl ExitCode {
             Self::StoreLost => {
                 "the data of a member was wiped: remove the node and add it under a new id"
             }
+            Self::Stalled => "the end took too long, for a disk kept it waiting",
             Self::Internal => "something that cannot be has happened, which is a bug",
         }
     }
@@ -85,6 +90,7 @@ impl ExitCode {
             Self::PortInUse => 14,
             Self::Consensus => 15,
             Self::StoreLost => 16,
+            Self::Stalled => 17,
             Self::Internal => 70,
         }
     }
@@ -114,6 +120,7 @@ mod tests {
             (ExitCode::PortInUse, 14),
             (ExitCode::Consensus, 15),
             (ExitCode::StoreLost, 16),
+            (ExitCode::Stalled, 17),
             (ExitCode::Internal, 70),
         ];
         for (code, number) in codes {

@@ -9,8 +9,8 @@ use serde::Serialize;
 
 pub use crate::audit::key_details::{
     AccessBindingsDetails, AuthorizedKeyDetails, Binding, BindingAction, BindingDelta,
-    CryptoDetails, IamTokenDetails, KeyVersionDetails, ReEncryptDetails, ServiceAccountDetails,
-    SymmetricKeyDetails,
+    CryptoDetails, IamTokenDetails, KeyVersionDetails, LedgerPlace, ReEncryptDetails,
+    ServiceAccountDetails, SymmetricKeyDetails,
 };
 use crate::audit::record::EventSource;
 pub use crate::audit::secret_details::{
