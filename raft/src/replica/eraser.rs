@@ -30,9 +30,10 @@ use crate::store::{
 
 /// Between two looks at what is pending, and at whether a step is done.
 const LOOK_INTERVAL: Duration = Duration::from_millis(250);
-/// A round that takes longer begins again: whatever holds it up may be gone then. More than the log
-/// is held for a peer.
-const ROUND_MAX: Duration = Duration::from_secs(240);
+/// A round that waits longer for others begins again: whoever holds it up may be gone then. More
+/// than the log is held for a peer. What the node does itself takes as long as it takes: begun
+/// again, it would take that long again.
+const WAIT_MAX: Duration = Duration::from_secs(240);
 
 /// The task.
 pub(super) struct Eraser {
@@ -102,7 +103,7 @@ impl Eraser {
             return Ok(());
         }
         let started = Instant::now();
-        self.round(due.done, due.point, started + ROUND_MAX).await?;
+        self.round(due.generation, due.done, due.point).await?;
         if self.state.generation_number() != due.generation {
             return Err(Cut::Again);
         }
@@ -117,15 +118,16 @@ impl Eraser {
     }
 
     /// One round: when it ends well, nothing up to `point` is in any file.
-    async fn round(&self, done: u64, point: ErasurePoint, by: Instant) -> Result<(), Cut> {
-        self.erase_from_state(done, point, by).await?;
+    async fn round(&self, generation: u64, done: u64, point: ErasurePoint) -> Result<(), Cut> {
+        self.erase_from_state(generation, done, point).await?;
         let renewal = self.renewal.begin();
-        self.replace_snapshots(renewal, point.index, by).await?;
-        self.purge_log(point.index, by).await?;
-        self.erase_from_log(by).await?;
+        self.replace_snapshots(generation, renewal, point.index).await?;
+        self.purge_log(generation, point.index).await?;
+        self.erase_from_log(generation).await?;
         // What is being sent, or read of a state that was replaced, ends by itself.
+        let by = Instant::now() + WAIT_MAX;
         while !self.is_alone(renewal).inspect_err(|error| self.faults.report(error))? {
-            self.wait(by).await?;
+            self.wait(generation, by).await?;
         }
         Ok(())
     }
@@ -137,9 +139,9 @@ impl Eraser {
 
     async fn erase_from_state(
         &self,
+        generation: u64,
         done: u64,
         point: ErasurePoint,
-        by: Instant,
     ) -> Result<(), Cut> {
         let known = self.state.read(|view| {
             // What came since is a part of the next round.
@@ -155,30 +157,36 @@ impl Eraser {
             let (state, payloads) = (self.state.clone(), payloads.clone());
             let rewritten = self.blocking.run(move || state.erase_removed(&payloads)).await;
             if let Some(left) = rewritten.inspect_err(|error| self.faults.report(error))? {
-                return self.wait_gone(&left, by).await;
+                return self.wait_gone(generation, &left).await;
             }
             // A view of before is still open.
-            self.wait(by).await?;
+            self.pause(generation).await?;
         }
     }
 
     /// Makes sure that the newest snapshot was taken since this renewal, and covers `index`.
-    async fn replace_snapshots(&self, renewal: u64, index: u64, by: Instant) -> Result<(), Cut> {
+    async fn replace_snapshots(
+        &self,
+        generation: u64,
+        renewal: u64,
+        index: u64,
+    ) -> Result<(), Cut> {
         loop {
             if self.renewal.is_taken(renewal) && self.covered_and_purged().0 >= index {
                 return Ok(());
             }
             // To no effect while one is made, which may have begun before.
             self.raft.trigger().snapshot().await.map_err(|_fatal| Cut::Stopped)?;
-            self.wait(by).await?;
+            self.pause(generation).await?;
         }
     }
 
-    async fn purge_log(&self, index: u64, by: Instant) -> Result<(), Cut> {
+    async fn purge_log(&self, generation: u64, index: u64) -> Result<(), Cut> {
         // No further: a peer that lags a little would need a snapshot.
         self.purger.ask(index).await.map_err(|_fatal| Cut::Stopped)?;
+        let by = Instant::now() + WAIT_MAX;
         while self.covered_and_purged().1 < index {
-            self.wait(by).await?;
+            self.wait(generation, by).await?;
         }
         Ok(())
     }
@@ -191,26 +199,36 @@ impl Eraser {
         (index(metrics.snapshot), index(metrics.purged))
     }
 
-    async fn erase_from_log(&self, by: Instant) -> Result<(), Cut> {
+    async fn erase_from_log(&self, generation: u64) -> Result<(), Cut> {
         loop {
             if let Some(left) = self.log.erase_removed(self.blocking).await? {
-                return self.wait_gone(&left, by).await;
+                return self.wait_gone(generation, &left).await;
             }
-            self.wait(by).await?;
+            self.pause(generation).await?;
         }
     }
 
     /// Waits until these files are gone: who reads them keeps them.
-    async fn wait_gone(&self, files: &[PathBuf], by: Instant) -> Result<(), Cut> {
+    async fn wait_gone(&self, generation: u64, files: &[PathBuf]) -> Result<(), Cut> {
+        let by = Instant::now() + WAIT_MAX;
         while files.iter().any(|file| file.exists()) {
-            self.wait(by).await?;
+            self.wait(generation, by).await?;
         }
         Ok(())
     }
 
-    async fn wait(&self, by: Instant) -> Result<(), Cut> {
+    /// Waits for others.
+    async fn wait(&self, generation: u64, by: Instant) -> Result<(), Cut> {
         if Instant::now() >= by {
             tracing::warn!("destroyed payloads are still in files; beginning again");
+            return Err(Cut::Again);
+        }
+        self.pause(generation).await
+    }
+
+    /// Until the next look, unless the state that the round is about is another one meanwhile.
+    async fn pause(&self, generation: u64) -> Result<(), Cut> {
+        if self.state.generation_number() != generation {
             return Err(Cut::Again);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;

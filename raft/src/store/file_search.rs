@@ -5,8 +5,13 @@
 //! (`rocks_log.rs`, `rocks_state.rs`). Write-ahead logs cut records into pieces with headers
 //! between them, so there it also looks at the pieces put together again.
 
-use std::fs::File;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{DirEntry, File};
 use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use crate::domain::payload_mark::{PayloadMark, PayloadMarks};
@@ -20,6 +25,9 @@ const HEADER_BYTES: usize = 7;
 const LONG_HEADER_BYTES: usize = 11;
 /// The kinds of pieces that have the number of their log.
 const LONG_KINDS: std::ops::RangeInclusive<u8> = 5..=8;
+
+/// The files are listed so often at most: each time new ones came meanwhile, which are few.
+const LISTINGS_MAX: u32 = 100;
 
 /// What is looked for.
 type Pattern = [u8; PayloadMark::BYTES];
@@ -51,45 +59,87 @@ pub struct FileReport {
 pub struct FileSearch {
     root: PathBuf,
     patterns: Vec<Pattern>,
+    /// See [`LISTINGS_MAX`].
+    listings: u32,
 }
 
 impl FileSearch {
     /// A search below `root` for the payload with these marks.
     #[must_use]
     pub fn new(root: &Path, marks: &PayloadMarks) -> Self {
-        Self { root: root.to_owned(), patterns: marks.patterns() }
+        Self { root: root.to_owned(), patterns: marks.patterns(), listings: LISTINGS_MAX }
     }
 
     /// Looks at every file, in the order of their names; nothing when `goes_on` said no. What is
-    /// removed meanwhile is left out: it is not there. Blocks.
+    /// removed meanwhile is left out: it is not there. Its content may be, under a name that came
+    /// meanwhile, so the files are listed until all that are there have been looked at. Blocks.
     #[must_use]
     pub fn run(&self, goes_on: &dyn Fn() -> bool) -> Option<Vec<FileReport>> {
-        let mut reports = Vec::new();
+        let mut known: BTreeMap<FileId, FileReport> = BTreeMap::new();
+        for _ in 0..self.listings {
+            let listing = self.list();
+            known.retain(|file, _| listing.files.contains(file));
+            let mut is_complete = !listing.has_changed;
+            for file in &listing.files {
+                if !known.contains_key(file) {
+                    is_complete = false;
+                    let report = self.look(&file.path, goes_on);
+                    known.extend(report.map(|report| (file.clone(), report)));
+                }
+                if !goes_on() {
+                    return None;
+                }
+            }
+            if is_complete {
+                return Some(reports(known, listing.unread));
+            }
+        }
+        let finding = Finding::Unreadable("files come and go faster than they are read".into());
+        let restless = FileReport { path: ".".into(), bytes: 0, finding };
+        Some(reports(known, vec![restless]))
+    }
+
+    fn list(&self) -> Listing {
+        let mut listing = Listing::default();
         let mut open = vec![self.root.clone()];
         while let Some(directory) = open.pop() {
             let listed = std::fs::read_dir(&directory)
                 .and_then(|entries| entries.collect::<io::Result<Vec<_>>>());
             match listed {
-                Err(error) => reports.extend(self.unread(&directory, 0, &error)),
+                Err(error) => self.note_unread(&mut listing, &directory, &error),
                 Ok(entries) => {
                     for entry in entries {
-                        let path = entry.path();
-                        match entry.file_type() {
-                            Ok(kind) if kind.is_dir() => open.push(path),
-                            Ok(kind) if kind.is_file() => reports.extend(self.look(&path, goes_on)),
-                            // Sockets and the like hold nothing, links lead elsewhere.
-                            Ok(_) => {}
-                            Err(error) => reports.extend(self.unread(&path, 0, &error)),
-                        }
-                        if !goes_on() {
-                            return None;
-                        }
+                        self.note(&mut listing, &mut open, &entry);
                     }
                 }
             }
         }
-        reports.sort_by(|one, other| one.path.cmp(&other.path));
-        Some(reports)
+        listing
+    }
+
+    fn note(&self, listing: &mut Listing, open: &mut Vec<PathBuf>, entry: &DirEntry) {
+        let path = entry.path();
+        // Not of what a link leads to.
+        match entry.metadata() {
+            Ok(found) if found.is_dir() => open.push(path),
+            Ok(found) if found.is_file() => {
+                let (device, number) = (found.dev(), found.ino());
+                listing.files.insert(FileId { path, device, number });
+            }
+            Ok(found) if found.is_symlink() => {
+                let error = io::Error::other("it is a link, and where it leads is not searched");
+                self.note_unread(listing, &path, &error);
+            }
+            // Sockets and the like hold nothing.
+            Ok(_) => {}
+            Err(error) => self.note_unread(listing, &path, &error),
+        }
+    }
+
+    fn note_unread(&self, listing: &mut Listing, path: &Path, error: &io::Error) {
+        let report = self.unread(path, 0, error);
+        listing.has_changed |= report.is_none();
+        listing.unread.extend(report);
     }
 
     /// Nothing for a file that is gone.
@@ -146,6 +196,30 @@ impl FileSearch {
     }
 }
 
+/// A file: another one may have its name later.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct FileId {
+    path: PathBuf,
+    device: u64,
+    number: u64,
+}
+
+/// What is there at a time.
+#[derive(Default)]
+struct Listing {
+    files: BTreeSet<FileId>,
+    /// What cannot be looked at.
+    unread: Vec<FileReport>,
+    /// Something has gone while it was made.
+    has_changed: bool,
+}
+
+fn reports(known: BTreeMap<FileId, FileReport>, unread: Vec<FileReport>) -> Vec<FileReport> {
+    let mut reports: Vec<_> = known.into_values().chain(unread).collect();
+    reports.sort_by(|one, other| one.path.cmp(&other.path));
+    reports
+}
+
 /// A sequence of bytes that comes in parts.
 #[derive(Default)]
 struct Stream {
@@ -198,83 +272,4 @@ fn pieces_of(block: &[u8]) -> Vec<&[u8]> {
         rest = &rest[end..];
     }
     pieces
-}
-
-#[cfg(test)]
-mod tests {
-    use rocksdb::{DB, Options, WriteOptions};
-
-    use super::*;
-
-    const PATTERN: Pattern = *b"\x93\x01\xfe 4$canary\x00\x07!!";
-    const OTHER: Pattern = [0xa5; PayloadMark::BYTES];
-
-    fn searching(root: &Path) -> FileSearch {
-        let marks = [OTHER, PATTERN].map(PayloadMark::searching);
-        FileSearch::new(root, &PayloadMarks::told(marks.into()).unwrap())
-    }
-
-    fn search(root: &Path) -> Vec<(String, Finding)> {
-        let search = searching(root);
-        let reports = search.run(&|| true).unwrap();
-        reports.into_iter().map(|report| (report.path, report.finding)).collect()
-    }
-
-    #[test]
-    fn every_file_is_told_wherever_the_bytes_are_in_it() {
-        let place = tempfile::tempdir().unwrap();
-        let root = place.path();
-        std::fs::create_dir(root.join("below")).unwrap();
-        for before in [0, 1, PIECE_BYTES - 16, PIECE_BYTES - 15, PIECE_BYTES - 1, PIECE_BYTES] {
-            let content = [vec![0; before].as_slice(), &PATTERN, &[1; 3]].concat();
-            std::fs::write(root.join("below").join(format!("{before:08}")), content).unwrap();
-        }
-        std::fs::write(root.join("below").join("other"), OTHER).unwrap();
-        std::fs::write(root.join("clean"), &PATTERN[..15]).unwrap();
-        std::fs::write(root.join("empty"), []).unwrap();
-        let reports = search(root);
-        assert_eq!(reports.len(), 9);
-        for (path, finding) in reports {
-            let expected = if path.starts_with("below/") { Finding::Holds } else { Finding::Clean };
-            assert_eq!(finding, expected, "{path}");
-        }
-        assert_eq!(searching(root).run(&|| false), None);
-    }
-
-    #[test]
-    fn a_stream_is_searched_as_one_whatever_its_parts() {
-        let content = [[7; 20].as_slice(), &PATTERN, &[8; 20]].concat();
-        for size in 1..content.len() {
-            let mut stream = Stream::default();
-            let found = content.chunks(size).any(|part| stream.brings(part, &[OTHER, PATTERN]));
-            assert!(found, "in parts of {size}");
-            let mut stream = Stream::default();
-            let broken: Vec<u8> = content.iter().copied().filter(|byte| *byte != b'!').collect();
-            assert!(!broken.chunks(size).any(|part| stream.brings(part, &[OTHER, PATTERN])));
-        }
-    }
-
-    /// A value that is longer than a block is cut, and the header stands somewhere within it.
-    #[test]
-    fn what_a_write_ahead_log_has_cut_is_found() {
-        let place = tempfile::tempdir().unwrap();
-        let database = DB::open_default(place.path()).unwrap();
-        let mut options = WriteOptions::default();
-        options.set_sync(true);
-        let value = PATTERN.repeat(3 * BLOCK_BYTES / PATTERN.len());
-        database.put_opt(b"k", &value, &options).unwrap();
-        let log = std::fs::read_dir(place.path())
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.extension().is_some_and(|extension| extension == "log"))
-            .unwrap();
-        let content = std::fs::read(log).unwrap();
-        let pieces: Vec<&[u8]> = content.chunks(BLOCK_BYTES).flat_map(pieces_of).collect();
-        assert!(pieces.len() > 2);
-        let is_in = |bytes: &[u8]| bytes.windows(value.len()).any(|window| window == value);
-        assert!(is_in(&pieces.concat()), "the pieces are what was written");
-        assert!(!is_in(&content), "there is something between them");
-        drop(database);
-        DB::destroy(&Options::default(), place.path()).unwrap();
-    }
 }
