@@ -60,7 +60,11 @@ impl Call {
     }
 
     /// Takes up a request whose context is at hand; of its metadata, the assertion counts.
-    pub(super) fn of(edge: &Arc<Edge>, context: Arc<RequestContext>, metadata: &MetadataMap) -> Self {
+    pub(super) fn of(
+        edge: &Arc<Edge>,
+        context: Arc<RequestContext>,
+        metadata: &MetadataMap,
+    ) -> Self {
         let assertion = metadata.get_bin(ASSERTION_METADATA).map(|value| {
             // Bytes that do not decode must not pass for no assertion at all.
             value.to_bytes().map_or_else(|_| vec![0xff], |bytes| bytes.to_vec())
