@@ -121,7 +121,7 @@ fn version_hours(
     let mut hours = Vec::new();
     let mut after = None;
     loop {
-        let (page, more) = tables::storage_meters_page(view, after.as_ref(), SECRETS_PER_PAGE)?;
+        let (page, more) = tables::usage_meters_page(view, after.as_ref(), SECRETS_PER_PAGE)?;
         after = page.last().map(|meter| meter.cloud_id.clone());
         hours.extend(page.into_iter().map(|meter| {
             let version_ms = meter.version_ms_at(now.unwrap_or(meter.until));
