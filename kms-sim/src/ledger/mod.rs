@@ -2,7 +2,6 @@
 
 pub mod counters;
 pub mod listing;
-pub mod prices;
 pub mod print;
 pub mod record;
 pub mod report;

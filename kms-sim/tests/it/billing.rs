@@ -11,10 +11,11 @@ use lockbox_kms_sim::crypto::CryptoInput;
 use lockbox_kms_sim::engine::{SYSTEM_KEY_ID, db_directory};
 use lockbox_kms_sim::error::Rejection;
 use lockbox_kms_sim::keys::command::Quotas;
-use lockbox_kms_sim::ledger::report::{Span, report};
+use lockbox_kms_sim::ledger::report::report;
 use lockbox_kms_sim::ledger::verify::{Problem, Recomputed, verify};
 use lockbox_kms_sim::store::tables::Table;
 use lockbox_kms_sim::store::{Db, Write};
+use lockbox_platform::billing::Span;
 use proptest::prelude::*;
 
 use crate::support::{
