@@ -46,12 +46,13 @@ const VERSIONS_OF_A_STEP: u64 = 64;
 pub enum Searched {
     /// There is an order that explains every answer.
     Legal,
-    /// There is none: whatever happened before, this answer cannot be.
+    /// There is none. Whatever happened before, this answer cannot be; or, where the second search
+    /// was too long, no order that a list behind it allows comes past this answer.
     Illegal {
         /// The operation whose answer cannot be explained.
         op: OpId,
     },
-    /// The steps ran out.
+    /// The steps or the memory ran out, or there are too many namings.
     Unknown,
 }
 
@@ -316,7 +317,7 @@ mod tests {
 
     use super::*;
 
-    /// Lost calls with an answer behind them that any of a hundred thousand orders might explain.
+    /// Lost calls with an answer behind them that any of thousands of orders might explain.
     fn found_with(bytes_max: usize) -> Searched {
         let mut script = Script::new();
         let first = version("v0", "first", &["first"]);

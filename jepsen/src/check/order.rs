@@ -1,7 +1,7 @@
 //! In which order versions were made, as far as lists tell.
 //!
 //! A list shows versions newest first, and no version is ever made in front of another (`contract
-//! §2.10`). So where two versions are neighbours in any list of a secret's history, the older one
+//! §2.11`). So where two versions are neighbours in any list of a secret's history, the older one
 //! is there before the newer one is made, whenever that list was asked for. Ways that make them the
 //! other way round need not be followed up to the list, which would refuse them: eight callers who
 //! add at the same time have 40,320 orders, of which one list leaves one.
@@ -22,7 +22,7 @@ pub(super) struct Order {
 
 impl Order {
     /// What the lists among these moves tell. Of versions that no move is known to make they tell
-    /// nothing: these have another name in a state.
+    /// nothing: no state has such a version, so the list itself is what no way comes past.
     pub(super) fn of(moves: &[Move<'_>]) -> Self {
         let makes = |found: &&Move<'_>| {
             matches!(found.op.asked.call, Call::AddVersion(_) | Call::CreateSecret(_))

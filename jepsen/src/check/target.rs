@@ -4,8 +4,10 @@
 //! A burst of twelve AddVersions without an answer has 479 million orders. But a merge keeps the
 //! entries that it does not touch, in their order, and puts new ones behind them (`contract §2.6`),
 //! and the next answer shows which entries there are. So as long as nothing else can happen than
-//! merges onto the current version and steps back to one that is there, a way is a dead end once it has an entry that the answer does
-//! not show and nobody will touch, or lacks one that would have to be in front of another.
+//! merges onto the current version and steps back to one that is there, a way is a dead end once no
+//! version that can be the base has come to what the answer shows, or still can: each has an entry
+//! that it does not show and nobody will touch, or lacks one that would have to be in front of
+//! another.
 
 use std::collections::BTreeSet;
 

@@ -90,7 +90,8 @@ pub struct SearchReport {
     pub secrets: u64,
     /// Operations on them.
     pub ops: u64,
-    /// Secrets whose answers no order explains, each with the first such answer.
+    /// Secrets whose answers no order explains, each with an answer that no order comes past: the
+    /// first one that cannot be, or, where the search for it was too long, one in front of it.
     pub illegal: Vec<(SecretId, OpId)>,
     /// Secrets that were too much work.
     pub unknown: Vec<SecretId>,
