@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients check fix doc replace-drill jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill bill kill-switch jepsen-smoke evidence verify-evidence mutants
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -48,6 +48,19 @@ test:
 	@$(ROCKSDB)
 	cargo test --workspace --locked
 
+# The fuzz targets on their corpus, each for as long as it says: `make fuzz SECONDS=600`.
+fuzz:
+	@$(ROCKSDB)
+	FUZZ_SECONDS="$(or $(SECONDS),30)" cargo test --locked -p lockbox-platform -p lockbox-kms-sim -p lockbox-node --lib --test it fuzz_ -- --nocapture
+
+# Each of them for ten minutes, with its log in docs/fuzz; an hour, and goes on where it was stopped.
+fuzz-long:
+	@scripts/fuzz.sh
+
+# What the programs are made of, and how two builds of them differ; about half an hour.
+supply-chain:
+	@scripts/supply-chain.sh
+
 check:
 	@$(ROCKSDB)
 	cargo fmt --all --check
@@ -75,6 +88,30 @@ replace-drill:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
 	LOCKBOX_BIN="$(TARGET)/release" scripts/replace-drill.sh
+
+# 10,000 reads and writes under own keys while nodes and the KMS are killed; then the clients', the
+# nodes' and the KMS's books are compared, and the bill is printed. `make bill SEED=7` repeats one.
+bill:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
+	LOCKBOX_BIN="$(TARGET)/release" scripts/bill.sh $(SEED)
+
+# Who reads on after a key, a binding, a token, an account or a secret is switched off, on three nodes
+# of which one is stopped meanwhile; some minutes. `make kill-switch ARGS="--only key-disabled"`.
+# `make kill-switch MUTANT=key-status-cached` tries programs with that seeded bug, and has to fail.
+MUTANT ?= $(LOCKBOX_MUTANT)
+kill-switch:
+	@$(ROCKSDB)
+	if [ -z "$(MUTANT)" ]; then
+	    cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	    programs="$(TARGET)/release"
+	else
+	    cargo build --locked --profile mutants --target-dir "$(TARGET)/mutants" \
+	        -p lockbox-node -p lockbox-kms-sim -p lockbox-bench \
+	        --features lockbox-node/mutants,lockbox-kms-sim/mutants
+	    programs="$(TARGET)/mutants/mutants"
+	fi
+	LOCKBOX_MUTANT="$(MUTANT)" scripts/kill-switch.sh "$$programs" $(ARGS)
 
 # Five minutes of real processes under faults, then the verdict: 0 valid, 1 invalid, 2 unknown.
 # `make jepsen-smoke SEED=7` repeats a run.

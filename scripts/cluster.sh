@@ -29,7 +29,8 @@ alive() { # name
   local pid began
   # The braces: what the shell says of a missing file is no news here.
   { read -r pid began <"$run/$1.pid"; } 2>/dev/null || return 1
-  [ "$(began "$pid")" = "$began" ]
+  # One that had ended before its beginning was noted has none, as whoever is not there.
+  [ -n "$began" ] && [ "$(began "$pid")" = "$began" ]
 }
 began() { cut -d')' -f2- "/proc/$1/stat" 2>/dev/null | awk '$1 != "Z" { print $20 }'; }
 # What every call of `lockbox local` is told.
@@ -85,6 +86,12 @@ stop_one() { # name
   for _ in $(seq 100); do alive "$1" || return 0; sleep 0.1; done
   echo "cluster.sh: $1 does not end in 10 s and is killed" >&2
   kill -KILL "$pid"
+}
+
+# No signal but to the process that was started: its pid may be another one's by now.
+signal_one() { # name signal
+  alive "$1" || fail "$1 does not run"
+  kill -s "$2" "$(pid_of "$1")"
 }
 
 write_env() {
@@ -161,11 +168,11 @@ case "${1:-}" in
     for name in kms $(node_names); do
       if alive "$name"; then echo "$name runs as $(pid_of "$name")"; else echo "$name does not run"; fi
     done ;;
-  kill-node) kill -s "${3:-KILL}" "$(pid_of "node-$2")" ;;
+  kill-node) signal_one "node-$2" "${3:-KILL}" ;;
   start-node) start_node "$2"; wait_ready "node-$2" 60; write_env ;;
   launch-node) start_node "$2" ;;
   new-node) new_node "$2" ;;
-  kill-kms) kill -s "${2:-KILL}" "$(pid_of kms)" ;;
+  kill-kms) signal_one kms "${2:-KILL}" ;;
   start-kms) start_kms; wait_ready kms 60; write_env ;;
   launch-kms) start_kms ;;
   wait-ready) wait_ready "node-$2" 60 ;;

@@ -13,8 +13,14 @@ use crate::etcd::{self, EtcdArguments};
 use crate::fill::{self, FillArguments};
 use crate::first_read::{self, FirstReadArguments};
 use crate::fsync::{self, FsyncArguments};
+use crate::kill_switch::{self, KillSwitchArguments, LateReads};
 use crate::lockbox::{self, LoadArguments};
 use crate::report::{self, ReportArguments};
+
+/// It failed, or does not hold.
+const FAILED: u8 = 1;
+/// Whether it holds could not be tried.
+const NOT_TRIED: u8 = 2;
 
 /// Measures Lockbox, and etcd in the same way. Takes the IAM token from LOCKBOX_TOKEN.
 #[derive(Debug, Parser)]
@@ -41,6 +47,8 @@ enum Command {
     Fill(FillArguments),
     /// Lets many writers add entries to one secret, and looks for lost ones.
     Contend(ContendArguments),
+    /// Takes rights away, stops nodes meanwhile, and looks who still reads.
+    KillSwitch(KillSwitchArguments),
     /// Waits until each endpoint answers a payload read, and tells how long it took.
     FirstRead(FirstReadArguments),
     /// Measures the syncs of a disk.
@@ -54,10 +62,30 @@ enum Command {
 /// Runs the program; a failure is one sentence on standard error.
 #[must_use]
 pub fn main() -> ExitCode {
-    let Err(error) = run(&Cli::parse()) else { return ExitCode::SUCCESS };
+    let cli = Cli::parse();
+    let Err(error) = run(&cli) else { return ExitCode::SUCCESS };
     // Without standard error there is nobody left to tell.
     drop(writeln!(io::stderr().lock(), "lockbox-bench: {error:#}"));
-    ExitCode::FAILURE
+    exit_code(&cli.command, &error).into()
+}
+
+/// Of a kill switch 1 says that somebody read on, and nothing else does: a demonstration that a seeded
+/// bug is seen rests on it.
+fn exit_code(command: &Command, error: &anyhow::Error) -> u8 {
+    match command {
+        Command::KillSwitch(_) if !error.is::<LateReads>() => NOT_TRIED,
+        Command::KillSwitch(_)
+        | Command::Load(_)
+        | Command::Etcd(_)
+        | Command::Echo(_)
+        | Command::EchoServer(_)
+        | Command::Fill(_)
+        | Command::Contend(_)
+        | Command::FirstRead(_)
+        | Command::Fsync(_)
+        | Command::Certificates(_)
+        | Command::Report(_) => FAILED,
+    }
 }
 
 fn run(cli: &Cli) -> Result<()> {
@@ -73,6 +101,7 @@ fn run(cli: &Cli) -> Result<()> {
         Command::EchoServer(arguments) => runtime.block_on(echo::serve(arguments)),
         Command::Fill(arguments) => runtime.block_on(fill::run(arguments)),
         Command::Contend(arguments) => runtime.block_on(contend::run(arguments)),
+        Command::KillSwitch(arguments) => runtime.block_on(kill_switch::run(arguments)),
         Command::FirstRead(arguments) => runtime.block_on(first_read::run(arguments)),
         Command::Fsync(arguments) => fsync::run(arguments),
         Command::Certificates(arguments) => certificates::run(arguments),
@@ -85,6 +114,19 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
+
+    #[test]
+    fn a_kill_switch_that_could_not_be_tried_is_told_apart() {
+        let words = ["lockbox-bench", "kill-switch", "--endpoint", "a", "--kms-endpoint", "k"];
+        let more = ["--ca", "c", "--folder-id", "f", "--node-pid", "2"];
+        let kill_switch = Cli::parse_from(words.into_iter().chain(more)).command;
+        let fsync = Cli::parse_from(["lockbox-bench", "fsync", "--file", "f"]).command;
+        let late = || anyhow::Error::from(LateReads(1));
+        let other = || anyhow::anyhow!("only 3 reads in a second began");
+        assert_eq!(exit_code(&kill_switch, &late().context("again")), FAILED);
+        assert_eq!(exit_code(&kill_switch, &other()), NOT_TRIED);
+        assert_eq!(exit_code(&fsync, &other()), FAILED);
+    }
 
     #[test]
     fn the_command_line_is_consistent() {

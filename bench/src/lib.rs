@@ -16,6 +16,7 @@ pub mod etcd;
 pub mod fill;
 pub mod first_read;
 pub mod fsync;
+pub mod kill_switch;
 pub mod latency;
 pub mod lockbox;
 pub mod machine;

@@ -7,9 +7,11 @@
 
 pub mod addresses;
 pub mod admin;
+pub mod audit_files;
 pub mod disk;
 pub mod enclosure;
 pub mod files;
+pub mod kept_audit;
 mod looks;
 mod loopback;
 pub mod netns;

@@ -68,7 +68,7 @@ impl fmt::Display for Report {
         }
         let profile = match self.profile {
             Profile::Smoke | Profile::Soak | Profile::Mutants => "smoke",
-            Profile::SmokeBasic => "smoke-basic",
+            Profile::SmokeBasic | Profile::Bill => "smoke-basic",
         };
         writeln!(out, "profile: {profile}")
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub use profile::Profile;
 
 use crate::cluster::files::Knobs;
-use crate::nemesis::action::Action;
+use crate::nemesis::action::{Action, KmsTrouble, Victims};
 use crate::nemesis::class::FaultClass;
 use crate::random::Random;
 use crate::workload::Mix;
@@ -27,6 +27,12 @@ const INTERVAL_MS_MIN: u64 = 4_000;
 const INTERVAL_MS_MAX: u64 = 9_000;
 /// One window of this many has no faults.
 const QUIET_ONE_OF: usize = 4;
+
+/// The first kills of a run for the bill are of its leader …
+const LEADER_KILLS_OF_A_BILL: usize = 2;
+/// … and the first troubles of its KMS are kills: one more than have to take effect, for one that
+/// finds nobody does not.
+const KMS_KILLS_OF_A_BILL: usize = 3;
 
 /// A plan.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +111,9 @@ impl Plan {
             faults.extend(draw_faults(seed, *class, profile, &windows, end_ms));
         }
         faults.sort_by_key(|fault| (fault.begin_ms, fault.action.class()));
+        if profile == Profile::Bill {
+            kill_for_sure(&mut faults);
+        }
         for (fault, number) in faults.iter_mut().zip(1..) {
             fault.number = number;
         }
@@ -119,7 +128,7 @@ impl Plan {
             spares: u16::try_from(spares).unwrap_or(u16::MAX),
             disk_mebibytes: shape.disk_mebibytes,
             forgetful: profile.classes().contains(&FaultClass::PowerLoss),
-            knobs: draw_knobs(seed),
+            knobs: Knobs { purge_within_s: shape.purge_within_s, ..draw_knobs(seed) },
             phases: shape.phases,
             windows,
             faults,
@@ -133,6 +142,7 @@ impl Plan {
         match self.profile {
             Profile::Smoke | Profile::SmokeBasic | Profile::Mutants => mix,
             Profile::Soak => mix.doubled(),
+            Profile::Bill => mix.of_own_keys(),
         }
     }
 }
@@ -149,6 +159,7 @@ fn draw_knobs(seed: u64) -> Knobs {
         snapshot_entries: random.between(50, 200),
         entries_kept: random.between(0, 50),
         audit_synced: random.chance(25),
+        ..Knobs::default()
     }
 }
 
@@ -212,6 +223,18 @@ fn draw_faults(
         }
     }
     faults
+}
+
+/// What a bill is reconciled under is not left to the draw.
+fn kill_for_sure(faults: &mut [PlannedFault]) {
+    let leader = (Action::Kill { who: Victims::Leader }, LEADER_KILLS_OF_A_BILL);
+    let kms = (Action::Kms { trouble: KmsTrouble::Kill }, KMS_KILLS_OF_A_BILL);
+    for (action, count) in [leader, kms] {
+        let is_of_class = |fault: &&mut PlannedFault| fault.action.class() == action.class();
+        for fault in faults.iter_mut().filter(is_of_class).take(count) {
+            fault.action = action;
+        }
+    }
 }
 
 #[cfg(test)]
@@ -284,6 +307,25 @@ mod tests {
             let of = |class| plan.faults.iter().filter(|f| f.action.class() == class).count();
             assert!(plan.faults.len() >= 400, "seed {seed}: {}", plan.faults.len());
             assert!(of(FaultClass::Membership) >= 30, "{}", of(FaultClass::Membership));
+        }
+    }
+
+    #[test]
+    fn a_bill_has_ends_of_nodes_of_the_leader_and_of_the_kms() {
+        for seed in 0..200 {
+            let plan = Plan::draw(seed, Profile::Bill);
+            let of = |class| plan.faults.iter().filter(|f| f.action.class() == class).count();
+            assert!(of(FaultClass::Kill) >= 3, "seed {seed}: {}", of(FaultClass::Kill));
+            assert_eq!(of(FaultClass::Kill) + of(FaultClass::Kms), plan.faults.len());
+            let how_often = |action| plan.faults.iter().filter(|f| f.action == action).count();
+            let leader = how_often(Action::Kill { who: Victims::Leader });
+            assert!(leader >= LEADER_KILLS_OF_A_BILL, "seed {seed}: {leader}");
+            let kms = how_often(Action::Kms { trouble: KmsTrouble::Kill });
+            assert!(kms >= KMS_KILLS_OF_A_BILL, "seed {seed}: {kms}");
+            let mix = plan.mix();
+            assert_eq!(mix.groups().len(), mix.own_keys);
+            assert!(!mix.keys_switched, "what is refused is on no bill");
+            assert!(Plan::draw(seed, Profile::Smoke).mix().keys_switched);
         }
     }
 

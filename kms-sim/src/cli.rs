@@ -1,9 +1,10 @@
-//! The command line: `serve`, `init-root`, `billing report`, `billing verify`, `admin`.
+//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `admin`.
 //!
-//! Every failure is one sentence on standard error and an exit code of its own. The billing
-//! commands open the data for reading only, also beside a running server.
+//! Every failure is one sentence on standard error and an exit code of its own.
 
 mod admin;
+mod billing;
+mod root;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -11,11 +12,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use clap::{Args, Parser, Subcommand};
-use jiff::civil::Date;
-use jiff::tz::TimeZone;
-use lockbox_core::{Clock, LogTime};
-use lockbox_platform::confinement::{confine_directory, confine_process};
+use clap::{Parser, Subcommand};
+use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -25,20 +23,18 @@ use lockbox_platform::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 
 use self::admin::AdminArgs;
+use self::billing::Billing;
+use self::root::RootArgs;
 use crate::config::KmsConfig;
-use crate::engine::db_directory;
-use crate::ledger::prices::Prices;
-use crate::ledger::print::{self, Format};
-use crate::ledger::report::{Span, first_hour, report};
-use crate::ledger::verify::verify;
-use crate::root_key;
-use crate::server::{KmsDeps, KmsSim};
-use crate::store::{Db, StoreError};
+use crate::root_key::{self, RootKey};
+use crate::server::{KmsDeps, KmsSim, StartError};
 
 /// How long calls in flight may take when the process ends.
 const CALLS_GRACE: Duration = Duration::from_secs(3);
 /// How long the rest may take.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
+/// How long their threads may take after that: one that a broken disk holds would never end.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 /// The KMS node: symmetric keys, crypto, billing ledger.
 #[derive(Debug, Parser)]
@@ -62,6 +58,8 @@ enum Command {
         #[arg(long)]
         file: PathBuf,
     },
+    /// Makes recovery shares of a root key, or gets a lost one back from them.
+    Root(RootArgs),
     /// Prints the bill, or checks it against the ledger.
     Billing {
         #[command(subcommand)]
@@ -76,43 +74,6 @@ enum Command {
         #[arg(long, default_value = "text")]
         format: lockbox_platform::mutants::ListFormat,
     },
-}
-
-#[derive(Debug, Subcommand)]
-enum Billing {
-    /// Prints what was used, by whom, and what it costs.
-    Report {
-        #[command(flatten)]
-        data: Data,
-        /// Begin: a date or an RFC 3339 time; the whole hour counts. Default: the first record.
-        #[arg(long, value_parser = parse_time)]
-        from: Option<LogTime>,
-        /// End: likewise. Default: now.
-        #[arg(long, value_parser = parse_time)]
-        to: Option<LogTime>,
-        /// How it is printed.
-        #[arg(long, value_enum, default_value_t = Format::Table)]
-        format: Format,
-        /// A TOML file with `currency` and a table `prices` of decimal texts by meter.
-        #[arg(long)]
-        prices: Option<PathBuf>,
-    },
-    /// Recomputes every counter from the ledger and compares.
-    Verify {
-        #[command(flatten)]
-        data: Data,
-    },
-}
-
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct Data {
-    /// The data directory.
-    #[arg(long)]
-    data: Option<PathBuf>,
-    /// The configuration file that names it.
-    #[arg(long)]
-    config: Option<PathBuf>,
 }
 
 /// A command that failed: what to exit with and one sentence.
@@ -149,7 +110,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let result = match cli.command {
         Command::Serve { config } => serve(&config),
         Command::InitRoot { file } => init_root(&file),
-        Command::Billing { command } => billing(command),
+        Command::Root(arguments) => root::run(arguments),
+        Command::Billing { command } => billing::run(command),
         Command::Admin(arguments) => admin::run(arguments),
         #[cfg(feature = "mutants")]
         Command::Mutants { format } => list_mutants(format),
@@ -164,7 +126,15 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     }
 }
 
+/// No core file, nobody who reads along, and no file for others: keys are in memory.
+fn confine() -> Result<(), Failure> {
+    confine_process().map_err(|error| {
+        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
+    })
+}
+
 fn init_root(file: &Path) -> Result<(), Failure> {
+    confine()?;
     root_key::create_file(file, &SystemRandom).map_err(Failure::usage)?;
     writeln!(io::stdout().lock(), "created {}: keep a copy in a safe place", file.display())
         .map_err(|error| Failure::output(&error))
@@ -177,9 +147,7 @@ fn list_mutants(format: lockbox_platform::mutants::ListFormat) -> Result<(), Fai
 }
 
 fn serve(config: &Path) -> Result<(), Failure> {
-    confine_process().map_err(|error| {
-        Failure::new(ExitCode::Internal, format!("cannot forbid core files: {error}"))
-    })?;
+    confine()?;
     raise_file_limit().map_err(|error| {
         let sentence = format!("cannot raise the limit on open files: {error}");
         Failure::new(ExitCode::Internal, sentence)
@@ -191,23 +159,30 @@ fn serve(config: &Path) -> Result<(), Failure> {
     #[cfg(feature = "mutants")]
     lockbox_platform::mutants::begin(&[lockbox_core::mutants::Program::Kms], &environment)
         .map_err(Failure::usage)?;
+    if config.lock_memory {
+        // Before there is a key in it.
+        lock_memory().map_err(|error| {
+            Failure::usage(format_args!("cannot keep the memory out of the swap: {error}"))
+        })?;
+    }
     let data = &config.data_dir;
     confine_directory(data).map_err(|error| {
         let sentence = format!("cannot close {} to other users: {error}", data.display());
         Failure::new(ExitCode::Storage, sentence)
     })?;
+    let secret = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let root = secret.open(data, &SystemRandom).map_err(StartError::from);
+    let root = root.map_err(|error| Failure::new(error.exit_code(), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    runtime.block_on(serve_until_told(&config, &environment))
+    let ended = runtime.block_on(serve_until_told(&config, root));
+    runtime.shutdown_timeout(THREADS_GRACE);
+    ended
 }
 
-async fn serve_until_told(
-    config: &KmsConfig,
-    environment: &[(String, String)],
-) -> Result<(), Failure> {
-    let root = config.load_root_key(environment).map_err(Failure::usage)?;
+async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failure> {
     let fatal = FatalExit::new();
     let tasks = Tasks::new(fatal.clone());
     let internal = |error| Failure::new(ExitCode::Internal, error);
@@ -238,87 +213,12 @@ async fn serve_until_told(
     }
 }
 
-fn billing(command: Billing) -> Result<(), Failure> {
-    match command {
-        Billing::Report { data, from, to, format, prices } => {
-            let prices = prices.map(|path| Prices::load(&path)).transpose();
-            let prices = prices.map_err(Failure::usage)?;
-            let now = LogTime::from_ms(SystemClock::new().wall_ms());
-            let db = open(&data)?;
-            let view = db.view();
-            let mut span = Span::covering(from.unwrap_or_default(), to.unwrap_or(now));
-            if from.is_none() {
-                let first = first_hour(&view).map_err(damaged)?;
-                span.from_hour = first.unwrap_or(span.to_hour).min(span.to_hour);
-            }
-            let bill = report(&view, span, now, prices.as_ref()).map_err(damaged)?;
-            print::print(&bill, format, &mut io::stdout().lock())
-                .map_err(|error| Failure::output(&error))
-        }
-        Billing::Verify { data } => {
-            let db = open(&data)?;
-            let result = verify(&db.view()).map_err(damaged)?;
-            let mut output = io::stdout().lock();
-            for problem in &result.problems {
-                writeln!(output, "{problem}").map_err(|error| Failure::output(&error))?;
-            }
-            let (records, counters) = (result.records, result.counters.len());
-            let problems = result.problems.len();
-            writeln!(output, "{records} records, {counters} counters, {problems} problems")
-                .map_err(|error| Failure::output(&error))?;
-            if problems == 0 {
-                return Ok(());
-            }
-            Err(Failure::new(ExitCode::CorruptLog, "the ledger and its counters do not agree"))
-        }
-    }
-}
-
-fn open(data: &Data) -> Result<Db, Failure> {
-    let directory = match (&data.data, &data.config) {
-        (Some(directory), _) => directory.clone(),
-        (None, Some(config)) => {
-            KmsConfig::load(config, &environment()).map_err(Failure::usage)?.data_dir
-        }
-        (None, None) => return Err(Failure::usage("--data or --config is needed")),
-    };
-    Db::open_read_only(&db_directory(&directory))
-        .map_err(|error| Failure::new(ExitCode::Storage, error))
-}
-
-fn damaged(error: StoreError) -> Failure {
-    let code = match error {
-        StoreError::Damaged { .. } => ExitCode::CorruptLog,
-        StoreError::InUse { .. }
-        | StoreError::Missing { .. }
-        | StoreError::Open { .. }
-        | StoreError::Write(_)
-        | StoreError::DiskFull(_)
-        | StoreError::Read(_) => ExitCode::Storage,
-    };
-    Failure::new(code, error)
-}
-
 /// The environment's variables that are text.
 fn environment() -> Vec<(String, String)> {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
     std::env::vars_os().filter_map(text).collect()
-}
-
-/// Reads an RFC 3339 time, or a date as its beginning in UTC.
-fn parse_time(text: &str) -> Result<LogTime, String> {
-    let at = match text.parse::<jiff::Timestamp>() {
-        Ok(at) => at,
-        Err(_) => {
-            let date: Date =
-                text.parse().map_err(|_| "is no date like 2026-11-24 and no RFC 3339 time")?;
-            date.to_zoned(TimeZone::UTC).map_err(|error| error.to_string())?.timestamp()
-        }
-    };
-    let ms = u64::try_from(at.as_millisecond()).map_err(|_| "is before 1970")?;
-    Ok(LogTime::from_ms(ms))
 }
 
 #[cfg(test)]
@@ -329,14 +229,5 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn times_are_dates_or_rfc_3339() {
-        assert_eq!(parse_time("1970-01-02"), Ok(LogTime::from_ms(86_400_000)));
-        assert_eq!(parse_time("1970-01-01T01:00:00+01:00"), Ok(LogTime::from_ms(0)));
-        assert_eq!(parse_time("1970-01-01T00:00:01Z"), Ok(LogTime::from_ms(1000)));
-        assert!(parse_time("yesterday").is_err());
-        assert!(parse_time("1969-12-31").is_err());
     }
 }

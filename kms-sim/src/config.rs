@@ -2,24 +2,26 @@
 //!
 //! `api.listen` is overridden by `KMS_CONFIG_API__LISTEN`, and so on: upper case, two underscores
 //! between the table and the key. Secrets are named by file paths only, but for the root key,
-//! which may come from `KMS_ROOT_KEY`.
+//! which may come from `KMS_ROOT_KEY` or `KMS_ROOT_PASSPHRASE`.
+
+mod root_key;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockbox_core::Sensitive;
-use lockbox_platform::audit::AuditSync;
+use lockbox_platform::audit::{self, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
 use lockbox_platform::body_budget;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
+use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
+pub use self::root_key::RootKeyConfig;
 use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
 use crate::keys::command::Quotas;
-use crate::root_key::{ROOT_KEY_VARIABLE, RootKey, RootKeyError};
 
 /// Time until a version is destroyed when the request does not say (`contract §3.2`).
 pub(crate) const PENDING_DEFAULT: Duration = Duration::from_hours(7 * 24);
@@ -62,6 +64,10 @@ pub struct KmsConfig {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Whether `kms-sim serve` keeps all of its memory out of the swap, and does not start where it
+    /// may not: it takes `ulimit -l unlimited`.
+    #[serde(default)]
+    pub lock_memory: bool,
 }
 
 /// The listener for nodes and direct users.
@@ -82,16 +88,11 @@ pub struct ApiConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Address to listen on; plain HTTP.
+    /// Address to listen on: plain HTTP on loopback, elsewhere TLS with the API's certificate.
     pub listen: SocketAddr,
-}
-
-/// Where the root key is.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RootKeyConfig {
-    /// File that only the owner may read; `KMS_ROOT_KEY` when absent.
-    pub file: Option<PathBuf>,
+    /// Plain HTTP elsewhere too: for scrapers without TLS, on a network of their own.
+    #[serde(default)]
+    pub plaintext: bool,
 }
 
 /// Which client certificates are nodes.
@@ -171,14 +172,30 @@ impl From<AuditSyncMode> for AuditSync {
     }
 }
 
-/// The audit file.
-#[derive(Debug, Clone, Default, Deserialize)]
+/// The audit's files.
+#[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct AuditConfig {
-    /// The file; `audit.jsonl` in the data directory when absent.
+    /// The file that is written to; `audit.jsonl` in the data directory when absent. Finished ones
+    /// are beside it.
     pub path: Option<PathBuf>,
     /// When records are synced.
     pub sync: AuditSyncMode,
+    /// The length at which a file is finished and the next one begun, in bytes.
+    pub file_bytes_max: u64,
+    /// Finished files that are kept; all of them when absent.
+    pub finished_files_max: Option<u32>,
+}
+
+impl Default for AuditConfig {
+    fn default() -> Self {
+        Self {
+            path: None,
+            sync: AuditSyncMode::default(),
+            file_bytes_max: FILE_BYTES_DEFAULT,
+            finished_files_max: None,
+        }
+    }
 }
 
 /// Quotas and limits (`contract §9`).
@@ -195,8 +212,14 @@ pub struct LimitsConfig {
     pub pending_period_min_s: u64,
     /// Time until what a deleted key holds is destroyed, in seconds (`contract §3.2`).
     pub deleted_key_retention_s: u64,
+    /// Requests of one subject that are taken in a second, its own and those that nodes make for
+    /// it; 0 is no limit.
+    pub requests_per_second: u32,
+    /// Requests of one subject at once after a pause; 0 is as many as in a second.
+    pub requests_burst: u32,
     /// Bytes of requests that are in memory at one time: of those that are not finished, and of
-    /// those whose calls are under way. A quarter is for callers without a certificate.
+    /// those whose calls are under way. A quarter is for callers without a certificate; one address
+    /// has half of the quarter and half of the rest at most.
     pub request_bytes_in_memory: usize,
 }
 
@@ -208,6 +231,8 @@ impl Default for LimitsConfig {
             rotation_period_min_s: 24 * 3600,
             pending_period_min_s: 24 * 3600,
             deleted_key_retention_s: 72 * 3600,
+            requests_per_second: 0,
+            requests_burst: 0,
             request_bytes_in_memory: body_budget::BYTES_DEFAULT,
         }
     }
@@ -278,6 +303,7 @@ impl KmsConfig {
         if self.cluster.as_ref().is_some_and(|cluster| cluster.nodes.is_empty()) {
             return wrong("cluster.nodes", "must name at least one node");
         }
+        self.root_key.check()?;
         if self.limits.pending_period_min_s > PENDING_DEFAULT.as_secs() {
             return wrong("limits.pending_period_min_s", "must be at most 7 days, the default");
         }
@@ -287,13 +313,32 @@ impl KmsConfig {
         if self.limits.request_bytes_in_memory < body_budget::BYTES_MIN {
             return wrong("limits.request_bytes_in_memory", "must be at least 17825792 (17 MiB)");
         }
+        if self.audit.file_bytes_max < FILE_BYTES_MIN {
+            return wrong("audit.file_bytes_max", "must be at least 4096");
+        }
+        if self.audit.finished_files_max == Some(0) {
+            return wrong("audit.finished_files_max", "must be positive");
+        }
         self.connections.check()
     }
 
     /// The audit file.
     #[must_use]
     pub fn audit_path(&self) -> PathBuf {
-        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join("audit.jsonl"))
+        let default = || self.data_dir.join(audit::DEFAULT_FILE_NAME);
+        self.audit.path.clone().unwrap_or_else(default)
+    }
+
+    /// What the audit's writer takes.
+    #[must_use]
+    pub(crate) fn audit_writer(&self) -> audit::AuditConfig {
+        audit::AuditConfig {
+            path: self.audit_path(),
+            sync: self.audit.sync.into(),
+            file_bytes_max: self.audit.file_bytes_max,
+            finished_files_max: self.audit.finished_files_max,
+            removal: audit::Removal::AtOnce,
+        }
     }
 
     /// The names that make a client certificate a node's.
@@ -321,17 +366,10 @@ impl KmsConfig {
         }
     }
 
-    /// The root key: from the configured file, else from the environment.
-    ///
-    /// # Errors
-    /// [`RootKeyError`].
-    pub fn load_root_key(&self, environment: &[(String, String)]) -> Result<RootKey, RootKeyError> {
-        if let Some(file) = &self.root_key.file {
-            return RootKey::read_file(file);
-        }
-        let value = environment.iter().find(|(name, _)| name == ROOT_KEY_VARIABLE);
-        let (_, value) = value.ok_or(RootKeyError::Missing)?;
-        RootKey::from_variable(&Sensitive::new(value.clone()))
+    /// Requests of one subject.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        Rate { per_second: self.limits.requests_per_second, burst: self.limits.requests_burst }
     }
 }
 

@@ -5,16 +5,19 @@
 //! before its ledger record is durable; a call that fails is not recorded and not billed. Refuses
 //! to know gRPC.
 
-use lockbox_core::{KmsKeyId, KmsKeyVersionId, Permission, Sensitive, SensitiveBytes};
+use lockbox_core::{
+    KmsKeyId, KmsKeyVersionId, Mutant, Permission, RequestMac, Sensitive, SensitiveBytes, mutant,
+};
 
 use crate::algorithm::Algorithm;
 use crate::caller::{Caller, Via};
 use crate::ciphertext::{self, Ciphertext};
-use crate::commit::staged::{BillingClaim, CryptoCommit, CryptoRefusal};
+use crate::commit::staged::{BillingClaim, CryptoCommit, CryptoRefusal, Recorded};
 use crate::engine::{Engine, Reading};
 use crate::error::{KmsError, Rejection};
 use crate::ledger::record::{CryptoOperation, KeyVersionRef, LedgerEntry};
 use crate::material::KeyMaterial;
+use crate::seeded;
 use crate::store::records::{KeyRecord, KeyStatus, VersionRecord, VersionStatus};
 use crate::store::tables::{self, Table};
 
@@ -90,6 +93,8 @@ pub struct Observed {
     pub source_key: Option<KeyRecord>,
     /// The version of it.
     pub source_version_id: Option<KmsKeyVersionId>,
+    /// The record of the ledger, once it is durable.
+    pub recorded: Option<Recorded>,
 }
 
 /// A computed result that is not recorded yet, and so must not leave.
@@ -112,7 +117,7 @@ impl CryptoInput {
     }
 
     /// Everything that makes two calls the same call.
-    fn mac(&self, engine: &Engine, caller: &Caller) -> [u8; 32] {
+    fn mac(&self, engine: &Engine, caller: &Caller) -> RequestMac {
         let subject = caller.subject.to_string();
         let mut parts: Vec<&[u8]> = vec![self.operation().as_str().as_bytes(), subject.as_bytes()];
         match self {
@@ -187,6 +192,7 @@ pub async fn execute(
         let claim = claim.as_ref().map(|(_, claim)| claim.clone());
         match engine.committer().record(CryptoCommit { entry, seen, claim }).await? {
             Ok(recorded) => {
+                observed.recorded = Some(recorded);
                 output.index = recorded.sequence;
                 output.billable = recorded.billable;
                 return Ok(output);
@@ -283,7 +289,11 @@ impl Context<'_> {
     }
 
     fn active(&self, key: &KeyRecord) -> Result<(), KmsError> {
-        match key.status {
+        let mut status = key.status;
+        if mutant(Mutant::KeyStatusCached) {
+            status = seeded::status_lately(key);
+        }
+        match status {
             KeyStatus::Active => Ok(()),
             KeyStatus::Inactive => Err(self.reading.reject(Rejection::KeyInactive(key.id.clone()))),
         }

@@ -22,6 +22,7 @@ use crate::keys::command::{Command, CreateKey, Envelope, NewVersion, Quotas};
 use crate::mac::MacKey;
 use crate::material::{self, KeyMaterial, MaterialPlace, WrappedMaterial};
 use crate::metrics::LedgerMetrics;
+use crate::passphrase::DerivationError;
 use crate::root_key::RootKey;
 use crate::store::records::{FolderPath, KeyRecord, KeyScope, VersionRecord};
 use crate::store::tables::{self, MAC_KEY, Table};
@@ -38,6 +39,7 @@ const DB_DIRECTORY: &str = "db";
 /// What the MAC key's wrap is bound to.
 const MAC_KEY_ID: &str = "mac-key";
 const MAC_KEY_VERSION: &str = "1";
+pub(crate) const MAC_KEY_ALGORITHM: Algorithm = Algorithm::Aes256;
 
 /// Why the engine does not start; one sentence.
 #[derive(Debug, thiserror::Error)]
@@ -56,6 +58,15 @@ pub enum OpenError {
         /// The data directory.
         path: PathBuf,
     },
+    /// The keys in the data directory were wrapped by a root key that was no passphrase.
+    #[error("the keys in {path} were made with a root key, and not with a passphrase")]
+    NoPassphrase {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The store does not say how a passphrase becomes the root key.
+    #[error(transparent)]
+    Derivation(#[from] DerivationError),
     /// The store does not open or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -102,11 +113,23 @@ impl Engine {
     /// # Errors
     /// [`OpenError`].
     pub async fn open(data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
+        let db = open_db(data_dir)?;
+        Self::on(db, data_dir, parts).await
+    }
+
+    /// Opens it without waiting for the disk: for benchmarks alone, which show what the ledger's
+    /// sync costs. No configuration leads here.
+    ///
+    /// # Errors
+    /// [`OpenError`].
+    pub async fn open_without_sync(data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
+        let db = open_db(data_dir)?.without_sync();
+        Self::on(db, data_dir, parts).await
+    }
+
+    async fn on(db: Db, data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
+        let db = Arc::new(db);
         let EngineParts { root, clock, random, quotas, metrics, tasks } = parts;
-        let directory = db_directory(data_dir);
-        std::fs::create_dir_all(&directory)
-            .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
-        let db = Arc::new(Db::open(&directory)?);
         let mac_key = open_mac_key(&db, &root, random.as_ref(), data_dir)?;
         let writers_clock = Arc::clone(&clock);
         let committer = Committer::start(Arc::clone(&db), writers_clock, quotas, metrics, &tasks)?;
@@ -134,12 +157,13 @@ impl Engine {
         Ok(self.view().head()?.time.max(LogTime::from_ms(self.clock.wall_ms())))
     }
 
-    /// Takes destroyed material out of every file of the store. Blocks; see [`Db::purge`].
+    /// Takes destroyed material, and what an earlier root key has wrapped, out of every file of the
+    /// store, and out of memory; false when it may still be there. Blocks; see [`Db::purge`].
     ///
     /// # Errors
     /// [`StoreError`].
-    pub fn purge_destroyed(&self) -> Result<(), StoreError> {
-        self.db.purge(Table::Materials)
+    pub fn purge_destroyed(&self) -> Result<bool, StoreError> {
+        purge_wraps(&self.db)
     }
 
     /// Orders and records calls.
@@ -319,6 +343,24 @@ impl Reading<'_> {
     }
 }
 
+/// Takes wraps that were removed or replaced out of every file; false when one may still be there.
+pub(crate) fn purge_wraps(db: &Db) -> Result<bool, StoreError> {
+    Ok(db.purge(Table::Materials)? && db.purge(Table::Meta)?)
+}
+
+/// Opens or creates the store of a data directory.
+pub(crate) fn open_db(data_dir: &Path) -> Result<Db, OpenError> {
+    let directory = db_directory(data_dir);
+    std::fs::create_dir_all(&directory)
+        .map_err(|source| OpenError::Directory { path: directory.clone(), source })?;
+    Ok(Db::open(&directory)?)
+}
+
+/// What the MAC key's wrap is bound to. The parts are constants: they always parse.
+pub(crate) fn mac_key_name() -> Option<(KmsKeyId, KmsKeyVersionId)> {
+    Some((KmsKeyId::parse(MAC_KEY_ID).ok()?, KmsKeyVersionId::parse(MAC_KEY_VERSION).ok()?))
+}
+
 /// Opens the MAC key, or makes it at the first start. It opens only under the right root key.
 fn open_mac_key(
     db: &Db,
@@ -327,12 +369,9 @@ fn open_mac_key(
     data_dir: &Path,
 ) -> Result<MacKey, OpenError> {
     let inconsistent = |problem| OpenError::Store(StoreError::inconsistent(Table::Meta, problem));
-    let (Ok(key_id), Ok(version_id)) =
-        (KmsKeyId::parse(MAC_KEY_ID), KmsKeyVersionId::parse(MAC_KEY_VERSION))
-    else {
-        return Err(inconsistent("the MAC key has no name"));
-    };
-    let algorithm = Algorithm::Aes256;
+    let (key_id, version_id) =
+        mac_key_name().ok_or_else(|| inconsistent("the MAC key has no name"))?;
+    let algorithm = MAC_KEY_ALGORITHM;
     let place = MaterialPlace { key_id: &key_id, version_id: &version_id, algorithm };
     let view = db.view();
     if let Some(wrapped) = view.record::<WrappedMaterial>(Table::Meta, MAC_KEY)? {

@@ -4,12 +4,10 @@
 //! by the root key and outlives every record made with it.
 
 use hmac::{Hmac, KeyInit, Mac};
+use lockbox_core::RequestMac;
 use sha2::Sha256;
 
 use crate::material::KeyMaterial;
-
-/// Length of a MAC, in bytes.
-pub const MAC_BYTES: usize = 32;
 
 /// The MAC key.
 pub struct MacKey(KeyMaterial);
@@ -23,7 +21,7 @@ impl MacKey {
 
     /// The MAC of a list of parts; two different lists never give the same input.
     #[must_use]
-    pub fn of(&self, parts: &[&[u8]]) -> [u8; MAC_BYTES] {
+    pub fn of(&self, parts: &[&[u8]]) -> RequestMac {
         // INVARIANT: HMAC takes keys of every length (RFC 2104 §2).
         let mut mac = Hmac::<Sha256>::new_from_slice(self.0.expose())
             .expect("HMAC takes keys of every length");
@@ -31,7 +29,8 @@ impl MacKey {
             mac.update(&(part.len() as u64).to_be_bytes());
             mac.update(part);
         }
-        mac.finalize().into_bytes().into()
+        let bytes: [u8; 32] = mac.finalize().into_bytes().into();
+        bytes.into()
     }
 }
 
@@ -45,9 +44,9 @@ mod tests {
     #[test]
     fn moving_a_boundary_changes_the_mac() {
         let key = MacKey::new(KeyMaterial::generate(Algorithm::Aes256, &SystemRandom));
-        assert_eq!(key.of(&[b"ab", b"c"]), key.of(&[b"ab", b"c"]));
-        assert_ne!(key.of(&[b"ab", b"c"]), key.of(&[b"a", b"bc"]));
+        assert!(key.of(&[b"ab", b"c"]).is(&key.of(&[b"ab", b"c"])));
+        assert!(!key.of(&[b"ab", b"c"]).is(&key.of(&[b"a", b"bc"])));
         let other = MacKey::new(KeyMaterial::generate(Algorithm::Aes256, &SystemRandom));
-        assert_ne!(key.of(&[b"ab", b"c"]), other.of(&[b"ab", b"c"]));
+        assert!(!key.of(&[b"ab", b"c"]).is(&other.of(&[b"ab", b"c"])));
     }
 }

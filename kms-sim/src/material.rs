@@ -69,8 +69,9 @@ impl MaterialPlace<'_> {
     }
 }
 
-/// Wrapped key material as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+/// Wrapped key material as it is stored. Without `PartialEq`: commitments are compared in constant
+/// time, by [`unwrap`].
+#[derive(Debug, Clone, Encode, Decode)]
 pub struct WrappedMaterial {
     /// Which root key wraps it; a rotation of the root finds the old wraps by it.
     #[cbor(n(0), with = "minicbor::bytes")]

@@ -4,7 +4,7 @@
 
 use lockbox_platform::metric_names::MetricName;
 use lockbox_platform::metrics::{COUNT_BUCKETS, DURATION_BUCKETS, Metrics, MetricsError};
-use prometheus::{HistogramVec, IntCounterVec};
+use prometheus::{HistogramVec, IntCounterVec, IntGauge};
 
 const CRYPTO_OPERATIONS: MetricName =
     MetricName::new("crypto_operations_total", "Crypto calls answered, by operation and code.");
@@ -15,6 +15,11 @@ const LEDGER_SYNC: MetricName =
 const LEDGER_GROUP: MetricName =
     MetricName::new("ledger_group_size", "Calls written and synced together.");
 
+const LEDGER_LOST: MetricName = MetricName::new(
+    "ledger_lost_calls",
+    "Calls among the latest of the audit that the ledger did not have at the start.",
+);
+
 /// What is measured of the ledger.
 #[derive(Debug, Clone)]
 pub struct LedgerMetrics {
@@ -24,6 +29,8 @@ pub struct LedgerMetrics {
     pub sync: HistogramVec,
     /// Calls in one group.
     pub group: HistogramVec,
+    /// Calls that the audit had and the ledger had not, at the start.
+    pub lost: IntGauge,
 }
 
 /// What is measured of `kms-sim` beside what both servers measure.
@@ -47,6 +54,7 @@ impl KmsMetrics {
                 billed: metrics.counters(&BILLED_OPERATIONS, &["operation"])?,
                 sync: metrics.histograms(&LEDGER_SYNC, &[], &DURATION_BUCKETS)?,
                 group: metrics.histograms(&LEDGER_GROUP, &[], &COUNT_BUCKETS)?,
+                lost: metrics.gauge(&LEDGER_LOST)?,
             },
         })
     }

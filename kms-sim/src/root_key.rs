@@ -1,8 +1,8 @@
 //! The root key: 32 bytes that wrap all key material at rest.
 //!
-//! Owns where it comes from (a private file or the environment) and the keys derived from it.
-//! Promises that a file which others can read is refused, and that the bytes are wiped when
-//! dropped. Refuses to know what is wrapped.
+//! Owns its forms (a private file, the environment) and the keys derived from it. Promises that a
+//! file which others can read is refused, and that the bytes are wiped when dropped. Refuses to
+//! know what is wrapped, and what a passphrase is ([`crate::root_secret`]).
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
@@ -15,6 +15,7 @@ use lockbox_core::{Randomness, Sensitive};
 use zeroize::Zeroizing;
 
 use crate::gcm;
+use crate::passphrase::{PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, PASSPHRASE_VARIABLE};
 
 /// Length of the root key, in bytes.
 pub const ROOT_KEY_BYTES: usize = 32;
@@ -22,7 +23,7 @@ pub const ROOT_KEY_BYTES: usize = 32;
 pub const ROOT_KEY_VARIABLE: &str = "KMS_ROOT_KEY";
 
 /// Longest file that can be a root key in any of the accepted forms.
-const FILE_BYTES_MAX: u64 = 256;
+const FILE_BYTES_MAX: usize = 256;
 /// The mode bits of group and others.
 const MODE_OTHERS: u32 = 0o077;
 const INFO_ROOT_ID: &[u8] = b"lockbox kms root key v1 id";
@@ -31,18 +32,20 @@ const INFO_ROOT_ID: &[u8] = b"lockbox kms root key v1 id";
 #[derive(Debug, thiserror::Error)]
 pub enum RootKeyError {
     /// The file cannot be read.
-    #[error("cannot read the root key file {path}: {source}")]
+    #[error("cannot read the {what} file {path}: {source}")]
     Read {
+        /// What it should hold.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Why.
         source: io::Error,
     },
     /// Others than the owner may read the file.
-    #[error(
-        "the root key file {path} has mode {mode:03o}: others can read it; run chmod 600 {path}"
-    )]
+    #[error("the {what} file {path} has mode {mode:03o}: others can read it; run chmod 600 {path}")]
     Exposed {
+        /// What it should hold.
+        what: &'static str,
         /// The file.
         path: PathBuf,
         /// Its mode bits.
@@ -54,12 +57,27 @@ pub enum RootKeyError {
         /// The file or variable.
         origin: String,
     },
+    /// The passphrase can be guessed, or is none.
+    #[error(
+        "{origin} does not hold a passphrase: {PASSPHRASE_BYTES_MIN} to {PASSPHRASE_BYTES_MAX} \
+         bytes on one line are expected"
+    )]
+    Passphrase {
+        /// The file or variable.
+        origin: String,
+    },
     /// Neither file nor variable is there.
     #[error(
-        "there is no root key: set root_key.file in the configuration or {ROOT_KEY_VARIABLE} \
-         in the environment"
+        "there is no root key: set root_key.file or root_key.passphrase_file in the \
+         configuration, or {ROOT_KEY_VARIABLE} or {PASSPHRASE_VARIABLE} in the environment"
     )]
     Missing,
+    /// More than one is there, and nobody said which counts.
+    #[error(
+        "there is a root key and a passphrase: set one of {ROOT_KEY_VARIABLE} and \
+         {PASSPHRASE_VARIABLE}"
+    )]
+    Ambiguous,
     /// The file cannot be created; it is never overwritten.
     #[error("cannot create the root key file {path}: {source}")]
     Create {
@@ -83,20 +101,17 @@ impl RootKey {
         Self(Zeroizing::new(bytes))
     }
 
+    /// The same from a buffer that is wiped.
+    pub(crate) const fn from_zeroizing(bytes: Zeroizing<[u8; ROOT_KEY_BYTES]>) -> Self {
+        Self(bytes)
+    }
+
     /// Reads a file that only its owner may read: 32 raw bytes, 64 hex digits or base64.
     ///
     /// # Errors
     /// [`RootKeyError::Read`], [`RootKeyError::Exposed`] or [`RootKeyError::Malformed`].
     pub fn read_file(path: &Path) -> Result<Self, RootKeyError> {
-        let failed = |source| RootKeyError::Read { path: path.to_owned(), source };
-        let file = File::open(path).map_err(failed)?;
-        // Asked of the open file: the name could be moved to another one in between.
-        let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-        if mode & MODE_OTHERS != 0 {
-            return Err(RootKeyError::Exposed { path: path.to_owned(), mode });
-        }
-        let mut content = Zeroizing::new(Vec::with_capacity(FILE_BYTES_MAX as usize));
-        file.take(FILE_BYTES_MAX).read_to_end(&mut content).map_err(failed)?;
+        let content = read_private("root key", path, FILE_BYTES_MAX)?;
         parse(&content)
             .ok_or_else(|| RootKeyError::Malformed { origin: path.display().to_string() })
     }
@@ -118,6 +133,40 @@ impl RootKey {
         id
     }
 
+    /// A new random root key.
+    #[must_use]
+    pub fn generate(random: &dyn Randomness) -> Self {
+        let mut key = Zeroizing::new([0; ROOT_KEY_BYTES]);
+        random.fill(key.as_mut_slice());
+        Self(key)
+    }
+
+    /// Writes the key into a new file with mode 0600, in hex. An existing file is left alone.
+    ///
+    /// # Errors
+    /// [`RootKeyError::Create`].
+    pub fn write_file(&self, path: &Path) -> Result<(), RootKeyError> {
+        // As long as the text is from the start: a growing buffer would leave a copy behind.
+        let mut text = Zeroizing::new([b'\n'; 2 * ROOT_KEY_BYTES + 1]);
+        // INVARIANT: two digits for each byte.
+        let written = hex::encode_to_slice(self.0.as_slice(), &mut text[..2 * ROOT_KEY_BYTES]);
+        assert!(written.is_ok(), "the digits of a root key fit");
+        let written = || -> io::Result<()> {
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+            file.write_all(text.as_slice())?;
+            file.sync_all()?;
+            let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
+            File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
+        };
+        written().map_err(|source| RootKeyError::Create { path: path.to_owned(), source })
+    }
+
+    /// The bytes, for recovery shares. Whoever calls this must not log, store or format them.
+    pub(crate) const fn expose(&self) -> &Zeroizing<[u8; ROOT_KEY_BYTES]> {
+        &self.0
+    }
+
     /// Derives a key for one purpose.
     pub(crate) fn derive(&self, salt: Option<&[u8]>, info: &[&[u8]], output: &mut [u8]) {
         gcm::derive(self.0.as_slice(), salt, info, output);
@@ -129,18 +178,29 @@ impl RootKey {
 /// # Errors
 /// [`RootKeyError::Create`].
 pub fn create_file(path: &Path, random: &dyn Randomness) -> Result<(), RootKeyError> {
-    let mut key = Zeroizing::new([0_u8; ROOT_KEY_BYTES]);
-    random.fill(key.as_mut_slice());
-    let mut text = Zeroizing::new(hex::encode(key.as_slice()));
-    text.push('\n');
-    let written = || -> io::Result<()> {
-        let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()
-    };
-    written().map_err(|source| RootKeyError::Create { path: path.to_owned(), source })
+    RootKey::generate(random).write_file(path)
+}
+
+/// The beginning of a file that nobody but its owner may read, at most so many bytes of it.
+///
+/// # Errors
+/// [`RootKeyError::Read`] or [`RootKeyError::Exposed`].
+pub(crate) fn read_private(
+    what: &'static str,
+    path: &Path,
+    bytes_max: usize,
+) -> Result<Zeroizing<Vec<u8>>, RootKeyError> {
+    let failed = |source| RootKeyError::Read { what, path: path.to_owned(), source };
+    let file = File::open(path).map_err(failed)?;
+    // Asked of the open file: the name could be moved to another one in between.
+    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
+    if mode & MODE_OTHERS != 0 {
+        return Err(RootKeyError::Exposed { what, path: path.to_owned(), mode });
+    }
+    // As large as it may get: a growing buffer would leave a copy behind.
+    let mut content = Zeroizing::new(Vec::with_capacity(bytes_max));
+    file.take(bytes_max as u64).read_to_end(&mut content).map_err(failed)?;
+    Ok(content)
 }
 
 fn parse(content: &[u8]) -> Option<RootKey> {

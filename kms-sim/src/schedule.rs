@@ -3,7 +3,9 @@
 //! A pass looks for what is due and hands it to the commit writer, which carries out only what is
 //! still promised at that commit, and only once the commit's own time has reached it: a pass that
 //! is early, late or repeated does no harm. What a crash interrupts, the next pass finds again.
-//! Rotations are audited as anybody's; the end of a version is not an event (`contract §6.1`).
+//! Rotations are audited as anybody's, which the commit leaves to `grpc/automatic.rs`: an audit that
+//! hangs stands in the way of no destruction. The end of a version is not an event
+//! (`contract §6.1`).
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,7 +18,6 @@ use crate::commit::staged::ENCRYPTIONS_WARN;
 use crate::commit::{CommitFailure, Mutated};
 use crate::engine::Engine;
 use crate::error::KmsError;
-use crate::grpc::{Edge, automatic};
 use crate::keys::apply::{Refusal, read_keys};
 use crate::keys::command::{Command, Envelope, RotateKey, RotationCause, VersionOf};
 use crate::store::StoreError;
@@ -28,7 +29,9 @@ use crate::store::tables::{self, Table};
 const PASS_EVERY: Duration = Duration::from_secs(1);
 /// Passes from one look at how much versions have encrypted to the next.
 const WORN_EVERY: u64 = 60;
-/// Passes until a purge that failed is tried again.
+/// Passes until a purge that could not be done is tried again: somebody still reads what was there.
+const PURGE_AGAIN: u64 = 1;
+/// Passes until one that failed is.
 const PURGE_RETRY: u64 = 60;
 /// Most that one pass does.
 const DUE_MAX: usize = 256;
@@ -67,7 +70,7 @@ pub struct Scheduler {
 ///
 /// # Errors
 /// [`ScheduleError`].
-pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), ScheduleError> {
+pub(crate) async fn run(engine: Arc<Engine>, stop: CancellationToken) -> Result<(), ScheduleError> {
     let mut scheduler = Scheduler::default();
     // What was destroyed before the last end may still be in files.
     let mut purge_at = Some(1);
@@ -78,15 +81,12 @@ pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), 
         }
         // A pass after the destruction: whoever read the material before has ended by now.
         if purge_at.is_some_and(|at| at <= pass) {
-            purge_at = purge(&edge).await?.then_some(pass + PURGE_RETRY);
+            purge_at = purge(&engine).await?.map(|passes| pass + passes);
         }
         let mut done = Pass::default();
-        let mut result = scheduler.pass(&edge.engine, &mut done).await;
+        let mut result = scheduler.pass(&engine, &mut done).await;
         if result.is_ok() && pass % WORN_EVERY == 1 {
-            result = scheduler.replace_worn(&edge.engine, &mut done).await;
-        }
-        for operation in &done.rotated {
-            automatic::record_rotation(&edge, operation).await;
+            result = scheduler.replace_worn(&engine, &mut done).await;
         }
         if done.destroyed > 0 {
             purge_at = Some(pass + 1);
@@ -101,15 +101,20 @@ pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), 
     Ok(())
 }
 
-/// Rewrites the files that may hold destroyed material; whether that failed.
-async fn purge(edge: &Edge) -> Result<bool, ScheduleError> {
-    let engine = Arc::clone(&edge.engine);
+/// Rewrites the files that may hold destroyed material. If that is not done: after how many passes
+/// it is to be tried again.
+async fn purge(engine: &Arc<Engine>) -> Result<Option<u64>, ScheduleError> {
+    let engine = Arc::clone(engine);
     let purged = tokio::task::spawn_blocking(move || engine.purge_destroyed()).await;
     match purged.map_err(|_panic| ScheduleError::Purge)? {
-        Ok(()) => Ok(false),
+        Ok(true) => Ok(None),
+        Ok(false) => {
+            tracing::warn!("destroyed key material may still be in old files; trying again");
+            Ok(Some(PURGE_AGAIN))
+        }
         Err(error) => {
             tracing::error!(%error, "destroyed key material is still in old files");
-            Ok(true)
+            Ok(Some(PURGE_RETRY))
         }
     }
 }

@@ -8,14 +8,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
-use lockbox_platform::audit::{self, AuditConfig, AuditOpenError};
+use lockbox_platform::audit::{self, AuditFiles, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
-use lockbox_platform::exit::ExitCode;
+use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::http_service::HttpService;
 use lockbox_platform::listener::{self, ListenError, ListenerLimits, Security, Serving};
 use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::rate::RateLimits;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
 use lockbox_platform::tasks::{TaskKind, Tasks};
@@ -38,14 +39,15 @@ use crate::authn::introspect::{ClusterIntrospector, Introspector};
 use crate::authn::policy::{Policy, PolicyError};
 use crate::config::KmsConfig;
 use crate::engine::{Engine, EngineParts, OpenError};
-use crate::grpc::Edge;
 use crate::grpc::access::AccessService;
 use crate::grpc::admin::AdminService;
 use crate::grpc::crypto::CryptoService;
 use crate::grpc::keys::KeysService;
 use crate::grpc::operation::OperationsService;
 use crate::grpc::unread;
-use crate::metrics::KmsMetrics;
+use crate::grpc::{Edge, automatic};
+use crate::ledger::audited;
+use crate::metrics::{KmsMetrics, LedgerMetrics};
 use crate::root_key::RootKey;
 use crate::schedule;
 use crate::store::StoreError;
@@ -103,9 +105,13 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Open(OpenError::WrongRootKey { .. }) => ExitCode::IdentityMismatch,
+            Self::Open(OpenError::WrongRootKey { .. } | OpenError::NoPassphrase { .. }) => {
+                ExitCode::IdentityMismatch
+            }
             Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
-            Self::Open(OpenError::Store(StoreError::Damaged { .. })) => ExitCode::CorruptLog,
+            Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
+                ExitCode::CorruptLog
+            }
             Self::Open(OpenError::Store(_) | OpenError::SystemKey(_)) => ExitCode::Storage,
             Self::Open(OpenError::Directory { .. })
             | Self::Tls(_)
@@ -116,12 +122,18 @@ impl StartError {
     }
 }
 
+/// How long calls whose callers have gone may take at the end, to their records.
+const CALLS_END: Duration = Duration::from_secs(10);
+/// How long the ledger may take, with what is queued.
+const LEDGER_END: Duration = Duration::from_secs(10);
+
 /// A running server.
 pub struct KmsSim {
     api: Serving,
     metrics: Option<Serving>,
     calls: TaskTracker,
     engine: Arc<Engine>,
+    fatal: FatalExit,
     /// Ends what the server does by itself.
     unscheduled: CancellationToken,
 }
@@ -144,14 +156,14 @@ impl KmsSim {
         })?;
         let authenticator = authenticator(config, Arc::clone(&clock))?;
         // The ports before the data: a second server by mistake must not touch the directory.
-        let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
         let health = match &config.metrics {
             Some(metrics) => {
-                let security = Security::PlaintextHealth;
+                let security = Security::of_metrics(metrics.listen, metrics.plaintext, &tls);
                 Some(listener::bind("KMS metrics", metrics.listen, security).await?)
             }
             None => None,
         };
+        let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
         let kms_metrics = KmsMetrics::register(&metrics)?;
         let parts = EngineParts {
             root,
@@ -162,24 +174,30 @@ impl KmsSim {
             tasks: tasks.clone(),
         };
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
-        let audit = AuditConfig { path: config.audit_path(), sync: config.audit.sync.into() };
+        let audit = config.audit_writer();
+        let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
+        // ORDER: before the first call, which would take the place of a lost one.
+        tell_of_lost_calls(&engine, &AuditFiles::of(&audit.path), &kms_metrics.ledger);
         let calls = TaskTracker::new();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
-            auditor: audit::open(&audit, &tasks, metrics.audit.clone())?,
+            auditor,
             metrics: kms_metrics,
             clock,
             random: Arc::clone(&random),
             calls: calls.clone(),
             fatal: tasks.fatal().clone(),
             operators: config.operators.names.clone(),
+            rate: RateLimits::new(config.rate()),
             periods: config.periods(),
         });
         let router = router(config, &edge, random, &metrics).await?;
         let unscheduled = tasks.token().child_token();
-        let work = schedule::run(Arc::clone(&edge), unscheduled.clone());
+        let work = schedule::run(Arc::clone(&engine), unscheduled.clone());
         tasks.spawn(TaskKind::Critical, "kms-schedule", work);
+        let work = automatic::run(Arc::clone(&edge), unscheduled.clone());
+        tasks.spawn(TaskKind::Critical, "kms-owed-audit", work);
         let of_clients = config.connections.limits();
         let api = api.start(router, &tasks, of_clients, metrics.tls.clone());
         let metrics = health.map(|bound| {
@@ -189,7 +207,8 @@ impl KmsSim {
             let routes = health::router(metrics, readiness, tasks.fatal().clone());
             bound.start(routes, &tasks, ListenerLimits::default(), tls_metrics)
         });
-        Ok(Self { api, metrics, calls, engine, unscheduled })
+        let fatal = tasks.fatal().clone();
+        Ok(Self { api, metrics, calls, engine, fatal, unscheduled })
     }
 
     /// Where it serves.
@@ -205,7 +224,8 @@ impl KmsSim {
     }
 
     /// Ends it: no new calls, `grace` for those in flight, their audit records, what it does by
-    /// itself, then the ledger. Call this before the tasks are shut down: they include the ledger's
+    /// itself, then the ledger. A disk that hangs ends the process all the same, a while later and
+    /// with [`ExitCode::Stalled`]. Call this before the tasks are shut down: they include the ledger's
     /// writer, which ends here.
     pub async fn stop(self, grace: Duration) {
         self.api.stop(grace).await;
@@ -214,9 +234,37 @@ impl KmsSim {
         }
         // What a caller no longer waits for is recorded all the same.
         self.calls.close();
-        self.calls.wait().await;
+        let what = "calls are still under way: a disk keeps them waiting";
+        end(self.calls.wait(), CALLS_END, &self.fatal, what).await;
         self.unscheduled.cancel();
-        self.engine.stop().await;
+        let what = "the ledger does not end: its disk keeps it waiting";
+        end(self.engine.stop(), LEDGER_END, &self.fatal, what).await;
+    }
+}
+
+/// Waits for an end, but not for ever: whoever told the process to stop would kill it, and nobody
+/// would know why.
+async fn end(ended: impl Future<Output = ()>, within: Duration, fatal: &FatalExit, what: &str) {
+    if tokio::time::timeout(within, ended).await.is_err() {
+        fatal.raise(ExitCode::Stalled, what);
+    }
+}
+
+/// Says so when the ledger ends before what the audit tells of it. It is no reason not to serve: the
+/// records are gone either way, and `billing verify` names them.
+fn tell_of_lost_calls(engine: &Engine, files: &AuditFiles, metrics: &LedgerMetrics) {
+    match audited::compare_latest(&engine.view(), files) {
+        Ok(audited) => {
+            metrics.lost.set(i64::try_from(audited.missing).unwrap_or(i64::MAX));
+            if audited.missing > 0 {
+                let missing = audited.missing;
+                tracing::error!(
+                    missing,
+                    "the ledger lacks calls that the audit has: its end was cut"
+                );
+            }
+        }
+        Err(error) => tracing::error!(%error, "the end of the ledger cannot be checked"),
     }
 }
 
@@ -287,4 +335,20 @@ async fn router(
     let grpc = layer.within(budget.clone()).around(recorded);
     let mounted = [CryptoServer::NAME, KeysServer::NAME, OperationsServer::NAME];
     Ok(RestGateway::new(&mounted, grpc, random)?.within(budget).into_service())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_end_that_does_not_come_is_not_waited_for_and_has_its_own_exit_code() {
+        let fatal = FatalExit::new();
+        let soon = Duration::from_millis(10);
+        end(async {}, soon, &fatal, "the ledger").await;
+        assert_eq!(fatal.raised(), None);
+        end(std::future::pending(), soon, &fatal, "the ledger").await;
+        let raised = fatal.raised().map(|fatal| (fatal.code, fatal.reason));
+        assert_eq!(raised, Some((ExitCode::Stalled, "the ledger".to_owned())));
+    }
 }

@@ -6,6 +6,7 @@ use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
 use lockbox_platform::health::Readiness;
 use lockbox_platform::jwt::AcceptedAudiences;
+use lockbox_platform::rate::RateLimits;
 use lockbox_raft::Replica;
 use tokio_util::task::TaskTracker;
 
@@ -13,7 +14,7 @@ use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::KmsClient;
-use crate::rate::RateLimits;
+use crate::rotation::Rotation;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::turns::Turns;
@@ -54,6 +55,8 @@ pub struct App {
     pub calls: TaskTracker,
     /// Streams of changes that are open; ended before the connections at shutdown.
     pub streams: Streams,
+    /// How far the rotation of the keyring has come on this node.
+    pub rotation: Rotation,
     /// Completed payload reads, for the meter.
     pub payload_reads: PayloadReads,
 }

@@ -1,11 +1,13 @@
 //! Access bindings between the wire, the domain and the audit (`contract §1.7`, `§2.12`).
 
-use lockbox_core::{Subject, SubjectKind};
+use lockbox_core::{SecretId, ServiceAccountId, Subject, SubjectKind};
 use lockbox_platform::audit::details as audit;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::iam::v1 as own;
 use lockbox_proto::yandex::cloud::access as wire;
 use lockbox_raft::domain::binding::{AccessBinding, BindingDelta, BindingSet, DeltaAction};
+use lockbox_raft::error::StorageError;
+use lockbox_raft::state::{StateRead, tables};
 use sha2::{Digest, Sha256};
 
 use crate::conditions;
@@ -124,13 +126,14 @@ pub fn result_to_wire(effective: &[BindingDelta]) -> wire::AccessBindingsOperati
     wire::AccessBindingsOperationResult { effective_deltas: effective.iter().map(one).collect() }
 }
 
-/// A binding in an audit record.
+/// A binding in an audit record; [`add_names`] adds what it is called.
 #[must_use]
 pub fn to_audit(binding: &AccessBinding) -> audit::Binding {
     audit::Binding {
         role_id: binding.role_id.clone(),
         subject_id: binding.subject.id.clone(),
         subject_type: binding.subject.kind.audit_name(),
+        subject_name: String::new(),
         not_after: binding.not_after.map(Into::into),
         only_current_version: binding.only_current_version(),
     }
@@ -146,6 +149,30 @@ pub fn delta_to_audit(delta: &BindingDelta) -> audit::BindingDelta {
         },
         access_binding: to_audit(&delta.binding),
     }
+}
+
+/// Adds the names that a state has to a record: of the secret, and of accounts that are bound.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn add_names(
+    view: &dyn StateRead,
+    details: &mut audit::AccessBindingsDetails,
+) -> Result<(), StorageError> {
+    if let Ok(id) = SecretId::parse(&details.secret_id) {
+        let secret = tables::secret(view, &id)?;
+        details.secret_name = secret.map(|secret| secret.name).unwrap_or_default();
+    }
+    let changed = details.access_binding_deltas.iter_mut().map(|delta| &mut delta.access_binding);
+    for binding in details.access_bindings.iter_mut().chain(changed) {
+        if binding.subject_type != SubjectKind::ServiceAccount.audit_name() {
+            continue;
+        }
+        let Ok(id) = ServiceAccountId::parse(&binding.subject_id) else { continue };
+        let account = tables::service_account(view, &id)?;
+        binding.subject_name = account.map(|account| account.name).unwrap_or_default();
+    }
+    Ok(())
 }
 
 /// One page of a set, behind the place `after`, and the place of the next page.

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 
 use crate::app::App;
 use crate::errors::{DecidedAt, rejected, unproposed, unread};
-use crate::keyring::associated_data;
+use crate::rotation::wrapped_key;
 use crate::seal::SymmetricKey;
 
 /// How long initialisation may wait for a leader and the KMS.
@@ -227,21 +227,14 @@ async fn keyring(
         [KeyPurpose::WrapDataKeys, KeyPurpose::AuthenticateRequests, KeyPurpose::SignTokens];
     let mut records = Vec::new();
     for (id, purpose) in (1_u32..).zip(purposes) {
-        let key = SymmetricKey::generate(app.random.as_ref());
-        let data = associated_data(cluster.as_str(), id, purpose);
-        let plaintext = Sensitive::new(key.expose().to_vec());
-        let wrapped =
-            app.kms.system_encrypt(system_key_id, data, &plaintext, deadline).await.map_err(
-                |status| {
-                    ApiError::unavailable(format!("the KMS wraps no keyring: {:?}", status.code()))
-                },
-            )?;
+        let (key, wrapped) =
+            wrapped_key(app, cluster, system_key_id, (id, purpose), deadline).await?;
         let public_key = match purpose {
             KeyPurpose::SignTokens => public_half(id, &key)?,
             KeyPurpose::WrapDataKeys | KeyPurpose::AuthenticateRequests => Vec::new(),
         };
-        let (stage, created_at) = (KeyStage::Activated, LogTime::default());
-        records.push(KeyringKeyRecord { id, purpose, stage, created_at, wrapped, public_key });
+        let stage = KeyStage::Activated;
+        records.push(KeyringKeyRecord::new(id, purpose, stage, wrapped, public_key));
     }
     Ok(records)
 }

@@ -5,6 +5,7 @@
 //! puts the index that the answer reflects into the metadata.
 
 mod answer;
+mod asking;
 mod counting;
 mod proposal;
 mod reading;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 
 use lockbox_core::{ResourcePath, Subject, VersionId};
 use lockbox_platform::audit::AuditDetails;
-use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
+use lockbox_platform::audit::record::{KmsRequest, RequestParameters, ResponseSummary};
 pub use lockbox_platform::detach::detached;
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::ApiError;
@@ -22,6 +23,7 @@ use lockbox_proto::validate::Validate;
 use lockbox_raft::domain::operation::OperationRecord;
 use tonic::Status;
 
+pub use self::asking::KmsOperation;
 pub use self::proposal::Attempt;
 pub(crate) use self::reading::judge;
 use crate::app::App;
@@ -29,6 +31,8 @@ use crate::authn::Caller;
 use crate::consistency::{Consistency, min_index};
 use crate::errors::DecidedAt;
 use crate::grants::{Asserting, Grants, KmsScope, KmsStep};
+use crate::keyring::KeyRing;
+use crate::peer_name::{self, Peer};
 
 /// The method that needs no token.
 const LOGIN: &str = "/yandex.cloud.iam.v1.IamTokenService/Create";
@@ -52,7 +56,7 @@ pub struct Call<'a> {
     /// Our extension `x-if-version`, once admitted.
     pub if_version: Option<VersionId>,
     caller: Option<Caller>,
-    /// The name in the caller's certificate, when that is what admitted it.
+    /// The name in the caller's certificate, on the listener for peers.
     certificate_name: Option<String>,
     /// The account that logged in with this call.
     account: Option<Subject>,
@@ -66,8 +70,15 @@ pub struct Call<'a> {
     decided: Option<DecidedAt>,
     authorized: bool,
     stale: bool,
+    /// The keys that the node had when the call was admitted. Kept until its reply, so that whoever
+    /// seals the node can wait for the last reply that was made with them.
+    _ring: Option<Arc<KeyRing>>,
     /// Tells this request's crypto calls from those of every other one.
     nonce: [u8; 16],
+    /// The billed requests that the call made to the KMS, the latest one last.
+    kms_requests: Vec<KmsRequest>,
+    /// Its audit record is made.
+    recorded: bool,
 }
 
 impl<'a> Call<'a> {
@@ -90,6 +101,7 @@ impl<'a> Call<'a> {
         app.random.fill(&mut nonce);
         Self {
             nonce,
+            _ring: None,
             app,
             context,
             details,
@@ -108,13 +120,24 @@ impl<'a> Call<'a> {
             decided: None,
             authorized: false,
             stale: false,
+            kms_requests: Vec::new(),
+            recorded: false,
         }
     }
 
-    /// Admits the caller whose certificate carries this name, on the listener for peers.
-    pub fn admit_certificate(&mut self, name: String) {
-        self.certificate_name = Some(name);
-        self.authorized = true;
+    /// Admits a caller whose certificate names one of these peers, on the listener for peers. One
+    /// that is refused is in the audit by its name as well: the authority has vouched for it.
+    ///
+    /// # Errors
+    /// UNAUTHENTICATED without a certificate, PERMISSION_DENIED with another name, UNAVAILABLE
+    /// while the audit takes no records.
+    pub fn admit_certificate(&mut self, one_of: &[Peer]) -> Result<(), ApiError> {
+        let admitted = peer_name::require(&self.context, one_of);
+        self.authorized = admitted.is_ok();
+        let first = || self.context.peer_identity.as_ref()?.dns_names.first().cloned();
+        self.certificate_name = admitted.as_ref().ok().cloned().or_else(first);
+        admitted?;
+        self.app.auditor.demand_writable()
     }
 
     /// Names the account that has just proved who it is, for the audit record.
@@ -157,11 +180,21 @@ impl<'a> Call<'a> {
         self.observed
     }
 
+    /// Demands that the node is not sealed, and keeps its keys until the reply.
+    ///
+    /// # Errors
+    /// UNAVAILABLE while sealed.
+    pub fn demand_unsealed(&mut self) -> Result<(), ApiError> {
+        let ring = self.app.keyring.ring();
+        self._ring = Some(ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?);
+        Ok(())
+    }
+
     /// Authenticates, then checks the fields (`contract §5.2`, order of checks).
     ///
     /// # Errors
-    /// UNAVAILABLE while sealed, UNAUTHENTICATED, INVALID_ARGUMENT with every wrong field, and
-    /// where a stale answer is asked for: only [`Self::admit_metadata_read`] takes that.
+    /// UNAVAILABLE while sealed or while the audit takes no records, UNAUTHENTICATED,
+    /// INVALID_ARGUMENT with every wrong field, and where a stale answer is asked for: only [`Self::admit_metadata_read`] takes that.
     pub fn admit(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
         let caller = self.admit_metadata_read(message)?;
         self.consistency.demand_linearizable()?;
@@ -173,7 +206,7 @@ impl<'a> Call<'a> {
     /// # Errors
     /// As [`Self::admit`], but for the stale answer.
     pub fn admit_metadata_read(&mut self, message: &impl Validate) -> Result<Caller, ApiError> {
-        self.app.keyring.ring().map_err(|sealed| ApiError::unavailable(sealed.to_string()))?;
+        self.demand_unsealed()?;
         let caller = self.app.authenticator.caller(&self.context)?;
         // The view judges again; this keeps dead tokens from costing anything. Log time is a
         // lower bound: what is past its time here is so behind every barrier.
@@ -182,8 +215,10 @@ impl<'a> Call<'a> {
             return Err(ApiError::unauthenticated("token is not valid"));
         }
         self.caller = Some(caller.clone());
+        self.app.auditor.demand_writable()?;
         self.count(&caller)?;
         validate(message)?;
+        self.context.demand_single_headers()?;
         self.if_version = match self.context.if_version.as_deref() {
             None => None,
             Some(text) => Some(

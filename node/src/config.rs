@@ -3,6 +3,9 @@
 //! `api.listen` is overridden by `LOCKBOX_CONFIG_API__LISTEN`, and so on: upper case, two
 //! underscores between the table and the key. Secrets are named by file paths only.
 
+mod audit_file;
+mod keyring;
+mod kms;
 mod limits;
 
 use std::net::SocketAddr;
@@ -10,10 +13,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use lockbox_core::NodeId;
+use lockbox_platform::audit::DEFAULT_FILE_NAME;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
 use serde::Deserialize;
 
+pub use self::audit_file::{AuditConfig, AuditSyncMode};
+pub use self::keyring::KeyringConfig;
+pub use self::kms::KmsConfig;
 pub use self::limits::LimitsConfig;
 
 /// What the environment's overrides begin with.
@@ -35,6 +42,9 @@ pub struct Config {
     pub metrics: MetricsConfig,
     /// The KMS that holds the system key and the customers' own keys.
     pub kms: KmsConfig,
+    /// The keyring: when its key is replaced.
+    #[serde(default)]
+    pub keyring: KeyringConfig,
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
@@ -50,9 +60,16 @@ pub struct Config {
     /// Consensus: timing and snapshots.
     #[serde(default)]
     pub raft: RaftConfig,
+    /// What becomes of destroyed payloads.
+    #[serde(default)]
+    pub destroy: DestroyConfig,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Whether `lockbox serve` keeps all of its memory out of the swap, and does not start where it
+    /// may not: it takes `ulimit -l unlimited`.
+    #[serde(default)]
+    pub lock_memory: bool,
 }
 
 /// The listener for clients: gRPC and REST on one port.
@@ -89,55 +106,11 @@ pub struct PeerConfig {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsConfig {
-    /// Address to listen on; plain HTTP.
+    /// Address to listen on: plain HTTP on loopback, elsewhere TLS with the API's certificate.
     pub listen: SocketAddr,
-}
-
-/// The KMS.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct KmsConfig {
-    /// `host:port` of the KMS; also what clients are told.
-    pub address: String,
-    /// The name in the KMS's certificate.
-    #[serde(default = "kms_server_name")]
-    pub server_name: String,
-    /// PEM file of the CA that signed it; the peer CA when absent.
-    pub ca: Option<PathBuf>,
-    /// The key that `cluster init` wraps the keyring under.
-    #[serde(default = "system_key_id")]
-    pub system_key_id: String,
-}
-
-fn system_key_id() -> String {
-    // What our own KMS makes at its first start.
-    "abj00000000000system".to_owned()
-}
-
-fn kms_server_name() -> String {
-    "kms.lockbox.internal".to_owned()
-}
-
-/// How surely an audit record is on disk before its reply leaves (`design §10`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum AuditSyncMode {
-    /// In the kernel at once, on disk within 100 ms: survives SIGKILL.
-    #[default]
-    Batched,
-    /// On disk: survives power loss.
-    Each,
-}
-
-/// The audit file.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AuditConfig {
-    /// The file; `audit.jsonl` in the data directory when absent.
-    pub path: Option<PathBuf>,
-    /// When records are synced.
+    /// Plain HTTP elsewhere too: for scrapers without TLS, on a network of their own.
     #[serde(default)]
-    pub sync: AuditSyncMode,
+    pub plaintext: bool,
 }
 
 /// Tokens and logins.
@@ -196,6 +169,21 @@ impl Default for RaftConfig {
     }
 }
 
+/// What becomes of destroyed payloads (`design §6`).
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct DestroyConfig {
+    /// From its destruction on, a payload is out of every file of this node within so many seconds,
+    /// while the node runs. Each time takes a snapshot and purges the log past the destruction.
+    pub purge_within_seconds: u64,
+}
+
+impl Default for DestroyConfig {
+    fn default() -> Self {
+        Self { purge_within_seconds: 600 }
+    }
+}
+
 /// How log lines look.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -241,7 +229,12 @@ impl Config {
         if raft.snapshot_entries == 0 {
             return wrong("raft.snapshot_entries", "must be positive");
         }
+        self.audit.check()?;
+        if self.destroy.purge_within_seconds == 0 {
+            return wrong("destroy.purge_within_seconds", "must be positive");
+        }
         self.limits.check()?;
+        self.keyring.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
@@ -262,7 +255,7 @@ impl Config {
     /// The audit file.
     #[must_use]
     pub fn audit_path(&self) -> PathBuf {
-        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join("audit.jsonl"))
+        self.audit.path.clone().unwrap_or_else(|| self.data_dir.join(DEFAULT_FILE_NAME))
     }
 }
 
@@ -304,7 +297,12 @@ mod tests {
         let config = load(FILE, &[]).unwrap();
         assert_eq!(config.limits.versions_per_secret, 1000);
         assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
+        assert_eq!(config.audit.file_bytes_max, 64 << 20);
+        assert_eq!(config.audit.finished_files_max, None);
+        assert_eq!(config.audit.head_interval_seconds, 10);
         assert_eq!(config.raft.election_max_ms, 800);
+        assert_eq!(config.destroy.purge_within_seconds, 600);
+        assert_eq!(config.keyring.rotate_after(), None);
     }
 
     #[test]
@@ -327,6 +325,18 @@ mod tests {
     }
 
     #[test]
+    fn another_kms_takes_an_address_and_a_token() {
+        let own = load(FILE, &[]).unwrap().kms;
+        assert_eq!((own.server_name(), own.ca()), ("kms.lockbox.internal", None));
+        let text = FILE.replace("localhost:8470", "kms.example:443") + "token_file = \"token\"\n";
+        let other = load(&text, &[]).unwrap().kms;
+        assert_eq!(other.server_name(), "kms.example");
+        assert_eq!(other.ca(), Some(Path::new("/etc/ssl/certs/ca-certificates.crt")));
+        let named = load(&(text + "server_name = \"n\"\nca = \"c.pem\"\n"), &[]).unwrap().kms;
+        assert_eq!((named.server_name(), named.ca()), ("n", Some(Path::new("c.pem"))));
+    }
+
+    #[test]
     fn mistakes_are_named() {
         let unknown = FILE.replace("node_id = 1", "node_id = 1\nnode_idd = 1");
         assert!(load(&unknown, &[]).unwrap_err().contains("node_idd"));
@@ -338,9 +348,20 @@ mod tests {
         assert!(load(&short, &[]).unwrap_err().contains("retention_seconds must be at least"));
         let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
         assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
+        for (key, value) in
+            [("file_bytes_max", 4095), ("finished_files_max", 0), ("head_interval_seconds", 0)]
+        {
+            let wrong = format!("{FILE}\n[audit]\n{key} = {value}");
+            let error = load(&wrong, &[]).unwrap_err();
+            assert!(error.contains(&format!("audit.{key} must be")), "{error}");
+        }
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
+        let never = format!("{FILE}\n[destroy]\npurge_within_seconds = 0\n");
+        assert!(load(&never, &[]).unwrap_err().contains("purge_within_seconds must be positive"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
+        let never = format!("{FILE}\n[keyring]\nrewraps_per_second = 0\n");
+        assert!(load(&never, &[]).unwrap_err().contains("keyring.rewraps_per_second must be"));
     }
 }

@@ -63,6 +63,20 @@ pub fn secret(snapshot: &SecretSnapshot) -> SecretDetails {
     }
 }
 
+/// What events of a version say of its secret; the version is theirs to add.
+#[must_use]
+pub fn secret_of_version(secret: &SecretRecord) -> SecretDetails {
+    SecretDetails {
+        secret_id: secret.id.to_string(),
+        secret_name: secret.name.clone(),
+        status: Some(secret_status(secret.status)),
+        description: secret.description.clone(),
+        labels: secret.labels.clone(),
+        created_at: Some(secret.created_at.into()),
+        ..SecretDetails::default()
+    }
+}
+
 /// An id as a request named it, for the audit record; nothing when it is no id. Whatever else a
 /// caller sends must not fill the audit, and may be a secret that was pasted into a wrong field.
 #[must_use]
@@ -81,7 +95,7 @@ pub fn secret_id(id: &str) -> SecretDetails {
 /// A change that changed nothing, the removal of an absent key, is no delta.
 #[must_use]
 pub fn added_version<'a>(
-    secret: SecretDetails,
+    secret: &SecretRecord,
     version: &VersionRecord,
     previous_version_id: &str,
     base_keys: &[String],
@@ -103,23 +117,19 @@ pub fn added_version<'a>(
         new_secret_version_id: version.id.to_string(),
         old_secret_version_id: previous_version_id.to_owned(),
         payload_entry_deltas: changed_keys.filter_map(delta).collect(),
-        secret: SecretDetails { version: self::version(version), ..secret },
+        secret: SecretDetails { version: self::version(version), ..secret_of_version(secret) },
     }
 }
 
 /// A moved pointer.
 #[must_use]
 pub fn moved_pointer(
-    secret_id: &str,
+    secret: &SecretRecord,
     version: &VersionRecord,
     previous_version_id: &str,
 ) -> SetCurrentVersionDetails {
     SetCurrentVersionDetails {
-        secret: SecretDetails {
-            secret_id: secret_id.to_owned(),
-            version: self::version(version),
-            ..SecretDetails::default()
-        },
+        secret: SecretDetails { version: self::version(version), ..secret_of_version(secret) },
         new_current_version_id: version.id.to_string(),
         old_current_version_id: previous_version_id.to_owned(),
     }

@@ -53,6 +53,11 @@ pub fn rejected(rejection: &Rejection, at: DecidedAt) -> ApiError {
         Rejection::AlreadyExists { kind } => {
             ErrorKind::AlreadyExists { resource_type: kind.audit_name(), id: String::new() }
         }
+        // The keyring changed under the call, or a step of it came twice: the next try finds it as
+        // it is now.
+        Rejection::Precondition(StatePrecondition::KeyringStage) => {
+            ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) }
+        }
         Rejection::Precondition(precondition) => {
             ErrorKind::FailedPrecondition(state_precondition(precondition))
         }
@@ -105,6 +110,7 @@ fn state_precondition(precondition: &StatePrecondition) -> Precondition {
         }
         StatePrecondition::OwnAccount => ("OWN_ACCOUNT", String::new()),
         StatePrecondition::KeyringStage => ("KEYRING", String::new()),
+        StatePrecondition::AuditHeadMoved => ("AUDIT_HEAD", String::new()),
     };
     Precondition { kind, subject, description: precondition.to_string() }
 }

@@ -27,7 +27,7 @@ impl<'a> FreshIds<'a> {
     #[must_use]
     pub fn new(random: &'a dyn Randomness, claim: Option<&IdempotencyClaim>) -> Self {
         // The claim's MAC is keyed by the keyring, so nobody outside can compute it.
-        Self { random, seed: claim.map(|claim| claim.request_mac), round: 0 }
+        Self { random, seed: claim.map(|claim| *claim.request_mac.as_bytes()), round: 0 }
     }
 
     /// The same ids for every call, one pair after the other: so the first that nobody has any
@@ -102,7 +102,7 @@ mod tests {
 
     fn claim(mac: u8) -> IdempotencyClaim {
         let (method, key) = ("m".to_owned(), "k".to_owned());
-        IdempotencyClaim { method, key, request_mac: [mac; 32], mac_key_id: 1 }
+        IdempotencyClaim { method, key, request_mac: [mac; 32].into(), mac_key_id: 1 }
     }
 
     #[test]

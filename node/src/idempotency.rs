@@ -51,7 +51,7 @@ pub fn claim(
         if_version.as_bytes(),
         canonical.as_slice(),
     ];
-    let request_mac = authenticate(mac_key.expose(), &parts);
+    let request_mac = authenticate(mac_key.expose(), &parts).into();
     Ok(Some(IdempotencyClaim { method: context.method.clone(), key, request_mac, mac_key_id }))
 }
 

@@ -1,17 +1,22 @@
 //! The keys of the cluster, unwrapped and in memory only.
 //!
-//! Sealed until the KMS has unwrapped every key of the state (`design §6`): until then a node
-//! votes, replicates and answers status, and nothing else. Readers take a snapshot of the ring, so
-//! that a rotation or a seal never changes it under them.
+//! Sealed until the KMS has unwrapped every key of the state (`design §6`), and again when an
+//! operator says so: until then a node votes, replicates and answers status, and nothing else.
+//! Readers take a snapshot of the ring, so that a rotation or a seal never changes it under them.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::Duration;
 
 use arc_swap::ArcSwapOption;
-
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
+use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::seal::SymmetricKey;
+
+/// Between two looks at whether somebody still works with the keys.
+const LOOK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// One unwrapped key.
 #[derive(Debug, Clone)]
@@ -34,13 +39,24 @@ impl KeyRing {
         self.keys.insert(record.id, RingKey { purpose, stage, key });
     }
 
-    /// Whether the ring holds every key of the records, at their stages.
+    /// Whether the ring holds every key of the records, at their stages, and no other. Retired
+    /// keys are none.
     #[must_use]
     pub fn covers(&self, records: &[KeyringKeyRecord]) -> bool {
+        let live = || records.iter().filter(|record| record.stage != KeyStage::Retired);
         let held = |record: &KeyringKeyRecord| {
             self.keys.get(&record.id).is_some_and(|key| key.stage == record.stage)
         };
-        records.iter().all(held) && self.keys.len() == records.len()
+        live().all(held) && self.keys.len() == live().count()
+    }
+
+    /// Whether two rings hold the same keys at the same stages.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let stages = |ring: &Self| -> Vec<(u32, KeyStage)> {
+            ring.keys.iter().map(|(id, key)| (*id, key.stage)).collect()
+        };
+        stages(self) == stages(other)
     }
 
     /// A key by its number, if it serves this purpose.
@@ -70,52 +86,151 @@ pub fn associated_data(cluster: &str, id: u32, purpose: KeyPurpose) -> Vec<u8> {
     format!("lockbox keyring v1/{cluster}/{id}/{purpose}").into_bytes()
 }
 
-/// Where every request finds the ring, or learns that the node is sealed.
+/// Where every request finds the ring, or learns that the node is sealed. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub struct Keyring(Arc<ArcSwapOption<KeyRing>>);
+pub struct Keyring(Arc<Inner>);
 
-/// The node has not unwrapped the keyring.
+#[derive(Debug, Default)]
+struct Inner {
+    ring: ArcSwapOption<KeyRing>,
+    /// Locked while the ring is set, so that what the KMS has unwrapped meanwhile does not open a
+    /// node that was just sealed.
+    control: Mutex<Control>,
+    /// Held by an operator's call while it changes both memory and disk: two of them one after the
+    /// other, so that both end with the same.
+    turn: tokio::sync::Mutex<()>,
+    /// Tells who waits that something of it has changed.
+    changed: watch::Sender<()>,
+}
+
+#[derive(Debug, Default)]
+struct Control {
+    /// Whether an operator wants the node sealed.
+    held: bool,
+    /// The rings that somebody may still work with: as many as changes of the keyring fall into the
+    /// time of the slowest call.
+    given: Vec<Weak<KeyRing>>,
+}
+
+/// The node has not unwrapped the keyring, or was told to forget it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("node is sealed: the keyring is not unwrapped yet")]
+#[error("node is sealed: the keyring is not unwrapped")]
 pub struct Sealed;
 
 impl Keyring {
     /// The ring.
     ///
     /// # Errors
-    /// [`Sealed`] until [`Keyring::unseal`] and after [`Keyring::seal`].
+    /// [`Sealed`] until [`Keyring::unseal`] and after [`Keyring::hold`].
     pub fn ring(&self) -> Result<Arc<KeyRing>, Sealed> {
-        self.0.load_full().ok_or(Sealed)
+        self.0.ring.load_full().ok_or(Sealed)
     }
 
     /// Whether requests can be served.
     #[must_use]
     pub fn is_sealed(&self) -> bool {
-        self.0.load().is_none()
+        self.0.ring.load().is_none()
     }
 
-    /// Serves requests with this ring from now on.
-    pub fn unseal(&self, ring: KeyRing) {
-        self.0.store(Some(Arc::new(ring)));
+    /// Whether an operator wants the node sealed.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        self.control().held
     }
 
-    /// Forgets the ring; its keys are wiped when the last request that holds it ends.
-    pub fn seal(&self) {
-        self.0.store(None);
+    /// Serves requests with this ring from now on; false, and the ring is wiped, while an operator
+    /// wants the node sealed.
+    pub fn unseal(&self, ring: KeyRing) -> bool {
+        let mut control = self.control();
+        if control.held {
+            return false;
+        }
+        let ring = Arc::new(ring);
+        control.given.retain(|given| given.strong_count() > 0);
+        control.given.push(Arc::downgrade(&ring));
+        self.0.ring.store(Some(ring));
+        self.0.changed.send_replace(());
+        true
+    }
+
+    /// Forgets the ring, and takes no other one until [`Keyring::release`]. Its keys are wiped when
+    /// the last request that holds it ends.
+    pub fn hold(&self) {
+        let mut control = self.control();
+        control.held = true;
+        self.0.ring.store(None);
+        self.0.changed.send_replace(());
+    }
+
+    /// Lets the node be unsealed again.
+    pub fn release(&self) {
+        let mut control = self.control();
+        control.held = false;
+        self.0.changed.send_replace(());
+    }
+
+    /// Waits for the turn of an operator's call; it lasts until what comes back is dropped.
+    pub async fn turn(&self) -> tokio::sync::MutexGuard<'_, ()> {
+        self.0.turn.lock().await
+    }
+
+    /// Whether nobody works with any of the keys: they are out of memory.
+    #[must_use]
+    pub fn is_forgotten(&self) -> bool {
+        self.control().given.iter().all(|given| given.strong_count() == 0)
+    }
+
+    /// Waits until nobody works with any of the keys; false when somebody still does at this time.
+    pub async fn forgotten(&self, by: Instant) -> bool {
+        while !self.is_forgotten() {
+            if by <= Instant::now() {
+                return false;
+            }
+            tokio::time::sleep(LOOK_INTERVAL).await;
+        }
+        true
+    }
+
+    /// Waits until the node is sealed.
+    pub async fn sealed(&self) {
+        self.until(Self::is_sealed).await;
+    }
+
+    /// Waits until an operator wants the node sealed.
+    pub async fn held(&self) {
+        self.until(Self::is_held).await;
+    }
+
+    async fn until(&self, is_so: impl Fn(&Self) -> bool) {
+        let mut changes = self.changes();
+        while !is_so(self) {
+            // It cannot fail: the sender lives in `self`, which outlives this call.
+            if changes.changed().await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    fn control(&self) -> MutexGuard<'_, Control> {
+        // Nothing that holds it can panic half-way through a change.
+        self.0.control.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Follows the changes of the ring and of what the operator wants; the value says nothing.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use lockbox_core::LogTime;
     use lockbox_platform::system::SystemRandom;
 
     use super::*;
 
     fn record(id: u32, purpose: KeyPurpose, stage: KeyStage) -> KeyringKeyRecord {
-        let created_at = LogTime::default();
-        let (wrapped, public_key) = (Vec::new(), Vec::new());
-        KeyringKeyRecord { id, purpose, stage, created_at, wrapped, public_key }
+        KeyringKeyRecord::new(id, purpose, stage, Vec::new(), Vec::new())
     }
 
     fn ring(records: &[KeyringKeyRecord]) -> KeyRing {
@@ -146,16 +261,78 @@ mod tests {
         let ring = ring(std::slice::from_ref(&first));
         assert!(ring.covers(std::slice::from_ref(&first)));
         assert!(!ring.covers(&[KeyringKeyRecord { stage: KeyStage::Superseded, ..first.clone() }]));
-        assert!(!ring.covers(&[first, record(2, KeyPurpose::SignTokens, KeyStage::Added)]));
+        let second = record(2, KeyPurpose::SignTokens, KeyStage::Added);
+        assert!(!ring.covers(&[first.clone(), second.clone()]));
+        // A retired key has a record and nothing to unwrap.
+        assert!(ring.covers(&[first, KeyringKeyRecord { stage: KeyStage::Retired, ..second }]));
     }
 
     #[test]
     fn a_sealed_node_says_so() {
         let keyring = Keyring::default();
         assert_eq!(keyring.ring().err(), Some(Sealed));
-        keyring.unseal(KeyRing::default());
+        assert!(keyring.unseal(KeyRing::default()));
         assert!(!keyring.is_sealed());
-        keyring.seal();
-        assert!(keyring.ring().is_err());
+    }
+
+    #[test]
+    fn a_node_that_was_told_to_be_sealed_is_not_opened_by_what_was_under_way() {
+        let keyring = Keyring::default();
+        keyring.unseal(KeyRing::default());
+        keyring.hold();
+        assert!(keyring.is_sealed() && keyring.is_held());
+        assert!(!keyring.unseal(KeyRing::default()));
+        assert!(keyring.is_sealed());
+        keyring.release();
+        assert!(keyring.is_sealed(), "the KMS has to be asked");
+        assert!(keyring.unseal(KeyRing::default()) && !keyring.is_held());
+    }
+
+    #[test]
+    fn a_ring_that_was_forgotten_stays_for_the_request_that_holds_it() {
+        let keyring = Keyring::default();
+        let only = record(1, KeyPurpose::WrapDataKeys, KeyStage::Activated);
+        keyring.unseal(ring(&[only]));
+        let under_way = keyring.ring().unwrap();
+        keyring.hold();
+        assert!(under_way.active(KeyPurpose::WrapDataKeys).is_some());
+        assert_eq!(Arc::strong_count(&under_way), 1, "nobody else keeps the keys");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn keys_are_forgotten_once_nobody_works_with_a_ring_of_now_or_before() {
+        let keyring = Keyring::default();
+        let soon = || Instant::now() + Duration::from_secs(1);
+        assert!(keyring.forgotten(soon()).await, "there was none");
+        let first = record(1, KeyPurpose::WrapDataKeys, KeyStage::Activated);
+        keyring.unseal(ring(std::slice::from_ref(&first)));
+        let slow = keyring.ring().unwrap();
+        // A rotation replaces the ring under a call that is slow.
+        keyring.unseal(ring(&[first, record(2, KeyPurpose::WrapDataKeys, KeyStage::Added)]));
+        assert!(!keyring.is_forgotten());
+        keyring.hold();
+        assert!(!keyring.forgotten(soon()).await, "a call has a ring of before");
+        keyring.hold();
+        assert!(!keyring.is_forgotten(), "a repeat finds the same");
+        drop(slow);
+        assert!(keyring.forgotten(soon()).await);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_waits_for_the_seal_is_woken_by_it() {
+        let keyring = Keyring::default();
+        keyring.sealed().await;
+        keyring.unseal(KeyRing::default());
+        let waiting = async { tokio::join!(keyring.sealed(), keyring.held()) };
+        tokio::select! {
+            biased;
+            _ = waiting => panic!("the node is open"),
+            () = tokio::time::sleep(Duration::from_secs(1)) => {}
+        }
+        let holder = keyring.clone();
+        let hold = async move {
+            holder.hold();
+        };
+        tokio::join!(keyring.sealed(), keyring.held(), hold);
     }
 }

@@ -2,49 +2,59 @@
 //! secrets with an own key.
 //!
 //! Speaks the public KMS API (`contract §1.6`), so another KMS of that API takes its place by an
-//! address and an identity. One call for each access; nothing is cached (`design §6`).
+//! address and a token (`identity`). One call for each access; nothing is cached (`design §6`).
+//! While the KMS does not answer, calls fail at once (`breaker`).
 
+mod breaker;
+mod identity;
+mod metrics;
 pub mod operations;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{KmsKeyId, KmsKeyVersionId, Sensitive, SensitiveBytes};
+use lockbox_core::{KmsKeyId, KmsKeyVersionId, Randomness, Sensitive, SensitiveBytes};
 use lockbox_platform::headers;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, CheckAttachRequest};
 use lockbox_proto::yandex::cloud::kms::v1 as wire;
 use lockbox_proto::yandex::cloud::kms::v1::symmetric_crypto_service_client::SymmetricCryptoServiceClient;
-use prost::Message;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
-use tonic::metadata::{BinaryMetadataValue, MetadataMap};
+use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
 
-use self::refusal::{Step, refused};
+use self::breaker::Breaker;
+pub use self::identity::KmsIdentity;
+pub use self::metrics::KmsCollector;
+use self::refusal::{Step, Unanswered, failed, was_answered};
 
-/// Metadata that carries the caller's assertion.
-const ASSERTION_HEADER: &str = "lockbox-assertion-bin";
 /// How often the connection is probed: a KMS that hangs must not be waited for much longer than
 /// one that is gone.
 const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(3);
 /// How long a probe may stay unanswered.
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How long one call may take, whatever time its caller has: a KMS that works on it for longer is
+/// not waited for.
+const CALL_MAX: Duration = Duration::from_secs(10);
+/// A call that ends without an answer in less than this says nothing of the KMS: its caller was in
+/// a hurry, and hurried callers must not keep the others from a KMS that is well.
+const PATIENCE: Duration = Duration::from_secs(1);
 
-/// A channel to the KMS that connects when it is first used. A connection on which nothing comes
-/// back any more is given up within seconds.
+/// Sets what the channel to the KMS has beside what every one has: a connection on which nothing
+/// comes back any more is given up within seconds.
 #[must_use]
-pub fn kms_channel(endpoint: Endpoint) -> Channel {
+pub fn kms_endpoint(endpoint: Endpoint) -> Endpoint {
     endpoint
         .http2_keep_alive_interval(KEEPALIVE_INTERVAL)
         .keep_alive_timeout(KEEPALIVE_TIMEOUT)
         .keep_alive_while_idle(true)
-        .connect_lazy()
 }
 
 /// Where a key's id came from: who can mend it when the KMS does not know what to do with it.
@@ -83,18 +93,35 @@ pub struct KmsClient {
     crypto: SymmetricCryptoServiceClient<Channel>,
     access: KeyAccessServiceClient<Channel>,
     hung_up: CancellationToken,
+    breaker: Arc<Breaker>,
+    identity: KmsIdentity,
 }
 
 impl KmsClient {
-    /// A client over a channel that presents the node's certificate.
+    /// A client over a channel that presents the node's certificate. Clones share what they know
+    /// of the KMS.
     #[must_use]
-    pub fn new(channel: Channel) -> Self {
+    pub fn new(channel: Channel, random: Arc<dyn Randomness>) -> Self {
         Self {
             crypto: SymmetricCryptoServiceClient::new(channel.clone()),
             access: KeyAccessServiceClient::new(channel.clone()),
             channel,
             hung_up: CancellationToken::new(),
+            breaker: Arc::new(Breaker::new(random)),
+            identity: KmsIdentity::default(),
         }
+    }
+
+    /// The same, as somebody else to the KMS.
+    #[must_use]
+    pub fn identified_by(self, identity: KmsIdentity) -> Self {
+        Self { identity, ..self }
+    }
+
+    /// Whether the KMS judges the rights of callers on its keys; otherwise whoever asks it does.
+    #[must_use]
+    pub const fn knows_callers(&self) -> bool {
+        self.identity.knows_callers()
     }
 
     /// Lets all who wait for the KMS go with UNAVAILABLE, now and later: the node stops, and a call
@@ -120,8 +147,11 @@ impl KmsClient {
             aad_context: associated_data,
             plaintext: plaintext.expose().clone(),
         };
-        let mut client = self.crypto.clone();
-        let response = self.in_time(deadline, client.encrypt(within(request, deadline))).await?;
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.encrypt(identity.own(within(request, until)).await?).await
+        };
+        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
         Ok(response.into_inner().ciphertext)
     }
 
@@ -141,14 +171,17 @@ impl KmsClient {
             aad_context: associated_data,
             ciphertext,
         };
-        let mut client = self.crypto.clone();
-        let response = self.in_time(deadline, client.decrypt(within(request, deadline))).await?;
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.decrypt(identity.own(within(request, until)).await?).await
+        };
+        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
     /// Asks whether the caller may attach a key that nothing is encrypted with yet
-    /// (`contract §13` no. 19). Not billed. A KMS that does not know the question is taken to say
-    /// yes: the first version decides there.
+    /// (`contract §13` no. 19). Not billed. A KMS that does not know the question, or no callers,
+    /// is taken to say yes: the first version decides there.
     ///
     /// Gives the KMS's commit sequence.
     ///
@@ -160,13 +193,18 @@ impl KmsClient {
         assertion: &CallerAssertion,
         deadline: Instant,
     ) -> Result<Option<String>, ApiError> {
+        if !self.knows_callers() {
+            return Ok(None);
+        }
         let message = CheckAttachRequest { key_id: key.to_string() };
-        let request = on_behalf(within(message, deadline), assertion);
-        let mut client = self.access.clone();
-        match self.in_time(deadline, client.check_attach(request)).await {
+        let (mut client, identity) = (self.access.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.check_attach(identity.on_behalf(within(message, until), assertion).await?).await
+        };
+        match self.in_time(deadline, ask).await {
             Ok(response) => Ok(kms_index(response.metadata())),
-            Err(status) if status.code() == Code::Unimplemented => Ok(None),
-            Err(status) => Err(refused(&status, key, Step::Make(KeyOrigin::Request))),
+            Err(Unanswered::Status(status)) if status.code() == Code::Unimplemented => Ok(None),
+            Err(unanswered) => Err(failed(&unanswered, key, Step::Make(KeyOrigin::Request))),
         }
     }
 
@@ -189,10 +227,13 @@ impl KmsClient {
             data_key_spec: wire::SymmetricAlgorithm::Aes256.into(),
             skip_plaintext: false,
         };
-        let request = on_behalf(within(request, deadline), assertion);
-        let mut client = self.crypto.clone();
-        let answer = self.in_time(deadline, client.generate_data_key(request)).await;
-        let response = answer.map_err(|status| refused(&status, key, Step::Make(origin)))?;
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            let request = identity.on_behalf(within(request, until), assertion).await?;
+            client.generate_data_key(request).await
+        };
+        let answer = self.in_time(deadline, ask).await;
+        let response = answer.map_err(|none| failed(&none, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
         let plaintext = Sensitive::new(response.data_key_plaintext);
@@ -219,45 +260,63 @@ impl KmsClient {
         let key_id = key.to_string();
         let request =
             wire::SymmetricDecryptRequest { key_id, aad_context: associated_data, ciphertext };
-        let request = on_behalf(within(request, deadline), assertion);
-        let mut client = self.crypto.clone();
-        let answer = self.in_time(deadline, client.decrypt(request)).await;
-        let response = answer.map_err(|status| refused(&status, key, Step::Open))?;
+        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let ask = move |until| async move {
+            client.decrypt(identity.on_behalf(within(request, until), assertion).await?).await
+        };
+        let answer = self.in_time(deadline, ask).await;
+        let response = answer.map_err(|none| failed(&none, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
         Ok(OpenedDataKey { plaintext, kms_index })
     }
 
-    /// Waits for an answer no longer than the caller does, or the node runs. The deadline in the
-    /// request is the KMS's to keep, and the transport's once there is a connection: the wait for
-    /// one has no other end.
-    async fn in_time<T>(
+    /// Asks once the breaker lets it, and waits for an answer no longer than the caller does, or
+    /// the node runs. The deadline in the request is the KMS's to keep, and the transport's once
+    /// there is a connection: the wait for one has no other end. The request is made when it is
+    /// sent, so that it carries the end of the wait as it is then.
+    async fn in_time<T, F>(
         &self,
         deadline: Instant,
-        exchange: impl Future<Output = Result<Response<T>, Status>>,
-    ) -> Result<Response<T>, Status> {
-        tokio::select! {
+        ask: impl FnOnce(Instant) -> F,
+    ) -> Result<Response<T>, Unanswered>
+    where
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let ticket = tokio::select! {
             // ORDER: what has not been sent when the node stops is not sent: it would be billed.
             biased;
-            () = self.hung_up.cancelled() => Err(Status::unavailable("the node is shutting down")),
-            answer = exchange => answer,
-            () = tokio::time::sleep_until(deadline) => {
+            () = self.hung_up.cancelled() => return Err(hung_up()),
+            ticket = self.breaker.enter(deadline) => ticket.map_err(Unanswered::NotAsked)?,
+        };
+        let begun = Instant::now();
+        let until = deadline.min(begun + CALL_MAX);
+        let answer = tokio::select! {
+            biased;
+            () = self.hung_up.cancelled() => return Err(hung_up()),
+            answer = ask(until) => answer,
+            () = tokio::time::sleep_until(until) => {
                 Err(Status::deadline_exceeded("no answer in time"))
             }
+        };
+        match was_answered(answer.as_ref().err(), begun.elapsed()) {
+            Some(true) => ticket.answered(),
+            Some(false) => ticket.failed(),
+            None => drop(ticket),
         }
+        answer.map_err(Unanswered::Status)
     }
 }
 
-/// A request that ends with its caller's deadline.
+/// The node stops.
+fn hung_up() -> Unanswered {
+    Unanswered::Status(Status::unavailable("the node is shutting down"))
+}
+
+/// A request that nobody waits for any longer than this.
 fn within<T>(message: T, deadline: Instant) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
-    request
-}
-
-fn on_behalf<T>(mut request: Request<T>, assertion: &CallerAssertion) -> Request<T> {
-    let value = BinaryMetadataValue::from_bytes(&assertion.encode_to_vec());
-    request.metadata_mut().insert_bin(ASSERTION_HEADER, value);
     request
 }
 

@@ -5,6 +5,7 @@
 //! `lockbox-platform`'s.
 
 pub mod app;
+pub mod audit_heads;
 pub mod authn;
 pub mod bindings;
 pub mod bootstrap;
@@ -19,6 +20,7 @@ pub mod errors;
 pub mod fresh_ids;
 pub mod grants;
 pub mod grpc;
+pub mod head_signer;
 pub mod held_rights;
 pub mod idempotency;
 pub mod keyring;
@@ -30,18 +32,20 @@ pub mod page;
 pub mod password;
 pub mod payload;
 pub mod peer_name;
-pub mod rate;
 pub mod readiness;
 pub mod recovery;
 pub mod refused;
 pub mod replica_metrics;
+pub mod rotation;
 pub mod router;
 pub mod seal;
+pub mod seal_mark;
 pub mod sealer;
 mod seeded;
 pub mod server;
 pub mod streams;
 pub mod turns;
+pub mod unread_peers;
 pub mod unseal;
 pub mod unserved;
 pub mod usage;

@@ -6,7 +6,7 @@
 
 use lockbox_core::NodeId;
 use lockbox_platform::listener::ConnectionInfo;
-use lockbox_platform::tls::{ClientTlsFiles, client_tls, endpoint};
+use lockbox_platform::tls::{ClientTlsFiles, lasting_channel};
 use lockbox_raft::network::{
     ChannelPurpose, ConnectError, IdentityMismatch, PeerAuthorizer, PeerConnector, peer_endpoint,
 };
@@ -41,12 +41,11 @@ impl PeerConnector for MutualTlsConnector {
     ) -> Result<Channel, ConnectError> {
         let failed =
             |reason: String| ConnectError { node_id, address: member.peer_address.clone(), reason };
-        // Read at each connection, so that a renewed certificate is used without a restart.
-        let tls = client_tls(&self.files, &node_dns_name(node_id))
-            .map_err(|error| failed(error.to_string()))?;
-        let endpoint =
-            endpoint(&member.peer_address, Some(tls)).map_err(|error| failed(error.to_string()))?;
-        Ok(peer_endpoint(endpoint).connect_lazy())
+        // A channel is kept for as long as the peer is where it is: what it shows is read again at
+        // each connection, so that a renewed certificate is used without a restart.
+        let name = node_dns_name(node_id);
+        lasting_channel(&member.peer_address, &name, &self.files, peer_endpoint)
+            .map_err(|error| failed(error.to_string()))
     }
 }
 

@@ -1,7 +1,8 @@
 //! Whether this node can serve: whether a read passes the barrier here.
 //!
 //! That is what clients will ask for, so it is what is tried: a leader that has lost its quorum
-//! and a follower whose leader is gone both know a leader, and serve nothing. Knows no client.
+//! and a follower whose leader is gone both know a leader, and serve nothing. A node that comes
+//! back first takes out of its files what should long be gone (`design §6`). Knows no client.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -45,6 +46,7 @@ pub async fn follow(
     election_timeout: Duration,
     cancelled: CancellationToken,
 ) -> Result<(), Infallible> {
+    let mut is_back = false;
     loop {
         let deadline = Instant::now() + election_timeout * PATIENCE;
         let tried = tokio::select! {
@@ -53,7 +55,14 @@ pub async fn follow(
             tried = replica.read(deadline, |_view, _now| ()) => tried.map(drop),
         };
         let pause = match tried {
+            // Later on it is for the metrics to tell: the whole cluster may be late at once.
+            Ok(()) if !is_back && replica.erasure().is_overdue => {
+                heard.0.store(true, Ordering::Relaxed);
+                component.not_ready("destroyed payloads are still in its files");
+                RETRY_PAUSE
+            }
             Ok(()) => {
+                is_back = true;
                 heard.0.store(true, Ordering::Relaxed);
                 component.ready();
                 election_timeout / TRIES_PER_ELECTION

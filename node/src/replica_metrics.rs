@@ -39,6 +39,9 @@ struct Gauges {
     snapshot: IntGauge,
     purged: IntGauge,
     skew_ms: IntGauge,
+    unerased: IntGauge,
+    unerased_age: IntGauge,
+    erased_at: IntGauge,
 }
 
 struct Counters {
@@ -87,6 +90,20 @@ impl ReplicaCollector {
                 "clock_skew_milliseconds",
                 "Largest difference between this node's wall clock and a voter's.",
             )?,
+            unerased: gauge(
+                "destroyed_payloads_pending",
+                "Destroyed payloads, or secrets with theirs, that may still be in this node's \
+                 files.",
+            )?,
+            unerased_age: gauge(
+                "destroyed_payloads_pending_age_seconds",
+                "Time that the oldest of them has been waiting; destroy.purge_within_seconds bounds \
+                 it.",
+            )?,
+            erased_at: gauge(
+                "destroyed_payloads_last_purge_timestamp_seconds",
+                "When this process last had taken all of them out of the files; 0 before.",
+            )?,
         };
         let counters = Counters {
             read_rounds: counter("read_rounds_total", "Leadership confirmations for reads.")?,
@@ -129,7 +146,7 @@ impl ReplicaCollector {
                 self.matched.with_label_values(&[id.as_str()]).set(signed(matched));
             }
         }
-        let gauges = &self.gauges;
+        let (gauges, erasure) = (&self.gauges, self.replica.erasure());
         gauges.has_leader.set(i64::from(self.heard.get()));
         for (gauge, value) in [
             (&gauges.term, status.term),
@@ -139,6 +156,9 @@ impl ReplicaCollector {
             (&gauges.snapshot, status.snapshot),
             (&gauges.purged, status.purged),
             (&gauges.skew_ms, status.clock_skew_ms),
+            (&gauges.unerased, erasure.pending),
+            (&gauges.unerased_age, erasure.pending_for.as_secs()),
+            (&gauges.erased_at, erasure.last_done_ms / 1000),
         ] {
             gauge.set(signed(value));
         }
@@ -195,6 +215,9 @@ impl ReplicaCollector {
             &gauges.snapshot,
             &gauges.purged,
             &gauges.skew_ms,
+            &gauges.unerased,
+            &gauges.unerased_age,
+            &gauges.erased_at,
             &counters.read_rounds,
             &counters.reads,
             &counters.writes,

@@ -9,6 +9,7 @@ use lockbox_platform::listener::ListenerLimits;
 use lockbox_platform::metrics::RpcMetrics;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
+use lockbox_platform::unhandled::naming_unknown_methods;
 use lockbox_proto::lockbox::cluster::v1::admin_service_server::AdminServiceServer;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_server::ClusterServiceServer;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::IntrospectionServiceServer;
@@ -44,7 +45,7 @@ use crate::grpc::reflection;
 use crate::grpc::secret::SecretGrpc;
 use crate::grpc::service_account::ServiceAccountGrpc;
 use crate::grpc::watch::WatchGrpc;
-use crate::unserved;
+use crate::{unread_peers, unserved};
 
 /// The services of the public API on the public listener, which health knows.
 pub const PUBLIC_SERVICES: [&str; 9] = [
@@ -62,6 +63,13 @@ pub const PUBLIC_SERVICES: [&str; 9] = [
 /// Our own services beside them. REST requests reach those of their methods that have a route.
 pub const OWN_SERVICES: [&str; 2] =
     ["lockbox.iam.v1.AccessService", "lockbox.watch.v1.WatchService"];
+
+/// What is called on the listener for peers; consensus between nodes is beside them.
+pub const PEER_SERVICES: [&str; 3] = [
+    "lockbox.cluster.v1.AdminService",
+    "lockbox.cluster.v1.ClusterService",
+    "lockbox.cluster.v1.IntrospectionService",
+];
 
 /// What the public listener serves.
 ///
@@ -114,6 +122,7 @@ pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> HttpService {
     let introspection = IntrospectionServiceServer::new(IntrospectionGrpc::new(Arc::clone(app)));
     let admin = AdminServiceServer::new(AdminGrpc::new(Arc::clone(app)));
     let called = GrpcServices::new().with(cluster).with(admin).with(introspection).into_service();
+    let called = naming_unknown_methods(unread_peers::recorded(Arc::clone(app), called));
     GrpcServices::new().with(raft).with(replica).with_others(layer.around(called)).into_service()
 }
 

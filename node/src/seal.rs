@@ -104,8 +104,9 @@ fn push_part(data: &mut Vec<u8>, part: &str) {
     data.extend_from_slice(part.as_bytes());
 }
 
-/// A sealed message without its wrapped key.
-#[derive(Clone, PartialEq, Eq)]
+/// A sealed message without its wrapped key. Without `PartialEq`: commitments are compared in
+/// constant time, by [`open`].
+#[derive(Clone)]
 pub struct SealedMessage {
     /// Commitment to the data key.
     pub commitment: [u8; 32],
@@ -218,6 +219,9 @@ fn decrypt(
 }
 
 #[cfg(test)]
+mod two_keys;
+
+#[cfg(test)]
 mod tests {
     use lockbox_platform::system::SystemRandom;
 
@@ -241,17 +245,36 @@ mod tests {
         }
     }
 
+    /// `peers.md` S10: nothing opens anywhere else than where it was sealed.
     #[test]
-    fn a_payload_opens_only_at_its_place_under_its_key() {
+    fn security_s10_a_payload_opens_only_at_its_place_under_its_key() {
         let ids = Ids::new();
         let key = SymmetricKey::generate(&SystemRandom);
         let plain = Sensitive::new(b"value".to_vec());
         let sealed = seal(&key, &ids.place(), &plain, &SystemRandom);
         assert_eq!(open(&key, &ids.place(), &sealed).unwrap().expose(), b"value");
 
-        let other_version = VersionId::parse("v2").unwrap();
-        let moved = SealPlace { version: &other_version, ..ids.place() };
-        assert_eq!(open(&key, &moved, &sealed).err(), Some(OpenError));
+        let others = Ids(
+            CloudId::parse("x2").unwrap(),
+            FolderId::parse("x2").unwrap(),
+            SecretId::parse("x2").unwrap(),
+            VersionId::parse("v2").unwrap(),
+        );
+        let other = others.place();
+        for moved in [
+            SealPlace { cloud: other.cloud, ..ids.place() },
+            SealPlace { folder: other.folder, ..ids.place() },
+            SealPlace { secret: other.secret, ..ids.place() },
+            SealPlace { version: other.version, ..ids.place() },
+        ] {
+            assert_eq!(open(&key, &moved, &sealed).err(), Some(OpenError), "{moved:?}");
+            let (salt, wrapped) = wrap(&key, &key, &ids.place().wrap_data("k"), &SystemRandom);
+            assert!(unwrap(&key, &salt, &wrapped, &moved.wrap_data("k")).is_err(), "{moved:?}");
+        }
+        // Two payloads of one place under their own keys: neither part fits the other.
+        let second = seal(&key, &ids.place(), &Sensitive::new(b"other".to_vec()), &SystemRandom);
+        let mixed = SealedMessage { nonce: second.nonce, ..sealed.clone() };
+        assert_eq!(open(&key, &ids.place(), &mixed).err(), Some(OpenError));
         let other_key = SymmetricKey::generate(&SystemRandom);
         assert_eq!(open(&other_key, &ids.place(), &sealed).err(), Some(OpenError));
     }

@@ -4,6 +4,7 @@
 //! an own key costs one KMS operation for each access and is never cached (`design §6`).
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockbox_core::{KmsKeyId, Mutant, Randomness, SensitiveBytes, mutant};
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
@@ -16,6 +17,9 @@ use crate::keyring::{KeyRing, Keyring, Sealed};
 use crate::kms::{KeyOrigin, KmsClient, with_kms_index};
 use crate::payload::Payload;
 use crate::seal::{self, SEAL_FORMAT, SealPlace, SealedMessage, SymmetricKey};
+
+/// When a caller may try again what needs a keyring key that is being unwrapped.
+const UNWRAP_RETRY: Duration = Duration::from_millis(500);
 
 /// The own key of a secret and on whose behalf it is used.
 pub struct OwnKey<'a> {
@@ -99,7 +103,7 @@ impl Sealer {
                 let ring = self.keyring.ring().map_err(sealed_node)?;
                 let keyring_key = ring
                     .get(*keyring_key_id, KeyPurpose::WrapDataKeys)
-                    .ok_or_else(|| lost("the payload's keyring key is not in the ring"))?;
+                    .ok_or_else(not_unwrapped)?;
                 let data = place.wrap_data(&keyring_name(*keyring_key_id));
                 let data_key = seal::unwrap(keyring_key, salt, ciphertext, &data)
                     .map_err(|_| lost("the payload's data key does not open"))?;
@@ -110,10 +114,9 @@ impl Sealer {
                     .ok_or_else(|| ApiError::internal("no caller for a payload's own key"))?;
                 let data = place.wrap_data(kms_key_id.as_str());
                 let ciphertext = ciphertext.clone();
-                let opened = self
-                    .kms
-                    .decrypt_data_key(kms_key_id, assertion, data, ciphertext, deadline)
-                    .await?;
+                let asking =
+                    self.kms.decrypt_data_key(kms_key_id, assertion, data, ciphertext, deadline);
+                let opened = self.unless_sealed(asking).await?;
                 (data_key(&opened.plaintext, opened.kms_index.as_deref())?, opened.kms_index)
             }
         };
@@ -130,14 +133,26 @@ impl Sealer {
         Ok(FromSealer { value, kms_index })
     }
 
+    /// What the KMS says, unless the node is sealed before it does: nobody waits for it then, and
+    /// nothing is opened with it. It may have been billed, as whatever is given up half-way.
+    async fn unless_sealed<T>(
+        &self,
+        asking: impl Future<Output = Result<T, ApiError>>,
+    ) -> Result<T, ApiError> {
+        tokio::select! {
+            biased;
+            () = self.keyring.sealed() => Err(sealed_node(Sealed)),
+            answer = asking => answer,
+        }
+    }
+
     fn common_data_key(
         &self,
         place: &SealPlace<'_>,
     ) -> Result<(SymmetricKey, WrappedDataKey, Option<String>), ApiError> {
         let ring: Arc<KeyRing> = self.keyring.ring().map_err(sealed_node)?;
-        let (keyring_key_id, keyring_key) = ring
-            .active(KeyPurpose::WrapDataKeys)
-            .ok_or_else(|| ApiError::internal("the keyring has no active key"))?;
+        let (keyring_key_id, keyring_key) =
+            ring.active(KeyPurpose::WrapDataKeys).ok_or_else(not_unwrapped)?;
         let data_key = SymmetricKey::generate(self.random.as_ref());
         let data = place.wrap_data(&keyring_name(keyring_key_id));
         let (salt, ciphertext) = seal::wrap(keyring_key, &data_key, &data, self.random.as_ref());
@@ -152,7 +167,8 @@ impl Sealer {
     ) -> Result<(SymmetricKey, WrappedDataKey, Option<String>), ApiError> {
         let data = place.wrap_data(own_key.key.as_str());
         let OwnKey { key, origin, assertion } = own_key;
-        let generated = self.kms.generate_data_key(key, *origin, assertion, data, deadline).await?;
+        let asking = self.kms.generate_data_key(key, *origin, assertion, data, deadline);
+        let generated = self.unless_sealed(asking).await?;
         let wrapped_key = WrappedDataKey::Kms {
             kms_key_id: own_key.key.clone(),
             kms_key_version_id: generated.key_version_id,
@@ -164,7 +180,7 @@ impl Sealer {
 }
 
 /// The wrapping key's name in associated data.
-fn keyring_name(id: u32) -> String {
+pub(crate) fn keyring_name(id: u32) -> String {
     format!("keyring/{id}")
 }
 
@@ -185,6 +201,14 @@ fn known_format(format: u8) -> Result<(), ApiError> {
 
 fn sealed_node(sealed: Sealed) -> ApiError {
     ApiError::unavailable(sealed.to_string())
+}
+
+/// A key that the state has and this node has not: it has joined or started while the keyring
+/// changed. Retired keys have wrapped nothing, so it is none that is gone.
+fn not_unwrapped() -> ApiError {
+    let kind = ErrorKind::Unavailable { retry_after: Some(UNWRAP_RETRY) };
+    let message = "this node has not unwrapped the keyring's newest key yet";
+    ApiError::new(kind, message, Outcome::NotProposed)
 }
 
 /// Stored data that fails authentication. Nothing was proposed: the read ends here.

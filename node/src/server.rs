@@ -7,11 +7,12 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::{Clock, Randomness};
-use lockbox_platform::audit::{self, AuditOpenError, AuditSync};
+use lockbox_platform::audit::{self, AuditOpenError};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::jwt::AcceptedAudiences;
@@ -20,11 +21,12 @@ use lockbox_platform::listener::{
 };
 use lockbox_platform::metrics::{Metrics, MetricsError};
 use lockbox_platform::own_certificate;
+use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles, client_tls,
-    endpoint,
+    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
+    lasting_channel,
 };
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
@@ -34,17 +36,17 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::authn::Authenticator;
-use crate::config::{AuditSyncMode, Config};
+use crate::config::Config;
 use crate::keyring::Keyring;
-use crate::kms::{KmsClient, kms_channel};
+use crate::kms::{KmsClient, KmsCollector, KmsIdentity, kms_endpoint};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
-use crate::rate::RateLimits;
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
+use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{consistency, readiness, router, unseal};
+use crate::{audit_heads, consistency, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -132,8 +134,11 @@ impl NodeServer {
         own_certificate::check(own, ca, &node_dns_name(config.node_id), now)?;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
-        let kms_tls = client_tls(&kms_files(&config), &config.kms.server_name)?;
-        let kms = KmsClient::new(kms_channel(endpoint(&config.kms.address, Some(kms_tls))?));
+        let (address, name) = (&config.kms.address, config.kms.server_name());
+        let channel = lasting_channel(address, name, &kms_files(&config), kms_endpoint)?;
+        let identity = KmsIdentity::by(config.kms.token_file.as_ref());
+        let kms = KmsClient::new(channel, Arc::clone(&random)).identified_by(identity);
+        metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
             connector: Arc::new(MutualTlsConnector::new(files)),
@@ -201,6 +206,7 @@ impl NodeServer {
             self.app.kms.hang_up();
             ended = tokio::time::timeout(CALLS_GRACE, calls.wait()).await;
         }
+        audit_heads::anchor_last(&self.app).await;
         self.app.replica.shutdown().await;
         // What waited for a leader or for its entry has been let go now.
         if ended.is_err() && tokio::time::timeout(CALLS_GRACE, calls.wait()).await.is_err() {
@@ -222,11 +228,12 @@ async fn bind(config: &Config) -> Result<Ports, StartError> {
         key: config.peer.key.clone(),
         clients: ClientCertificates::Required(config.peer.ca.clone()),
     })?;
+    let of_metrics = &config.metrics;
+    let security = Security::of_metrics(of_metrics.listen, of_metrics.plaintext, &api);
     Ok(Ports {
         api: listener::bind("API", config.api.listen, Security::Tls(api)).await?,
         peer: listener::bind("peer", config.peer.listen, Security::Tls(peer)).await?,
-        metrics: listener::bind("metrics", config.metrics.listen, Security::PlaintextHealth)
-            .await?,
+        metrics: listener::bind("metrics", of_metrics.listen, security).await?,
     })
 }
 
@@ -241,8 +248,10 @@ fn peer_files(config: &Config) -> ClientTlsFiles {
 }
 
 fn kms_files(config: &Config) -> ClientTlsFiles {
-    let files = peer_files(config);
-    ClientTlsFiles { ca: config.kms.ca.clone().unwrap_or(files.ca), identity: files.identity }
+    let ClientTlsFiles { ca, identity } = peer_files(config);
+    // Who has a token shows nothing else.
+    let identity = identity.filter(|_| config.kms.token_file.is_none());
+    ClientTlsFiles { ca: config.kms.ca().map_or(ca, Path::to_owned), identity }
 }
 
 fn replica_config(config: &Config) -> ReplicaConfig {
@@ -261,6 +270,9 @@ fn replica_config(config: &Config) -> ReplicaConfig {
             // Who asks for frequent snapshots has their entries purged as often.
             purge_batch: defaults.snapshots.purge_batch.min(raft.snapshot_entries),
         },
+        destroy: replica::DestroySettings {
+            purge_within: Duration::from_secs(config.destroy.purge_within_seconds),
+        },
         ..defaults
     }
 }
@@ -274,12 +286,8 @@ fn app(
     clock: Arc<dyn Clock>,
     random: Arc<dyn Randomness>,
 ) -> Result<Arc<App>, StartError> {
-    let sync = match config.audit.sync {
-        AuditSyncMode::Batched => AuditSync::Batched,
-        AuditSyncMode::Each => AuditSync::Each,
-    };
-    let audit_config = audit::AuditConfig { path: config.audit_path(), sync };
-    let auditor = audit::open(&audit_config, tasks, metrics.audit.clone())?;
+    let audit_config = config.audit.of_writer(config.audit_path());
+    let auditor = audit::open(&audit_config, Arc::clone(&clock), tasks, metrics.audit.clone())?;
     let keyring = Keyring::default();
     let advertised = [config.api.advertise.clone()];
     Ok(Arc::new(App {
@@ -291,7 +299,7 @@ fn app(
         auditor,
         audiences: AcceptedAudiences::new(&advertised, &config.identity.accepted_audiences),
         readiness: Readiness::new(),
-        rate: RateLimits::new(&config.limits),
+        rate: RateLimits::new(config.limits.rate()),
         config: Arc::new(config),
         clock,
         random,
@@ -299,6 +307,7 @@ fn app(
         catching_up: consistency::waiting_room(),
         calls: TaskTracker::new(),
         streams: Streams::default(),
+        rotation: Rotation::default(),
         payload_reads: PayloadReads::default(),
     }))
 }
@@ -307,11 +316,15 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     let sealed = app.readiness.component("keyring");
     let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
     tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+    let rotating = rotation::keep_rotating(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "keyring rotation", rotating);
     let component = app.readiness.component("replica");
     let election = Duration::from_millis(app.config.raft.election_max_ms);
     let replica = app.replica.clone();
     let following = readiness::follow(replica, component, heard, election, tasks.token());
     tasks.spawn(TaskKind::Critical, "replica readiness", following);
+    let anchoring = audit_heads::keep_anchored(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

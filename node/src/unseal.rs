@@ -2,7 +2,9 @@
 //! them (`design §6`).
 //!
 //! Asks as the node itself, so it works before anybody can log in, in every order of starts. A
-//! KMS that does not answer leaves the node as it is: sealed, or serving with the ring it has.
+//! KMS that does not answer leaves the node as it is: sealed, or serving with the keys it has. Only
+//! keys that the node does not have are asked for: a change of stages needs no KMS. A node that an
+//! operator has sealed stays so, also when it is started again.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use std::time::Duration;
 
 use lockbox_platform::health::ReadinessComponent;
 use lockbox_raft::domain::identity::ClusterRecord;
-use lockbox_raft::domain::keyring::KeyringKeyRecord;
+use lockbox_raft::domain::keyring::{KeyStage, KeyringKeyRecord};
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::tables;
 use tokio::time::Instant;
@@ -20,6 +22,7 @@ use tonic::Code;
 use crate::app::App;
 use crate::keyring::{KeyRing, associated_data};
 use crate::seal::SymmetricKey;
+use crate::seal_mark::SealMark;
 
 /// The name under which the assembly registers this part's readiness.
 pub const COMPONENT: &str = "keyring";
@@ -35,6 +38,8 @@ enum UnsealError {
     Storage(#[from] StorageError),
     #[error("the cluster is not initialised")]
     NotInitialised,
+    #[error("an operator has sealed the node")]
+    Held,
     #[error("the KMS does not answer")]
     Silent,
     #[error("the KMS does not unwrap keyring key {id}: {code:?}")]
@@ -54,11 +59,15 @@ pub async fn keep_unsealed(
 ) -> Result<(), Infallible> {
     let mut last_reason = String::new();
     ready.not_ready("sealed: the KMS has not been heard yet");
+    hold_as_before(&app);
+    let mut changes = app.keyring.changes();
     loop {
-        // A KMS that hangs must not hold up the end of the process.
+        // A KMS that hangs must not hold up the end of the process; and when an operator seals the
+        // node, what is unwrapped so far goes.
         let refreshed = tokio::select! {
             biased;
             () = cancelled.cancelled() => return Ok(()),
+            () = app.keyring.held() => Err(UnsealError::Held),
             refreshed = refresh(&app) => refreshed,
         };
         match refreshed {
@@ -83,44 +92,86 @@ pub async fn keep_unsealed(
         tokio::select! {
             () = cancelled.cancelled() => return Ok(()),
             () = tokio::time::sleep(PAUSE) => {}
+            Ok(()) = changes.changed() => {}
         }
     }
 }
 
-/// Unwraps the ring when the state has another one than the node. Says whether it did.
+/// Who sealed the node did not mean "until it is started again". A mark that cannot be looked for
+/// counts as there: an operator can unseal, and nobody else can seal.
+fn hold_as_before(app: &App) {
+    match SealMark::of(&app.config.data_dir).is_set() {
+        Ok(false) => {}
+        Ok(true) => app.keyring.hold(),
+        Err(error) => {
+            tracing::error!(%error, "cannot tell whether the node was sealed: it stays sealed");
+            app.keyring.hold();
+        }
+    }
+}
+
+/// Unwraps what the state has and the node has not. Says whether that was anything.
 async fn refresh(app: &App) -> Result<bool, UnsealError> {
     let reading = app.replica.read_stale(|view, _now| {
         Ok::<_, StorageError>((tables::cluster(view)?, tables::keyring(view)?))
     })?;
     let (cluster, records) = reading.value?;
     let cluster = cluster.ok_or(UnsealError::NotInitialised)?;
-    if app.keyring.ring().is_ok_and(|ring| ring.covers(&records)) {
+    let held = app.keyring.ring().ok();
+    if held.as_ref().is_some_and(|ring| ring.covers(&records)) {
         return Ok(false);
     }
-    let ring = unwrap_all(app, &cluster, &records).await?;
+    let held = held.unwrap_or_default();
+    let (ring, failure) = unwrap_missing(app, &cluster, &records, &held).await;
+    if let Some(failure) = failure {
+        // A node that serves takes what there is: the stages of the keys that it has. One that is
+        // sealed opens when it can open everything.
+        if !app.keyring.is_sealed() && !ring.is_like(&held) {
+            app.authenticator.trust(&cluster.id, &records);
+            app.keyring.unseal(ring);
+        }
+        return Err(failure);
+    }
     app.authenticator.trust(&cluster.id, &records);
-    app.keyring.unseal(ring);
-    Ok(true)
+    if app.keyring.unseal(ring) { Ok(true) } else { Err(UnsealError::Held) }
 }
 
-async fn unwrap_all(
+/// The ring of the records, as far as its keys are held or the KMS unwraps them; and the first
+/// failure, after which the KMS is not asked any more.
+async fn unwrap_missing(
     app: &App,
     cluster: &ClusterRecord,
     records: &[KeyringKeyRecord],
-) -> Result<KeyRing, UnsealError> {
+    held: &KeyRing,
+) -> (KeyRing, Option<UnsealError>) {
     let deadline = Instant::now() + KMS_DEADLINE;
-    let mut ring = KeyRing::default();
-    for record in records {
-        let id = record.id;
-        let data = associated_data(cluster.id.as_str(), id, record.purpose);
-        let system_key = cluster.system_key_id.as_str();
-        let wrapped = record.wrapped.clone();
-        let unwrapped = app.kms.system_decrypt(system_key, data, wrapped, deadline).await;
-        let bytes = unwrapped.map_err(|status| refused(id, status.code()))?;
-        let key = SymmetricKey::from_slice(bytes.expose()).ok_or(UnsealError::Length { id })?;
-        ring.insert(record, key);
+    let (mut ring, mut failure) = (KeyRing::default(), None);
+    for record in records.iter().filter(|record| record.stage != KeyStage::Retired) {
+        if let Some(key) = held.get(record.id, record.purpose) {
+            ring.insert(record, key.clone());
+        } else if failure.is_none() {
+            match unwrap(app, cluster, record, deadline).await {
+                Ok(key) => ring.insert(record, key),
+                Err(error) => failure = Some(error),
+            }
+        }
     }
-    Ok(ring)
+    (ring, failure)
+}
+
+async fn unwrap(
+    app: &App,
+    cluster: &ClusterRecord,
+    record: &KeyringKeyRecord,
+    deadline: Instant,
+) -> Result<SymmetricKey, UnsealError> {
+    let id = record.id;
+    let data = associated_data(cluster.id.as_str(), id, record.purpose);
+    let system_key = cluster.system_key_id.as_str();
+    let wrapped = record.wrapped.clone();
+    let unwrapped = app.kms.system_decrypt(system_key, data, wrapped, deadline).await;
+    let bytes = unwrapped.map_err(|status| refused(id, status.code()))?;
+    SymmetricKey::from_slice(bytes.expose()).ok_or(UnsealError::Length { id })
 }
 
 fn refused(id: u32, code: Code) -> UnsealError {

@@ -125,7 +125,7 @@ pub fn recorded(app: Arc<App>, services: HttpService) -> HttpService {
             let Some(context) = context.filter(|context| !context.is_handled()) else {
                 return response;
             };
-            match Unhandled::of(response.headers(), undecoded) {
+            match Unhandled::of(response.headers(), &context.method, undecoded) {
                 Some(unhandled) => record(app, context, unhandled, response).await,
                 None => response,
             }
@@ -161,10 +161,13 @@ async fn answer_unhandled(
     let (details, unread) = match (event(&context.method), unhandled) {
         (_, Unhandled::NoRoom(error)) => return completed(error),
         (None, Unhandled::Message(error)) if defined => return completed(error),
-        (None, Unhandled::Message(_) | Unhandled::Method) => return response,
+        (None, Unhandled::Message(_)) => return response,
+        // What is in no definition is no call: whoever tries out names must not fill the audit.
+        (None, Unhandled::Method(error)) => return completed(error),
         (Some(details), Unhandled::Message(error)) => (details, Some(error)),
-        (Some(details), Unhandled::Method) => (details, None),
+        (Some(details), Unhandled::Method(_)) => (details, None),
     };
+    let method = context.method.clone();
     let calls = app.calls.clone();
     let recorded = detached(&calls, async move {
         let mut call = Call::of(&app, context, details);
@@ -178,10 +181,10 @@ async fn answer_unhandled(
     // A call that ends with an error has no message; should it have one, the answer stands.
     let Err(status) = recorded.await else { return response };
     let recorded = status.into_http();
-    match Unhandled::of(recorded.headers(), None) {
+    match Unhandled::of(recorded.headers(), &method, None) {
         // There was none for the recording either.
         Some(Unhandled::NoRoom(error)) => completed(error),
-        Some(Unhandled::Message(_) | Unhandled::Method) | None => recorded,
+        Some(Unhandled::Message(_) | Unhandled::Method(_)) | None => recorded,
     }
 }
 

@@ -1,8 +1,10 @@
-//! What is stored and read of each secret: the documented series of the service (`contract §8`).
+//! What is stored and read of each secret: the documented series of the service (`contract §8`),
+//! and what is billed of the storage of each cloud (`contract §7`).
 //!
 //! They are served beside the process's own, under `/metrics/secrets`: two series for each secret
 //! are more than every scrape should carry. Reads are counted where they are answered, since the
-//! start of this node, so the cluster's are the sum over its nodes.
+//! start of this node, so the cluster's are the sum over its nodes. Version-hours are of the
+//! replicated state: every node shows the same, and goes on where another one was.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,18 +13,20 @@ use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use lockbox_core::SecretId;
+use lockbox_core::{CloudId, LogTime, SecretId};
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, tables};
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
+use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
 use tokio::sync::Semaphore;
 
 use crate::app::App;
 
 /// The path of the series of each secret.
 pub const PATH: &str = "/metrics/secrets";
-/// Secrets that are read at a time.
+/// Secrets that are read at a time, or clouds.
 const SECRETS_PER_PAGE: usize = 1_000;
+/// Milliseconds in an hour.
+const HOUR_MS: f64 = 3_600_000.0;
 const SERVICE: &str = "lockbox";
 /// `Get` and `GetEx` are one operation to the meter (`contract §13` no. 25).
 const GET_PAYLOAD: &str = "get_payload";
@@ -79,10 +83,10 @@ async fn secrets_text(State(app): State<Arc<App>>) -> Response {
     // A scan of all secrets is too long for a thread that serves calls.
     let text = tokio::task::spawn_blocking(move || {
         let _one = one;
-        let stored = app.replica.read_stale(|view, _| stored_versions(view));
-        let stored = stored.and_then(|read| read.value).map_err(|error| error.to_string())?;
-        app.payload_reads.keep(&stored);
-        text(&stored, &app.payload_reads).map_err(|error| error.to_string())
+        let usage = app.replica.read_stale(|view, now| Usage::read(view, now));
+        let usage = usage.and_then(|read| read.value).map_err(|error| error.to_string())?;
+        app.payload_reads.keep(&usage.stored);
+        text(&usage, &app.payload_reads).map_err(|error| error.to_string())
     });
     match text.await {
         Ok(Ok(text)) => {
@@ -91,6 +95,41 @@ async fn secrets_text(State(app): State<Arc<App>>) -> Response {
         }
         Ok(Err(error)) => (StatusCode::INTERNAL_SERVER_ERROR, error).into_response(),
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR.into_response(),
+    }
+}
+
+/// What the state says.
+struct Usage {
+    /// Stored versions of each secret.
+    stored: HashMap<SecretId, u32>,
+    /// Hours that versions were stored in each cloud.
+    version_hours: Vec<(CloudId, f64)>,
+}
+
+impl Usage {
+    /// Without a time, as long as the node has heard of no leader, meters stand where they changed
+    /// last.
+    fn read(view: &dyn StateRead, now: Option<LogTime>) -> Result<Self, StorageError> {
+        Ok(Self { stored: stored_versions(view)?, version_hours: version_hours(view, now)? })
+    }
+}
+
+fn version_hours(
+    view: &dyn StateRead,
+    now: Option<LogTime>,
+) -> Result<Vec<(CloudId, f64)>, StorageError> {
+    let mut hours = Vec::new();
+    let mut after = None;
+    loop {
+        let (page, more) = tables::storage_meters_page(view, after.as_ref(), SECRETS_PER_PAGE)?;
+        after = page.last().map(|meter| meter.cloud_id.clone());
+        hours.extend(page.into_iter().map(|meter| {
+            let version_ms = meter.version_ms_at(now.unwrap_or(meter.until));
+            (meter.cloud_id, version_ms as f64 / HOUR_MS)
+        }));
+        if !more {
+            return Ok(hours);
+        }
     }
 }
 
@@ -109,7 +148,7 @@ fn stored_versions(view: &dyn StateRead) -> Result<HashMap<SecretId, u32>, Stora
     }
 }
 
-fn text(stored: &HashMap<SecretId, u32>, reads: &PayloadReads) -> prometheus::Result<String> {
+fn text(usage: &Usage, reads: &PayloadReads) -> prometheus::Result<String> {
     let versions = IntGaugeVec::new(
         Opts::new("key_active_versions_count", "Stored versions of the secret."),
         &["service", "secret"],
@@ -121,7 +160,17 @@ fn text(stored: &HashMap<SecretId, u32>, reads: &PayloadReads) -> prometheus::Re
         ),
         &["service", "secret", "operation"],
     )?;
-    for (secret, count) in stored {
+    let hours = CounterVec::new(
+        Opts::new(
+            "lockbox_storage_version_hours_total",
+            "Hours that versions of the cloud's secrets were stored, all of them together.",
+        ),
+        &["cloud"],
+    )?;
+    for (cloud, version_hours) in &usage.version_hours {
+        hours.with_label_values(&[cloud.as_str()]).inc_by(*version_hours);
+    }
+    for (secret, count) in &usage.stored {
         versions.with_label_values(&[SERVICE, secret.as_str()]).set(i64::from(*count));
         let of = operations.with_label_values(&[SERVICE, secret.as_str(), GET_PAYLOAD]);
         of.inc_by(reads.of(secret));
@@ -129,6 +178,7 @@ fn text(stored: &HashMap<SecretId, u32>, reads: &PayloadReads) -> prometheus::Re
     let registry = Registry::new();
     registry.register(Box::new(versions))?;
     registry.register(Box::new(operations))?;
+    registry.register(Box::new(hours))?;
     TextEncoder::new().encode_to_string(&registry.gather())
 }
 
@@ -146,8 +196,10 @@ mod tests {
         let stored = HashMap::from([(secret("e6qone"), 3), (secret("e6qtwo"), 0)]);
         reads.keep(&stored);
         assert_eq!(reads.of(&secret("e6qgone")), 0);
-        let text = text(&stored, &reads).unwrap();
+        let version_hours = vec![(CloudId::parse("b1gcloud").unwrap(), 1.5)];
+        let text = text(&Usage { stored, version_hours }, &reads).unwrap();
         for line in [
+            r#"lockbox_storage_version_hours_total{cloud="b1gcloud"} 1.5"#,
             r#"key_active_versions_count{secret="e6qone",service="lockbox"} 3"#,
             r#"key_active_versions_count{secret="e6qtwo",service="lockbox"} 0"#,
             r#"key_payload_operations_rate_created{operation="get_payload",secret="e6qone",service="lockbox"} 2"#,

@@ -36,7 +36,8 @@ impl TimelyBody {
         budget: &BodyBudget,
         context: Arc<RequestContext>,
     ) -> Self {
-        Self { body, deadline, timer: None, share: budget.share(), context }
+        let share = budget.share(context.remote.map(|remote| remote.ip()));
+        Self { body, deadline, timer: None, share, context }
     }
 
     fn late(&self) -> axum::Error {

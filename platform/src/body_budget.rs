@@ -3,11 +3,14 @@
 //! Promises: bytes are counted as they arrive and until their call has ended, so what nobody
 //! finishes and what waits in a queue is bounded by one number, whatever the number of connections
 //! and streams. Whoever has not shown who it is shares a quarter of it; the rest is for those who
-//! have, so that nobody without a token can keep them out. Refuses to know who they are: it asks.
+//! have, so that nobody without a token can keep them out. One address has half of either part at
+//! most, so that nobody alone can keep out the others. Refuses to know who they are: it asks.
 
+use std::collections::HashMap;
 use std::fmt;
-use std::sync::Arc;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::request::RequestContext;
@@ -19,6 +22,10 @@ pub const BYTES_DEFAULT: usize = 256 << 20;
 pub const BYTES_MIN: usize = 17 << 20;
 /// What part of it is for everybody.
 const OPEN_SHARE: usize = 4;
+/// What part of each part one address has at most.
+const ADDRESS_SHARE: usize = 2;
+/// The largest message that gRPC takes, with its head, in bytes. An address may always send one.
+const MESSAGE_BYTES_MAX: usize = (4 << 20) + 5;
 /// When to come back while others' requests fill it.
 const FULL_RETRY: Duration = Duration::from_secs(1);
 
@@ -28,16 +35,26 @@ type Known = dyn Fn(&RequestContext) -> bool + Send + Sync;
 #[derive(Clone)]
 pub struct BodyBudget(Arc<Pools>);
 
-/// Bytes that are left.
+/// Its two parts.
 struct Pools {
-    open: AtomicUsize,
-    known_only: AtomicUsize,
+    open: Pool,
+    known_only: Pool,
     known: Box<Known>,
+}
+
+/// One part.
+struct Pool {
+    /// Bytes that are left.
+    left: AtomicUsize,
+    /// Bytes that one address has at most.
+    address_max: usize,
+    /// Bytes that addresses have. No more of them than connections: who has none is not in it.
+    taken: Mutex<HashMap<IpAddr, usize>>,
 }
 
 impl fmt::Debug for BodyBudget {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let left = |pool: &AtomicUsize| pool.load(Ordering::Relaxed);
+        let left = |pool: &Pool| pool.left.load(Ordering::Relaxed);
         let (open, known_only) = (left(&self.0.open), left(&self.0.known_only));
         f.debug_struct("BodyBudget").field("open", &open).field("known_only", &known_only).finish()
     }
@@ -60,21 +77,73 @@ impl BodyBudget {
     ) -> Self {
         let open = bytes / OPEN_SHARE;
         Self(Arc::new(Pools {
-            open: AtomicUsize::new(open),
-            known_only: AtomicUsize::new(bytes - open),
+            open: Pool::new(open),
+            known_only: Pool::new(bytes - open),
             known: Box::new(known),
         }))
     }
 
-    /// The share of a request that has not begun to arrive.
-    pub(crate) fn share(&self) -> Share {
-        Share { pools: Arc::clone(&self.0), open: 0, known_only: 0 }
+    /// The share of a request from this address that has not begun to arrive. What comes from
+    /// within the process has no address, and no bound of its own.
+    pub(crate) fn share(&self, address: Option<IpAddr>) -> Share {
+        let address = address.map(network);
+        Share { pools: Arc::clone(&self.0), address, open: 0, known_only: 0 }
+    }
+}
+
+/// Whom an address stands for: in IPv6 everybody has at least 64 bits for itself (RFC 6177).
+fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        v4 @ IpAddr::V4(_) => v4,
+        IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),
+    }
+}
+
+impl Pool {
+    fn new(bytes: usize) -> Self {
+        let address_max = (bytes / ADDRESS_SHARE).max(MESSAGE_BYTES_MAX);
+        Self { left: AtomicUsize::new(bytes), address_max, taken: Mutex::default() }
+    }
+
+    /// Takes bytes for an address; none at all when there are not so many for it.
+    fn take(&self, bytes: usize, address: Option<IpAddr>) -> bool {
+        let Some(address) = address.filter(|_| bytes > 0) else { return self.take_any(bytes) };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let with_these = taken.get(&address).copied().unwrap_or(0).saturating_add(bytes);
+        if with_these > self.address_max || !self.take_any(bytes) {
+            return false;
+        }
+        taken.insert(address, with_these);
+        true
+    }
+
+    fn take_any(&self, bytes: usize) -> bool {
+        // Only a number: nothing else is read because of it.
+        let relaxed = Ordering::Relaxed;
+        self.left.fetch_update(relaxed, relaxed, |left| left.checked_sub(bytes)).is_ok()
+    }
+
+    fn give_back(&self, bytes: usize, address: Option<IpAddr>) {
+        if bytes == 0 {
+            return;
+        }
+        self.left.fetch_add(bytes, Ordering::Relaxed);
+        let Some(address) = address else { return };
+        let mut taken = self.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let rest = taken.get(&address).copied().unwrap_or(0).saturating_sub(bytes);
+        if rest == 0 {
+            taken.remove(&address);
+        } else {
+            taken.insert(address, rest);
+        }
     }
 }
 
 /// What one request takes up. Given back when dropped.
 pub(crate) struct Share {
     pools: Arc<Pools>,
+    /// Who takes it, when it comes from outside.
+    address: Option<IpAddr>,
     open: usize,
     known_only: usize,
 }
@@ -95,11 +164,12 @@ impl Share {
         bytes: usize,
         context: impl FnOnce() -> Arc<RequestContext>,
     ) -> Result<(), ApiError> {
-        if take(&self.pools.open, bytes) {
+        if self.pools.open.take(bytes, self.address) {
             self.open += bytes;
             return Ok(());
         }
-        if (self.pools.known)(&context()) && take(&self.pools.known_only, bytes) {
+        let known_only = &self.pools.known_only;
+        if (self.pools.known)(&context()) && known_only.take(bytes, self.address) {
             self.known_only += bytes;
             return Ok(());
         }
@@ -110,14 +180,14 @@ impl Share {
 
     /// Gives all of it back.
     pub(crate) fn clear(&mut self) {
-        self.pools.open.fetch_add(std::mem::take(&mut self.open), Ordering::Relaxed);
-        self.pools.known_only.fetch_add(std::mem::take(&mut self.known_only), Ordering::Relaxed);
+        self.pools.open.give_back(std::mem::take(&mut self.open), self.address);
+        self.pools.known_only.give_back(std::mem::take(&mut self.known_only), self.address);
     }
 
     /// This share, and an empty one in its place.
     pub(crate) fn take(&mut self) -> Self {
-        let pools = Arc::clone(&self.pools);
-        std::mem::replace(self, Self { pools, open: 0, known_only: 0 })
+        let (pools, address) = (Arc::clone(&self.pools), self.address);
+        std::mem::replace(self, Self { pools, address, open: 0, known_only: 0 })
     }
 }
 
@@ -125,13 +195,6 @@ impl Drop for Share {
     fn drop(&mut self) {
         self.clear();
     }
-}
-
-fn take(pool: &AtomicUsize, bytes: usize) -> bool {
-    // Only a number: nothing else is read because of it.
-    let taken =
-        pool.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(bytes));
-    taken.is_ok()
 }
 
 #[cfg(test)]
@@ -148,17 +211,61 @@ mod tests {
         Arc::new(RequestContext::take("/a.B/C", &mut headers, None, &SystemRandom))
     }
 
+    fn address(last: u8) -> Option<IpAddr> {
+        Some(IpAddr::from([192, 0, 2, last]))
+    }
+
     /// gRPC's largest message, with its head, of somebody who logs in.
     #[test]
     fn the_largest_message_fits_into_the_smallest_budget() {
         let budget = BodyBudget::new(BYTES_MIN, |_context| false);
-        budget.share().grow((4 << 20) + 5, || context("none")).unwrap();
+        budget.share(address(1)).grow(MESSAGE_BYTES_MAX, || context("none")).unwrap();
+    }
+
+    #[test]
+    fn one_address_has_half_of_each_part_and_no_more() {
+        let bytes = 16 * MESSAGE_BYTES_MAX;
+        let budget = BodyBudget::new(bytes, |context| context.bearer().is_ok());
+        let (unknown_caller, known_caller) = (|| context("none"), || context("Bearer t1.a.b"));
+        let half_of_open = bytes / 8;
+        let mut first = budget.share(address(1));
+        first.grow(half_of_open, unknown_caller).unwrap();
+        // On whatever connection.
+        let refused = budget.share(address(1)).grow(1, unknown_caller).unwrap_err();
+        assert_eq!(refused.code(), Code::ResourceExhausted);
+        budget.share(address(2)).grow(half_of_open, unknown_caller).unwrap();
+
+        let half_of_rest = bytes * 3 / 8;
+        let mut known = budget.share(address(1));
+        known.grow(half_of_rest, known_caller).unwrap();
+        assert!(budget.share(address(1)).grow(1, known_caller).is_err());
+        budget.share(address(2)).grow(half_of_rest, known_caller).unwrap();
+        budget.share(None).grow(half_of_rest, known_caller).unwrap();
+
+        // What is given back can be taken again, and who has nothing is forgotten.
+        let moved = first.take();
+        drop(first);
+        assert!(budget.share(address(1)).grow(1, unknown_caller).is_err());
+        drop((moved, known));
+        budget.share(address(1)).grow(half_of_open, unknown_caller).unwrap();
+        for pool in [&budget.0.open, &budget.0.known_only] {
+            assert!(pool.taken.lock().unwrap().is_empty());
+        }
+    }
+
+    #[test]
+    fn an_address_is_who_has_it() {
+        let network_of = |text: &str| network(text.parse().unwrap());
+        assert_eq!(network_of("::ffff:192.0.2.1"), network_of("192.0.2.1"));
+        assert_ne!(network_of("192.0.2.1"), network_of("192.0.2.2"));
+        assert_eq!(network_of("2001:db8::1"), network_of("2001:db8::ffff:0:0:2"));
+        assert_ne!(network_of("2001:db8::1"), network_of("2001:db8:0:1::1"));
     }
 
     #[test]
     fn a_quarter_is_for_everybody_and_the_rest_for_known_callers() {
         let budget = BodyBudget::new(16, |context| context.bearer().is_ok());
-        let (mut stranger, mut known) = (budget.share(), budget.share());
+        let (mut stranger, mut known) = (budget.share(None), budget.share(None));
         let (unknown_caller, known_caller) = (|| context("none"), || context("Bearer t1.a.b"));
         stranger.grow(4, unknown_caller).unwrap();
         let refused = stranger.grow(1, unknown_caller).unwrap_err();
@@ -170,7 +277,7 @@ mod tests {
         assert!(stranger.grow(1, known_caller).is_err(), "a share was given back while it is used");
         drop(moved);
         stranger.clear();
-        budget.share().grow(4, unknown_caller).unwrap();
+        budget.share(None).grow(4, unknown_caller).unwrap();
         assert_eq!(format!("{budget:?}"), "BodyBudget { open: 4, known_only: 12 }");
     }
 }

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use rustix::fs::Mode;
-use rustix::process::{Resource, Rlimit, setrlimit, umask};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit, umask};
 
 /// What group and others may do.
 const OTHERS: u32 = 0o077;
@@ -26,6 +26,34 @@ pub fn confine_process() -> io::Result<()> {
     #[cfg(target_os = "linux")]
     rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
     Ok(())
+}
+
+/// Keeps this process's memory out of the swap, what is in it now and what comes.
+///
+/// All of it or nothing: keys and values are in buffers of the libraries as well. Pages are locked
+/// when they are first touched. It takes an unlimited `memlock`, for below a limit it is the
+/// allocations that fail from then on; and memory that was locked once stays with the process.
+///
+/// # Errors
+/// PermissionDenied when `memlock` is limited; whatever the system says.
+pub fn lock_memory() -> io::Result<()> {
+    if getrlimit(Resource::Memlock).current.is_some() {
+        let message = "the limit on locked memory (memlock) is not `unlimited`";
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, message));
+    }
+    lock_all()
+}
+
+#[cfg(target_os = "linux")]
+fn lock_all() -> io::Result<()> {
+    use rustix::mm::{MlockAllFlags, mlockall};
+    mlockall(MlockAllFlags::CURRENT | MlockAllFlags::FUTURE | MlockAllFlags::ONFAULT)?;
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn lock_all() -> io::Result<()> {
+    Err(io::ErrorKind::Unsupported.into())
 }
 
 /// Closes a directory to other users, when an earlier release or an operator has left it open.

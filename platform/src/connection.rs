@@ -2,9 +2,11 @@
 //!
 //! Promises: a client that sends pings, however many, is never told to calm down (clients of the
 //! API ping every 30 s, `contract §0.1`; hyper has no such policy); a dead client is noticed, an
-//! idle one told to go, and for one that does not read nothing is kept for long.
+//! idle one told to go, and for one that does not read nothing is kept for long; HEAD is answered
+//! with a head alone, whatever is served and over either version.
 
 mod calls;
+mod head_alone;
 mod unread;
 mod written;
 
@@ -14,7 +16,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use futures::FutureExt;
-use http::Request;
+use http::{Method, Request, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -23,6 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
 use self::calls::Calls;
+use self::head_alone::head_alone;
 use self::unread::{AnswerBody, CallTasks};
 use self::written::WrittenInTime;
 use crate::http_service::HttpService;
@@ -76,8 +79,12 @@ where
     let answer = service_fn(move |mut request: Request<Incoming>| {
         request.extensions_mut().insert(info.clone());
         let call = begun.begin();
+        let asks_for_head = request.method() == Method::HEAD;
         let answered = service.answer(request.map(Body::new));
-        answered.map(|answer| Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, call))))
+        answered.map(move |answer: Response<Body>| {
+            let answer = if asks_for_head { head_alone(answer) } else { answer };
+            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, call)))
+        })
     });
     let builder = builder(served, limits);
     let stream = WrittenInTime::new(stream, limits.unread_timeout);

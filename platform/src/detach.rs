@@ -1,4 +1,4 @@
-//! Calls that run to their end whatever becomes of their caller.
+//! Calls that run to their end whatever becomes of their caller, or end where they break.
 
 use std::panic::AssertUnwindSafe;
 use std::pin::Pin;
@@ -7,14 +7,20 @@ use std::task::{Context, Poll, ready};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
+use tokio::time::Instant;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 use tonic::{Response, Status};
 use tracing::Instrument;
 
+use crate::audit::{AuditRecord, AuditorHandle};
+use crate::status::ApiError;
+
 /// Calls of a server that are under way at one time, whether or not their callers still wait:
 /// many times what a busy server has, and few enough for its memory.
 pub const CALLS_MAX: usize = 8192;
+/// What is said of a call that panicked.
+const UNFINISHED: &str = "the call ended unexpectedly";
 
 /// Runs a call to its end even when its caller hangs up.
 ///
@@ -23,6 +29,8 @@ pub const CALLS_MAX: usize = 8192;
 /// the listener's connections and streams do not bound how many calls there are: [`CALLS_MAX`]
 /// does, and the queues behind them, which refuse at once when full (`design §4`). Who owns `calls`
 /// joins them, after the listener's end and before that of what they use.
+///
+/// One that panics is dropped, and whatever it holds records it then: [`record_unfinished`].
 ///
 /// # Errors
 /// The call's own; INTERNAL when it panicked; RESOURCE_EXHAUSTED when too many are under way, and
@@ -39,7 +47,33 @@ pub async fn detached<T: Send + 'static>(
     let attended =
         Attended { call: Some(call), calls, _counted: calls.token(), runtime: Handle::current() };
     let ended = attended.await;
-    ended.unwrap_or_else(|_panic| Err(Status::internal("the call ended unexpectedly")))
+    ended.unwrap_or_else(|_panic| Err(Status::internal(UNFINISHED)))
+}
+
+/// The error of a call that did not get to its end: what it has done is not known.
+#[must_use]
+pub fn unfinished() -> ApiError {
+    ApiError::internal(UNFINISHED)
+}
+
+/// Has the record written of a call that ends before its end. It is dropped, perhaps by a panic,
+/// and cannot wait: its record is one more call, which is joined as they are, and which its answer
+/// does not wait for.
+pub fn record_unfinished(
+    calls: &TaskTracker,
+    auditor: &AuditorHandle,
+    record: AuditRecord,
+    deadline: Instant,
+) {
+    // Without a runtime the process is at its end, and so is who would write.
+    let Ok(runtime) = Handle::try_current() else { return };
+    let auditor = auditor.clone();
+    let written = async move {
+        if let Err(error) = auditor.record(&record, deadline).await {
+            tracing::error!(%error, "a call that ended unexpectedly is not in the audit");
+        }
+    };
+    drop(calls.spawn_on(written.in_current_span(), &runtime));
 }
 
 /// A call whose caller still waits. It becomes a task of its own when that ends: most never do,

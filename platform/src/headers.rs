@@ -22,6 +22,8 @@ pub const CONSISTENCY: &str = "x-consistency";
 /// Our extension: answer from a state that has this Raft index, a freshness token from the
 /// [`INDEX`] of an earlier answer.
 pub const MIN_INDEX: &str = "lockbox-min-index";
+/// Those that decide what a call does. Each says one thing: twice, it says nothing.
+pub const DECISIVE: [&str; 4] = [IDEMPOTENCY_KEY, IF_VERSION, CONSISTENCY, MIN_INDEX];
 /// The client's program.
 pub const USER_AGENT: &str = "user-agent";
 /// The time that a gRPC call may take.

@@ -27,6 +27,7 @@ pub mod metrics;
 pub mod mutants;
 pub mod own_certificate;
 pub mod public_key;
+pub mod rate;
 pub mod request;
 pub mod request_layer;
 pub mod rest;

@@ -1,8 +1,9 @@
 //! The listener: accepts connections, terminates TLS, speaks HTTP/1.1 and HTTP/2.
 //!
-//! Promises: plaintext only on loopback (the metrics port aside, which serves no secrets); a
-//! bounded number of connections, each with a time limit on its handshake and on what it may be
-//! idle; a stop that lets requests in flight finish. Refuses to know what is served.
+//! Promises: plaintext only on loopback, unless the owner of a metrics port, which serves no
+//! secrets, asks for it; a bounded number of connections, each with a time limit on its handshake
+//! and on what it may be idle; a stop that lets requests in flight finish. Refuses to know what is
+//! served.
 
 mod limits;
 
@@ -14,7 +15,6 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 pub use self::limits::{ConnectionsConfig, ListenerLimits};
@@ -41,6 +41,19 @@ pub enum Security {
     PlaintextLoopback,
     /// None, on any address: only for the metrics and health routes.
     PlaintextHealth,
+}
+
+impl Security {
+    /// Of the listener for metrics and health: in clear on loopback, elsewhere only if its owner
+    /// asks for `plaintext`, else with `tls` (`peers.md` S1).
+    #[must_use]
+    pub fn of_metrics(address: SocketAddr, plaintext: bool, tls: &ServerTls) -> Self {
+        if plaintext || address.ip().is_loopback() {
+            Self::PlaintextHealth
+        } else {
+            Self::Tls(tls.clone())
+        }
+    }
 }
 
 /// Why a listener cannot start.
@@ -151,7 +164,7 @@ impl BoundListener {
         let acceptor = Acceptor {
             name: self.name,
             tls: match self.security {
-                Security::Tls(tls) => Some(TlsAcceptor::from(tls.config())),
+                Security::Tls(tls) => Some(tls),
                 Security::PlaintextLoopback | Security::PlaintextHealth => None,
             },
             service: service.into(),
@@ -199,7 +212,7 @@ impl Serving {
 #[derive(Clone)]
 struct Acceptor {
     name: &'static str,
-    tls: Option<TlsAcceptor>,
+    tls: Option<ServerTls>,
     service: HttpService,
     limits: ListenerLimits,
     metrics: TlsMetrics,

@@ -32,7 +32,8 @@ pub const RPC_IN_FLIGHT: MetricName =
 /// Audit records by result.
 pub const AUDIT_RECORDS: MetricName = MetricName::new(
     "audit_records_total",
-    "Audit records by result: written, failed (the call was refused), busy (the queue was full).",
+    "Audit records by result: written, failed (the call was refused), busy (the queue was full), \
+     late (the disk did not take it in the call's time).",
 );
 /// Records in one write of the audit file.
 pub const AUDIT_BATCH: MetricName =

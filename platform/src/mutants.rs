@@ -132,8 +132,10 @@ mod tests {
         assert!(names(&node).contains(&"lost-tail".to_owned()));
         let kms = list(Program::Kms, ListFormat::Json);
         let kms: serde_json::Value = serde_json::from_str(&kms).unwrap();
-        assert_eq!(names(&kms), ["retry-billed-twice", "served-unbilled"]);
-        assert!(!kms["missing"].as_array().unwrap().is_empty());
+        let expected =
+            ["retry-billed-twice", "served-unbilled", "wrong-key-billed", "key-status-cached"];
+        assert_eq!(names(&kms), expected);
+        assert_eq!(kms["missing"].as_array().unwrap().len(), MISSING.len());
         assert!(list(Program::Kms, ListFormat::Text).starts_with("retry-billed-twice "));
     }
 

@@ -64,6 +64,8 @@ pub struct RequestContext {
     pub consistency: Option<String>,
     /// Our extension `lockbox-min-index`.
     pub min_index: Option<String>,
+    /// The first of [`headers::DECISIVE`] that came more than once, perhaps with two values.
+    repeated: Option<&'static str>,
     /// The client's program; empty when it does not say.
     pub user_agent: String,
     /// The client's address; absent for calls made inside the process.
@@ -110,6 +112,7 @@ impl RequestContext {
             if_version: whole(headers, headers::IF_VERSION),
             consistency: whole(headers, headers::CONSISTENCY),
             min_index: whole(headers, headers::MIN_INDEX),
+            repeated: headers::DECISIVE.into_iter().find(|name| is_repeated(headers, name)),
             user_agent: text(headers, headers::USER_AGENT).unwrap_or_default(),
             remote: connection.map(|connection| connection.remote_addr),
             peer_identity: connection.and_then(|connection| connection.peer_identity.clone()),
@@ -164,6 +167,18 @@ impl RequestContext {
         }
     }
 
+    /// Refuses a call that is told more than once what it is to do: which of two values counts
+    /// would be a guess, and a condition must not be believed to hold that nobody has looked at.
+    ///
+    /// # Errors
+    /// INVALID_ARGUMENT that names the header.
+    pub fn demand_single_headers(&self) -> Result<(), ApiError> {
+        match self.repeated {
+            Some(name) => Err(ApiError::invalid(name, "is given more than once")),
+            None => Ok(()),
+        }
+    }
+
     /// How long the caller still waits.
     #[must_use]
     pub fn remaining(&self) -> Duration {
@@ -181,6 +196,10 @@ impl RequestContext {
 fn whole(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = headers.get(name)?;
     Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+}
+
+fn is_repeated(headers: &HeaderMap, name: &str) -> bool {
+    headers.get_all(name).iter().nth(1).is_some()
 }
 
 /// A header for logs and audit, if it is there and not too long to keep.
@@ -278,6 +297,26 @@ mod tests {
         assert_ne!(made.request_id, context(&[]).request_id);
         assert_eq!(made.client_trace_id.as_deref(), Some("trace"));
         assert_ne!(made.server_trace_id, made.request_id);
+    }
+
+    #[test]
+    fn what_decides_is_said_once() {
+        let demanded = |headers: &[(&'static str, &'static str)]| {
+            let refused = context(headers).demand_single_headers().err();
+            refused.map(|error| (error.code(), error.message().to_owned()))
+        };
+        let once = headers::DECISIVE.map(|name| (name, "1"));
+        assert_eq!(demanded(&once), None);
+        for name in headers::DECISIVE {
+            let message = format!("{name}: is given more than once");
+            for second in ["1", "2"] {
+                let twice = [once.as_slice(), &[(name, second)]].concat();
+                let refused = Some((tonic::Code::InvalidArgument, message.clone()));
+                assert_eq!(demanded(&twice), refused);
+            }
+        }
+        // What is for logs and audit alone decides nothing.
+        assert_eq!(demanded(&[("x-client-trace-id", "a"), ("x-client-trace-id", "b")]), None);
     }
 
     #[tokio::test(start_paused = true)]

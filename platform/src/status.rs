@@ -205,7 +205,8 @@ fn retry_info(after: Duration) -> prost_types::Any {
 /// What the caller may conclude about the state (`style.md` part 3, `design §3`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
-    /// Nothing was handed to Raft. Only this sets `lockbox-outcome: not-proposed`.
+    /// Nothing was handed to Raft, or only what the state has refused already. Only this sets
+    /// `lockbox-outcome: not-proposed`.
     NotProposed,
     /// It was decided on the state at this index: an observation.
     DecidedAt {

@@ -4,19 +4,26 @@
 //! key bytes reach neither errors nor `Debug`. Key exchange prefers X25519MLKEM768. Refuses to
 //! know who may do what: it only says which names a peer's certificate carries.
 
+mod lasting;
+mod seen;
+mod server;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
-use rustls::{RootCertStore, ServerConfig};
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
+
+pub use self::lasting::lasting_channel;
+pub use self::server::ServerTls;
 
 /// HTTP/2 in ALPN.
 pub(crate) const ALPN_H2: &[u8] = b"h2";
@@ -81,6 +88,12 @@ pub enum TlsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A server cannot be called like that.
+    #[error("{name:?} is not a name that a certificate can have")]
+    Name {
+        /// The text as given.
+        name: String,
+    },
     /// An address is not `host:port`.
     #[error("{address:?} is not an address of the form host:port")]
     Address {
@@ -138,52 +151,6 @@ impl PeerIdentity {
             _ => None,
         });
         Self { dns_names: dns_names.collect() }
-    }
-}
-
-/// TLS of a listener, ready to accept.
-#[derive(Clone)]
-pub struct ServerTls {
-    config: Arc<ServerConfig>,
-}
-
-impl std::fmt::Debug for ServerTls {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        // The configuration holds the private key.
-        f.debug_struct("ServerTls").finish_non_exhaustive()
-    }
-}
-
-impl ServerTls {
-    /// Reads the files and checks that they fit together.
-    ///
-    /// # Errors
-    /// [`TlsError`], one sentence that names the file.
-    pub fn load(files: &TlsFiles) -> Result<Self, TlsError> {
-        let chain = read_certificates("certificate", &files.certificate)?;
-        let key = read_key(&files.key)?;
-        let provider = provider();
-        let verifier = client_verifier(&files.clients, &provider)?;
-        let unusable = |source| TlsError::Unusable {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-            source,
-        };
-        let builder = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
-            .map_err(unusable)?;
-        let builder = match verifier {
-            Some(verifier) => builder.with_client_cert_verifier(verifier),
-            None => builder.with_no_client_auth(),
-        };
-        let mut config = builder.with_single_cert(chain, key).map_err(unusable)?;
-        config.alpn_protocols = vec![ALPN_H2.to_vec(), ALPN_HTTP1.to_vec()];
-        Ok(Self { config: Arc::new(config) })
-    }
-
-    /// The configuration for the acceptor.
-    pub(crate) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
     }
 }
 

@@ -1,10 +1,12 @@
 //! A confined process. Alone in a target of its own: it is this process that is confined.
 
 use std::fs::{self, Permissions};
+use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use lockbox_platform::confinement::{confine_directory, confine_process};
+use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
+use rustix::process::{Resource, Rlimit, setrlimit};
 
 fn mode(path: &Path) -> u32 {
     fs::metadata(path).expect("a file").permissions().mode() & 0o777
@@ -33,4 +35,20 @@ fn a_confined_process_leaves_nothing_to_others() {
         assert_eq!(mode(&at(directory)), 0o700);
     }
     confine_directory(&at("not-yet")).expect("nothing to do");
+
+    let limit = |bytes: Option<u64>| Rlimit { current: bytes, maximum: None };
+    let may_raise = setrlimit(Resource::Memlock, limit(None)).is_ok();
+    if may_raise {
+        setrlimit(Resource::Memlock, limit(Some(1 << 20))).expect("less is always allowed");
+    }
+    // Below a limit nothing is locked: allocations would fail later on.
+    let refused = lock_memory().expect_err("memlock is limited");
+    assert_eq!(refused.kind(), io::ErrorKind::PermissionDenied);
+    if may_raise {
+        setrlimit(Resource::Memlock, limit(None)).expect("as before");
+        lock_memory().expect("nothing is in the way");
+        let status = fs::read_to_string("/proc/self/status").expect("a status");
+        let locked = status.lines().find(|line| line.starts_with("VmLck:")).expect("its line");
+        assert_ne!(locked.split_whitespace().nth(1), Some("0"), "{locked}");
+    }
 }

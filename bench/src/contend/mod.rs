@@ -21,6 +21,7 @@ use crate::connect::Connector;
 use crate::lockbox::{Api, Bearer, create_fresh};
 use crate::record::tell;
 use verdict::{Contended, Missing};
+pub(crate) use writer::may_pass;
 use writer::{Tally, Writer};
 
 /// Options of `contend`.

@@ -123,7 +123,7 @@ impl Writer {
 }
 
 /// Whether another try can succeed. A lost connection is UNKNOWN or CANCELLED to a client.
-const fn may_pass(code: Code) -> bool {
+pub(crate) const fn may_pass(code: Code) -> bool {
     match code {
         Code::Aborted
         | Code::Unavailable

@@ -16,6 +16,7 @@ use crate::sample;
 use crate::target::Target;
 
 pub use folder::{Secrets, Wanted, create_fresh};
+pub(crate) use session::finished;
 pub use session::{Api, Bearer, Session, set_entry, set_value};
 
 /// Options of `load`.

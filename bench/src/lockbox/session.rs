@@ -38,10 +38,17 @@ impl Bearer {
     pub fn from_environment() -> Result<Self> {
         let token = std::env::var(TOKEN_VARIABLE)
             .with_context(|| format!("{TOKEN_VARIABLE} must hold an IAM token"))?;
+        Self::new(&token).with_context(|| format!("{TOKEN_VARIABLE} is no token"))
+    }
+
+    /// Takes this token.
+    ///
+    /// # Errors
+    /// When no header can hold it. The text is not repeated.
+    pub fn new(token: &str) -> Result<Self> {
         let value = format!("Bearer {token}").parse::<MetadataValue<Ascii>>();
         // The parser's error could repeat what it was given.
-        let mut value =
-            value.map_err(|_| anyhow::anyhow!("{TOKEN_VARIABLE} holds characters no token has"))?;
+        let mut value = value.map_err(|_| anyhow::anyhow!("it holds characters no token has"))?;
         value.set_sensitive(true);
         Ok(Self(value))
     }
@@ -124,7 +131,7 @@ impl Api {
 ///
 /// # Errors
 /// The status that the operation ended with.
-pub(super) fn finished(done: Operation) -> Result<Operation, Status> {
+pub(crate) fn finished(done: Operation) -> Result<Operation, Status> {
     match &done.result {
         Some(operation::Result::Response(_)) if done.done => Ok(done),
         Some(operation::Result::Error(error)) => {

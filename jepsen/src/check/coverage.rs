@@ -6,12 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::history::History;
-use crate::history::fault::{Edge, FaultClass, FaultOutcome};
-use crate::history::ids::{FaultId, NodeId};
+use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
+use crate::history::ids::{FaultId, IdempotencyKey, NodeId};
+use crate::history::key_switch::{KeySwitch, SwitchStep};
 use crate::history::log_dump::CommittedLog;
 use crate::history::sample::RaftRole;
 
-use super::laws::{Finding, Law, LawReport};
+use super::laws::{Finding, Law, LawReport, deactivation};
 
 /// What a run has to have done. Part of its plan, and stored beside its history.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -25,6 +26,10 @@ pub struct Required {
     pub faults: u64,
     /// Of each class, how many took effect.
     pub fault_classes: BTreeMap<FaultClass, u64>,
+    /// Kills of a node that led when it was killed.
+    pub leaders_killed: u64,
+    /// Mutations that were asked for more than once under their idempotency key.
+    pub keys_tried_again: u64,
     /// Different leaders, or the same one in different terms, that were seen.
     pub leaderships: u64,
     /// Snapshots that nodes were seen to have, counted by their last index.
@@ -34,6 +39,10 @@ pub struct Required {
     /// Of a thousand committed entries, how many a dump holds: of the others no law can say whether
     /// they were asked for.
     pub dumped_of_thousand: u64,
+    /// How often a key of the KMS was switched off.
+    pub keys_off: u64,
+    /// Operations that asked for a key while it was certainly off, and were told so.
+    pub tried_while_off: u64,
     /// Laws that have to have been looked at.
     pub laws: BTreeSet<Law>,
 }
@@ -82,12 +91,18 @@ pub fn cover(
         let reached = faults.get(class).copied().unwrap_or(0);
         rows.push(row(format!("faults of class {class:?}"), *count, reached));
     }
+    rows.push(row("leaders killed".into(), required.leaders_killed, leaders_killed(history)));
+    let again = keys_tried_again(history);
+    rows.push(row("idempotency keys tried again".into(), required.keys_tried_again, again));
     rows.push(row("leaderships".into(), required.leaderships, leaderships(history)));
     rows.push(row("snapshots".into(), required.snapshots, snapshots(history)));
     rows.push(row("installed snapshots".into(), required.installs, installs(history)));
     let dumped = log.map_or(0, dumped_of_thousand);
     let what = "of a thousand committed entries, in a dump";
     rows.push(row(what.into(), required.dumped_of_thousand, dumped));
+    rows.push(row("keys switched off".into(), required.keys_off, keys_off(history)));
+    let tried = tried_while_off(laws);
+    rows.push(row(deactivation::TRIED_WHILE_OFF.into(), required.tried_while_off, tried));
     for law in &required.laws {
         let report = laws.iter().find(|report| report.law == *law);
         let checked =
@@ -110,6 +125,34 @@ pub fn installed(history: &History) -> BTreeMap<FaultClass, u64> {
         }
     }
     counts
+}
+
+/// Of those that took effect. Who led is told at their beginnings.
+fn leaders_killed(history: &History) -> u64 {
+    let took_effect: BTreeSet<FaultId> = history
+        .faults
+        .iter()
+        .filter(|fault| fault.edge == Edge::End && fault.outcome == FaultOutcome::Installed)
+        .map(|fault| fault.id)
+        .collect();
+    let hit_leader = |fault: &&FaultEvent| {
+        fault.class == FaultClass::Kill
+            && fault.edge == Edge::Begin
+            && fault.leader.is_some_and(|leader| fault.target.contains(&leader))
+            && took_effect.contains(&fault.id)
+    };
+    let killed: BTreeSet<_> = history.faults.iter().filter(hit_leader).map(|f| f.id).collect();
+    killed.len() as u64
+}
+
+fn keys_tried_again(history: &History) -> u64 {
+    let mut attempts: BTreeMap<&IdempotencyKey, u64> = BTreeMap::new();
+    for op in history.ops.iter().filter(|op| op.asked.call.is_mutation()) {
+        if let Some(key) = &op.asked.idempotency_key {
+            *attempts.entry(key).or_default() += 1;
+        }
+    }
+    attempts.values().filter(|count| **count > 1).count() as u64
 }
 
 fn leaderships(history: &History) -> u64 {
@@ -144,6 +187,18 @@ fn installs(history: &History) -> u64 {
     reached.values().map(|generation| generation.saturating_sub(1)).sum()
 }
 
+fn keys_off(history: &History) -> u64 {
+    let off = |event: &&KeySwitch| !event.on && event.step == SwitchStep::Acknowledged;
+    history.key_switches.iter().filter(off).count() as u64
+}
+
+fn tried_while_off(laws: &[LawReport]) -> u64 {
+    let report = laws.iter().find(|report| report.law == Law::L6);
+    let counts = report.map_or(&[][..], |report| report.counts.as_slice());
+    let count = counts.iter().find(|(name, _)| name == deactivation::TRIED_WHILE_OFF);
+    count.map_or(0, |(_, count)| *count)
+}
+
 fn dumped_of_thousand(log: &CommittedLog) -> u64 {
     let held = log.entries().count() as u64;
     // The first index is 0, and nobody reads it.
@@ -152,7 +207,7 @@ fn dumped_of_thousand(log: &CommittedLog) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use crate::check::script::{Script, dump, get, refused, secret};
+    use crate::check::script::{Script, add, dump, get, refused, secret};
     use crate::history::answer::Code;
     use crate::history::log_dump::{EntryKind, LogDump, LogRange};
 
@@ -167,18 +222,31 @@ mod tests {
         script.fault(1, Edge::End, true);
         // Nobody saw this one in force.
         script.fault(2, Edge::Begin, true);
+        // Tried twice under one key, and once under another.
+        for key in ["k", "k", "l"] {
+            script.key = Some(key);
+            script.done(add("d", &[("a", 1)]), refused(Code::NotFound), 1);
+        }
         script.sample(1, 1, RaftRole::Leader, 1);
         script.sample(2, 2, RaftRole::Leader, 1);
+        // Of the second time nobody was told that it is off.
+        for step in [SwitchStep::Asked, SwitchStep::Acknowledged, SwitchStep::Asked] {
+            script.key_switch(false, step);
+        }
         let history = script.history();
         let required = Required {
-            ops: 2,
+            ops: 5,
             successes: BTreeMap::from([("get_secret".to_owned(), 2)]),
             faults: 2,
             fault_classes: BTreeMap::from([(FaultClass::Kill, 1), (FaultClass::Pause, 1)]),
+            leaders_killed: 2,
+            keys_tried_again: 2,
             leaderships: 2,
             snapshots: 0,
             installs: 1,
             dumped_of_thousand: 999,
+            keys_off: 2,
+            tried_while_off: 2,
             laws: BTreeSet::from([Law::L1]),
         };
         let log = dump(1, &[(EntryKind::Blank, None), (EntryKind::Blank, None)]);
@@ -186,7 +254,9 @@ mod tests {
             range: LogRange { last: 2, first: 2, ..log.range },
             entries: log.entries[1..].to_vec(),
         }]);
-        let rows = cover(&history, Some(&log.unwrap()), &required, &[]);
+        let tried = [(deactivation::TRIED_WHILE_OFF, 1)];
+        let keys = LawReport::new(Law::L6, None, &tried, "");
+        let rows = cover(&history, Some(&log.unwrap()), &required, &[keys]);
         let missing: Vec<String> = rows
             .iter()
             .filter(|row| !row.is_reached())
@@ -196,8 +266,12 @@ mod tests {
             "successful get_secret: 1 of 2",
             "faults that took effect: 1 of 2",
             "faults of class Pause: 0 of 1",
+            "leaders killed: 1 of 2",
+            "idempotency keys tried again: 1 of 2",
             "installed snapshots: 0 of 1",
             "of a thousand committed entries, in a dump: 500 of 999",
+            "keys switched off: 1 of 2",
+            "tried while such a key was off: 1 of 2",
             "law L1 looked at: 0 of 1",
         ];
         assert_eq!(missing, expected);

@@ -14,7 +14,8 @@ use crate::history::event::{
 };
 use crate::history::fault::{Edge, FaultClass, FaultEvent, FaultOutcome};
 use crate::history::ids::{FaultId, NodeId, OpId, ProcessId, ValueHash};
-use crate::history::ledger::{Ledger, LedgerLine};
+use crate::history::key_switch::{KeySwitch, SwitchStep};
+use crate::history::ledger::{KmsUse, Ledger, LedgerLine};
 use crate::history::log_dump::{
     CommittedLog, EntryKind, EntryOutcome, LogDump, LogEntry, LogRange,
 };
@@ -90,8 +91,12 @@ impl Script {
     }
 
     pub(crate) fn fail(&mut self, op: OpId) {
+        self.fail_with(op, Code::Unavailable);
+    }
+
+    pub(crate) fn fail_with(&mut self, op: OpId, code: Code) {
         let message = "not proposed".to_owned();
-        self.end(op, Outcome::Fail(Failure { code: Code::Unavailable, message }));
+        self.end(op, Outcome::Fail(Failure { code, message }));
     }
 
     /// A whole operation with nothing beside it.
@@ -156,8 +161,22 @@ impl Script {
         self.builder.push(Event::Sample(sample)).unwrap();
     }
 
-    pub(crate) fn ledger(&mut self, ledger: Ledger, request: &str, op: Option<OpId>) {
-        self.push(|at| Event::Ledger(LedgerLine { at, ledger, request: request.into(), op }));
+    /// A line of a ledger; whoever kept it knows of an answer.
+    pub(crate) fn ledger(
+        &mut self,
+        ledger: Ledger,
+        request: &str,
+        op: Option<OpId>,
+        used: Option<KmsUse>,
+    ) {
+        let (request, answered) = (request.into(), ledger != Ledger::KmsBilled);
+        let line = |at| LedgerLine { at, ledger, request, op, used, answered };
+        self.push(|at| Event::Ledger(line(at)));
+    }
+
+    /// The key `key` is switched.
+    pub(crate) fn key_switch(&mut self, on: bool, step: SwitchStep) {
+        self.push(|at| Event::KeySwitch(KeySwitch { at, key: "key".into(), on, step }));
     }
 
     pub(crate) fn history(self) -> History {

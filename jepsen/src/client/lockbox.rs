@@ -20,11 +20,12 @@ use super::callers::Callers;
 use super::classify;
 use super::connection::Dialer;
 use super::request::{Plaintext, Request};
+use super::request_id;
 use super::wire::{Raw, read};
 use crate::history::call::{
     AddVersion, Call, ChangeBinding, CreateSecret, EntryChange, UpdateSecret,
 };
-use crate::history::ids::FolderId;
+use crate::history::ids::{FolderId, OpId};
 use crate::history::op::Outcome;
 
 /// The condition on the current version.
@@ -42,13 +43,20 @@ pub struct LockboxClient {
     folder: String,
     deadline: Duration,
     channel: Option<Channel>,
+    /// What goes out next is this operation.
+    op: Option<OpId>,
 }
 
 impl LockboxClient {
     /// A client that has not connected yet. A call may take `deadline`, connecting apart.
     #[must_use]
     pub const fn new(dialer: Dialer, callers: Callers, folder: String, deadline: Duration) -> Self {
-        Self { dialer, callers, folder, deadline, channel: None }
+        Self { dialer, callers, folder, deadline, channel: None, op: None }
+    }
+
+    /// Names the operation that goes out next, for the audit of whoever serves it.
+    pub const fn is_about_to_ask(&mut self, op: OpId) {
+        self.op = Some(op);
     }
 
     /// Asks once.
@@ -196,7 +204,9 @@ impl LockboxClient {
         metadata.insert("authorization", bearer);
         let condition = request.call().if_version().map(|version| (IF_VERSION, version.as_str()));
         let key = request.idempotency_key.as_ref().map(|key| (IDEMPOTENCY_KEY, key.as_str()));
-        for (name, value) in condition.into_iter().chain(key) {
+        let id = self.op.map(request_id::request_id);
+        let id = id.as_deref().map(|id| (request_id::HEADER, id));
+        for (name, value) in condition.into_iter().chain(key).chain(id) {
             // What no header can hold is no id that a node has made, nor one that we make.
             if let Ok(value) = value.parse() {
                 metadata.insert(name, value);

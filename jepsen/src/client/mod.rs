@@ -12,4 +12,5 @@ pub mod lockbox;
 pub mod marks;
 pub mod operator;
 pub mod request;
+pub mod request_id;
 pub mod wire;

@@ -82,6 +82,19 @@ impl OperatorClient {
         self.ask(async |channel| AdminServiceClient::new(channel).read_log(request).await).await
     }
 
+    /// Which of its files hold a destroyed version; none also when it says that there is no such
+    /// version.
+    pub async fn verify_destroyed(
+        &mut self,
+        secret: &str,
+        version: &str,
+    ) -> Option<wire::VerifyDestroyedResponse> {
+        let (secret_id, version_id) = (secret.to_owned(), version.to_owned());
+        let request = wire::VerifyDestroyedRequest { secret_id, version_id, mark: String::new() };
+        let ask = async |channel| AdminServiceClient::new(channel).verify_destroyed(request).await;
+        self.ask(ask).await
+    }
+
     /// Asks once, on the connection that there is or on a new one.
     async fn ask<M>(
         &mut self,

@@ -1,4 +1,4 @@
-//! What an operator does: the commands of `lockbox cluster`, as programs.
+//! What an operator does: the commands of `lockbox cluster` and `lockbox audit`, as programs.
 //!
 //! Knows their names and what they print, and nothing of how they work. Every call has a deadline.
 
@@ -12,6 +12,9 @@ use serde_json::Value;
 use super::files::Files;
 use super::part::Part;
 use super::program::finish;
+
+/// The group of most commands.
+const CLUSTER: &str = "cluster";
 
 /// The operator.
 #[derive(Debug, Clone)]
@@ -82,7 +85,7 @@ impl Admin {
             arguments.extend(["--member".to_owned(), self.member(*node)]);
         }
         let first = *nodes.first().context("the cluster has no node")?;
-        self.run(first, &arguments, "60s", "-1").map(drop)
+        self.run(first, "cluster", &arguments, "60s", "-1").map(drop)
     }
 
     /// A member as `lockbox cluster` is told of it.
@@ -106,8 +109,15 @@ impl Admin {
     /// # Errors
     /// What the command complains.
     pub fn command(&self, node: u16, arguments: &[&str]) -> Result<String> {
-        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        self.run(node, &arguments, "10s", "0")
+        self.run(node, "cluster", &owned(arguments), "10s", "0")
+    }
+
+    /// Runs a command of `lockbox audit` that asks a node.
+    ///
+    /// # Errors
+    /// What the command complains.
+    pub fn audit(&self, node: u16, arguments: &[&str]) -> Result<String> {
+        self.run(node, "audit", &owned(arguments), "10s", "3")
     }
 
     /// Runs a command that changes the members, which waits for a node to catch up.
@@ -115,8 +125,15 @@ impl Admin {
     /// # Errors
     /// What the command complains. The change may be done all the same, or be done later.
     pub fn change(&self, node: u16, arguments: &[&str]) -> Result<String> {
-        let arguments: Vec<_> = arguments.iter().map(|argument| (*argument).to_owned()).collect();
-        self.run(node, &arguments, "40s", "0")
+        self.run(node, "cluster", &owned(arguments), "40s", "0")
+    }
+
+    /// The heads of the nodes' audits that the cluster keeps, as `lockbox audit verify` reads them.
+    ///
+    /// # Errors
+    /// What the command complains.
+    pub fn audit_heads(&self, node: u16) -> Result<String> {
+        self.audit(node, &["heads", "--format", "json"])
     }
 
     /// Whether this `lockbox` has the command.
@@ -125,11 +142,18 @@ impl Admin {
         knows(&self.lockbox, name)
     }
 
-    fn run(&self, node: u16, arguments: &[String], timeout: &str, retry: &str) -> Result<String> {
+    fn run(
+        &self,
+        node: u16,
+        group: &str,
+        arguments: &[String],
+        timeout: &str,
+        retry: &str,
+    ) -> Result<String> {
         let part = Part::Node(node);
         let mut command = Command::new(&self.lockbox);
         command
-            .arg("cluster")
+            .arg(group)
             .args(arguments)
             .args([
                 "--endpoint",
@@ -149,11 +173,15 @@ impl Admin {
     }
 }
 
+fn owned(arguments: &[&str]) -> Vec<String> {
+    arguments.iter().map(|argument| (*argument).to_owned()).collect()
+}
+
 /// Whether a `lockbox` has a command of `lockbox cluster`.
 #[must_use]
 pub fn knows(lockbox: &Path, name: &str) -> bool {
     let mut command = Command::new(lockbox);
-    command.args(["cluster", name, "--help"]).env_clear();
+    command.args([CLUSTER, name, "--help"]).env_clear();
     finish(command, "").is_ok()
 }
 

@@ -23,7 +23,14 @@ const FIRST_CLOUD_MAX: u32 = 100_000;
 /// `raft.entries_held_max`: some seconds of load, so that the bound is met at times.
 const ENTRIES_HELD_MAX: u64 = 5_000;
 
-/// What is drawn for a whole run: how eagerly the cluster snapshots, purges and elects.
+/// `audit.file_bytes_max`: more than an audit of a run grows to. Of a finished file, which is
+/// compressed, neither the books nor the search for canaries could read the lines.
+const AUDIT_BYTES_MAX: u64 = 1 << 40;
+
+/// What nodes do by themselves (`destroy.purge_within_seconds`): longer than a run waits for.
+pub const PURGE_WITHIN_S: u64 = 600;
+
+/// What is chosen for a whole run: how eagerly the cluster snapshots, purges, erases and elects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Knobs {
     /// `raft.heartbeat_ms`.
@@ -38,6 +45,27 @@ pub struct Knobs {
     pub entries_kept: u64,
     /// `audit.sync = "each"` instead of batched.
     pub audit_synced: bool,
+    /// `destroy.purge_within_seconds`.
+    #[serde(default = "purge_within_s", skip_serializing_if = "is_usual")]
+    pub purge_within_s: u64,
+}
+
+impl Knobs {
+    /// Within how many seconds destroyed payloads are to be gone, if that is soon enough for a run
+    /// to wait for it.
+    #[must_use]
+    pub const fn erased_within_s(&self) -> Option<u64> {
+        if self.purge_within_s < PURGE_WITHIN_S { Some(self.purge_within_s) } else { None }
+    }
+}
+
+/// For plans that do not choose it.
+const fn purge_within_s() -> u64 {
+    PURGE_WITHIN_S
+}
+
+const fn is_usual(purge_within_s: &u64) -> bool {
+    *purge_within_s == PURGE_WITHIN_S
 }
 
 impl Default for Knobs {
@@ -49,6 +77,7 @@ impl Default for Knobs {
             snapshot_entries: 100,
             entries_kept: 20,
             audit_synced: false,
+            purge_within_s: PURGE_WITHIN_S,
         }
     }
 }
@@ -157,7 +186,7 @@ impl Files {
         let (certificate, key) = (self.certificate(&stem), self.key(&stem));
         let identity = format!("certificate = {certificate:?}\nkey = {key:?}\n");
         let Knobs { heartbeat_ms, election_min_ms, election_max_ms, .. } = knobs;
-        let Knobs { snapshot_entries, entries_kept, .. } = knobs;
+        let Knobs { snapshot_entries, entries_kept, purge_within_s, .. } = knobs;
         let sync = if knobs.audit_synced { "each" } else { "batched" };
         let (data, ca, kms) = (self.data(part), self.ca(), Part::Kms.api(self.network));
         let known = part.known_peer(self.network);
@@ -168,13 +197,14 @@ impl Files {
              {identity}\
              [peer]\nlisten = \"{address}:{PEER_PORT}\"\nadvertise = \"{known}\"\n\
              {identity}ca = {ca:?}\n\
-             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\n\
+             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\nplaintext = true\n\
              [kms]\naddress = \"{kms}\"\n\
-             [audit]\nsync = \"{sync}\"\n\
+             [audit]\nsync = \"{sync}\"\nfile_bytes_max = {AUDIT_BYTES_MAX}\n\
              [raft]\nheartbeat_ms = {heartbeat_ms}\nelection_min_ms = {election_min_ms}\n\
              election_max_ms = {election_max_ms}\nsnapshot_entries = {snapshot_entries}\n\
              entries_kept = {entries_kept}\n\
              entries_held_max = {ENTRIES_HELD_MAX}\n\
+             [destroy]\npurge_within_seconds = {purge_within_s}\n\
              [limits]\nsecrets_per_cloud = {SECRETS_MAX}\n\
              secrets_of_clouds = {{ {first_cloud:?} = {FIRST_CLOUD_MAX} }}\n\
              [log]\nformat = \"json\"\n"
@@ -201,9 +231,10 @@ impl Files {
             "data_dir = {data:?}\n\
              [api]\nlisten = \"{address}:{KMS_PORT}\"\n\
              certificate = {certificate:?}\nkey = {key:?}\nclient_ca = {ca:?}\n\
-             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\n\
+             [metrics]\nlisten = \"{address}:{METRICS_PORT}\"\nplaintext = true\n\
              [root_key]\nfile = {root_key:?}\n\
              [cluster]\nnodes = [{asked}]\n\
+             [audit]\nfile_bytes_max = {AUDIT_BYTES_MAX}\n\
              [log]\nformat = \"json\"\n"
         );
         write(&self.config(Part::Kms), &text)

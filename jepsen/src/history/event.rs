@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use super::fault::FaultEvent;
 use super::ids::{NodeId, OpId};
+use super::key_switch::KeySwitch;
 use super::ledger::{CanaryScan, LedgerLine};
 use super::op::{Invocation, Outcome, Stamp};
 use super::sample::RaftSample;
@@ -41,6 +42,8 @@ pub enum Event {
     Sample(RaftSample),
     /// A phase begins; it lasts until the next one.
     Phase(PhaseEvent),
+    /// A key of the KMS is switched off or on.
+    KeySwitch(KeySwitch),
     /// A line of a ledger.
     Ledger(LedgerLine),
     /// A search for canaries.
@@ -131,6 +134,7 @@ impl Event {
             Self::Majority(event) => event.at,
             Self::Sample(event) => event.at,
             Self::Phase(event) => event.at,
+            Self::KeySwitch(event) => event.at,
             Self::Ledger(event) => event.at,
             Self::Scan(event) => event.at,
             Self::HarnessFailure(event) => event.at,

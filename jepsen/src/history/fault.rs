@@ -107,8 +107,10 @@ pub enum FaultClass {
     SnapshotStorm,
     /// Leadership that is handed over.
     LeaderTransfer,
-    /// A KMS that is stopped or killed.
+    /// A KMS that is stopped in order.
     KmsDown,
+    /// A KMS that is killed: between any two of its steps.
+    KmsKilled,
     /// A KMS that does not answer.
     KmsPause,
     /// A KMS that is slow or answers errors.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::ids::{KmsRequestId, OpId};
+use super::ids::{KmsKeyId, KmsRequestId, OpId};
 use super::op::Stamp;
 
 /// One line of one ledger.
@@ -15,9 +15,38 @@ pub struct LedgerLine {
     pub ledger: Ledger,
     /// The request to the KMS.
     pub request: KmsRequestId,
-    /// The operation that it was made for; only nodes know that.
+    /// The operation that it was made for, by the id of the client's request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub op: Option<OpId>,
+    /// What was done, or asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub used: Option<KmsUse>,
+    /// Whether it was done, as far as who kept the ledger knows. The bill does not ask.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub answered: bool,
+}
+
+/// What was done with a key of the KMS.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KmsUse {
+    /// The key.
+    pub key: KmsKeyId,
+    /// What.
+    pub operation: KmsOperation,
+}
+
+/// The operations that the KMS bills (`contract §7`), by their names there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum KmsOperation {
+    /// Encrypts.
+    Encrypt,
+    /// Decrypts: what a read of a payload takes, and each base of a merge.
+    Decrypt,
+    /// Encrypts anew.
+    ReEncrypt,
+    /// Makes a data key: what each new version takes.
+    GenerateDataKey,
 }
 
 /// Who kept the ledger.
@@ -42,7 +71,7 @@ pub struct CanaryScan {
     pub place: ScanPlace,
     /// Which node's or process's, for the report.
     pub of: String,
-    /// Canaries that it looked for.
+    /// Canaries, or destroyed versions, that it looked for.
     pub canaries: u64,
     /// Bytes that it read.
     pub bytes: u64,
@@ -65,13 +94,15 @@ pub enum ScanPlace {
     Environment,
     /// A core file, or the proof that there is none.
     CoreFiles,
+    /// All files of a node, for versions that were destroyed.
+    Destroyed,
 }
 
 /// A canary that was found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CanaryFound {
-    /// The operation that planted it.
+    /// The operation that planted it, or the one that first saw the version destroyed.
     pub op: OpId,
     /// The file.
     pub file: String,

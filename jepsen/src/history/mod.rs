@@ -12,6 +12,7 @@ pub mod fault;
 pub mod ids;
 pub mod joined;
 pub mod jsonl;
+pub mod key_switch;
 pub mod ledger;
 pub mod log_dump;
 pub mod makers;

@@ -9,6 +9,7 @@ use super::event::{
 };
 use super::fault::FaultEvent;
 use super::ids::{OpId, ProcessId};
+use super::key_switch::KeySwitch;
 use super::ledger::{CanaryScan, LedgerLine};
 use super::op::{Op, Stamp};
 use super::sample::RaftSample;
@@ -28,6 +29,8 @@ pub struct History {
     pub samples: Vec<RaftSample>,
     /// Beginnings of phases.
     pub phases: Vec<PhaseEvent>,
+    /// Keys of the KMS that were switched off and on.
+    pub key_switches: Vec<KeySwitch>,
     /// Lines of ledgers.
     pub ledger: Vec<LedgerLine>,
     /// Searches for canaries.
@@ -116,6 +119,7 @@ impl HistoryBuilder {
             majorities: Vec::new(),
             samples: Vec::new(),
             phases: Vec::new(),
+            key_switches: Vec::new(),
             ledger: Vec::new(),
             scans: Vec::new(),
             failures: Vec::new(),
@@ -154,6 +158,7 @@ impl HistoryBuilder {
             Event::Majority(event) => self.history.majorities.push(event),
             Event::Sample(sample) => self.history.samples.push(sample),
             Event::Phase(event) => self.history.phases.push(event),
+            Event::KeySwitch(event) => self.history.key_switches.push(event),
             Event::Ledger(line) => self.history.ledger.push(line),
             Event::Scan(scan) => self.history.scans.push(scan),
             Event::HarnessFailure(failure) => self.history.failures.push(failure),
@@ -217,6 +222,7 @@ impl History {
         events.extend(self.majorities.iter().copied().map(Event::Majority));
         events.extend(self.samples.iter().cloned().map(Event::Sample));
         events.extend(self.phases.iter().cloned().map(Event::Phase));
+        events.extend(self.key_switches.iter().cloned().map(Event::KeySwitch));
         events.extend(self.ledger.iter().cloned().map(Event::Ledger));
         events.extend(self.scans.iter().cloned().map(Event::Scan));
         events.extend(self.failures.iter().cloned().map(Event::HarnessFailure));

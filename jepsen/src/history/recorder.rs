@@ -18,6 +18,7 @@ use super::event::{
 use super::fault::FaultEvent;
 use super::ids::OpId;
 use super::jsonl;
+use super::key_switch::KeySwitch;
 use super::ledger::{CanaryScan, LedgerLine};
 use super::op::{Invocation, Outcome, Stamp};
 use super::sample::RaftSample;
@@ -132,6 +133,14 @@ impl Recorder {
     /// [`RecordError::Stopped`].
     pub fn phase(&self, phase: Phase) -> Result<(), RecordError> {
         self.write(self.lock(), |at| Event::Phase(PhaseEvent { at, phase }))
+    }
+
+    /// Records a step of switching a key of the KMS off or on.
+    ///
+    /// # Errors
+    /// [`RecordError::Stopped`].
+    pub fn key_switch(&self, event: impl FnOnce(Stamp) -> KeySwitch) -> Result<(), RecordError> {
+        self.write(self.lock(), |at| Event::KeySwitch(event(at)))
     }
 
     /// Records a line of a ledger.

@@ -6,7 +6,7 @@
 
 use crate::cluster::power::Survives;
 use crate::cluster::switch::LinkRule;
-use crate::nemesis::action::{Action, Links, Means, Victims};
+use crate::nemesis::action::{Action, KmsTrouble, Links, Means, Victims};
 use crate::nemesis::grudge::Grudge;
 use crate::plan::{Plan, PlannedFault, Profile};
 use crate::random::Random;
@@ -21,6 +21,9 @@ const FAULTS_MS: u64 = 24_000;
 const GAP_MS: (u64, u64) = (1_500, 3_500);
 /// No fault begins later than this before the end.
 const LAST_BEGIN_MS: u64 = 3_000;
+/// Within how long nodes erase what is destroyed when a run looks for it, in seconds: it waits for
+/// half of that.
+const ERASED_S: u64 = 10;
 /// Every so many runs the faults are drawn from all classes.
 const GENERAL_EVERY: u64 = 3;
 
@@ -44,6 +47,10 @@ const TRANSFERS: Blow = (Action::TransferStorm { every_ms: 1_500 }, (8_000, 12_0
 /// Past every destruction that is scheduled.
 const FAST_LEADER: Blow =
     (Action::ClockStep { who: Victims::Leader, offset_s: 3_600 }, (5_000, 8_000));
+const KMS_KILLED: Blow = (Action::Kms { trouble: KmsTrouble::Kill }, (300, 1_500));
+/// A call that asks it twice still ends within a client's deadline, and meanwhile clients die and
+/// ask again.
+const KMS_SLOW: Blow = (Action::Kms { trouble: KmsTrouble::Slow(250_000) }, (3_000, 6_000));
 const STARVED: Blow = (Action::SnapshotStorm { starve: true }, (4_000, 6_000));
 
 /// Each connection between nodes falls behind the others by itself, so a read can overtake the
@@ -71,6 +78,8 @@ pub(super) struct Focus {
     /// None: those that the profile draws.
     blows: Option<&'static [Blow]>,
     log_level: Option<&'static str>,
+    /// Within how long nodes erase what is destroyed, if the run is to look for that.
+    purge_within_s: Option<u64>,
 }
 
 impl Focus {
@@ -81,11 +90,11 @@ impl Focus {
 
     /// What the profile draws.
     pub(super) const fn general() -> Self {
-        Self { name: "general", blows: None, log_level: None }
+        Self { name: "general", blows: None, log_level: None, purge_within_s: None }
     }
 
     const fn on(name: &'static str, blows: &'static [Blow]) -> Self {
-        Self { name, blows: Some(blows), log_level: None }
+        Self { name, blows: Some(blows), log_level: None, purge_within_s: None }
     }
 
     /// All that the first runs of these mutants have, each once: without a mutant none of them may
@@ -104,7 +113,8 @@ impl Focus {
     pub(super) fn of(mutant: &str, runs_before: u64) -> Self {
         let focused = Self::of_mutant(mutant);
         if runs_before % GENERAL_EVERY == GENERAL_EVERY - 1 {
-            return Self { log_level: focused.log_level, ..Self::general() };
+            let Self { log_level, purge_within_s, .. } = focused;
+            return Self { log_level, purge_within_s, ..Self::general() };
         }
         focused
     }
@@ -133,12 +143,16 @@ impl Focus {
                 Self::on("leader-changes", &[PAUSED_LEADER, KILLED_LEADER])
             }
             "stale-read-point" => Self::on("uneven-links", &[UNEVEN]),
+            "served-unbilled" => Self::on("kms-killed", &[KMS_KILLED]),
+            "retry-billed-twice" => Self::on("kms-slow", &[KMS_SLOW, KILLED_LEADER]),
             "two-current-versions"
             | "ids-reused"
             | "lost-update"
             | "deactivate-in-cache"
             | "bindings-cached"
             | "revoked-token-cached"
+            | "key-status-cached"
+            | "wrong-key-billed"
             | "version-id-reused"
             | "cancel-keeps-timer"
             | "map-order"
@@ -150,6 +164,9 @@ impl Focus {
             | "plaintext-at-rest" => Self::calm(),
             "plaintext-in-log" => {
                 Self { name: "calm-debug", log_level: Some("debug"), ..Self::calm() }
+            }
+            "wrapped-key-kept" => {
+                Self { name: "calm-erasing", purge_within_s: Some(ERASED_S), ..Self::calm() }
             }
             _ => Self::general(),
         }
@@ -168,6 +185,9 @@ impl Focus {
     /// The plan of a run.
     pub(super) fn plan(&self, seed: u64, runs_before: u64) -> Plan {
         let mut plan = Plan::draw(seed, Profile::Mutants);
+        if let Some(seconds) = self.purge_within_s {
+            plan.knobs.purge_within_s = seconds;
+        }
         let Some(blows) = self.blows else { return plan };
         plan.phases.quiet_ms = QUIET_MS;
         plan.phases.faults_ms = match blows {
@@ -227,6 +247,8 @@ mod tests {
         let dark = Focus::of("ack-before-fsync", 0).plan(1, 0);
         assert!(dark.forgetful && dark.faults.len() >= 3);
         assert!(Focus::of("lost-update", 0).plan(1, 0).faults.is_empty());
+        let switched = Focus::of("key-status-cached", 0).plan(1, 0);
+        assert!(switched.faults.is_empty() && switched.mix().keys_switched);
     }
 
     #[test]
@@ -243,6 +265,11 @@ mod tests {
         assert_eq!(Focus::of("lost-tail", 2).plan(9, 2), Plan::draw(9, Profile::Mutants));
         assert_eq!(Focus::of("unheard-of", 0).plan(9, 0), Plan::draw(9, Profile::Mutants));
         assert_eq!(Focus::of("plaintext-in-log", 2).log_level(), Some("debug"));
+        for runs in [0, 2] {
+            let plan = Focus::of("wrapped-key-kept", runs).plan(9, runs);
+            assert_eq!(plan.knobs.erased_within_s(), Some(ERASED_S));
+        }
+        assert_eq!(Focus::calm().plan(9, 0).knobs.erased_within_s(), None);
     }
 
     #[test]

@@ -1,7 +1,6 @@
 //! What the programs say of their mutants (`lockbox mutants --format json`).
 //!
-//! The suite links nothing of what it tests, so it asks. It adds one thing that the programs
-//! cannot know: which mutants no workload of this suite can meet yet.
+//! The suite links nothing of what it tests, so it asks.
 
 use std::path::Path;
 
@@ -10,13 +9,6 @@ use serde::Deserialize;
 
 use crate::cluster::Programs;
 use crate::cluster::program::run;
-
-/// Mutants that bite, as the programs' own tests show, where no workload goes yet: each with what
-/// it waits for. A name leaves this list with the feature.
-const UNMET: [(&str, &str); 2] = [
-    ("retry-billed-twice", "nodes do not tell their requests to the KMS yet: no ledger of them"),
-    ("served-unbilled", "nodes do not tell their requests to the KMS yet: no ledger of them"),
-];
 
 /// One mutant of a program.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -84,18 +76,9 @@ impl Listing {
         let mut listing = Self { seeded: Vec::new(), waiting: Vec::new() };
         for Printed { program, variable, mutants, missing } in printed {
             for mut listed in mutants {
-                match UNMET.iter().find(|(name, _)| *name == listed.name) {
-                    Some((_, reason)) => {
-                        let Listed { name, broken, laws, .. } = listed;
-                        let reason = (*reason).to_owned();
-                        listing.waiting.push(Waiting { name, broken, laws, reason });
-                    }
-                    None => {
-                        listed.program.clone_from(&program);
-                        listed.variable.clone_from(&variable);
-                        listing.seeded.push(listed);
-                    }
-                }
+                listed.program.clone_from(&program);
+                listed.variable.clone_from(&variable);
+                listing.seeded.push(listed);
             }
             // Both programs tell of all that are missing.
             listing.waiting.retain(|known| missing.iter().all(|other| other.name != known.name));
@@ -150,15 +133,14 @@ mod tests {
     }
 
     #[test]
-    fn what_no_workload_meets_waits_and_what_is_missing_is_told_once() {
-        let node = printed("lockbox", &["lost-tail", "retry-billed-twice"]);
-        let listing = Listing::of([node, printed("kms-sim", &["served-unbilled"])]).unwrap();
+    fn each_mutant_is_of_its_program_and_what_is_missing_is_told_once() {
+        let node = printed("lockbox", &["lost-tail", "key-status-cached"]);
+        let listing = Listing::of([node, printed("kms-sim", &["wrong-key-billed"])]).unwrap();
         let seeded: Vec<_> = listing.seeded().map(|listed| listed.name.as_str()).collect();
-        assert_eq!(seeded, ["lost-tail"]);
+        assert_eq!(seeded, ["lost-tail", "key-status-cached", "wrong-key-billed"]);
         assert_eq!(listing.find("lost-tail").unwrap().program, "lockbox");
-        let mut waiting: Vec<_> = listing.waiting().iter().map(|w| w.name.as_str()).collect();
-        waiting.sort_unstable();
-        assert_eq!(waiting, ["later", "retry-billed-twice", "served-unbilled"]);
+        let waiting: Vec<_> = listing.waiting().iter().map(|w| w.name.as_str()).collect();
+        assert_eq!(waiting, ["later"]);
     }
 
     #[test]

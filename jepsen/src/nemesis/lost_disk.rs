@@ -54,6 +54,7 @@ impl Fault for LostDisk {
         }
         self.node = Some(node);
         scene.cluster.server(part)?.kill()?;
+        scene.cluster.keep_audit(part)?;
         let data = scene.cluster.files().data(part);
         fs::remove_dir_all(&data).with_context(|| data.display().to_string())?;
         fs::create_dir_all(&data).with_context(|| data.display().to_string())?;

@@ -195,6 +195,7 @@ fn settle(cluster: &Cluster, wanted: &Wanted) -> Result<()> {
         let part = Part::Node(old);
         cluster.server(part)?.resume()?;
         cluster.server(part)?.stop()?;
+        cluster.keep_audit(part)?;
         let data = cluster.files().data(part);
         fs::remove_dir_all(&data).with_context(|| data.display().to_string())?;
         cluster.forget_durable(part)?;

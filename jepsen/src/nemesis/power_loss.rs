@@ -41,6 +41,8 @@ impl PowerLoss {
         fs::write(&canary, [7; CANARY_BYTES])?;
         scene.cluster.server(part)?.kill()?;
         self.killed.push(part);
+        // Its clients have got their answers, whatever its disk forgets.
+        scene.cluster.keep_audit(part)?;
         let lost = lose_power(&data, &steering.durable(), self.survives, &mut self.random);
         let lost = lost.with_context(|| format!("the loss of {part}'s power"))?;
         self.lost.bytes += lost.bytes;

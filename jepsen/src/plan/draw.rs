@@ -103,7 +103,7 @@ fn hit_one(random: &mut Random) -> Victims {
 }
 
 fn draw_partition(profile: Profile, random: &mut Random) -> Action {
-    if profile == Profile::SmokeBasic {
+    if !profile.is_enclosed() {
         let grudge = if random.chance(50) { Grudge::IntoLeader } else { Grudge::IntoOne };
         return Action::Partition { grudge, means: Means::Door };
     }
@@ -157,7 +157,7 @@ fn draw_kms(profile: Profile, random: &mut Random) -> KmsTrouble {
     ];
     let network = match profile {
         Profile::Smoke | Profile::Soak | Profile::Mutants => by_network.as_slice(),
-        Profile::SmokeBasic => &[],
+        Profile::SmokeBasic | Profile::Bill => &[],
     };
     let all = [by_process.as_slice(), network].concat();
     random.pick(&all).copied().unwrap_or(KmsTrouble::Kill)

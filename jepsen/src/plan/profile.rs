@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::Phases;
+use crate::cluster::files::PURGE_WITHIN_S;
 use crate::nemesis::class::FaultClass;
 
 /// A kind of run.
@@ -17,6 +18,9 @@ pub enum Profile {
     Soak,
     /// A minute at a time: for each seeded bug until it is seen.
     Mutants,
+    /// Two minutes of secrets with keys of their own, while nodes and the KMS are killed: for the
+    /// bill.
+    Bill,
 }
 
 /// The size of a profile.
@@ -31,6 +35,8 @@ pub(super) struct Shape {
     /// but in so many of 100 windows all of them.
     pub(super) everything_percent: u64,
     pub(super) disk_mebibytes: u32,
+    /// Within how long nodes erase what is destroyed. Where that is soon, the run looks at its end.
+    pub(super) purge_within_s: u64,
 }
 
 const SECOND_MS: u64 = 1_000;
@@ -51,9 +57,13 @@ const BASIC: [FaultClass; 12] = [
     FaultClass::RollingRestart,
 ];
 
+/// What makes a bill wrong: a server that ends between two of its steps.
+const ENDS: [FaultClass; 2] = [FaultClass::Kill, FaultClass::Kms];
+
 impl Profile {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Smoke, Self::SmokeBasic, Self::Soak, Self::Mutants];
+    pub const ALL: [Self; 5] =
+        [Self::Smoke, Self::SmokeBasic, Self::Soak, Self::Mutants, Self::Bill];
 
     /// The classes that its plans draw from.
     #[must_use]
@@ -61,6 +71,7 @@ impl Profile {
         match self {
             Self::Smoke | Self::Soak | Self::Mutants => &FaultClass::ALL,
             Self::SmokeBasic => &BASIC,
+            Self::Bill => &ENDS,
         }
     }
 
@@ -70,7 +81,7 @@ impl Profile {
     pub const fn is_enclosed(self) -> bool {
         match self {
             Self::Smoke | Self::Soak | Self::Mutants => true,
-            Self::SmokeBasic => false,
+            Self::SmokeBasic | Self::Bill => false,
         }
     }
 
@@ -84,6 +95,7 @@ impl Profile {
                 active_max: 5,
                 everything_percent: 0,
                 disk_mebibytes: 1024,
+                purge_within_s: 120,
             },
             Self::Soak => Shape {
                 nodes: 5,
@@ -95,6 +107,7 @@ impl Profile {
                 everything_percent: 5,
                 // The state of an hour, and four times that for the image of what is durable.
                 disk_mebibytes: 6144,
+                purge_within_s: PURGE_WITHIN_S,
             },
             Self::Mutants => Shape {
                 nodes: 3,
@@ -104,6 +117,17 @@ impl Profile {
                 active_max: 6,
                 everything_percent: 0,
                 disk_mebibytes: 512,
+                purge_within_s: PURGE_WITHIN_S,
+            },
+            Self::Bill => Shape {
+                nodes: 3,
+                phases: phases(10, 100, 60),
+                window_ms: 25 * SECOND_MS,
+                active_min: 2,
+                active_max: 2,
+                everything_percent: 0,
+                disk_mebibytes: 512,
+                purge_within_s: PURGE_WITHIN_S,
             },
         }
     }

@@ -167,6 +167,7 @@ pub(super) const fn class_name(class: FaultClass) -> &'static str {
         FaultClass::SnapshotStorm => "snapshot storm",
         FaultClass::LeaderTransfer => "leader transfer",
         FaultClass::KmsDown => "KMS down",
+        FaultClass::KmsKilled => "KMS killed",
         FaultClass::KmsPause => "KMS pause",
         FaultClass::KmsDegraded => "KMS degraded",
         FaultClass::RollingRestart => "rolling restart",
@@ -200,7 +201,10 @@ pub(super) const fn family(class: FaultClass) -> &'static str {
         FaultClass::Membership | FaultClass::SnapshotStorm | FaultClass::LeaderTransfer => {
             "cluster"
         }
-        FaultClass::KmsDown | FaultClass::KmsPause | FaultClass::KmsDegraded => "kms",
+        FaultClass::KmsDown
+        | FaultClass::KmsKilled
+        | FaultClass::KmsPause
+        | FaultClass::KmsDegraded => "kms",
     }
 }
 

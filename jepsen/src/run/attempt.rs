@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 
-use super::books::{CanaryBook, SecretBook};
+use super::books::{CanaryBook, DestroyedBook, SecretBook};
 use super::pace::Pace;
 use super::site::Site;
 use crate::client::callers::Callers;
@@ -30,6 +30,8 @@ pub struct Shared {
     pub callers: Callers,
     /// Secrets that answers have told of.
     pub secrets: SecretBook,
+    /// Versions that answers have shown as destroyed.
+    pub destroyed: DestroyedBook,
     /// Values that must not be found anywhere.
     pub canaries: CanaryBook,
     /// How many workers there are: the distance between a dead process and its successor.
@@ -77,12 +79,14 @@ impl Shared {
         if asker.family == Family::Canary {
             self.canaries.plant(op, request);
         }
+        client.is_about_to_ask(op);
         let outcome = match leaves_after {
             Some(after) => client.call_and_leave(request, after).await,
             None => client.call(request).await,
         };
         self.recorder.complete(op, outcome.clone())?;
         self.secrets.observe(request, &outcome);
+        self.destroyed.observe(op, request, &outcome);
         Ok(outcome)
     }
 }

@@ -1,16 +1,18 @@
-//! What a run remembers of its load for the time after it: the secrets that it knows of, and the
-//! values that it has planted.
+//! What a run remembers of its load for the time after it: the secrets that it knows of, the
+//! versions that are destroyed, and the values that it has planted.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::client::request::{Plaintext, Request};
-use crate::history::answer::Answer;
+use crate::history::answer::{Answer, VersionStatus};
 use crate::history::call::Call;
-use crate::history::ids::{OpId, SecretId};
+use crate::history::ids::{OpId, SecretId, VersionId};
 use crate::history::op::Outcome;
 use crate::random::Random;
 
+/// The most destroyed versions that are remembered; some of them are looked for.
+const DESTROYED_MAX: usize = 1_000;
 /// The most canaries of a run. Each is looked for in several forms, so they are not all values.
 const CANARIES_MAX: usize = 4096;
 
@@ -72,6 +74,51 @@ impl SecretBook {
     #[must_use]
     pub fn secrets(&self) -> Vec<SecretId> {
         lock(&self.0).there.iter().cloned().collect()
+    }
+}
+
+/// A version that an answer has shown as destroyed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Destroyed {
+    /// The operation that saw it first.
+    pub op: OpId,
+    /// The secret.
+    pub secret: SecretId,
+    /// The version.
+    pub version: VersionId,
+}
+
+/// The versions that answers have shown as destroyed.
+#[derive(Debug, Default)]
+pub struct DestroyedBook(Mutex<BTreeMap<(SecretId, VersionId), OpId>>);
+
+impl DestroyedBook {
+    /// Learns from an answer.
+    pub fn observe(&self, op: OpId, request: &Request, outcome: &Outcome) {
+        let (Call::ListVersions(asked), Outcome::Ok(reply)) = (request.call(), outcome) else {
+            return;
+        };
+        let Answer::Versions(list) = &reply.answer else { return };
+        let mut known = lock(&self.0);
+        for version in list.versions.iter().filter(|v| v.status == VersionStatus::Destroyed) {
+            if known.len() < DESTROYED_MAX {
+                known.entry((asked.secret.clone(), version.id.clone())).or_insert(op);
+            }
+        }
+    }
+
+    /// All of them, in the order in which they were seen.
+    #[must_use]
+    pub fn versions(&self) -> Vec<Destroyed> {
+        let known = lock(&self.0);
+        let seen = known.iter().map(|((secret, version), op)| Destroyed {
+            op: *op,
+            secret: secret.clone(),
+            version: version.clone(),
+        });
+        let mut versions: Vec<_> = seen.collect();
+        versions.sort_by_key(|version| version.op);
+        versions
     }
 }
 
@@ -138,8 +185,9 @@ mod tests {
     use zeroize::Zeroizing;
 
     use super::*;
+    use crate::check::script;
     use crate::client::request::Change;
-    use crate::history::answer::{SecretStatus, SecretView};
+    use crate::history::answer::{SecretStatus, SecretView, VersionList, VersionView};
     use crate::history::call::{CreateSecret, OnSecret, ReadSecret};
     use crate::history::ids::NodeId;
     use crate::history::op::Reply;
@@ -179,6 +227,25 @@ mod tests {
         answered(&deleted, &book);
         answered(&created, &book);
         assert_eq!(book.secrets(), []);
+    }
+
+    #[test]
+    fn what_a_list_shows_as_destroyed_is_remembered_with_who_saw_it_first() {
+        let listed = Request::new(Call::ListVersions(ReadSecret { secret: "s".into() }));
+        let version = |id, status| VersionView { status, ..script::version(id, "", &["a"]) };
+        let versions = vec![
+            version("v1", VersionStatus::Destroyed),
+            version("v2", VersionStatus::Scheduled),
+            version("v3", VersionStatus::Active),
+        ];
+        let answer = Answer::Versions(VersionList { versions, complete: true });
+        let reply = Reply { answer, index: 1, term: 1, served_by: NodeId(1) };
+        let book = DestroyedBook::default();
+        for op in [OpId(5), OpId(6)] {
+            book.observe(op, &listed, &Outcome::Ok(reply.clone()));
+        }
+        let first = Destroyed { op: OpId(5), secret: "s".into(), version: "v1".into() };
+        assert_eq!(book.versions(), [first]);
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! The search for planted values in everything that servers have written (L12).
 //!
 //! Promises to find each canary as it is, in hex, in base64 at each of its three alignments, and as
-//! UTF-16. Reads files whole, whatever they are, for a value has no business in any of them.
+//! UTF-16. Reads files whole, whatever they are, for a value has no business in any of them, and
+//! what servers have compressed as it was before, too.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use aho_corasick::AhoCorasick;
@@ -13,6 +14,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 
 use super::books::Planted;
+use crate::cluster::audit_files;
 use crate::history::ids::OpId;
 use crate::history::ledger::{CanaryFound, CanaryScan, ScanPlace};
 use crate::history::op::Stamp;
@@ -67,7 +69,7 @@ impl Canaries {
     /// # Errors
     /// When something that is there cannot be read.
     pub fn search(&self, path: &Path, found: &mut Found) -> Result<()> {
-        let Ok(metadata) = path.symlink_metadata() else { return Ok(()) };
+        let Ok(metadata) = path.symlink_metadata() else { return self.search_copy(path, found) };
         if metadata.is_dir() {
             let mut entries: Vec<PathBuf> = std::fs::read_dir(path)?
                 .map(|entry| entry.map(|entry| entry.path()))
@@ -80,12 +82,48 @@ impl Canaries {
         }
         let file = match File::open(path) {
             Ok(file) => file,
-            // A table that was compacted away meanwhile.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return self.search_copy(path, found);
+            }
             Err(error) => return Err(error).context(path.display().to_string()),
         };
-        self.search_stream(file, &path.display().to_string(), found)
-            .with_context(|| path.display().to_string())
+        self.search_open(&file, path, found).with_context(|| path.display().to_string())
+    }
+
+    /// Searches an audit: the file that is written to and, beside it, those that are finished.
+    ///
+    /// # Errors
+    /// As [`Self::search`].
+    pub fn search_audit(&self, active: &Path, found: &mut Found) -> Result<()> {
+        let files = audit_files::of(active).with_context(|| active.display().to_string())?;
+        files.iter().try_for_each(|file| self.search(file, found))
+    }
+
+    /// A file that is gone: a table that was compacted away meanwhile, or one that is compressed
+    /// by now, and that nobody has met under its new name.
+    fn search_copy(&self, gone: &Path, found: &mut Found) -> Result<()> {
+        let copy = audit_files::compressed(gone);
+        if Packed::of(gone) == Packed::No && copy.is_file() {
+            return self.search(&copy, found);
+        }
+        Ok(())
+    }
+
+    /// Searches a file as it is, and as it was before it was compressed.
+    fn search_open(&self, mut file: &File, path: &Path, found: &mut Found) -> Result<()> {
+        let name = path.display().to_string();
+        self.search_stream(file, &name, found)?;
+        let packed = Packed::of(path);
+        if packed == Packed::No {
+            return Ok(());
+        }
+        file.rewind()?;
+        let name = format!("{name}, decompressed,");
+        let unpacked = zstd::Decoder::new(file)?;
+        match packed {
+            Packed::No | Packed::Whole => self.search_stream(unpacked, &name, found),
+            Packed::Part => self.search_stream(WhileReadable(unpacked), &name, found),
+        }
     }
 
     /// Searches what a reader gives.
@@ -126,6 +164,37 @@ impl Canaries {
     pub fn scan(&self, at: Stamp, place: ScanPlace, of: String, found: Found) -> CanaryScan {
         let Found { bytes, found } = found;
         CanaryScan { at, place, of, canaries: self.count, bytes, found }
+    }
+}
+
+/// Whether a file is compressed, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Packed {
+    No,
+    Whole,
+    /// A server writes it, or a crash has left it.
+    Part,
+}
+
+impl Packed {
+    fn of(path: &Path) -> Self {
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        if name.ends_with(".zst") {
+            Self::Whole
+        } else if name.ends_with(".zst.part") {
+            Self::Part
+        } else {
+            Self::No
+        }
+    }
+}
+
+/// Reads on as long as that is possible.
+struct WhileReadable<R>(R);
+
+impl<R: Read> Read for WhileReadable<R> {
+    fn read(&mut self, piece: &mut [u8]) -> io::Result<usize> {
+        Ok(self.0.read(piece).unwrap_or(0))
     }
 }
 
@@ -220,5 +289,51 @@ mod tests {
         assert!(found.found[0].file.ends_with("below/000012.sst"));
         assert_eq!((found.found[0].op, found.found[0].offset), (OpId(7), 1));
         canaries.search(&directory.path().join("nothing"), &mut found).unwrap();
+    }
+
+    /// Finished files of an audit are compressed, and what is in them shows in no form then.
+    #[test]
+    fn what_a_server_has_compressed_is_searched_as_it_was() {
+        let value = value();
+        let canaries = Canaries::new(&[Planted { op: OpId(7), value: value.clone() }]).unwrap();
+        // More than the compressor takes at a time, so that a part of it can be read, too.
+        let records = (0..40_000).map(|number| format!("{{\"sequence\":{number}}}\n"));
+        let text = [value.bytes(), records.collect::<String>().as_bytes()].concat();
+        let packed = zstd::encode_all(text.as_slice(), 3).unwrap();
+        let half = &packed[..packed.len() - 3];
+        let name = "audit.jsonl.000000000001";
+        let unpacked =
+            |found: &Found| found.found.iter().filter(|f| f.file.contains("decompressed")).count();
+        for (suffix, bytes, in_audit, in_data) in
+            [("", &*text, 0, 0), (".zst", &*packed, 1, 1), (".zst.part", half, 0, 1)]
+        {
+            let directory = tempfile::tempdir().unwrap();
+            let active = directory.path().join("audit.jsonl");
+            std::fs::write(&active, "{\"sequence\":40000}\n").unwrap();
+            std::fs::write(directory.path().join(format!("{name}{suffix}")), bytes).unwrap();
+            let (mut audit, mut data) = (Found::default(), Found::default());
+            canaries.search_audit(&active, &mut audit).unwrap();
+            canaries.search(directory.path(), &mut data).unwrap();
+            assert_eq!((unpacked(&audit), unpacked(&data)), (in_audit, in_data), "{suffix}");
+            // What is being made is no file of the audit yet.
+            assert_eq!(audit.found.is_empty(), suffix == ".zst.part", "{suffix}");
+        }
+    }
+
+    /// A file may be compressed after its directory was read.
+    #[test]
+    fn what_is_compressed_meanwhile_is_found_under_its_new_name() {
+        let value = value();
+        let canaries = Canaries::new(&[Planted { op: OpId(7), value: value.clone() }]).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        let plain = directory.path().join("audit.jsonl.000000000001");
+        let packed = zstd::encode_all(value.bytes(), 3).unwrap();
+        std::fs::write(audit_files::compressed(&plain), packed).unwrap();
+        let mut found = Found::default();
+        canaries.search(&plain, &mut found).unwrap();
+        assert!(!found.found.is_empty());
+        // Whatever its name says, what cannot be read was not looked at.
+        std::fs::write(audit_files::compressed(&plain), "no zstd").unwrap();
+        assert!(canaries.search(&plain, &mut found).is_err());
     }
 }

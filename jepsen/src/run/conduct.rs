@@ -15,9 +15,11 @@ use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
 use super::attempt::Shared;
-use super::books::{CanaryBook, Planted, SecretBook};
+use super::books::{CanaryBook, DestroyedBook, Planted, SecretBook};
+use super::destroyed_scan;
 use super::finale;
 use super::folders::create_folders;
+use super::key_switcher::KeySwitcher;
 use super::load::{Load, workers_of};
 use super::log_follower::LogFollower;
 use super::pace::{HarnessShare, Pace};
@@ -63,6 +65,9 @@ pub struct Score {
     pub durations: Durations,
     /// What.
     pub mix: Mix,
+    /// Within how many seconds destroyed payloads are to be gone from all files, if the run is to
+    /// look whether they are.
+    pub erased_within_s: Option<u64>,
 }
 
 /// Collects what can be seen only while the servers still run; may block.
@@ -140,8 +145,13 @@ impl Run {
             0 => Vec::new(),
             count => create_folders(&self.site, &token, count).await?,
         };
+        let switched = own_key.clone().filter(|_| self.score.mix.keys_switched);
         let premises =
             Premises { own_key, readers: readers.kept.keys().cloned().collect(), folders };
+        let switcher = match switched {
+            Some(key) => Some(KeySwitcher::start(&self.site, &token, key, &self.recorder)?),
+            None => None,
+        };
         let callers = Callers::new(token).with_readers(readers);
         let (stop, mut tasks) = (CancellationToken::new(), JoinSet::new());
         tasks.spawn(login.renew(self.site.clone(), stop.clone()));
@@ -151,6 +161,7 @@ impl Run {
             pace: Arc::clone(&self.pace),
             callers,
             secrets: SecretBook::default(),
+            destroyed: DestroyedBook::default(),
             canaries: CanaryBook::default(),
             concurrency: u64::try_from(workers_of(&self.score.mix)).unwrap_or(u64::MAX),
             deadline: Duration::from_millis(self.score.mix.deadline_ms),
@@ -159,7 +170,7 @@ impl Run {
         });
         let (mix, seed) = (&self.score.mix, self.score.seed);
         let load = Load::start(&shared, mix, seed, &premises);
-        let loaded = self.under_load(load, trouble, &shared, &sampler).await;
+        let loaded = self.under_load(load, trouble, switcher, &shared, &sampler).await;
         let played = match &loaded {
             Ok(()) if !self.interrupt.is_cancelled() => self.finish(&shared, &sampler).await,
             Ok(()) | Err(_) => Ok(()),
@@ -180,6 +191,7 @@ impl Run {
         &self,
         mut load: Load,
         trouble: Option<Box<dyn Trouble>>,
+        switcher: Option<KeySwitcher>,
         shared: &Shared,
         sampler: &Sampler,
     ) -> Result<()> {
@@ -190,9 +202,14 @@ impl Run {
             self.recorder.phase(Phase::Faults)?;
             let raged = self.rage(trouble, faults_s).await;
             shared.mended.store(true, Ordering::Relaxed);
+            // From the next phase on everything that is asked is to succeed.
+            let switched = match switcher {
+                Some(switcher) => switcher.stop().await,
+                None => Ok(()),
+            };
             self.recorder.phase(Phase::Heal)?;
             // A cluster that did not come back is a failure, and something for L14 to judge.
-            if let Err(error) = raged {
+            for error in [raged, switched].into_iter().filter_map(Result::err) {
                 self.recorder.failure(format!("{error:#}"))?;
             }
             self.pause(heal_s).await;
@@ -236,7 +253,8 @@ impl Run {
         ended.context("there was no nemesis")?.context("the nemesis has panicked")?
     }
 
-    /// The final reads and writes, and the wait until all nodes have the same state.
+    /// The final reads and writes, the wait until all nodes have the same state, and the look for
+    /// what was destroyed.
     async fn finish(&self, shared: &Arc<Shared>, sampler: &Sampler) -> Result<()> {
         self.recorder.phase(Phase::Final)?;
         finale::play(shared, self.score.seed, &self.hurry).await?;
@@ -251,7 +269,12 @@ impl Run {
         self.recorder.phase(Phase::Done)?;
         // The state that all of them ended with is what the looks after the end show.
         sleep(LAST_LOOKS).await;
-        sampler.hash_all(&self.site, &self.recorder).await
+        sampler.hash_all(&self.site, &self.recorder).await?;
+        let Some(seconds) = self.score.erased_within_s else { return Ok(()) };
+        tokio::select! {
+            () = self.hurry.cancelled() => Ok(()),
+            looked = destroyed_scan::look(shared, Duration::from_secs(seconds)) => looked,
+        }
     }
 
     async fn collect(&self, collect: Collect, planted: Vec<Planted>) -> Result<()> {

@@ -104,6 +104,24 @@ impl RunDirectory {
         self.0.join("bill.json")
     }
 
+    /// What `lockbox audit verify` says of each server's audit.
+    #[must_use]
+    pub fn audits(&self) -> PathBuf {
+        self.0.join("audits.txt")
+    }
+
+    /// A copy of the KMS's data, its ledger among them, of a run for the bill.
+    #[must_use]
+    pub fn kms(&self) -> PathBuf {
+        self.0.join("kms")
+    }
+
+    /// Copies of the nodes' audits and the heads of them, of a run for the bill.
+    #[must_use]
+    pub fn kept_audits(&self) -> PathBuf {
+        self.0.join("audit")
+    }
+
     /// The verdict.
     #[must_use]
     pub fn verdict(&self) -> PathBuf {

@@ -22,7 +22,7 @@ pub struct ServerPlaces {
     pub name: String,
     /// Its data directory.
     pub data: PathBuf,
-    /// Its audit file.
+    /// The file that it writes its audit to.
     pub audit: PathBuf,
     /// Where it says what it does.
     pub log: PathBuf,
@@ -43,7 +43,7 @@ pub fn scan(recorder: &Recorder, planted: &[Planted], servers: &[ServerPlaces]) 
         canaries.search(&server.log, &mut in_log)?;
         // In the data directory, too, but to have looked at one is not to have looked at the other.
         let mut in_audit = Found::default();
-        canaries.search(&server.audit, &mut in_audit)?;
+        canaries.search_audit(&server.audit, &mut in_audit)?;
         let mut places = vec![
             (ScanPlace::DataDirectory, in_data),
             (ScanPlace::ProcessLog, in_log),
@@ -71,7 +71,7 @@ fn in_environment(canaries: &Canaries, pid: u32) -> Result<Found> {
 }
 
 /// Stores what the KMS has billed, as its own program tells, and whether its ledger is whole. The
-/// KMS must not run: its store has one owner.
+/// program opens the store for reading only, beside the KMS.
 ///
 /// # Errors
 /// When the program cannot be run, or its ledger is not whole.

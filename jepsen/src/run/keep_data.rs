@@ -1,4 +1,5 @@
-//! What is kept of the servers' data when a run is not valid: the newest files of all of them.
+//! What is kept of the servers' data: when a run is not valid the newest files of all of them, and
+//! the KMS's whole and the nodes' audits when a run is for the bill.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +8,9 @@ use std::time::SystemTime;
 use anyhow::{Context, Result};
 
 use super::evidence::ServerPlaces;
+use crate::cluster::Cluster;
+use crate::cluster::part::Part;
+use crate::cluster::server::Server;
 
 /// As much as is kept, in bytes (`verification §3.7`).
 const KEPT_BYTES_MAX: u64 = 64 << 20;
@@ -40,6 +44,45 @@ pub fn keep(servers: &[ServerPlaces], to: &Path) -> Result<()> {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(error) => return Err(error).context(path.display().to_string()),
         }
+    }
+    Ok(())
+}
+
+/// Ends a server and copies all of its data, the database's own order of files included.
+///
+/// # Errors
+/// When it does not end, or a file cannot be copied.
+pub fn keep_whole(server: &Server, data: &Path, to: &Path) -> Result<()> {
+    server.stop()?;
+    let mut files = Vec::new();
+    list(data, &mut |path, _, _| files.push(path));
+    for path in files {
+        let target = to.join(path.strip_prefix(data).unwrap_or(&path));
+        if let Some(parent) = target.parent() {
+            fs::create_dir_all(parent).with_context(|| parent.display().to_string())?;
+        }
+        fs::copy(&path, &target).with_context(|| path.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Copies the members' audits below `to`, each into a directory of its own, and the heads that the
+/// cluster keeps of them into `heads.json`: `lockbox audit verify` takes both.
+///
+/// # Errors
+/// When nobody tells the heads, or a file cannot be copied.
+pub fn keep_audits(cluster: &Cluster, to: &Path) -> Result<()> {
+    let members = cluster.members();
+    let first = *members.first().context("the cluster has no node")?;
+    // ORDER: before the files are copied, which only grow.
+    let heads = cluster.admin().audit_heads(first)?;
+    fs::create_dir_all(to).with_context(|| to.display().to_string())?;
+    fs::write(to.join("heads.json"), heads).context("cannot write the heads of audits")?;
+    for part in members.into_iter().map(Part::Node) {
+        let (audit, directory) = (cluster.audit(part), to.join(part.to_string()));
+        fs::create_dir_all(&directory).with_context(|| directory.display().to_string())?;
+        let target = directory.join("audit.jsonl");
+        fs::copy(&audit, &target).with_context(|| audit.display().to_string())?;
     }
     Ok(())
 }

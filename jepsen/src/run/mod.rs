@@ -5,16 +5,20 @@
 //! faults work nor what makes an answer right.
 
 pub mod attempt;
+pub mod audits;
 pub mod books;
 pub mod canary_scan;
 pub mod cluster_site;
 pub mod conduct;
+pub mod destroyed_scan;
 pub mod directory;
 pub mod evidence;
 pub mod facts;
 pub mod finale;
 pub mod folders;
 pub mod keep_data;
+pub mod key_switcher;
+pub mod ledgers;
 pub mod load;
 pub mod log_follower;
 pub mod pace;

@@ -234,9 +234,8 @@ fn class_of_rule(rule: &LinkRule) -> fault::FaultClass {
 
 const fn class_of_kms(trouble: KmsTrouble) -> fault::FaultClass {
     match trouble {
-        KmsTrouble::Kill | KmsTrouble::Stop | KmsTrouble::KillBeforeAnswer => {
-            fault::FaultClass::KmsDown
-        }
+        KmsTrouble::Kill | KmsTrouble::KillBeforeAnswer => fault::FaultClass::KmsKilled,
+        KmsTrouble::Stop => fault::FaultClass::KmsDown,
         KmsTrouble::Pause => fault::FaultClass::KmsPause,
         KmsTrouble::Slow(_) | KmsTrouble::Lossy(_) | KmsTrouble::CutOff => {
             fault::FaultClass::KmsDegraded
@@ -312,7 +311,9 @@ mod tests {
         let slow = Action::SyncFault { who, trouble };
         let class = |action: &Action| class_of(action.class(), Some(action));
         assert_eq!(class(&slow), fault::FaultClass::FsyncSlow);
-        let paused = Action::Kms { trouble: KmsTrouble::Pause };
-        assert_eq!(class(&paused), fault::FaultClass::KmsPause);
+        let kms = |trouble| class(&Action::Kms { trouble });
+        assert_eq!(kms(KmsTrouble::Pause), fault::FaultClass::KmsPause);
+        assert_eq!(kms(KmsTrouble::Kill), fault::FaultClass::KmsKilled);
+        assert_eq!(kms(KmsTrouble::Stop), fault::FaultClass::KmsDown);
     }
 }

@@ -11,12 +11,27 @@ use crate::plan::{Plan, Profile};
 /// A class that is planned so often has to have taken effect once: any single fault may be skipped,
 /// for another one has its node.
 const PLANNED_OFTEN: u64 = 3;
-/// The law whose workload is still to come: bills.
-const NOT_YET: [Law; 1] = [Law::L11];
+/// What a run for the bill is about; the others have nothing to look at there.
+const LAWS_OF_A_BILL: [Law; 7] =
+    [Law::L1, Law::L3, Law::L5, Law::L10, Law::L11, Law::L13, Law::L15];
+/// Its calls.
+const CALLS_OF_A_BILL: [&str; 2] = ["add_version", "get_payload"];
+/// How often its leader has to be killed, while it leads …
+const LEADERS_KILLED_OF_A_BILL: u64 = 1;
+/// … and its KMS: bills go wrong between two steps, and a server that is stopped takes both.
+const KMS_KILLED_OF_A_BILL: u64 = 2;
+/// Mutations that have to be tried again under their idempotency keys: a run has about three times
+/// as many, by clients that die and by those that ask again though they were answered.
+const KEYS_TRIED_AGAIN_OF_A_BILL: u64 = 50;
 /// Changes of the membership in an hour.
 const MEMBERSHIPS_OF_SOAK: u64 = 30;
 /// Committed entries that a dump holds. What was purged before anybody read it is a blind spot.
 const DUMPED_OF_THOUSAND: u64 = 995;
+/// How often the run's own key is switched off in a minute of load. It could be ten times as often,
+/// but the KMS is down at times.
+const KEYS_OFF_PER_MINUTE: u64 = 3;
+/// How many operations have to be told in a minute that it is off: one such moment has several.
+const TRIED_WHILE_OFF_PER_MINUTE: u64 = 10;
 /// Successes of each call in a minute of load. A node that never answered one of them was not
 /// tested by it.
 const SUCCESSES_PER_MINUTE: [(&str, u64); 15] = [
@@ -41,31 +56,43 @@ const SUCCESSES_PER_MINUTE: [(&str, u64); 15] = [
 #[must_use]
 pub fn required(plan: &Plan) -> Required {
     let minutes = (plan.phases.quiet_ms + plan.phases.faults_ms) / 60_000;
-    let laws = Law::ALL.iter().copied().filter(|law| !NOT_YET.contains(law)).collect();
+    let is_bill = plan.profile == Profile::Bill;
+    let keys_switched = plan.mix().keys_switched;
+    let laws = if is_bill { LAWS_OF_A_BILL.into() } else { Law::ALL.into() };
     let mut planned: BTreeMap<FaultClass, u64> = BTreeMap::new();
     for fault in &plan.faults {
         *planned.entry(recorded_class(fault)).or_default() += 1;
     }
-    let often: BTreeSet<FaultClass> =
+    let mut often: BTreeSet<FaultClass> =
         planned.into_iter().filter(|(_, count)| *count >= PLANNED_OFTEN).map(|(c, _)| c).collect();
+    if is_bill {
+        often.insert(FaultClass::KmsKilled);
+    }
     let sizes = match plan.profile {
         Profile::Smoke => Sizes { ops: 50_000, faults: 15, snapshots: 10, installs: 1 },
         Profile::SmokeBasic => Sizes { ops: 50_000, faults: 10, snapshots: 10, installs: 0 },
         Profile::Soak => Sizes { ops: 1_000_000, faults: 250, snapshots: 100, installs: 100 },
         Profile::Mutants => Sizes { ops: 2_000, faults: 3, snapshots: 1, installs: 0 },
+        // Four of five ask the KMS.
+        Profile::Bill => Sizes { ops: 12_500, faults: 6, snapshots: 1, installs: 0 },
     };
     Required {
         ops: sizes.ops,
         successes: SUCCESSES_PER_MINUTE
             .iter()
+            .filter(|(call, _)| !is_bill || CALLS_OF_A_BILL.contains(call))
             .map(|(call, count)| ((*call).to_owned(), count * minutes))
             .collect(),
         faults: sizes.faults,
         fault_classes: often.into_iter().map(|class| (class, times(plan, class))).collect(),
+        leaders_killed: if is_bill { LEADERS_KILLED_OF_A_BILL } else { 0 },
+        keys_tried_again: if is_bill { KEYS_TRIED_AGAIN_OF_A_BILL } else { 0 },
         leaderships: 2,
         snapshots: sizes.snapshots,
         installs: sizes.installs,
         dumped_of_thousand: DUMPED_OF_THOUSAND,
+        keys_off: if keys_switched { KEYS_OFF_PER_MINUTE * minutes } else { 0 },
+        tried_while_off: if keys_switched { TRIED_WHILE_OFF_PER_MINUTE * minutes } else { 0 },
         laws,
     }
 }
@@ -74,6 +101,7 @@ pub fn required(plan: &Plan) -> Required {
 const fn times(plan: &Plan, class: FaultClass) -> u64 {
     match (plan.profile, class) {
         (Profile::Soak, FaultClass::Membership) => MEMBERSHIPS_OF_SOAK,
+        (Profile::Bill, FaultClass::KmsKilled) => KMS_KILLED_OF_A_BILL,
         _ => 1,
     }
 }
@@ -83,4 +111,22 @@ struct Sizes {
     faults: u64,
     snapshots: u64,
     installs: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bill_requires_kills_of_the_leader_and_of_the_kms_and_second_attempts() {
+        for seed in 0..50 {
+            let bill = required(&Plan::draw(seed, Profile::Bill));
+            assert_eq!(bill.leaders_killed, LEADERS_KILLED_OF_A_BILL);
+            assert_eq!(bill.fault_classes[&FaultClass::KmsKilled], KMS_KILLED_OF_A_BILL);
+            assert_eq!(bill.keys_tried_again, KEYS_TRIED_AGAIN_OF_A_BILL);
+            let smoke = required(&Plan::draw(seed, Profile::Smoke));
+            assert_eq!((smoke.leaders_killed, smoke.keys_tried_again), (0, 0));
+            assert!(smoke.tried_while_off > 0 && bill.tried_while_off == 0);
+        }
+    }
 }

@@ -15,6 +15,7 @@ use tokio::runtime::Runtime;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
+use super::audits::Against;
 use super::cluster_site;
 use super::conduct::{Collect, Conducted, Durations, Score, conduct};
 use super::directory::RunDirectory;
@@ -23,7 +24,7 @@ use super::planned_trouble::PlannedTrouble;
 use super::recorded_faults::RecordedFaults;
 use super::requirements::required;
 use super::wall_clock::since_epoch;
-use super::{evidence, keep_data};
+use super::{audits, evidence, keep_data, ledgers};
 use crate::check::directory::{REQUIRED_FILE, SEARCH_FILE, check_directory};
 use crate::check::export::export_directory;
 use crate::check::verdict::{Judgement, SearchBounds, Verdict};
@@ -32,7 +33,7 @@ use crate::cluster::{Cluster, Programs, Spec};
 use crate::history::event::Header;
 use crate::history::recorder::{Recorder, Ticks};
 use crate::moment::now;
-use crate::plan::Plan;
+use crate::plan::{Plan, Profile};
 use crate::report;
 use crate::report::input::{Findings, Input, RunFacts};
 use crate::report::of_verdict::Timings;
@@ -125,7 +126,8 @@ impl Stage<'_> {
             heal_s: HEAL_S,
             recovery_s: phases.recovery_ms / 1000,
         };
-        let score = Score { seed: self.plan.seed, durations, mix: self.mix };
+        let erased_within_s = self.plan.knobs.erased_within_s();
+        let score = Score { seed: self.plan.seed, durations, mix: self.mix, erased_within_s };
         let conducting = conduct(
             &site,
             &score,
@@ -138,14 +140,25 @@ impl Stage<'_> {
         runtime.block_on(conducting)
     }
 
-    /// The search for canaries, and the bill.
+    /// The search for canaries, the ledgers, the bill, and the audits.
     fn collect(&self) -> Collect {
         let cluster = Arc::clone(self.cluster);
         let kms_sim = self.programs.kms_sim.clone();
         let directory = self.directory.clone();
+        let profile = self.plan.profile;
         Box::new(move |recorder, planted| {
             evidence::scan(recorder, planted, &cluster_site::places(&cluster)?)?;
-            evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)
+            ledgers::collect(recorder, &cluster)?;
+            evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory)?;
+            let is_bill = profile == Profile::Bill;
+            let against = if is_bill { Against::Heads } else { Against::Themselves };
+            audits::verify(&cluster, against, &directory)?;
+            if is_bill {
+                keep_data::keep_audits(&cluster, &directory.kept_audits())?;
+                let data = cluster.files().data(Part::Kms);
+                keep_data::keep_whole(cluster.server(Part::Kms)?, &data, &directory.kms())?;
+            }
+            Ok(())
         })
     }
 }

@@ -38,6 +38,13 @@ const KEYED_PERCENT_OF_AN_HOUR: u64 = 5;
 /// decided.
 const OPS_PER_SECOND_OF_AN_HOUR: u64 = 600;
 
+/// Groups of a run for the bill: so many secrets at a time.
+const OWN_KEYS_OF_A_BILL: usize = 8;
+/// Half of its mutations are repeated when nobody answers: each must be billed once.
+const KEYED_PERCENT_OF_A_BILL: u64 = 50;
+/// And their clients die often.
+const ABANDONED_PERMILLE_OF_A_BILL: u64 = 50;
+
 /// The mix of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -66,6 +73,9 @@ pub struct Mix {
     /// Likewise.
     #[serde(default)]
     pub quotas: usize,
+    /// Whether the key of those with an own key is switched off now and then.
+    #[serde(default)]
+    pub keys_switched: bool,
     /// Workers of each group that ask one node alone, each another one.
     pub pinned: usize,
     /// Workers of the run that ask any node about any group.
@@ -98,6 +108,7 @@ impl Mix {
             destructions: 1,
             pagings: 1,
             quotas: 1,
+            keys_switched: true,
             pinned: 3,
             roaming: 2,
             ops_per_secret: 300,
@@ -126,6 +137,27 @@ impl Mix {
             destructions: 2 * self.destructions,
             ops_per_second: OPS_PER_SECOND_OF_AN_HOUR,
             keyed_percent: KEYED_PERCENT_OF_AN_HOUR,
+            ..self
+        }
+    }
+
+    /// Nothing but secrets with keys of their own, which stay on: refusals are not on any bill.
+    #[must_use]
+    pub const fn of_own_keys(self) -> Self {
+        Self {
+            registers: 0,
+            activations: 0,
+            deletions: 0,
+            merge_races: 0,
+            own_keys: OWN_KEYS_OF_A_BILL,
+            canaries: 0,
+            rights: 0,
+            destructions: 0,
+            pagings: 0,
+            quotas: 0,
+            keys_switched: false,
+            keyed_percent: KEYED_PERCENT_OF_A_BILL,
+            abandoned_permille: ABANDONED_PERMILLE_OF_A_BILL,
             ..self
         }
     }

@@ -11,6 +11,7 @@ use lockbox_jepsen::check::verdict::Judgement;
 use lockbox_jepsen::history::call::Call;
 use lockbox_jepsen::history::event::{Header, Phase};
 use lockbox_jepsen::history::ids::NodeId;
+use lockbox_jepsen::history::key_switch::{KeySwitch, SwitchStep};
 use lockbox_jepsen::history::op::{Op, Outcome};
 use lockbox_jepsen::history::recorder::Recorder;
 use lockbox_jepsen::history::sample::RaftRole;
@@ -18,7 +19,7 @@ use lockbox_jepsen::moment;
 use lockbox_jepsen::random::Random;
 use lockbox_jepsen::run::conduct::{Collect, Durations, Score, conduct};
 use lockbox_jepsen::run::directory::RunDirectory;
-use lockbox_jepsen::run::{cluster_site, evidence};
+use lockbox_jepsen::run::{cluster_site, evidence, ledgers};
 use lockbox_jepsen::workload::Mix;
 use tokio_util::sync::CancellationToken;
 
@@ -42,7 +43,7 @@ fn a_run_without_faults_is_whole() {
         // A node answers a repeat with the index of its look at the state, and the replay takes it
         // for that of the effect.
         let mix = Mix { keyed_percent: 0, ..Mix::draw(&mut Random::new(1)) };
-        let score = Score { seed: 1, durations, mix };
+        let score = Score { seed: 1, durations, mix, erased_within_s: None };
         let begin = moment::now();
         let ticks = Arc::new(move || {
             u64::try_from(moment::now().duration_since(begin).as_nanos()).unwrap()
@@ -53,8 +54,11 @@ fn a_run_without_faults_is_whole() {
         let runtime = tokio::runtime::Runtime::new().unwrap();
         let interrupt = CancellationToken::new();
         let places = cluster_site::places(&cluster).unwrap();
-        let collect: Collect =
-            Box::new(move |recorder, planted| evidence::scan(recorder, planted, &places));
+        let kept = Arc::clone(&cluster);
+        let collect: Collect = Box::new(move |recorder, planted| {
+            evidence::scan(recorder, planted, &places)?;
+            ledgers::collect(recorder, &kept)
+        });
         let conducted = runtime
             .block_on(conduct(
                 &site,
@@ -93,6 +97,9 @@ fn a_run_without_faults_is_whole() {
         assert_eq!(verdict.judgement, Judgement::Valid, "{:?}", verdict.reasons);
         let own = |op: &Op| matches!(&op.asked.call, Call::CreateSecret(c) if c.kms_key.is_some());
         assert!(history.ops.iter().any(own));
+        let off = |event: &KeySwitch| !event.on && event.step == SwitchStep::Acknowledged;
+        assert!(history.key_switches.iter().any(off), "{:?}", history.key_switches);
+        assert!(history.key_switches.last().is_some_and(|event| event.on), "it is left on");
         for node in (1..=3).map(NodeId) {
             let of_node = history.samples.iter().filter(|sample| sample.node == node).count();
             assert!(of_node as u64 > 2 * seconds, "{of_node} looks at node {node}");
@@ -129,6 +136,7 @@ fn required() -> Required {
         Law::L5,
         Law::L6,
         Law::L10,
+        Law::L11,
         Law::L12,
         Law::L13,
         Law::L14,

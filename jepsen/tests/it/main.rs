@@ -4,6 +4,8 @@
 //! What this machine cannot do is left out, and said.
 
 #[cfg(test)]
+mod bill_books;
+#[cfg(test)]
 mod brute;
 #[cfg(test)]
 mod calm_run;

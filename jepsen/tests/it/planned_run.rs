@@ -87,6 +87,45 @@ fn without_root_a_run_kills_and_stops_processes_on_loopback() {
         planned(2, 9_000, 3_000, Action::Pause { who: Victims::Follower }),
         planned(3, 14_000, 3_000, Action::Kms { trouble: KmsTrouble::Kill }),
     ];
-    let (base, verdict) = run(&short(Profile::SmokeBasic, faults));
-    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::Pause, FaultClass::KmsDown]);
+    let mut plan = short(Profile::SmokeBasic, faults);
+    plan.knobs.purge_within_s = 10;
+    let (base, verdict) = run(&plan);
+    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::Pause, FaultClass::KmsKilled]);
+    // What was destroyed meanwhile was looked for on each node.
+    let law = verdict.laws.iter().find(|report| report.law == Law::L12).unwrap();
+    let (_, destroyed) = law.counts.iter().find(|(name, _)| name == "destroyed versions").unwrap();
+    assert!(*destroyed > 0, "{:?}", law.counts);
+}
+
+#[test]
+fn a_bill_is_reconciled_under_kills_and_its_ledger_is_kept() {
+    let faults = vec![
+        planned(1, 4_000, 2_000, Action::Kill { who: Victims::Leader }),
+        planned(2, 9_000, 2_000, Action::Kms { trouble: KmsTrouble::Kill }),
+        planned(3, 14_000, 2_000, Action::Kill { who: Victims::One }),
+    ];
+    let (base, verdict) = run(&short(Profile::Bill, faults));
+    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::KmsKilled]);
+    let law = verdict.laws.iter().find(|report| report.law == Law::L11).unwrap();
+    assert_eq!(law.finding, Finding::Holds);
+    let count = |what: &str| law.counts.iter().find(|(name, _)| name == what).unwrap().1;
+    assert!(count("billed") > 100, "{:?}", law.counts);
+    assert!(count("told by nodes") > count("billed") / 2, "{:?}", law.counts);
+    let kept = RunDirectory::at(&base.path().join("out")).kms();
+    let verified = std::process::Command::new(programs().kms_sim)
+        .args(["billing", "verify", "--data"])
+        .arg(&kept)
+        .output()
+        .unwrap();
+    assert!(verified.status.success(), "{verified:?}");
+    let audits = RunDirectory::at(&base.path().join("out")).kept_audits();
+    for node in ["1", "2", "3"] {
+        let verified = std::process::Command::new(programs().lockbox)
+            .args(["audit", "verify", "--node", node, "--heads"])
+            .arg(audits.join("heads.json"))
+            .arg(audits.join(format!("node-{node}")))
+            .output()
+            .unwrap();
+        assert!(verified.status.success(), "{verified:?}");
+    }
 }

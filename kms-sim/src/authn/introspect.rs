@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use lockbox_core::{SensitiveString, Subject, SubjectKind};
-use lockbox_platform::tls::{self, ClientTlsFiles, TlsError};
+use lockbox_platform::tls::{ClientTlsFiles, TlsError, lasting_channel};
 use lockbox_proto::lockbox::cluster::v1::introspection_service_client::IntrospectionServiceClient;
 use lockbox_proto::lockbox::cluster::v1::{IntrospectRequest, IntrospectResponse};
 use tokio::time::Instant;
@@ -80,8 +80,7 @@ impl ClusterIntrospector {
     /// [`TlsError`] when a file or an address is wrong.
     pub fn new(nodes: &[ClusterNode], files: &ClientTlsFiles) -> Result<Self, TlsError> {
         let channel = |node: &ClusterNode| {
-            let tls = tls::client_tls(files, &node.server_name)?;
-            Ok(tls::endpoint(&node.address, Some(tls))?.connect_lazy())
+            lasting_channel(&node.address, &node.server_name, files, std::convert::identity)
         };
         let channels = nodes.iter().map(channel).collect::<Result<_, TlsError>>()?;
         Ok(Self { channels, preferred: AtomicUsize::new(0) })

@@ -1,16 +1,18 @@
 //! `kms-sim admin`: what only operators do, at a running server, by their certificate.
 
+use std::error::Error;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use lockbox_platform::exit::ExitCode;
+use lockbox_platform::request_layer::code_name;
 use lockbox_platform::tls::{self, ClientTlsFiles, IdentityFiles};
 use lockbox_proto::lockbox::kms::v1::UndeleteKeyRequest;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_client::KeyAdminServiceClient;
 use tonic::transport::Channel;
-use tonic::{Request, Status};
+use tonic::{Code, Request, Status};
 
 use super::Failure;
 
@@ -26,25 +28,50 @@ pub(super) struct AdminArgs {
     command: AdminCommand,
 }
 
-/// How to reach the server.
+/// How to reach the server. All but the name is needed; clap has no global flags that must be there.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
 struct Server {
     /// The server, as host:port.
-    #[arg(long, value_name = "HOST:PORT")]
-    endpoint: String,
+    #[arg(long, global = true, value_name = "HOST:PORT")]
+    endpoint: Option<String>,
     /// PEM file of the authority of its certificate.
-    #[arg(long, value_name = "FILE")]
-    ca: PathBuf,
+    #[arg(long, global = true, value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// PEM file of the certificate to show; its name is one of `operators.names`.
-    #[arg(long, value_name = "FILE")]
-    certificate: PathBuf,
+    #[arg(long, global = true, value_name = "FILE")]
+    certificate: Option<PathBuf>,
     /// PEM file of the certificate's private key.
-    #[arg(long, value_name = "FILE")]
-    key: PathBuf,
+    #[arg(long, global = true, value_name = "FILE")]
+    key: Option<PathBuf>,
     /// The name in the server's certificate.
-    #[arg(long, value_name = "NAME", default_value = "kms.lockbox.internal")]
+    #[arg(long, global = true, value_name = "NAME", default_value = "kms.lockbox.internal")]
     server_name: String,
+}
+
+/// The server, with all that is needed to call it.
+struct Target {
+    endpoint: String,
+    files: ClientTlsFiles,
+    server_name: String,
+}
+
+impl Server {
+    fn resolve(self) -> Result<Target, Failure> {
+        let missing = |flag: &str| Failure::usage(format_args!("{flag} is needed"));
+        let identity = IdentityFiles {
+            certificate: self.certificate.ok_or_else(|| missing("--certificate"))?,
+            key: self.key.ok_or_else(|| missing("--key"))?,
+        };
+        Ok(Target {
+            endpoint: self.endpoint.ok_or_else(|| missing("--endpoint"))?,
+            files: ClientTlsFiles {
+                ca: self.ca.ok_or_else(|| missing("--ca"))?,
+                identity: Some(identity),
+            },
+            server_name: self.server_name,
+        })
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -62,38 +89,84 @@ enum AdminCommand {
 /// Runs `kms-sim admin`.
 pub(super) fn run(arguments: AdminArgs) -> Result<(), Failure> {
     let AdminArgs { server, command: AdminCommand::UndeleteKey { key_id } } = arguments;
+    let target = server.resolve()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    let name = runtime.block_on(undelete(&server, &key_id))?;
+    let name = runtime.block_on(undelete(&target, &key_id))?;
     writeln!(io::stdout().lock(), "restored symmetric key {key_id} ({name})")
         .map_err(|error| Failure::output(&error))
 }
 
 /// Asks for the key back; gives its name.
-async fn undelete(server: &Server, key_id: &str) -> Result<String, Failure> {
-    let channel = connect(server).await?;
+async fn undelete(target: &Target, key_id: &str) -> Result<String, Failure> {
+    let channel = connect(target).await?;
     let mut request = Request::new(UndeleteKeyRequest { key_id: key_id.to_owned() });
     request.set_timeout(TIMEOUT);
     let answer = KeyAdminServiceClient::new(channel).undelete_key(request).await;
-    let key = answer.map_err(|status| refused(&status))?.into_inner().key.unwrap_or_default();
-    Ok(key.name)
+    let key = answer.map_err(|status| failed(target, &status))?;
+    Ok(key.into_inner().key.unwrap_or_default().name)
 }
 
-async fn connect(server: &Server) -> Result<Channel, Failure> {
-    let Server { endpoint, ca, certificate, key, server_name } = server;
-    let identity = IdentityFiles { certificate: certificate.clone(), key: key.clone() };
-    let files = ClientTlsFiles { ca: ca.clone(), identity: Some(identity) };
-    let tls = tls::client_tls(&files, server_name).map_err(Failure::usage)?;
-    let endpoint = tls::endpoint(endpoint, Some(tls)).map_err(Failure::usage)?;
+async fn connect(target: &Target) -> Result<Channel, Failure> {
+    let tls = tls::client_tls(&target.files, &target.server_name).map_err(Failure::usage)?;
+    let endpoint = tls::endpoint(&target.endpoint, Some(tls)).map_err(Failure::usage)?;
     let connected = tokio::time::timeout(TIMEOUT, endpoint.connect()).await;
-    let unreachable =
-        |why: String| Failure::usage(format_args!("cannot reach {}: {why}", server.endpoint));
     connected
-        .map_err(|_elapsed| unreachable("no answer in time".to_owned()))?
-        .map_err(|error| unreachable(error.to_string()))
+        .map_err(|_elapsed| unreachable(target, "no answer in time"))?
+        .map_err(|error| unreachable(target, &innermost(&error)))
 }
 
-fn refused(status: &Status) -> Failure {
-    let code = status.code();
-    Failure::usage(format_args!("the server refuses: {} ({code:?})", status.message()))
+fn unreachable(target: &Target, why: &str) -> Failure {
+    let sentence = format_args!("cannot reach {}: {why}", target.endpoint);
+    Failure::new(ExitCode::Unreachable, sentence)
+}
+
+/// What an error came from in the end: the others say no more than that there was one.
+fn innermost(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(Some(error), |&error| error.source());
+    causes.last().map(ToString::to_string).unwrap_or_default()
+}
+
+/// As `lockbox` tells a refusal from a server that does not come to an answer.
+fn failed(target: &Target, status: &Status) -> Failure {
+    if let Some(source) = status.source() {
+        // No server has said anything.
+        return unreachable(target, &innermost(source));
+    }
+    let code = match status.code() {
+        Code::Unavailable | Code::DeadlineExceeded => ExitCode::Unreachable,
+        _ => ExitCode::Refused,
+    };
+    Failure::new(code, format_args!("{}: {}", code_name(status.code()), status.message()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn target() -> Target {
+        let file = || PathBuf::from("file.pem");
+        let identity = Some(IdentityFiles { certificate: file(), key: file() });
+        Target {
+            endpoint: "localhost:1".to_owned(),
+            files: ClientTlsFiles { ca: file(), identity },
+            server_name: "kms".to_owned(),
+        }
+    }
+
+    #[test]
+    fn a_refusal_is_told_from_a_server_without_an_answer() {
+        for (status, code) in [
+            (Status::permission_denied("no"), ExitCode::Refused),
+            (Status::failed_precondition("no"), ExitCode::Refused),
+            (Status::unavailable("no"), ExitCode::Unreachable),
+            (Status::deadline_exceeded("no"), ExitCode::Unreachable),
+            (Status::from_error(Box::new(io::Error::other("gone"))), ExitCode::Unreachable),
+        ] {
+            let failure = failed(&target(), &status);
+            assert_eq!(failure.code, code, "{}", failure.sentence);
+        }
+        let refused = failed(&target(), &Status::permission_denied("no"));
+        assert_eq!(refused.sentence, "PERMISSION_DENIED: no");
+    }
 }

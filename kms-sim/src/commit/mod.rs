@@ -53,6 +53,8 @@ enum Job {
         oneshot::Sender<Result<Result<Recorded, CryptoRefusal>, CommitFailure>>,
     ),
     Mutation(Box<Envelope>, oneshot::Sender<Result<Mutated, CommitFailure>>),
+    /// The audit has the operation of this commit now.
+    AuditPaid(u64, oneshot::Sender<Result<(), CommitFailure>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -105,6 +107,16 @@ impl Committer {
     pub async fn mutate(&self, envelope: Envelope) -> Result<Mutated, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Mutation(Box::new(envelope), reply))?;
+        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+    }
+
+    /// Forgets that the audit is owed the operation of a commit.
+    ///
+    /// # Errors
+    /// [`CommitFailure`].
+    pub async fn audit_paid(&self, sequence: u64) -> Result<(), CommitFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::AuditPaid(sequence, reply))?;
         answer.await.unwrap_or(Err(CommitFailure::Unknown))
     }
 

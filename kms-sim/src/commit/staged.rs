@@ -8,12 +8,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lockbox_core::{KmsKeyId, LogTime, Mutant, mutant};
-use subtle::ConstantTimeEq;
+use lockbox_core::{KmsKeyId, LogTime, Mutant, RequestMac, mutant};
 
 use crate::keys::apply::{IDEMPOTENCY_RETENTION, push_expiring};
 use crate::ledger::counters::{CounterKey, Counters, Counts, Usage};
-use crate::ledger::record::{self, LedgerEntry, LedgerRecord};
+use crate::ledger::record::{self, Chain, LedgerEntry, LedgerRecord, UNITS_PER_OPERATION};
 use crate::store::records::{BilledRequest, Head, KeyScope};
 use crate::store::tables::{self, Expiring, HEAD, Table};
 use crate::store::{StoreError, View, Write};
@@ -27,9 +26,6 @@ pub const ENCRYPTIONS_MAX: u64 = 1 << 32;
 /// Encryptions from which on a key gets another primary version by itself.
 pub const ENCRYPTIONS_WARN: u64 = 1 << 31;
 
-/// Units charged for one operation (`contract §7`).
-const UNITS_PER_OPERATION: u32 = 1;
-
 /// The latest revision of each key.
 pub type Revisions = BTreeMap<KmsKeyId, u64>;
 
@@ -37,7 +33,7 @@ pub type Revisions = BTreeMap<KmsKeyId, u64>;
 #[derive(Debug, Clone)]
 pub struct BillingClaim {
     /// MAC of the operation, the subject and the whole input.
-    pub input_mac: [u8; 32],
+    pub input_mac: RequestMac,
 }
 
 /// A crypto call that has been done and is not yet recorded.
@@ -58,6 +54,8 @@ pub struct Recorded {
     pub sequence: u64,
     /// Whether it is billed.
     pub billable: bool,
+    /// Its chain value, which names it and all records before it.
+    pub chain: Chain,
 }
 
 /// Why a crypto call is not recorded, and so must not be answered.
@@ -110,12 +108,16 @@ impl<'a> Staged<'a> {
         if seen.iter().any(|(key_id, revision)| self.revisions.get(key_id) != Some(revision)) {
             return Ok(Err(CryptoRefusal::Stale));
         }
-        let earlier = match &claim {
+        let time = self.head.time.max(now);
+        let found = match &claim {
             Some(_) => self.billed_request(&entry.kms_request_id)?,
             None => None,
         };
-        if let (Some(claim), Some(earlier)) = (&claim, &earlier)
-            && !bool::from(claim.input_mac.ct_eq(&earlier.input_mac))
+        // A row may outlast its time: then it says nothing, so that the ledger alone tells what is
+        // a repeat (`billing verify`).
+        let earlier = found.as_ref().filter(|request| request.lasts_at(time));
+        if let (Some(claim), Some(earlier)) = (&claim, earlier)
+            && !claim.input_mac.is(&earlier.input_mac)
         {
             return Ok(Err(CryptoRefusal::RequestIdReused));
         }
@@ -123,21 +125,29 @@ impl<'a> Staged<'a> {
             return Ok(Err(CryptoRefusal::VersionExhausted));
         }
         let sequence = self.head.sequence + 1;
-        let time = self.head.time.max(now);
         let repeat = earlier.is_some() && !mutant(Mutant::RetryBilledTwice);
         let billable = entry.scope == KeyScope::Customer && !repeat;
         if let Some(claim) = claim
             && earlier.is_none()
         {
+            if let Some(until) = found.and_then(|outlasted| outlasted.until) {
+                // Else it would have the new row removed.
+                let row = tables::expiry(until, Expiring::BilledRequests, &entry.kms_request_id);
+                self.writes.push(Write::delete(Table::Expiries, row));
+            }
             self.remember(&entry.kms_request_id, &claim, sequence, time);
         }
+        let entry = match mutant(Mutant::WrongKeyBilled) {
+            true => billed_to_another(entry, self.revisions),
+            false => entry,
+        };
         let record = LedgerRecord { sequence, time, entry, billable, units: UNITS_PER_OPERATION };
         self.count(&record)?;
         let (bytes, chain) = record::encode(&record, &self.head.chain);
         self.writes.push(Write::put(Table::Ledger, tables::ledger(sequence).to_vec(), bytes));
         let ledger_records = self.head.ledger_records + 1;
         self.head = Head { sequence, time, chain, ledger_records };
-        Ok(Ok(Recorded { sequence, billable }))
+        Ok(Ok(Recorded { sequence, billable, chain }))
     }
 
     /// The rows to write and the head that they lead to.
@@ -161,8 +171,8 @@ impl<'a> Staged<'a> {
     }
 
     fn remember(&mut self, id: &[u8], claim: &BillingClaim, sequence: u64, time: LogTime) {
-        let request = BilledRequest { input_mac: claim.input_mac, sequence };
         let until = time.plus(BILLED_REQUEST_RETENTION);
+        let request = BilledRequest { input_mac: claim.input_mac, sequence, until: Some(until) };
         let value = encode(&request);
         push_expiring(&mut self.writes, Expiring::BilledRequests, id.to_vec(), value, until);
         self.billed.insert(id.to_vec(), request);
@@ -197,6 +207,15 @@ impl<'a> Staged<'a> {
     }
 }
 
+/// What [`Mutant::WrongKeyBilled`] records. Every key but one has another one to take its place.
+fn billed_to_another(mut entry: LedgerEntry, keys: &Revisions) -> LedgerEntry {
+    let other = keys.keys().find(|key_id| **key_id != entry.target.key_id);
+    if let Some(other) = other {
+        entry.target.key_id = other.clone();
+    }
+    entry
+}
+
 /// The row that moves the head.
 #[must_use]
 pub fn head_write(head: &Head) -> Write {
@@ -214,7 +233,14 @@ mod tests {
         let mut entry = entry(operation, "k", "v");
         entry.kms_request_id = vec![id; 16];
         let seen = vec![(entry.target.key_id.clone(), 5)];
-        CryptoCommit { entry, seen, claim: Some(BillingClaim { input_mac: [mac; 32] }) }
+        CryptoCommit { entry, seen, claim: Some(BillingClaim { input_mac: [mac; 32].into() }) }
+    }
+
+    /// Place and charge of a call that was recorded.
+    fn place(
+        staged: Result<Result<Recorded, CryptoRefusal>, StoreError>,
+    ) -> Result<(u64, bool), CryptoRefusal> {
+        staged.unwrap().map(|recorded| (recorded.sequence, recorded.billable))
     }
 
     fn revisions() -> Revisions {
@@ -231,10 +257,8 @@ mod tests {
 
         let view = db.view();
         let mut staged = Staged::new(&view, &revisions, Head::default());
-        let first = staged.stage(encrypt(), now).unwrap();
-        assert_eq!(first, Ok(Recorded { sequence: 1, billable: true }));
-        let second = staged.stage(encrypt(), now).unwrap();
-        assert_eq!(second, Ok(Recorded { sequence: 2, billable: false }));
+        assert_eq!(place(staged.stage(encrypt(), now)), Ok((1, true)));
+        assert_eq!(place(staged.stage(encrypt(), now)), Ok((2, false)));
         let other = commit(CryptoOperation::Encrypt, 1, 2);
         assert_eq!(staged.stage(other, now).unwrap(), Err(CryptoRefusal::RequestIdReused));
         let (writes, head) = staged.finish();
@@ -243,13 +267,35 @@ mod tests {
 
         let view = db.view();
         let mut staged = Staged::new(&view, &revisions, head);
-        let third = staged.stage(encrypt(), now).unwrap();
-        assert_eq!(third, Ok(Recorded { sequence: 3, billable: false }));
+        assert_eq!(place(staged.stage(encrypt(), now)), Ok((3, false)));
         let other = commit(CryptoOperation::Encrypt, 1, 2);
         assert_eq!(staged.stage(other, now).unwrap(), Err(CryptoRefusal::RequestIdReused));
         let direct = CryptoCommit { claim: None, ..encrypt() };
-        let direct = staged.stage(direct, now).unwrap();
-        assert_eq!(direct, Ok(Recorded { sequence: 4, billable: true }));
+        assert_eq!(place(staged.stage(direct, now)), Ok((4, true)));
+    }
+
+    #[test]
+    fn a_request_is_forgotten_in_time_though_its_row_is_still_there() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::open(directory.path()).unwrap();
+        let revisions = revisions();
+        let start = LogTime::from_ms(1_000);
+        let times = [
+            (start, true),
+            (start.plus(BILLED_REQUEST_RETENTION - Duration::from_millis(1)), false),
+            (start.plus(BILLED_REQUEST_RETENTION), true),
+            (start.plus(BILLED_REQUEST_RETENTION), false),
+        ];
+        for (n, (now, billable)) in (1..).zip(times) {
+            let view = db.view();
+            let mut staged = Staged::new(&view, &revisions, view.head().unwrap());
+            let call = commit(CryptoOperation::Encrypt, 1, 1);
+            assert_eq!(place(staged.stage(call, now)), Ok((n, billable)));
+            db.commit(&staged.finish().0).unwrap();
+        }
+        let expiries = db.view().scan(Table::Expiries, b"", b"").count();
+        assert_eq!(expiries, 1, "of the row that is there now");
+        assert_eq!(crate::ledger::verify::verify(&db.view()).unwrap().problems, []);
     }
 
     #[test]
@@ -265,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_stops_encrypting_at_its_limit_and_still_decrypts() {
+    fn security_s11_a_version_stops_encrypting_at_its_limit_and_still_decrypts() {
         let directory = tempfile::tempdir().unwrap();
         let db = Db::open(directory.path()).unwrap();
         let used = encode(&(ENCRYPTIONS_MAX - 1));

@@ -107,9 +107,22 @@ impl Writer {
                     self.commit_calls(std::mem::take(&mut calls))?;
                     self.commit_mutation(&envelope, reply)?;
                 }
+                Job::AuditPaid(sequence, reply) => {
+                    self.commit_calls(std::mem::take(&mut calls))?;
+                    // No change of a key: the commit sequence does not move.
+                    self.write(
+                        &[Write::delete(Table::AuditOwed, tables::audit_owed(sequence))],
+                        1,
+                    )?;
+                    answer(reply, Ok(()));
+                }
                 Job::Stop(reply) => {
                     self.commit_calls(calls)?;
                     jobs.for_each(refuse);
+                    // What is in the log is as durable; in the tables a changed bit shows for sure.
+                    if let Err(error) = self.parts.db.flush() {
+                        tracing::warn!(%error, "the ledger's log is left as it is");
+                    }
                     answer(reply, ());
                     return Ok(Continue::Stop);
                 }
@@ -239,6 +252,7 @@ fn refuse(job: Job) {
     match job {
         Job::Crypto(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
         Job::Mutation(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
+        Job::AuditPaid(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
         Job::Stop(reply) => answer(reply, ()),
     }
 }

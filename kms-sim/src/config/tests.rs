@@ -1,6 +1,9 @@
 //! The configuration file: defaults, overrides, mistakes.
 
 use super::*;
+use crate::passphrase::PASSPHRASE_VARIABLE;
+use crate::root_key::ROOT_KEY_VARIABLE;
+use crate::root_secret::RootSecret;
 
 const FILE: &str = r#"
     data_dir = "/data"
@@ -31,6 +34,8 @@ fn a_small_file_has_the_documented_defaults() {
     assert_eq!(config.limits.deleted_key_retention_s, 259_200);
     assert_eq!(config.operators.names[0], "operator.lockbox.internal");
     assert_eq!(config.audit_path(), Path::new("/data/audit.jsonl"));
+    let audit = config.audit_writer();
+    assert_eq!((audit.file_bytes_max, audit.finished_files_max), (64 << 20, None));
     assert!(config.node_names()[0].matches("node-7.lockbox.internal"));
 }
 
@@ -52,6 +57,10 @@ fn mistakes_are_named() {
     assert!(load(&long, &[]).unwrap_err().contains("limits.pending_period_min_s"));
     let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");
     assert!(load(&small, &[]).unwrap_err().contains("request_bytes_in_memory must be at"));
+    for (key, value) in [("file_bytes_max", 4095), ("finished_files_max", 0)] {
+        let error = load(&format!("{FILE}\n[audit]\n{key} = {value}"), &[]).unwrap_err();
+        assert!(error.contains(&format!("audit.{key} must be")), "{error}");
+    }
     let everyone = format!("{FILE}\n[nodes]\nnames = [\"*\"]");
     assert!(load(&everyone, &[]).unwrap_err().contains("nodes.names"));
 }
@@ -59,8 +68,22 @@ fn mistakes_are_named() {
 #[test]
 fn without_a_root_key_the_remedy_is_named() {
     let config = load(FILE, &[]).unwrap();
-    let Err(error) = config.load_root_key(&[]) else { panic!("there is no root key") };
-    assert!(error.to_string().contains("root_key.file"), "{error}");
-    let value = (ROOT_KEY_VARIABLE.to_owned(), "A".repeat(43) + "=");
-    assert!(config.load_root_key(&[value]).is_ok());
+    let refused = |environment: &[(String, String)]| match config.load_root_secret(environment) {
+        Ok(_) => panic!("there is no root key"),
+        Err(error) => error.to_string(),
+    };
+    let error = refused(&[]);
+    assert!(error.contains("root_key.file") && error.contains(PASSPHRASE_VARIABLE), "{error}");
+    let key = (ROOT_KEY_VARIABLE.to_owned(), "A".repeat(43) + "=");
+    let found = config.load_root_secret(std::slice::from_ref(&key));
+    assert!(matches!(found, Ok(RootSecret::Key(_))));
+    let words = (PASSPHRASE_VARIABLE.to_owned(), "correct horse battery".to_owned());
+    let found = config.load_root_secret(std::slice::from_ref(&words));
+    assert!(matches!(found, Ok(RootSecret::Passphrase(_))));
+    let short = (PASSPHRASE_VARIABLE.to_owned(), "hunter2".to_owned());
+    let error = refused(&[short]);
+    assert!(error.contains("16 to 1024 bytes") && !error.contains("hunter2"), "{error}");
+    assert!(refused(&[key, words]).contains("set one of"));
+    let both = format!("{FILE}\n[root_key]\nfile = \"a\"\npassphrase_file = \"b\"");
+    assert!(load(&both, &[]).unwrap_err().contains("not both"));
 }

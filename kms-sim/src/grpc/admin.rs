@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use lockbox_platform::detach::detached;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminService;
 use lockbox_proto::lockbox::kms::v1::{UndeleteKeyRequest, UndeleteKeyResponse};
 use tonic::{Request, Response, Status};
 
+use super::attended::attended;
 use super::call::Call;
 use super::events::{self, Effect, Mutation};
 use super::{Edge, convert};
@@ -41,10 +41,7 @@ impl KeyAdminService for AdminService {
         &self,
         request: Request<UndeleteKeyRequest>,
     ) -> Result<Response<UndeleteKeyResponse>, Status> {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let result = undelete(&edge, &mut call, &message).await;
             let operation = result.as_ref().ok().map(|done| done.value.as_ref());
             let effect = Effect { operation, observed: None };

@@ -77,6 +77,8 @@ fn to_audit(binding: &KeyBinding) -> audit::Binding {
         role_id: binding.role_id.clone(),
         subject_id: binding.subject.id.clone(),
         subject_type: binding.subject.kind.audit_name(),
+        // Accounts are the cluster's.
+        subject_name: String::new(),
         // Bindings of keys have no conditions.
         not_after: None,
         only_current_version: false,

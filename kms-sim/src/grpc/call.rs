@@ -1,7 +1,8 @@
 //! The frame of every call: who calls, the audit record, the answer's metadata.
 //!
-//! Promises: a call is answered only after its audit record is written, refusals included; every
-//! answer says which commit sequence it reflects.
+//! Promises: a call is answered only after its audit record is written, refusals included, unless
+//! its time is over meanwhile ([`super::attended`]), and does nothing while the audit takes no
+//! records; every answer says which commit sequence it reflects.
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -9,32 +10,39 @@ use std::sync::Arc;
 
 use lockbox_core::{LogTime, RequestId, ResourcePath};
 use lockbox_platform::audit::record::{
-    AuditFailure, Authentication, Authorization as Authorized, EventStatus, RequestMetadata,
-    TokenInfo,
+    AuditFailure, Authentication, Authorization as Authorized, EventStatus, KmsRequest,
+    RequestMetadata, TokenInfo,
 };
 use lockbox_platform::audit::{AuditDetails, AuditRecord};
+use lockbox_platform::detach::{record_unfinished, unfinished};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::headers;
+use lockbox_platform::rate::Counted;
 use lockbox_platform::request::{Authorization, RequestContext};
-use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
+use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_platform::token;
 use lockbox_proto::validate::Validate;
 use tonic::metadata::{MetadataMap, MetadataValue};
-use tonic::{Code, Request, Response, Status};
+use tonic::{Request, Response, Status};
 
-use super::Edge;
+use super::attended::AtLedger;
 use super::status::unrecognised;
+use super::{Edge, unread};
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::authn::{Authenticated, Credentials};
-use crate::caller::Caller;
+use crate::caller::{Caller, Via};
 use crate::error::KmsError;
 use crate::keys::service::Answer;
 
 /// One call.
 pub(super) struct Call {
+    edge: Arc<Edge>,
     context: Arc<RequestContext>,
     assertion: Option<Vec<u8>>,
     authenticated: Option<Authenticated>,
+    /// Its audit record is made.
+    recorded: bool,
+    at_ledger: AtLedger,
 }
 
 /// What the audit says of a call.
@@ -47,20 +55,31 @@ pub(super) struct Event {
 
 impl Call {
     /// Takes what identifies the caller out of a request.
-    pub(super) fn begin<T>(request: &Request<T>) -> Result<Self, Status> {
-        Ok(Self::of(RequestContext::of(request)?, request.metadata()))
+    pub(super) fn begin<T>(edge: &Arc<Edge>, request: &Request<T>) -> Result<Self, Status> {
+        Ok(Self::of(edge, RequestContext::of(request)?, request.metadata()))
     }
 
     /// Takes up a request whose context is at hand; of its metadata, the assertion counts.
-    pub(super) fn of(context: Arc<RequestContext>, metadata: &MetadataMap) -> Self {
+    pub(super) fn of(
+        edge: &Arc<Edge>,
+        context: Arc<RequestContext>,
+        metadata: &MetadataMap,
+    ) -> Self {
         let assertion = metadata.get_bin(ASSERTION_METADATA).map(|value| {
             // Bytes that do not decode must not pass for no assertion at all.
             value.to_bytes().map_or_else(|_| vec![0xff], |bytes| bytes.to_vec())
         });
-        Self { context, assertion, authenticated: None }
+        let (edge, at_ledger) = (Arc::clone(edge), AtLedger::default());
+        Self { edge, context, assertion, authenticated: None, recorded: false, at_ledger }
     }
 
-    /// Recognises the caller, then checks the request against its constraints
+    /// Shows whether it is with the ledger.
+    pub(super) fn seen_by(mut self, at_ledger: AtLedger) -> Self {
+        self.at_ledger = at_ledger;
+        self
+    }
+
+    /// Recognises the caller and counts the call, then checks the request against its constraints
     /// (`contract §5.2`, order of checks).
     pub(super) async fn admit<M: Validate>(
         &mut self,
@@ -68,8 +87,19 @@ impl Call {
         message: &M,
     ) -> Result<Caller, ApiError> {
         let caller = self.recognise(edge).await?;
+        edge.auditor.demand_writable()?;
+        count(edge, &caller)?;
+        self.check(message)?;
+        Ok(caller)
+    }
+
+    /// Checks the request of somebody who is known.
+    fn check<M: Validate>(&self, message: &M) -> Result<(), ApiError> {
         let violations = message.validate();
-        if violations.is_empty() { Ok(caller) } else { Err(ApiError::violations(violations)) }
+        if !violations.is_empty() {
+            return Err(ApiError::violations(violations));
+        }
+        self.context.demand_single_headers()
     }
 
     /// Recognises the caller.
@@ -98,25 +128,34 @@ impl Call {
         Ok(caller)
     }
 
-    /// Recognises an operator by the name in the client certificate, then checks the request.
+    /// Recognises an operator, then checks the request.
     pub(super) fn admit_operator<M: Validate>(
         &mut self,
         edge: &Edge,
         message: &M,
     ) -> Result<Caller, ApiError> {
+        let operator = self.recognise_operator(edge)?;
+        edge.auditor.demand_writable()?;
+        self.check(message)?;
+        Ok(operator)
+    }
+
+    /// Recognises an operator by the name in the client certificate.
+    pub(super) fn recognise_operator(&mut self, edge: &Edge) -> Result<Caller, ApiError> {
         let Some(peer) = &self.context.peer_identity else {
             return Err(ApiError::unauthenticated("the call needs a client certificate"));
         };
         let is_operator =
             |name: &&String| edge.operators.iter().any(|own| own.eq_ignore_ascii_case(name));
         let Some(name) = peer.dns_names.iter().find(is_operator) else {
+            // For the audit alone: the authority has vouched for the name.
+            self.authenticated = peer.dns_names.first().map(|name| Caller::operator(name).into());
             let message = "the client certificate does not carry a name that may call this";
             return Err(ApiError::new(ErrorKind::PermissionDenied, message, Outcome::NotProposed));
         };
         let operator = Caller::operator(name);
         self.authenticated = Some(operator.clone().into());
-        let violations = message.validate();
-        if violations.is_empty() { Ok(operator) } else { Err(ApiError::violations(violations)) }
+        Ok(operator)
     }
 
     /// Id of the client's request: the one that a node asserts, or this call's own.
@@ -141,21 +180,26 @@ impl Call {
             let message = "the deadline of the call has passed";
             return Err(ApiError::new(ErrorKind::DeadlineExceeded, message, Outcome::NotProposed));
         }
+        let _stay = self.at_ledger.enter();
         work.await.map_err(ApiError::from)
     }
 
     /// Writes the audit record and, only then, gives the answer.
     pub(super) async fn finish<T>(
-        self,
+        mut self,
         edge: &Edge,
         event: Event,
         result: Result<Answer<T>, ApiError>,
     ) -> Result<Response<T>, Status> {
         let record = self.record(edge, event, result.as_ref().err());
+        self.recorded = true;
         let request_id = self.context.request_id.as_str();
-        if let Err(error) = edge.auditor.record(&record).await {
+        if let Err(error) = edge.auditor.record(&record, self.context.deadline).await {
             // The call may have been done: without its record it must not be answered.
-            return Err(ApiError::from(error).into_status(request_id));
+            let nothing = |error: &ApiError| error.outcome() == Outcome::NotProposed;
+            let was_done = !result.as_ref().err().is_some_and(nothing);
+            let outcome = if was_done { Outcome::Unknown } else { Outcome::NotProposed };
+            return Err(ApiError::from(error).with_outcome(outcome).into_status(request_id));
         }
         match result {
             Ok(Answer { value, index }) => {
@@ -173,13 +217,11 @@ impl Call {
     }
 
     fn record(&self, edge: &Edge, event: Event, error: Option<&ApiError>) -> AuditRecord {
-        let code = error.map_or(Code::Ok, ApiError::code);
-        let refused = matches!(code, Code::Unauthenticated | Code::PermissionDenied);
         AuditRecord {
             event_id: RequestId::generate(edge.random.as_ref()).to_string(),
             event_time: LogTime::from_ms(edge.clock.wall_ms()).into(),
             authentication: self.authentication(),
-            authorization: Authorized { authorized: !refused },
+            authorization: Authorized { authorized: self.was_authorized(&event, error) },
             resource_metadata: (&event.path).into(),
             request_metadata: self.request_metadata(),
             event_status: if error.is_some() { EventStatus::Error } else { EventStatus::Done },
@@ -187,10 +229,42 @@ impl Call {
                 code: i32::from(error.code()),
                 message: error.message().to_owned(),
             }),
+            kms_requests: self.kms_request(&event.details, error.is_none()).into_iter().collect(),
             details: event.details,
             request_parameters: None,
             response: None,
         }
+    }
+
+    /// Whether the caller was allowed what it asked for: rights are judged right behind the look at
+    /// the resource, and states and quotas behind them (`contract §5.2`, order of checks).
+    fn was_authorized(&self, event: &Event, error: Option<&ApiError>) -> bool {
+        let Some(authenticated) = &self.authenticated else { return false };
+        match error.map(ApiError::kind) {
+            Some(ErrorKind::Unauthenticated | ErrorKind::PermissionDenied) => false,
+            None
+            | Some(
+                ErrorKind::FailedPrecondition(_)
+                | ErrorKind::ResourceExhausted(Exhausted::Quota { .. }),
+            ) => true,
+            // Of an operator the certificate says all there is to say.
+            Some(_) => {
+                let is_operator = authenticated.caller.via == Via::Operator;
+                is_operator || !event.path.resources().is_empty()
+            }
+        }
+    }
+
+    /// The call as the node that made it names it: a crypto call on behalf of somebody.
+    fn kms_request(&self, details: &AuditDetails, answered: bool) -> Option<KmsRequest> {
+        let via = self.authenticated.as_ref().map(|authenticated| &authenticated.caller.via);
+        let Some(Via::Assertion { kms_request_id: Some(id), .. }) = via else { return None };
+        Some(KmsRequest {
+            kms_request_id: hex::encode(id.as_bytes()),
+            key_id: details.crypto()?.key_id.clone(),
+            operation: details.event_name(),
+            answered,
+        })
     }
 
     fn authentication(&self) -> Authentication {
@@ -207,6 +281,7 @@ impl Call {
             masked_iam_token: masked,
             iam_token_id: given(&caller.token_id),
             impersonator_id: None,
+            impersonator_type: None,
         };
         let known = token_info != TokenInfo::default();
         let token_info = known.then_some(token_info);
@@ -231,3 +306,33 @@ impl Call {
         }
     }
 }
+
+impl Drop for Call {
+    /// Records a call that did not get to its end: whatever it had done by then is done.
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        // What it was about went with its handler: the method says what was asked for.
+        let Some(event) = unread::event(&self.context.method) else { return };
+        let Edge { calls, auditor, .. } = &*self.edge;
+        let record = self.record(&self.edge, event, Some(&unfinished()));
+        record_unfinished(calls, auditor, record, self.context.deadline);
+    }
+}
+
+/// Counts the call of a subject, whether it calls itself or a node does for it: its bill is the
+/// same. What nodes do in their own name keeps their cluster unsealed, and is not counted.
+fn count(edge: &Edge, caller: &Caller) -> Result<(), ApiError> {
+    let of_subject = match caller.via {
+        Via::Token | Via::Assertion { .. } => true,
+        Via::Node { .. } | Via::Operator => false,
+    };
+    if !of_subject || !edge.rate.is_limited() {
+        return Ok(());
+    }
+    edge.rate.admit(&Counted::Subject(caller.subject.clone()))
+}
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use lockbox_core::Sensitive;
-use lockbox_platform::detach::detached;
 use lockbox_platform::request_layer::code_name;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
@@ -15,6 +14,7 @@ use lockbox_proto::yandex::cloud::kms::v1::{
 };
 use tonic::{Code, Request, Response, Status};
 
+use super::attended::attended;
 use super::call::Call;
 use super::{Edge, convert, events};
 use crate::ciphertext::CIPHERTEXT_BYTES_MAX;
@@ -42,21 +42,21 @@ impl CryptoService {
         read: impl FnOnce(M) -> Result<CryptoInput, KmsError> + Send + 'static,
         write: impl FnOnce(CryptoOutput) -> T + Send + 'static,
     ) -> Result<Response<T>, Status> {
-        let edge = Arc::clone(&self.edge);
-        let answer = async move { Self::answer(&edge, request, operation, ids, read, write).await };
-        detached(&self.edge.calls, answer).await
+        attended(&self.edge, request, move |edge, call, message| async move {
+            Self::answer(&edge, call, message, operation, ids, read, write).await
+        })
+        .await
     }
 
     async fn answer<M: Validate, T>(
         edge: &Edge,
-        request: Request<M>,
+        mut call: Call,
+        message: M,
         operation: CryptoOperation,
         ids: impl FnOnce(&M) -> (String, String),
         read: impl FnOnce(M) -> Result<CryptoInput, KmsError>,
         write: impl FnOnce(CryptoOutput) -> T,
     ) -> Result<Response<T>, Status> {
-        let mut call = Call::begin(&request)?;
-        let message = request.into_inner();
         let (key_id, source_key_id) = ids(&message);
         let mut observed = Observed::default();
         let result = Self::execute(edge, &mut call, message, read, &mut observed).await;

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use lockbox_core::{KmsKeyId, ResourcePath};
 use lockbox_platform::audit::details::{
-    AccessBindingsDetails, CryptoDetails, KeyVersionDetails, ReEncryptDetails, RequestDetails,
-    SymmetricKeyDetails,
+    AccessBindingsDetails, CryptoDetails, KeyVersionDetails, LedgerPlace, ReEncryptDetails,
+    RequestDetails, SymmetricKeyDetails,
 };
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::audit::{AuditDetails, AuditTime};
@@ -37,6 +37,10 @@ pub(super) fn crypto(
         key_name: text(key.map(|key| key.name.clone())),
         version_id: text(observed.version_id.clone().map(Into::into)),
         folder_id: text(key.map(|key| key.path.folder_id.to_string())),
+        ledger: observed.recorded.map(|recorded| LedgerPlace {
+            sequence: recorded.sequence,
+            chain: hex::encode(recorded.chain),
+        }),
     };
     let details = match operation {
         CryptoOperation::Encrypt => AuditDetails::Encrypt(target),

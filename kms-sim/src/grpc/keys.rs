@@ -20,6 +20,7 @@ use lockbox_proto::yandex::cloud::kms::v1::{
 use lockbox_proto::yandex::cloud::operation::Operation;
 use tonic::{Request, Response, Status};
 
+use super::attended::attended;
 use super::call::{Call, Event};
 use super::events::{self, BindingsMutation, Effect, Mutation, VersionMutation};
 use super::{Edge, lists, mutations, operations};
@@ -61,10 +62,8 @@ async fn finish(
 #[tonic::async_trait]
 impl SymmetricKeyService for KeysService {
     async fn create(&self, request: Request<CreateSymmetricKeyRequest>) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let result = mutations::create(&edge, &mut call, request.into_inner()).await;
+        attended(&self.edge, request, |edge, mut call, message| async move {
+            let result = mutations::create(&edge, &mut call, message).await;
             let event = |effect: Effect<'_>| events::mutation(Mutation::Create, "", effect);
             finish(&edge, call, result, None, event).await
         })
@@ -72,10 +71,7 @@ impl SymmetricKeyService for KeysService {
     }
 
     async fn update(&self, request: Request<UpdateSymmetricKeyRequest>) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let (id, mut observed) = (message.key_id.clone(), None);
             let result = mutations::update(&edge, &mut call, message, &mut observed).await;
             let event = |effect: Effect<'_>| events::mutation(Mutation::Update, &id, effect);
@@ -85,10 +81,7 @@ impl SymmetricKeyService for KeysService {
     }
 
     async fn rotate(&self, request: Request<RotateSymmetricKeyRequest>) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let mut observed = None;
             let result = mutations::rotate(&edge, &mut call, &message, &mut observed).await;
             let id = &message.key_id;
@@ -99,10 +92,7 @@ impl SymmetricKeyService for KeysService {
     }
 
     async fn delete(&self, request: Request<DeleteSymmetricKeyRequest>) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let mut observed = None;
             let result = mutations::delete(&edge, &mut call, &message, &mut observed).await;
             let id = &message.key_id;
@@ -116,10 +106,7 @@ impl SymmetricKeyService for KeysService {
         &self,
         request: Request<SetPrimarySymmetricKeyVersionRequest>,
     ) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let mut observed = None;
             let result = mutations::set_primary(&edge, &mut call, &message, &mut observed).await;
             let ids = (message.key_id.as_str(), message.version_id.as_str());
@@ -134,10 +121,7 @@ impl SymmetricKeyService for KeysService {
         &self,
         request: Request<ScheduleSymmetricKeyVersionDestructionRequest>,
     ) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let mut observed = None;
             let result = mutations::schedule(&edge, &mut call, &message, &mut observed).await;
             let ids = (message.key_id.as_str(), message.version_id.as_str());
@@ -152,10 +136,7 @@ impl SymmetricKeyService for KeysService {
         &self,
         request: Request<CancelSymmetricKeyVersionDestructionRequest>,
     ) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let mut observed = None;
             let result = mutations::cancel(&edge, &mut call, &message, &mut observed).await;
             let ids = (message.key_id.as_str(), message.version_id.as_str());
@@ -167,10 +148,7 @@ impl SymmetricKeyService for KeysService {
     }
 
     async fn set_access_bindings(&self, request: Request<SetAccessBindingsRequest>) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let id = message.resource_id.clone();
             let (mut change, mut observed) = (None, None);
             let result =
@@ -189,10 +167,7 @@ impl SymmetricKeyService for KeysService {
         &self,
         request: Request<UpdateAccessBindingsRequest>,
     ) -> Answered {
-        let edge = Arc::clone(&self.edge);
-        detached(&self.edge.calls, async move {
-            let mut call = Call::begin(&request)?;
-            let message = request.into_inner();
+        attended(&self.edge, request, |edge, mut call, message| async move {
             let id = message.resource_id.clone();
             let (mut change, mut observed) = (None, None);
             let result =
@@ -211,34 +186,40 @@ impl SymmetricKeyService for KeysService {
         &self,
         request: Request<GetSymmetricKeyRequest>,
     ) -> Result<Response<SymmetricKey>, Status> {
-        lists::get(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::get(&edge, request).await }).await
     }
 
     async fn list(
         &self,
         request: Request<ListSymmetricKeysRequest>,
     ) -> Result<Response<ListSymmetricKeysResponse>, Status> {
-        lists::keys(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::keys(&edge, request).await }).await
     }
 
     async fn list_versions(
         &self,
         request: Request<ListSymmetricKeyVersionsRequest>,
     ) -> Result<Response<ListSymmetricKeyVersionsResponse>, Status> {
-        lists::versions(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::versions(&edge, request).await }).await
     }
 
     async fn list_operations(
         &self,
         request: Request<ListSymmetricKeyOperationsRequest>,
     ) -> Result<Response<ListSymmetricKeyOperationsResponse>, Status> {
-        lists::operations(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::operations(&edge, request).await }).await
     }
 
     async fn list_access_bindings(
         &self,
         request: Request<ListAccessBindingsRequest>,
     ) -> Result<Response<ListAccessBindingsResponse>, Status> {
-        lists::access_bindings(&self.edge, request).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move { lists::access_bindings(&edge, request).await })
+            .await
     }
 }

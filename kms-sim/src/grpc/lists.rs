@@ -1,5 +1,7 @@
 //! The reads of SymmetricKeyService: one key, and the lists of keys and of what belongs to one.
 
+use std::sync::Arc;
+
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
@@ -25,13 +27,13 @@ type Id<M> = (&'static str, fn(&M) -> &str);
 
 /// Answers a read: admits, looks, audits.
 async fn read<M: Validate, T>(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     request: Request<M>,
     event_name: &'static str,
     (field, id): Id<M>,
     look: impl FnOnce(&Caller, &M, &mut Option<KeyRecord>) -> Result<Answer<T>, KmsError>,
 ) -> Result<Response<T>, Status> {
-    let mut call = Call::begin(&request)?;
+    let mut call = Call::begin(edge, &request)?;
     let message = request.into_inner();
     let mut observed = None;
     let result = match call.admit(edge, &message).await {
@@ -44,7 +46,7 @@ async fn read<M: Validate, T>(
 }
 
 pub(super) async fn get(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     request: Request<GetSymmetricKeyRequest>,
 ) -> Result<Response<SymmetricKey>, Status> {
     let id: Id<GetSymmetricKeyRequest> = ("key_id", |message| &message.key_id);
@@ -57,7 +59,7 @@ pub(super) async fn get(
 }
 
 pub(super) async fn keys(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     request: Request<ListSymmetricKeysRequest>,
 ) -> Result<Response<ListSymmetricKeysResponse>, Status> {
     let id: Id<ListSymmetricKeysRequest> = ("folder_id", |message| &message.folder_id);
@@ -73,7 +75,7 @@ pub(super) async fn keys(
 }
 
 pub(super) async fn versions(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     request: Request<ListSymmetricKeyVersionsRequest>,
 ) -> Result<Response<ListSymmetricKeyVersionsResponse>, Status> {
     let id: Id<ListSymmetricKeyVersionsRequest> = ("key_id", |message| &message.key_id);
@@ -91,7 +93,7 @@ pub(super) async fn versions(
 }
 
 pub(super) async fn operations(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     request: Request<ListSymmetricKeyOperationsRequest>,
 ) -> Result<Response<ListSymmetricKeyOperationsResponse>, Status> {
     let id: Id<ListSymmetricKeyOperationsRequest> = ("key_id", |message| &message.key_id);
@@ -108,7 +110,7 @@ pub(super) async fn operations(
 }
 
 pub(super) async fn access_bindings(
-    edge: &Edge,
+    edge: &Arc<Edge>,
     request: Request<ListAccessBindingsRequest>,
 ) -> Result<Response<ListAccessBindingsResponse>, Status> {
     let id: Id<ListAccessBindingsRequest> = ("key_id", |message| &message.resource_id);

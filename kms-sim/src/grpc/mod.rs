@@ -2,6 +2,7 @@
 
 pub(crate) mod access;
 pub(crate) mod admin;
+mod attended;
 pub(crate) mod automatic;
 mod bindings;
 mod call;
@@ -21,6 +22,7 @@ use std::sync::Arc;
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
 use lockbox_platform::exit::FatalExit;
+use lockbox_platform::rate::RateLimits;
 use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
@@ -48,6 +50,8 @@ pub(crate) struct Edge {
     pub(crate) fatal: FatalExit,
     /// Names in certificates that may do an operator's work.
     pub(crate) operators: Vec<String>,
+    /// How many requests of one subject are taken.
+    pub(crate) rate: RateLimits,
     /// What requests may ask for.
     pub(crate) periods: Periods,
 }

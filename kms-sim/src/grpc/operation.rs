@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use lockbox_platform::audit::record::EventSource;
+use lockbox_platform::detach::detached;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationService;
@@ -26,20 +27,23 @@ impl OperationsService {
         Self { edge }
     }
 
-    async fn read<M: Validate>(
+    async fn read<M: Validate + Send + Sync + 'static>(
         &self,
         request: Request<M>,
         event_name: &'static str,
-        id: impl FnOnce(&M) -> String,
+        id: impl FnOnce(&M) -> String + Send + 'static,
     ) -> Result<Response<Operation>, Status> {
-        let edge = self.edge.as_ref();
-        let mut call = Call::begin(&request)?;
-        let message = request.into_inner();
-        let id = id(&message);
-        let result = Self::find(edge, &mut call, &message, &id).await;
-        let event =
-            events::request(EventSource::Operation, event_name, ("operation_id", &id), None);
-        call.finish(edge, event, result).await
+        let edge = Arc::clone(&self.edge);
+        detached(&self.edge.calls, async move {
+            let mut call = Call::begin(&edge, &request)?;
+            let message = request.into_inner();
+            let id = id(&message);
+            let result = Self::find(&edge, &mut call, &message, &id).await;
+            let asked = ("operation_id", id.as_str());
+            let event = events::request(EventSource::Operation, event_name, asked, None);
+            call.finish(&edge, event, result).await
+        })
+        .await
     }
 
     async fn find<M: Validate>(

@@ -23,9 +23,13 @@ use super::call::{Call, Event};
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::keys::service::Answer;
 
+/// The method whose callers are operators.
+const UNDELETE: &str = "/lockbox.kms.v1.KeyAdminService/UndeleteKey";
+
 /// The events of the methods that are served here, as their handlers name them.
-const EVENTS: [(&str, EventSource, &str); 21] = [
+const EVENTS: [(&str, EventSource, &str); 22] = [
     ("/lockbox.kms.v1.KeyAccessService/CheckAttach", EventSource::Kms, "CheckSymmetricKeyAttach"),
+    (UNDELETE, EventSource::Kms, "CancelDeleteSymmetricKey"),
     ("/yandex.cloud.kms.v1.SymmetricCryptoService/Decrypt", EventSource::Kms, "Decrypt"),
     ("/yandex.cloud.kms.v1.SymmetricCryptoService/Encrypt", EventSource::Kms, "Encrypt"),
     (
@@ -98,15 +102,24 @@ pub(crate) fn recorded(edge: Arc<Edge>, services: HttpService) -> HttpService {
             let Some(context) = context.filter(|context| !context.is_handled()) else {
                 return response;
             };
-            match Unhandled::of(response.headers(), undecoded) {
+            match Unhandled::of(response.headers(), &context.method, undecoded) {
                 Some(Unhandled::Message(error)) => {
                     record(edge, context, assertion, error).await.unwrap_or(response)
                 }
-                Some(Unhandled::NoRoom(error)) => completed(&context.request_id, error),
-                Some(Unhandled::Method) | None => response,
+                Some(Unhandled::NoRoom(error) | Unhandled::Method(error)) => {
+                    completed(&context.request_id, error)
+                }
+                None => response,
             }
         })
     })
+}
+
+/// The event of a method that is served here, of which nothing more is known.
+pub(super) fn event(method: &str) -> Option<Event> {
+    let (_, source, event_name) = *EVENTS.iter().find(|(path, _, _)| *path == method)?;
+    let details = RequestDetails { source, event_name, ids: Default::default() };
+    Some(Event { details: AuditDetails::Request(details), path: ResourcePath::default() })
 }
 
 fn completed(request_id: &str, error: ApiError) -> Response<Body> {
@@ -120,26 +133,29 @@ async fn record(
     assertion: Option<HeaderValue>,
     error: ApiError,
 ) -> Option<Response<Body>> {
-    let (_, source, event_name) = *EVENTS.iter().find(|(path, _, _)| *path == context.method)?;
-    let details = RequestDetails { source, event_name, ids: Default::default() };
-    let event = Event { details: AuditDetails::Request(details), path: ResourcePath::default() };
+    let event = event(&context.method)?;
     let mut headers = HeaderMap::new();
     if let Some(assertion) = assertion {
         headers.insert(ASSERTION_METADATA, assertion);
     }
-    let request_id = context.request_id.clone();
-    let calls = edge.calls.clone();
+    let (request_id, method) = (context.request_id.clone(), context.method.clone());
+    let (calls, is_for_operators) = (edge.calls.clone(), method == UNDELETE);
     let answered = detached(&calls, async move {
-        let mut call = Call::of(context, &MetadataMap::from_headers(headers));
-        let unknown = call.recognise(&edge).await.err();
+        let mut call = Call::of(&edge, context, &MetadataMap::from_headers(headers));
+        let known = if is_for_operators {
+            call.recognise_operator(&edge)
+        } else {
+            call.recognise(&edge).await
+        };
+        let unknown = known.err();
         let error = unknown.unwrap_or(error);
         call.finish(&edge, event, Err::<Answer<()>, _>(error)).await
     });
     let recorded = answered.await.err()?.into_http();
-    Some(match Unhandled::of(recorded.headers(), None) {
+    Some(match Unhandled::of(recorded.headers(), &method, None) {
         // There was none for the recording either.
         Some(Unhandled::NoRoom(error)) => completed(&request_id, error),
-        Some(Unhandled::Message(_) | Unhandled::Method) | None => recorded,
+        Some(Unhandled::Message(_) | Unhandled::Method(_)) | None => recorded,
     })
 }
 
@@ -153,6 +169,7 @@ mod tests {
         let mut methods = Vec::new();
         for service in [
             "lockbox.kms.v1.KeyAccessService",
+            "lockbox.kms.v1.KeyAdminService",
             "yandex.cloud.kms.v1.SymmetricCryptoService",
             "yandex.cloud.kms.v1.SymmetricKeyService",
             "yandex.cloud.operation.OperationService",

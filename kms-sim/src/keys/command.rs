@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-use lockbox_core::{KmsKeyId, KmsKeyVersionId, LogTime, OperationId, Subject};
+use lockbox_core::{KmsKeyId, KmsKeyVersionId, LogTime, OperationId, RequestMac, Subject};
 
 use crate::algorithm::Algorithm;
 use crate::material::WrappedMaterial;
@@ -182,14 +182,14 @@ impl Command {
 }
 
 /// By what a repeat of a mutation is recognised (`contract §10`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct IdempotencyClaim {
     /// The key that the client chose.
     pub idempotency_key: String,
     /// The called method.
     pub method: &'static str,
     /// MAC of the request as received.
-    pub request_mac: [u8; 32],
+    pub request_mac: RequestMac,
 }
 
 /// A mutation with who asked for it.

@@ -16,7 +16,7 @@ pub enum Format {
     Table,
     /// One object.
     Json,
-    /// One line for each line of the bill; no meters.
+    /// One line for each line of the bill; behind a blank line, one for each meter.
     Csv,
 }
 
@@ -122,6 +122,17 @@ fn print_csv(report: &Report, output: &mut dyn Write) -> io::Result<()> {
         ];
         writeln!(output, "{}", cells.join(","))?;
     }
+    writeln!(output, "\nmeter,unit,quantity,amount,currency")?;
+    for reading in &report.meters {
+        let cells = [
+            csv_cell(reading.meter.sku()),
+            csv_cell(reading.meter.unit()),
+            quantity(reading),
+            reading.amount_micros.map(format_micros).unwrap_or_default(),
+            csv_cell(report.currency.as_deref().unwrap_or_default()),
+        ];
+        writeln!(output, "{}", cells.join(","))?;
+    }
     Ok(())
 }
 
@@ -215,7 +226,10 @@ mod tests {
         assert!(table.contains("20000   3"), "{table}");
         assert!(table.contains("10,000 operations  2.000000  2.460000 RUB"), "{table}");
         let csv = printed(Format::Csv);
-        assert!(csv.ends_with("k,v,Decrypt,\"serviceAccount:a,b\",20000,3\n"), "{csv}");
+        let (lines, meters) = csv.split_once("\n\n").unwrap();
+        assert!(lines.ends_with("k,v,Decrypt,\"serviceAccount:a,b\",20000,3"), "{csv}");
+        let meter = "kms.api.v1.encryptdecrypt,\"10,000 operations\",2.000000,2.460000,RUB\n";
+        assert!(meters.ends_with(meter), "{csv}");
         let json: serde_json::Value = serde_json::from_str(&printed(Format::Json)).unwrap();
         assert_eq!(json["lines"][0]["billed"], 20_000);
         assert_eq!(json["meters"][0]["amount"], "2.460000");

@@ -13,6 +13,8 @@ use lockbox_core::codec::{self, CodecError};
 
 /// Length of a chain value, in bytes.
 pub const CHAIN_BYTES: usize = 32;
+/// Units charged for one operation (`contract §7`).
+pub const UNITS_PER_OPERATION: u32 = 1;
 /// Begins every chain computation, so that the hash fits no other use.
 const CHAIN_DOMAIN: &[u8] = b"lockbox kms ledger v1";
 

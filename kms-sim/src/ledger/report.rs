@@ -1,6 +1,7 @@
 //! The bill of a span of time: lines from the counters, meters from the lines (`contract §7`).
 //!
-//! Promises that a meter is the sum of what the lines say. Refuses to know how it is printed.
+//! Promises that a meter is the sum of what the lines say. Refuses to know how it is printed, and to
+//! doubt the counters: [`super::span_check`] does.
 
 use std::collections::BTreeMap;
 
@@ -8,9 +9,11 @@ use lockbox_core::LogTime;
 
 use super::counters::{Counts, HOUR_MS, hour_of};
 use super::prices::{Meter, Prices};
+use super::record::{self, CHAIN_BYTES};
 use super::verify::read_counters;
 use crate::keys::apply::{read_keys, read_versions};
 use crate::store::records::{KeyScope, VersionRecord};
+use crate::store::tables::Table;
 use crate::store::{StoreError, View};
 
 /// A span of whole hours: from the first up to, but not including, the last.
@@ -132,6 +135,12 @@ pub fn first_hour(view: &View<'_>) -> Result<Option<u64>, StoreError> {
         .map(|(key, _)| key.hour)
         .into_iter()
         .collect();
+    // A counter may be lost: the ledger counts.
+    if let Some(row) = view.scan(Table::Ledger, b"", b"").next() {
+        let (record, ..) = record::decode(&row?.1, &[0; CHAIN_BYTES])
+            .map_err(|error| StoreError::undecodable(Table::Ledger, &error))?;
+        hours.push(hour_of(record.time));
+    }
     for key in read_keys(view)? {
         hours.push(hour_of(key.created_at));
     }

@@ -1,11 +1,13 @@
 //! Checks the ledger: recomputes every counter from its records and compares (`billing verify`).
 //!
 //! Owns the walk along the chain. Promises that a record changed, lost, inserted or moved is
-//! reported, and so is a counter that the records do not give.
+//! reported, and so are a charge and a counter that the records do not give. Records lost at the end
+//! show in the audit alone ([`super::audited`]).
 
 use std::fmt;
 
-use super::counters::{CounterKey, Counters, Counts, Usage};
+use super::charges::{ByHour, Charges, Share};
+use super::counters::{CounterKey, Counters, Counts, Usage, hour_of};
 use super::record::{self, CHAIN_BYTES, Chain, LedgerRecord};
 use crate::store::tables::Table;
 use crate::store::{StoreError, View};
@@ -21,6 +23,12 @@ pub enum Problem {
     },
     /// A record is not the one that followed its predecessor, or stands in another's place.
     BrokenChain {
+        /// Its place.
+        sequence: u64,
+    },
+    /// A record is charged as its predecessors do not have it: twice, not at all, or in units that
+    /// there are not.
+    WrongCharge {
         /// Its place.
         sequence: u64,
     },
@@ -40,6 +48,18 @@ pub enum Problem {
         /// What the records give.
         recomputed: Counts,
     },
+    /// A call that the audit has as done is not in the ledger, or another one is in its place.
+    Missing {
+        /// Its place.
+        sequence: u64,
+        /// The record of the audit.
+        audit: u64,
+    },
+    /// More of the same.
+    MoreMissing {
+        /// How many.
+        more: u64,
+    },
     /// A version's number of encryptions is not what the records give.
     WrongUsage {
         /// The version.
@@ -58,6 +78,9 @@ impl fmt::Display for Problem {
             Self::BrokenChain { sequence } => {
                 write!(f, "record {sequence} does not follow from the one before it")
             }
+            Self::WrongCharge { sequence } => {
+                write!(f, "record {sequence} is not charged as the ones before it give")
+            }
             Self::WrongEnd { found, expected } => {
                 write!(f, "the ledger ends after {found} records, its head names {expected}")
             }
@@ -66,6 +89,13 @@ impl fmt::Display for Problem {
                 "counter {counter} is {} billed and {} not billed, the ledger gives {} and {}",
                 stored.billed, stored.unbilled, recomputed.billed, recomputed.unbilled
             ),
+            Self::Missing { sequence, audit } => write!(
+                f,
+                "record {audit} of the audit was record {sequence} of the ledger, which is not there"
+            ),
+            Self::MoreMissing { more } => {
+                write!(f, "{more} more calls of the audit are not in the ledger")
+            }
             Self::WrongUsage { version, stored, recomputed } => write!(
                 f,
                 "key version {version} counts {stored} encryptions, the ledger gives {recomputed}"
@@ -85,6 +115,8 @@ pub struct Recomputed {
     pub usage: Usage,
     /// Damage met on the way.
     pub problems: Vec<Problem>,
+    /// Records by hour.
+    by_hour: ByHour,
 }
 
 /// Recomputes all counters from the ledger alone.
@@ -123,16 +155,11 @@ pub fn rebuild_counters(view: &View<'_>) -> Result<Recomputed, StoreError> {
 /// [`StoreError`] when the store cannot be read; differences are reported in the result.
 pub fn verify(view: &View<'_>) -> Result<Recomputed, StoreError> {
     let mut result = rebuild_counters(view)?;
-    let mut stored = read_counters(view, 0, u64::MAX)?;
-    for (key, recomputed) in &result.counters {
-        let stored = stored.remove(key).unwrap_or_default();
-        if stored != *recomputed {
-            result.problems.push(wrong_counter(key, stored, *recomputed));
-        }
+    for share in Share::all(&result.by_hour) {
+        check_charges(view, share, &mut result.problems)?;
     }
-    for (key, stored) in stored {
-        result.problems.push(wrong_counter(&key, stored, Counts::default()));
-    }
+    let stored = read_counters(view, 0, u64::MAX)?;
+    compare_counters(&result.counters, stored, &mut result.problems);
     let mut stored = read_usage(view)?;
     for (version, recomputed) in &result.usage {
         let stored = stored.remove(version.as_str()).unwrap_or_default();
@@ -145,6 +172,42 @@ pub fn verify(view: &View<'_>) -> Result<Recomputed, StoreError> {
         result.problems.push(Problem::WrongUsage { version, stored, recomputed: 0 });
     }
     Ok(result)
+}
+
+/// Compares what the records give with what is stored.
+pub(super) fn compare_counters(
+    recomputed: &Counters,
+    mut stored: Counters,
+    problems: &mut Vec<Problem>,
+) {
+    for (key, recomputed) in recomputed {
+        let stored = stored.remove(key).unwrap_or_default();
+        if stored != *recomputed {
+            problems.push(wrong_counter(key, stored, *recomputed));
+        }
+    }
+    for (key, stored) in stored {
+        problems.push(wrong_counter(&key, stored, Counts::default()));
+    }
+}
+
+/// Walks along the ledger once more, for one share of its requests.
+fn check_charges(
+    view: &View<'_>,
+    share: Share,
+    problems: &mut Vec<Problem>,
+) -> Result<(), StoreError> {
+    let mut charges = Charges::of(share);
+    for row in view.scan(Table::Ledger, b"", b"") {
+        let (_, value) = row?;
+        // What does not decode or follow is a problem already.
+        if let Ok((record, ..)) = record::decode(&value, &[0; CHAIN_BYTES])
+            && !charges.are_right(&record)
+        {
+            problems.push(Problem::WrongCharge { sequence: record.sequence });
+        }
+    }
+    Ok(())
 }
 
 /// The stored counters of the hours from `from` up to, but not including, `to`.
@@ -193,6 +256,7 @@ fn wrong_counter(key: &CounterKey, stored: Counts, recomputed: Counts) -> Proble
 impl Recomputed {
     fn add(&mut self, record: &LedgerRecord) {
         self.counters.entry(CounterKey::of(record)).or_default().add(record);
+        *self.by_hour.entry(hour_of(record.time)).or_default() += 1;
         if record.entry.operation.encrypts() {
             *self.usage.entry(record.entry.target.version_id.clone()).or_default() += 1;
         }

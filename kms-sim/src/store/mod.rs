@@ -2,6 +2,7 @@
 
 pub mod db;
 pub mod due;
+mod purge;
 pub mod records;
 pub mod tables;
 

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use lockbox_core::{
-    CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, OperationId, OrganizationId,
+    CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, OperationId, OrganizationId, RequestMac,
     ResourceKind, ResourcePath, ResourceRef, Subject,
 };
 use minicbor::{Decode, Encode};
@@ -330,22 +330,34 @@ pub struct KeyBindings {
 }
 
 /// What a KMS request id was used for (`design §9`).
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub struct BilledRequest {
     /// MAC of the operation, the subject and the whole input.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub input_mac: [u8; 32],
+    #[n(0)]
+    pub input_mac: RequestMac,
     /// The ledger record that bills it.
     #[n(1)]
     pub sequence: u64,
+    /// From when on it says nothing; in rows of earlier builds none, and they say it as long as
+    /// they are there.
+    #[n(2)]
+    pub until: Option<LogTime>,
+}
+
+impl BilledRequest {
+    /// Whether a request at this time is a repeat.
+    #[must_use]
+    pub fn lasts_at(&self, time: LogTime) -> bool {
+        self.until.is_none_or(|until| time < until)
+    }
 }
 
 /// What an idempotency key was used for (`contract §10`).
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub struct IdempotencyRecord {
     /// MAC of the request as received.
-    #[cbor(n(0), with = "minicbor::bytes")]
-    pub request_mac: [u8; 32],
+    #[n(0)]
+    pub request_mac: RequestMac,
     /// The operation to answer a repeat with.
     #[n(1)]
     pub operation_id: OperationId,

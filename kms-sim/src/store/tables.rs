@@ -41,11 +41,13 @@ pub enum Table {
     Idempotency,
     /// Expiry time, table, storage key → nothing: what to forget, soonest first.
     Expiries,
+    /// Commit sequence → operation that nobody asked for and that the audit does not have yet.
+    AuditOwed,
 }
 
 impl Table {
     /// Every table.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Meta,
         Self::Keys,
         Self::KeysByFolder,
@@ -61,6 +63,7 @@ impl Table {
         Self::BilledRequests,
         Self::Idempotency,
         Self::Expiries,
+        Self::AuditOwed,
     ];
 
     /// The column family's name on disk.
@@ -82,6 +85,7 @@ impl Table {
             Self::BilledRequests => "billed_requests",
             Self::Idempotency => "idempotency",
             Self::Expiries => "expiries",
+            Self::AuditOwed => "audit_owed",
         }
     }
 }
@@ -119,6 +123,8 @@ impl Expiring {
 pub const HEAD: &[u8] = b"head";
 /// Row of [`Table::Meta`]: the wrapped MAC key; also proves that the root key is the right one.
 pub const MAC_KEY: &[u8] = b"mac_key";
+/// Row of [`Table::Meta`]: how the root key is derived from a passphrase; not there when it is not.
+pub const ROOT_DERIVATION: &[u8] = b"root_derivation";
 
 /// Row of a key.
 #[must_use]
@@ -187,6 +193,12 @@ pub fn operations_prefix(key_id: &KmsKeyId) -> Vec<u8> {
 #[must_use]
 pub const fn ledger(sequence: u64) -> [u8; 8] {
     sequence.to_be_bytes()
+}
+
+/// Row of an operation that the audit does not have yet.
+#[must_use]
+pub fn audit_owed(sequence: u64) -> Vec<u8> {
+    sequence.to_be_bytes().to_vec()
 }
 
 /// Row of a version's usage counter.

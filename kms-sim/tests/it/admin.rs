@@ -74,6 +74,13 @@ async fn only_an_operators_certificate_takes_a_deletion_back() {
     assert_eq!(done.len(), 1);
     assert_eq!(done[0]["authentication"]["subject_id"], "operator.lockbox.internal");
     assert_eq!(done[0]["details"]["key_name"], "lost");
+    // A certificate of another name is on record by that name.
+    let denied: Vec<_> = events.iter().filter(|event| event["error"]["code"] == 7).collect();
+    assert_eq!(denied.len(), 3);
+    for event in denied {
+        assert_eq!(event["authentication"]["subject_id"], "node-1.lockbox.internal", "{event}");
+        assert_eq!(event["authorization"]["authorized"], false, "{event}");
+    }
     server.stop().await;
 }
 
@@ -82,31 +89,47 @@ async fn the_program_restores_a_key() {
     let server = ServerFixture::start(|_| {}).await;
     let key = deleted(&server).await;
     let directory = server.certificates();
-    let run = |stem: &str| {
+    let endpoint = server.addr().to_string();
+    // Flags of the connection stand before the subcommand or behind it.
+    let run = |stem: &str, endpoint: &str, flags_first: bool| {
         let files = certificates::leaf_files(directory, stem);
         let ca = directory.join("ca.pem");
-        let output = Command::new(env!("CARGO_BIN_EXE_kms-sim"))
-            .args(["admin", "--endpoint", &server.addr().to_string()])
-            .arg("--ca")
-            .arg(ca)
-            .arg("--certificate")
-            .arg(files.certificate)
-            .arg("--key")
-            .arg(files.key)
-            .args(["undelete-key", &key.id])
-            .output()
-            .unwrap();
+        let path = |path: &std::path::Path| path.to_str().unwrap().to_owned();
+        let flags = [
+            ["--endpoint".to_owned(), endpoint.to_owned()],
+            ["--ca".to_owned(), path(&ca)],
+            ["--certificate".to_owned(), path(&files.certificate)],
+            ["--key".to_owned(), path(&files.key)],
+        ];
+        let (flags, command) = (flags.concat(), ["undelete-key".to_owned(), key.id.clone()]);
+        let line = if flags_first {
+            [&flags[..], &command[..]].concat()
+        } else {
+            [&command[..], &flags[..]].concat()
+        };
+        let mut program = Command::new(env!("CARGO_BIN_EXE_kms-sim"));
+        let output = program.arg("admin").args(line).output().unwrap();
         let text = |bytes| String::from_utf8(bytes).unwrap();
         (output.status.code().unwrap(), text(output.stdout), text(output.stderr))
     };
-    let (code, _, error) = run("node-1");
-    assert_eq!(code, 2);
-    assert!(error.contains("PermissionDenied"), "{error}");
-    let (code, output, error) = run("operator");
+    for flags_first in [true, false] {
+        let (code, _, error) = run("node-1", &endpoint, flags_first);
+        assert_eq!(code, 1, "{error}");
+        assert!(error.starts_with("kms-sim: PERMISSION_DENIED: "), "{error}");
+    }
+    let (code, output, error) = run("operator", &endpoint, false);
     assert_eq!(code, 0, "{error}");
     assert_eq!(output, format!("restored symmetric key {} (lost)\n", key.id));
-    let (code, _, error) = run("operator");
-    assert_eq!(code, 2);
+    let (code, _, error) = run("operator", &endpoint, true);
+    assert_eq!(code, 1, "{error}");
     assert!(error.contains("is not deleted"), "{error}");
+    let (code, _, error) = run("operator", "localhost:1", true);
+    assert_eq!(code, 3, "{error}");
+    assert!(error.starts_with("kms-sim: cannot reach localhost:1: "), "{error}");
+    let mut program = Command::new(env!("CARGO_BIN_EXE_kms-sim"));
+    let output = program.args(["admin", "undelete-key", &key.id]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(error.contains("--certificate is needed"), "{error}");
     server.stop().await;
 }

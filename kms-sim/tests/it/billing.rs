@@ -1,17 +1,22 @@
 //! The ledger: billed once, counted exactly, and damage found.
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lockbox_core::codec::encode as encode_row;
 use lockbox_core::{KmsKeyId, LogTime};
 use lockbox_kms_sim::algorithm::Algorithm;
 use lockbox_kms_sim::caller::Caller;
-use lockbox_kms_sim::commit::staged::BILLED_REQUEST_RETENTION;
+use lockbox_kms_sim::commit::staged::{BILLED_REQUEST_RETENTION, head_write};
 use lockbox_kms_sim::crypto::CryptoInput;
 use lockbox_kms_sim::engine::{SYSTEM_KEY_ID, db_directory};
 use lockbox_kms_sim::error::Rejection;
 use lockbox_kms_sim::keys::command::Quotas;
+use lockbox_kms_sim::ledger::counters::{CounterKey, Counts};
+use lockbox_kms_sim::ledger::record::{self, CHAIN_BYTES};
 use lockbox_kms_sim::ledger::report::{Span, report};
 use lockbox_kms_sim::ledger::verify::{Problem, Recomputed, verify};
+use lockbox_kms_sim::store::records::Head;
 use lockbox_kms_sim::store::tables::Table;
 use lockbox_kms_sim::store::{Db, Write};
 use proptest::prelude::*;
@@ -145,22 +150,33 @@ async fn the_report_of_a_span_counts_what_happened_in_it() {
     assert_eq!(verify(&reader.view()).unwrap().problems, []);
 }
 
-#[tokio::test]
-async fn every_kind_of_damage_to_the_ledger_is_found() {
-    let directory = tempfile::tempdir().unwrap();
-    let kms = open(directory.path()).await;
+/// The ledger of a KMS with five records, closed.
+async fn ledger_of_five(directory: &Path) -> (Db, Vec<(Vec<u8>, Vec<u8>)>) {
+    let kms = open(directory).await;
     let key = kms.create(&admin(), Algorithm::Aes256).await;
     for _ in 0..5 {
         kms.encrypt(&admin(), &key, b"x").await;
     }
     kms.stop().await;
-    let db = Db::open(&db_directory(directory.path())).unwrap();
+    let db = Db::open(&db_directory(directory)).unwrap();
     let rows: Vec<(Vec<u8>, Vec<u8>)> = db
         .view()
         .scan(Table::Ledger, b"", b"")
         .map(|row| row.map(|(k, v)| (k.into_vec(), v.into_vec())).unwrap())
         .collect();
     assert_eq!(rows.len(), 5);
+    (db, rows)
+}
+
+async fn rows_of_another_kms() -> Vec<(Vec<u8>, Vec<u8>)> {
+    let directory = tempfile::tempdir().unwrap();
+    ledger_of_five(directory.path()).await.1
+}
+
+#[tokio::test]
+async fn security_s19_every_kind_of_damage_to_the_ledger_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let (db, rows) = ledger_of_five(directory.path()).await;
     let problems = || verify(&db.view()).unwrap().problems;
     let put = |row: &[u8], value: &[u8]| {
         db.commit(&[Write::put(Table::Ledger, row.to_vec(), value.to_vec())]).unwrap();
@@ -173,10 +189,27 @@ async fn every_kind_of_damage_to_the_ledger_is_found() {
             put(row, &damaged);
             assert_ne!(problems(), [], "byte {at}");
         }
+        for length in [0, 1, value.len() / 2, value.len() - 1] {
+            put(row, &value[..length]);
+            assert_ne!(problems(), [], "a record of {length} bytes");
+        }
         db.commit(&[Write::delete(Table::Ledger, row.clone())]).unwrap();
         assert_ne!(problems(), [], "a lost record");
         put(row, value);
     }
+    let last = u64::from_be_bytes(rows[4].0[..].try_into().unwrap());
+    let next = (last + 1).to_be_bytes();
+    for replayed in [&rows[0].1, &rows[4].1] {
+        put(&next, replayed);
+        assert_ne!(problems(), [], "a record that is there twice");
+    }
+    db.commit(&[Write::delete(Table::Ledger, next.to_vec())]).unwrap();
+    for ((row, value), (_, foreign)) in rows.iter().zip(rows_of_another_kms().await) {
+        put(row, &foreign);
+        assert_ne!(problems(), [], "a foreign record");
+        put(row, value);
+    }
+    assert_eq!(problems(), []);
     put(&rows[1].0, &rows[2].1);
     put(&rows[2].0, &rows[1].1);
     assert_ne!(problems(), [], "two swapped records");
@@ -187,6 +220,82 @@ async fn every_kind_of_damage_to_the_ledger_is_found() {
     let (counter, _) = db.view().scan(Table::Counters, b"", b"").next().unwrap().unwrap();
     db.commit(&[Write::delete(Table::Counters, counter.to_vec())]).unwrap();
     assert!(matches!(problems().as_slice(), [Problem::WrongCounter { .. }]));
+}
+
+/// A KMS that charges a request twice, with a chain and counters that agree.
+#[tokio::test]
+async fn security_s19_a_request_that_is_charged_twice_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let kms = open(directory.path()).await;
+    let key = kms.create(&admin(), Algorithm::Aes256).await;
+    let caller = through_node(&admin(), &[7; 16]);
+    assert!(kms.call(&caller, encrypt(&key, b"x")).await.unwrap().billable);
+    assert!(!kms.call(&caller, encrypt(&key, b"x")).await.unwrap().billable);
+    kms.stop().await;
+
+    let db = Db::open(&db_directory(directory.path())).unwrap();
+    assert_eq!(verify(&db.view()).unwrap().problems, []);
+    let (row, value) = db.view().scan(Table::Ledger, b"", b"").last().unwrap().unwrap();
+    let (first_row, first) = db.view().scan(Table::Ledger, b"", b"").next().unwrap().unwrap();
+    assert_ne!(row, first_row);
+    let previous = first.last_chunk::<CHAIN_BYTES>().unwrap();
+    let (mut repeat, _, follows) = record::decode(&value, previous).unwrap();
+    assert!(follows);
+    repeat.billable = true;
+    let (value, chain) = record::encode(&repeat, previous);
+    let counter = CounterKey::of(&repeat);
+    let counts = Counts { billed: 2, unbilled: 0 };
+    let head = Head { chain, ..db.view().head().unwrap() };
+    db.commit(&[
+        Write::put(Table::Ledger, row.to_vec(), value),
+        Write::put(Table::Counters, counter.row(), encode_row(&counts)),
+        head_write(&head),
+    ])
+    .unwrap();
+    let sequence = repeat.sequence;
+    assert_eq!(verify(&db.view()).unwrap().problems, [Problem::WrongCharge { sequence }]);
+}
+
+/// Whether the ledger of a store that nobody has open is whole.
+fn is_whole(store: &Path) -> bool {
+    let Ok(db) = Db::open_read_only(store) else { return false };
+    let verified = verify(&db.view());
+    verified.is_ok_and(|result| result.problems.is_empty())
+}
+
+/// A store that was closed in order has all of its ledger in files whose blocks have checksums.
+#[tokio::test]
+async fn a_changed_bit_in_a_file_of_the_ledger_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let kms = open(directory.path()).await;
+    let caller = admin();
+    let key = kms.create(&caller, Algorithm::Aes256).await;
+    futures::future::join_all((0..200).map(|_| kms.encrypt(&caller, &key, b"x"))).await;
+    kms.stop().await;
+    let store = db_directory(directory.path());
+    assert!(is_whole(&store));
+
+    // What describes a file is at its end, the name of its table among it.
+    let is_ledgers = |path: &PathBuf| {
+        let bytes = std::fs::read(path).unwrap();
+        let end = &bytes[bytes.len().saturating_sub(8192)..];
+        path.extension().is_some_and(|extension| extension == "sst")
+            && end.windows(6).any(|window| window == b"ledger")
+    };
+    let files = std::fs::read_dir(&store).unwrap().map(|entry| entry.unwrap().path());
+    let files: Vec<PathBuf> = files.filter(|path| path.is_file() && is_ledgers(path)).collect();
+    assert!(!files.is_empty(), "nothing of the ledger is in a file");
+    for file in files {
+        let bytes = std::fs::read(&file).unwrap();
+        for at in (0..bytes.len() / 2).step_by(bytes.len() / 24) {
+            let mut damaged = bytes.clone();
+            damaged[at] ^= 0x10;
+            std::fs::write(&file, damaged).unwrap();
+            assert!(!is_whole(&store), "byte {at} of {}", bytes.len());
+        }
+        std::fs::write(&file, bytes).unwrap();
+    }
+    assert!(is_whole(&store));
 }
 
 proptest! {

@@ -54,7 +54,7 @@ pub(crate) fn search(directory: &Path, canary: &[u8]) -> Option<(PathBuf, &'stat
 }
 
 #[tokio::test]
-async fn no_file_holds_a_plaintext_or_a_key() {
+async fn security_s20_no_file_holds_a_plaintext_or_a_key() {
     let directory = tempfile::tempdir().unwrap();
     let kms = open(directory.path()).await;
     let mut canary = [0; 32];

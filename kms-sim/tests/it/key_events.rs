@@ -1,5 +1,13 @@
 //! What happens to keys by itself, and what the audit says of changes.
 
+use std::time::Duration;
+
+use lockbox_kms_sim::algorithm::Algorithm;
+use lockbox_kms_sim::engine::db_directory;
+use lockbox_kms_sim::keys::command::Quotas;
+use lockbox_kms_sim::schedule::Scheduler;
+use lockbox_kms_sim::store::Db;
+use lockbox_kms_sim::store::tables::Table;
 use lockbox_proto::yandex::cloud::kms::v1::{
     GetSymmetricKeyRequest, ListSymmetricKeyVersionsRequest, RotateSymmetricKeyMetadata,
     SymmetricDecryptRequest, SymmetricEncryptRequest, UpdateSymmetricKeyRequest,
@@ -11,7 +19,9 @@ use crate::requests::{
     binding, by, code, create, metadata, rotate, seconds, to_add, to_cancel, to_delete,
     to_schedule, to_set_bindings, to_set_primary, until,
 };
-use crate::server_support::ServerFixture;
+use crate::rotation::set_period;
+use crate::server_support::{ROOT, ServerFixture};
+use crate::support::{TestClock, admin, open_with, pass};
 
 /// With short periods the server itself comes to the end of what it promised.
 #[tokio::test(flavor = "multi_thread")]
@@ -81,6 +91,42 @@ async fn the_server_destroys_and_rotates_by_itself() {
     assert_eq!(rotation["details"]["key_id"], key.id.as_str());
     assert_eq!(rotation["event_status"], "DONE");
     server.stop().await;
+}
+
+/// The KMS ended, or its audit was away, between a rotation and its record.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rotation_that_is_not_on_record_is_recorded_after_the_next_start() {
+    let directory = tempfile::tempdir().unwrap();
+    let clock = TestClock::new();
+    let quotas = Quotas { keys_per_cloud: 10, versions_per_key: 10 };
+    let kms = open_with(directory.path(), ROOT, clock.clone(), quotas).await.unwrap();
+    let period = Duration::from_hours(24);
+    let key = kms.create(&admin(), Algorithm::Aes256).await;
+    set_period(&kms, &key, Some(period)).await;
+    clock.advance(period);
+    let rotated = pass(&kms, &mut Scheduler::default()).await.rotated;
+    let operation = rotated[0].id.to_string();
+    // By hand it has no more to do.
+    set_period(&kms, &key, None).await;
+    kms.stop().await;
+
+    let data_dir = directory.path().to_owned();
+    let server = ServerFixture::start(|config| config.data_dir = data_dir).await;
+    let owed = || {
+        let db = Db::open_read_only(&db_directory(directory.path())).unwrap();
+        db.view().scan(Table::AuditOwed, b"", b"").count()
+    };
+    until("the record", async || (owed() == 0).then_some(())).await;
+    server.stop().await;
+    let audit = std::fs::read_to_string(directory.path().join("audit.jsonl")).unwrap();
+    let records = audit.lines().map(|line| serde_json::from_str(line).unwrap());
+    let records: Vec<serde_json::Value> = records
+        .filter(|record: &serde_json::Value| record["event_id"] == operation.as_str())
+        .collect();
+    let [record] = records.as_slice() else { panic!("{records:?}") };
+    assert_eq!(record["event_type"], "yandex.cloud.audit.kms.RotateSymmetricKey");
+    assert_eq!(record["details"]["key_id"], key.as_str());
+    assert_eq!(record["authentication"]["subject_type"], "SYSTEM");
 }
 
 #[tokio::test(flavor = "multi_thread")]

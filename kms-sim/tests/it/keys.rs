@@ -25,7 +25,7 @@ fn folder() -> FolderId {
 
 pub(crate) fn claim(key: &str, mac: u8) -> Option<IdempotencyClaim> {
     let idempotency_key = key.to_owned();
-    Some(IdempotencyClaim { idempotency_key, method: "/x/Create", request_mac: [mac; 32] })
+    Some(IdempotencyClaim { idempotency_key, method: "/x/Create", request_mac: [mac; 32].into() })
 }
 
 #[tokio::test]

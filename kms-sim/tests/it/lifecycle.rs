@@ -197,3 +197,21 @@ async fn pending_periods_and_pages_have_the_edges_of_the_contract() {
     assert_eq!(code(&keys.update_access_bindings(by(robot)).await), Code::InvalidArgument);
     server.stop().await;
 }
+
+/// Which of two keys is meant would be a guess.
+#[tokio::test(flavor = "multi_thread")]
+async fn two_idempotency_keys_are_none() {
+    let server = ServerFixture::start(|_| {}).await;
+    let mut keys = server.keys(None).await;
+    let mut twice = keyed(to_create(), "first");
+    twice.metadata_mut().append("idempotency-key", "second".parse().unwrap());
+    let refused = keys.create(twice).await.unwrap_err();
+    assert_eq!(refused.code(), Code::InvalidArgument);
+    assert_eq!(refused.message(), "idempotency-key: is given more than once");
+    let list = ListSymmetricKeysRequest {
+        folder_id: "folder".to_owned(),
+        ..ListSymmetricKeysRequest::default()
+    };
+    assert!(keys.list(by(list)).await.unwrap().into_inner().keys.is_empty());
+    server.stop().await;
+}

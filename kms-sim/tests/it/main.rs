@@ -3,17 +3,31 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod audited;
+#[cfg(test)]
 mod billing;
 #[cfg(test)]
 mod bindings;
 #[cfg(test)]
 mod canary;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/compared.rs"]
+mod compared;
+#[cfg(test)]
 mod consistency;
+#[cfg(test)]
+mod constant_time;
 #[cfg(test)]
 mod crypto;
 #[cfg(test)]
+mod decoders;
+#[cfg(test)]
 mod deletion;
+#[cfg(test)]
+mod destroyed_files;
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/fuzz.rs"]
+mod fuzz;
 #[cfg(test)]
 mod key_events;
 #[cfg(test)]
@@ -25,6 +39,8 @@ mod kill_lifecycle;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod lost_end;
+#[cfg(test)]
 #[cfg(feature = "mutants")]
 mod mutants;
 #[cfg(test)]
@@ -32,13 +48,21 @@ mod node_calls;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+mod printed_bill;
+#[cfg(test)]
 mod process;
 #[cfg(test)]
 mod random_lives;
 #[cfg(test)]
+mod rate_limits;
+#[cfg(test)]
 mod requests;
 #[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod root_rotation;
+#[cfg(test)]
+mod root_shares;
 #[cfg(test)]
 mod rotation;
 #[cfg(test)]
@@ -53,6 +77,8 @@ mod support;
 #[cfg(feature = "mutants")]
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
+#[cfg(test)]
+mod unaudited;
 #[cfg(test)]
 mod unread;
 #[cfg(test)]

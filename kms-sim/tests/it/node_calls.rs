@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use lockbox_kms_sim::ledger::listing;
 use lockbox_kms_sim::store::Db;
 use lockbox_kms_sim::{SYSTEM_KEY_ID, engine};
 use lockbox_proto::lockbox::kms::v1::CheckAttachRequest;
@@ -106,4 +107,51 @@ async fn a_billed_call_is_audited_as_done_when_its_caller_has_gone() {
     let billed = ledger_records(directory.path());
     assert_eq!(done, billed);
     assert!(billed >= waited);
+}
+
+/// The record of a crypto call for a node names it as the ledger does, whatever became of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_nodes_crypto_call_is_audited_under_the_id_that_the_ledger_has() {
+    let server = ServerFixture::start(|_| {}).await;
+    let key_id = key_of(&server).await;
+    let encrypt = || SymmetricEncryptRequest {
+        key_id: key_id.clone(),
+        plaintext: vec![1; 32],
+        ..SymmetricEncryptRequest::default()
+    };
+    let mut node = server.crypto(Some("node-1")).await;
+    let asserted = Asserted { request: vec![0xab; 16], ..Asserted::new("admin", "kms.admin") };
+    node.encrypt(from_node(encrypt(), &asserted)).await.unwrap();
+    let refused = Asserted { request: vec![0xcd; 16], ..Asserted::new("viewer", "kms.viewer") };
+    node.encrypt(from_node(encrypt(), &refused)).await.unwrap_err();
+    server.crypto(None).await.encrypt(with_token(encrypt(), TOKEN)).await.unwrap();
+    let directory = server.stop().await;
+
+    let audit = std::fs::read_to_string(directory.path().join("data/audit.jsonl")).unwrap();
+    let records = audit.lines().filter(|line| line.contains("kms.Encrypt\""));
+    let told: Vec<_> = records
+        .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["kms_requests"].take())
+        .collect();
+    let request = |id: &str, answered: bool| {
+        serde_json::json!([{
+            "kms_request_id": id.repeat(16), "key_id": key_id, "operation": "Encrypt",
+            "answered": answered,
+        }])
+    };
+    // A user's own call is nobody's request.
+    assert_eq!(told, [request("ab", true), request("cd", false), serde_json::Value::Null]);
+
+    let db = Db::open_read_only(&engine::db_directory(&directory.path().join("data"))).unwrap();
+    let mut lines = Vec::new();
+    listing::list(&db.view(), &mut lines).unwrap();
+    let lines: Vec<serde_json::Value> = String::from_utf8(lines)
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let ids: Vec<_> = lines.iter().map(|line| line["kms_request_id"].as_str()).collect();
+    assert_eq!(ids, [Some("ab".repeat(16).as_str()), None]);
+    assert_eq!(lines[0]["request_id"], "client-request");
+    assert_eq!(lines[0]["node"], "node-1.lockbox.internal");
+    assert!(lines.iter().all(|line| line["billable"] == true && line["key_id"] == *key_id));
 }

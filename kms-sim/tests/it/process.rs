@@ -18,14 +18,14 @@ fn kms_sim(arguments: &[&str]) -> Command {
     command
 }
 
-fn run(arguments: &[&str]) -> (i32, String, String) {
+pub(crate) fn run(arguments: &[&str]) -> (i32, String, String) {
     let Output { status, stdout, stderr } = kms_sim(arguments).output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
     (status.code().unwrap(), text(stdout), text(stderr))
 }
 
 /// A directory with certificates, a root key and a configuration.
-fn prepare(certificates: &TempDir) -> TempDir {
+pub(crate) fn prepare(certificates: &TempDir) -> TempDir {
     let directory = tempfile::tempdir().unwrap();
     let root = directory.path().join("root.key");
     let (code, _, error) = run(&["init-root", "--file", root.to_str().unwrap()]);
@@ -49,12 +49,12 @@ fn prepare(certificates: &TempDir) -> TempDir {
     directory
 }
 
-fn config_of(directory: &Path) -> String {
+pub(crate) fn config_of(directory: &Path) -> String {
     directory.join("kms.toml").to_str().unwrap().to_owned()
 }
 
 /// Starts the server and returns once it says that it is ready.
-fn serve(directory: &Path) -> Child {
+pub(crate) fn serve(directory: &Path) -> Child {
     let mut child = kms_sim(&["serve", "--config", &config_of(directory)])
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -68,7 +68,7 @@ fn serve(directory: &Path) -> Child {
     child
 }
 
-fn stop(mut child: Child) -> i32 {
+pub(crate) fn stop(mut child: Child) -> i32 {
     let told = Command::new("kill").arg(child.id().to_string()).status().unwrap();
     assert!(told.success());
     let clock = SystemClock::new();
@@ -90,7 +90,11 @@ fn it_serves_reports_beside_it_and_ends_when_told() {
     let report: serde_json::Value = serde_json::from_str(&report).unwrap();
     assert_eq!(report["meters"][0]["sku"], "kms.api.v1.encryptdecrypt");
     let (code, verified, error) = run(&["billing", "verify", "--config", &config]);
-    assert_eq!((code, verified.as_str()), (0, "0 records, 0 counters, 0 problems\n"), "{error}");
+    assert_eq!(
+        (code, verified.as_str()),
+        (0, "0 records, 0 counters, 0 audited calls, 0 problems\n"),
+        "{error}"
+    );
 
     // A second server in the same directory is refused and disturbs nothing.
     let (code, _, error) = run(&["serve", "--config", &config]);

@@ -28,7 +28,12 @@ fn record(kms: &Running, key: &KmsKeyId) -> KeyRecord {
     keys.into_iter().find(|found| found.id == *key).unwrap()
 }
 
-async fn set_period(kms: &Running, key: &KmsKeyId, period: Option<Duration>) {
+/// Operations that the audit does not have yet.
+fn owed(kms: &Running) -> usize {
+    kms.engine.view().scan(Table::AuditOwed, b"", b"").count()
+}
+
+pub(crate) async fn set_period(kms: &Running, key: &KmsKeyId, period: Option<Duration>) {
     let ms = period.map(|period| period.as_millis() as u64);
     let update = UpdateKey { rotation_period_ms: Some(ms), ..no_update(key) };
     service::update(&kms.engine, &admin(), update, None, &mut None).await.unwrap();
@@ -57,10 +62,12 @@ async fn a_key_rotates_at_its_period_and_old_versions_decrypt_on() {
     assert_eq!(rotated[0].created_by, Subject::internal());
     assert_eq!(rotated[0].primary_version.algorithm, Algorithm::Aes256);
     assert_eq!(pass(&kms, &mut scheduler).await.rotated.len(), 0, "once for each period");
+    assert_eq!(owed(&kms), 1, "what nobody asked for is to be recorded");
     kms.call(&admin(), decrypt(&key, &sealed)).await.unwrap();
     // By hand, too: the period begins anew.
     clock.advance(DAY / 2);
     kms.rotate(&admin(), &key).await;
+    assert_eq!(owed(&kms), 1, "the call that asked for it is its record");
     clock.advance(DAY / 2);
     assert_eq!(pass(&kms, &mut scheduler).await.rotated.len(), 0);
     clock.advance(DAY / 2);

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use lockbox_core::Clock;
@@ -46,8 +47,13 @@ pub(crate) type KeyClient = key_client::SymmetricKeyServiceClient<Channel>;
 pub(crate) const TOKEN: &str = "token-of-an-administrator";
 /// A token that the fake cluster does not know.
 pub(crate) const TOKEN_REVOKED: &str = "token-that-was-revoked-long-ago";
+/// A token that the fake cluster takes its time for.
+pub(crate) const CLUSTER_HANGS: &str = "token-that-finds-the-cluster-hanging";
 /// A token at which the fake cluster fails.
 pub(crate) const CLUSTER_DOWN: &str = "token-that-finds-the-cluster-down";
+
+/// The root key of every server.
+pub(crate) const ROOT: [u8; 32] = [9; 32];
 
 const GRACE: Duration = Duration::from_secs(5);
 
@@ -65,7 +71,10 @@ pub(crate) fn client_tls() -> Arc<TempDir> {
 }
 
 /// Knows [`TOKEN`]; for tests only.
-struct FakeIntrospection;
+struct FakeIntrospection {
+    /// How often it was asked about [`CLUSTER_HANGS`].
+    hung: Arc<AtomicU64>,
+}
 
 #[tonic::async_trait]
 impl IntrospectionService for FakeIntrospection {
@@ -75,6 +84,10 @@ impl IntrospectionService for FakeIntrospection {
     ) -> Result<Response<IntrospectResponse>, Status> {
         match request.into_inner().token.as_str() {
             CLUSTER_DOWN => Err(Status::unavailable("no leader")),
+            CLUSTER_HANGS => {
+                self.hung.fetch_add(1, Ordering::SeqCst);
+                std::future::pending().await
+            }
             TOKEN => Ok(Response::new(IntrospectResponse {
                 active: true,
                 subject_type: "serviceAccount".to_owned(),
@@ -102,6 +115,7 @@ pub(crate) struct FakeCluster {
     serving: Serving,
     tasks: Tasks,
     certificates: Arc<TempDir>,
+    hung: Arc<AtomicU64>,
 }
 
 impl FakeCluster {
@@ -134,10 +148,11 @@ async fn fake_cluster_with(certificates: Arc<TempDir>) -> FakeCluster {
     let bound = listener::bind("cluster", loopback, Security::Tls(tls.unwrap())).await.unwrap();
     let tasks = Tasks::new(FatalExit::new());
     let metrics = Metrics::new(Prefix::Lockbox).unwrap();
-    let service = IntrospectionServiceServer::new(FakeIntrospection);
+    let hung = Arc::new(AtomicU64::new(0));
+    let service = IntrospectionServiceServer::new(FakeIntrospection { hung: Arc::clone(&hung) });
     let router = tonic::service::Routes::new(service).into_axum_router();
     let serving = bound.start(router, &tasks, ListenerLimits::default(), metrics.tls);
-    FakeCluster { serving, tasks, certificates }
+    FakeCluster { serving, tasks, certificates, hung }
 }
 
 /// A running server, its directory, and the cluster that it asks.
@@ -191,6 +206,7 @@ impl ServerFixture {
             },
             metrics: None,
             root_key: RootKeyConfig::default(),
+            lock_memory: false,
             nodes: NodesConfig::default(),
             operators: OperatorsConfig::default(),
             cluster: None,
@@ -209,7 +225,7 @@ impl ServerFixture {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
         };
-        let kms = KmsSim::start(&config, RootKey::from_bytes([9; 32]), deps).await?;
+        let kms = KmsSim::start(&config, RootKey::from_bytes(ROOT), deps).await?;
         Ok(Self { kms, tasks, metrics, directory, certificates, cluster: None })
     }
 
@@ -224,6 +240,11 @@ impl ServerFixture {
 
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().join("data")
+    }
+
+    /// How often the cluster was asked about [`CLUSTER_HANGS`].
+    pub(crate) fn hung(&self) -> u64 {
+        self.cluster.as_ref().map_or(0, |cluster| cluster.hung.load(Ordering::SeqCst))
     }
 
     pub(crate) fn metrics_text(&self) -> String {

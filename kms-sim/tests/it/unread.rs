@@ -10,7 +10,7 @@ use tonic::{Code, Request, Status};
 
 use crate::server_support::{Asserted, ServerFixture, TOKEN, from_node, with_token};
 
-fn records(server: &ServerFixture) -> Vec<serde_json::Value> {
+pub(crate) fn records(server: &ServerFixture) -> Vec<serde_json::Value> {
     let audit = std::fs::read_to_string(server.data_dir().join("audit.jsonl")).unwrap();
     audit.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -32,7 +32,18 @@ fn body(bytes: impl Into<Body>) -> tonic::body::Body {
 /// By gRPC, with these metadata and a message whose first field is a number where the method has a
 /// text.
 async fn grpc(channel: Channel, path: &str, request: Request<()>) -> Status {
-    let message = body(vec![0, 0, 0, 0, 2, 0x08, 0x01]);
+    grpc_message(channel, path, request, &[0x08, 0x01]).await
+}
+
+/// By gRPC, with these metadata and a message of these bytes; what it is refused with.
+pub(crate) async fn grpc_message(
+    channel: Channel,
+    path: &str,
+    request: Request<()>,
+    message: &[u8],
+) -> Status {
+    let length = u32::try_from(message.len()).unwrap().to_be_bytes();
+    let message = body([&[0_u8][..], &length[..], message].concat());
     let mut sent = http::Request::post(path).body(message).unwrap();
     *sent.headers_mut() = request.into_parts().0.into_headers();
     let headers = sent.headers_mut();
@@ -107,5 +118,20 @@ async fn what_is_no_message_is_refused_after_authentication_and_on_record() {
     let created = "kms_rpc_requests_total{code=\"INVALID_ARGUMENT\",\
                    method=\"/yandex.cloud.kms.v1.SymmetricKeyService/Create\"} 2";
     assert!(metrics.contains(created), "{metrics}");
+    server.stop().await;
+}
+
+/// Whoever calls a method that is not there sees which one that was; nothing is recorded of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_that_is_not_there_is_named() {
+    let server = ServerFixture::start(|_| {}).await;
+    for path in ["/yandex.cloud.kms.v1.SymmetricCryptoService/Steal", "/no.such.Service/Get"] {
+        let status = grpc(server.channel(None).await, path, with_token((), TOKEN)).await;
+        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status:?}");
+        assert_eq!(status.message(), format!("this server has no method {path}"));
+        let details = rpc::Status::decode(status.details()).unwrap().details;
+        assert!(details[0].type_url.ends_with("google.rpc.RequestInfo"), "{path}");
+    }
+    assert_eq!(records(&server).len(), 0);
     server.stop().await;
 }

@@ -174,7 +174,7 @@ async fn a_version_is_destroyed_at_its_time_and_not_before_also_after_a_restart(
 
     // The wrap is gone from the files too, not only from sight.
     let body = &material[material.len() - 32..];
-    kms.engine.purge_destroyed().unwrap();
+    assert!(kms.engine.purge_destroyed().unwrap());
     kms.stop().await;
     assert_eq!(search(directory.path(), body), None);
 }

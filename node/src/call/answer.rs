@@ -6,12 +6,14 @@ use lockbox_platform::audit::record::{
     AuditFailure, Authentication, Authorization, EventStatus, RequestMetadata, ResourceMetadata,
     TokenInfo,
 };
+use lockbox_platform::detach::{record_unfinished, unfinished};
 use lockbox_platform::headers;
 use lockbox_platform::status::{ApiError, Outcome};
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
 
 use super::Call;
+use crate::errors::DecidedAt;
 
 impl Call<'_> {
     /// Writes the audit record, then lets the reply leave.
@@ -19,7 +21,7 @@ impl Call<'_> {
     /// # Errors
     /// The call's own error, or the audit's: a call that cannot be recorded fails.
     pub async fn finish<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
-        let result = result.map_err(|error| self.placed(error));
+        let result = result.map_err(|error| placed(error, self.decided));
         if let Err(error) = &result
             && matches!(error.code(), Code::Unauthenticated | Code::PermissionDenied)
         {
@@ -29,21 +31,16 @@ impl Call<'_> {
         self.reply(result).await
     }
 
-    /// The error with what the whole call allows to conclude: when an earlier try of it was
-    /// refused by the state, something was handed to Raft, and its refusal is an observation.
-    fn placed(&self, error: ApiError) -> ApiError {
-        match (error.outcome(), self.decided) {
-            (Outcome::NotProposed, Some(at)) => error.with_outcome(at.into()),
-            (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
-        }
-    }
-
-    async fn reply<R>(self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
+    async fn reply<R>(mut self, result: Result<R, ApiError>) -> Result<Response<R>, Status> {
         let record = self.record(result.as_ref().err());
-        let recorded = self.app.auditor.record(&record).await;
+        self.recorded = true;
+        let recorded = self.app.auditor.record(&record, self.context.deadline).await;
         let result = match recorded {
             Ok(()) => result,
-            Err(error) => Err(ApiError::from(error)),
+            Err(error) => {
+                let error = ApiError::from(error).with_outcome(unrecorded(&result));
+                Err(placed(error, self.decided))
+            }
         };
         match result {
             Ok(message) => {
@@ -97,6 +94,7 @@ impl Call<'_> {
                     masked_iam_token: caller.masked_token.clone(),
                     iam_token_id: Some(caller.token.token_id.to_string()),
                     impersonator_id: maker.map(|maker| maker.subject.id.clone()),
+                    impersonator_type: maker.map(|maker| maker.subject.kind.audit_name()),
                 };
                 Authentication::of(&caller.subject, self.subject_name.clone(), Some(token))
             }
@@ -133,7 +131,44 @@ impl Call<'_> {
             details: self.details.clone(),
             request_parameters: self.parameters.clone(),
             response: self.response.clone(),
+            kms_requests: self.kms_requests.clone(),
         }
+    }
+}
+
+impl Drop for Call<'_> {
+    /// Records a call that did not get to its end, with what is known by then: whatever it had
+    /// done is done, and what it asked the KMS may be billed.
+    fn drop(&mut self) {
+        if self.recorded {
+            return;
+        }
+        let record = self.record(Some(&unfinished()));
+        record_unfinished(&self.app.calls, &self.app.auditor, record, self.context.deadline);
+    }
+}
+
+/// The error with what the whole call allows to conclude: when an earlier try of it was refused by
+/// the state, something was handed to Raft, and its refusal is an observation.
+///
+/// Not where the code could pass for what was observed: a key that the KMS refuses, or a full
+/// queue, is no state of the log. Nothing has happened and nothing will, so it stays so.
+fn placed(error: ApiError, decided: Option<DecidedAt>) -> ApiError {
+    let says_nothing = matches!(
+        error.code(),
+        Code::Unavailable | Code::DeadlineExceeded | Code::Cancelled | Code::Internal
+    );
+    match (error.outcome(), decided) {
+        (Outcome::NotProposed, Some(at)) if says_nothing => error.with_outcome(at.into()),
+        (Outcome::NotProposed | Outcome::DecidedAt { .. } | Outcome::Unknown, _) => error,
+    }
+}
+
+/// What the caller of a call without a record may conclude: what did not happen, did not happen.
+fn unrecorded<R>(result: &Result<R, ApiError>) -> Outcome {
+    match result.as_ref().map_err(ApiError::outcome) {
+        Err(Outcome::NotProposed) => Outcome::NotProposed,
+        Ok(_) | Err(Outcome::DecidedAt { .. } | Outcome::Unknown) => Outcome::Unknown,
     }
 }
 
@@ -141,5 +176,41 @@ impl Call<'_> {
 fn put(metadata: &mut MetadataMap, name: &'static str, value: String) {
     if let Ok(value) = MetadataValue::<Ascii>::try_from(value) {
         metadata.insert(MetadataKey::<Ascii>::from_static(name), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lockbox_platform::status::{ErrorKind, Precondition};
+
+    use super::*;
+
+    #[test]
+    fn what_the_kms_refuses_is_no_observation_of_the_state() {
+        let decided = Some(DecidedAt { index: 7, term: 2 });
+        let refused = |kind| ApiError::new(kind, "no", Outcome::NotProposed);
+        let unusable = ErrorKind::FailedPrecondition(Precondition {
+            kind: "KMS_KEY",
+            subject: "abjkey".to_owned(),
+            description: "is not active".to_owned(),
+        });
+        for kind in [unusable, ErrorKind::PermissionDenied, ErrorKind::DataLoss] {
+            assert_eq!(placed(refused(kind), decided).outcome(), Outcome::NotProposed);
+        }
+        let away = || refused(ErrorKind::Unavailable { retry_after: None });
+        let at = Outcome::DecidedAt { index: 7, term: 2 };
+        assert_eq!(placed(away(), decided).outcome(), at);
+        assert_eq!(placed(away(), None).outcome(), Outcome::NotProposed);
+    }
+
+    #[test]
+    fn only_what_was_not_proposed_is_known_without_a_record() {
+        let failed = |outcome| Err::<(), _>(ApiError::unavailable("no").with_outcome(outcome));
+        assert_eq!(unrecorded(&failed(Outcome::NotProposed)), Outcome::NotProposed);
+        assert_eq!(unrecorded(&Ok(())), Outcome::Unknown);
+        let decided = Outcome::DecidedAt { index: 7, term: 2 };
+        for outcome in [decided, Outcome::Unknown] {
+            assert_eq!(unrecorded(&failed(outcome)), Outcome::Unknown);
+        }
     }
 }

@@ -1,11 +1,11 @@
 //! What a call counts against (`contract §9`, `§13` no. 37).
 
+use lockbox_platform::rate::Counted;
 use lockbox_platform::status::ApiError;
 use lockbox_raft::apply::identify;
 
 use super::Call;
 use crate::authn::Caller;
-use crate::rate::Counted;
 
 /// The method that revokes tokens.
 const REVOCATION: &str = "/yandex.cloud.iam.v1.IamTokenService/Revoke";

@@ -126,11 +126,13 @@ impl Call<'_> {
     /// [`Self::demand_min_index`].
     ///
     /// # Errors
-    /// As [`Call::read`]; INVALID_ARGUMENT where a stale answer is asked for.
+    /// As [`Call::read`]; INVALID_ARGUMENT where a stale answer is asked for, or a header that
+    /// decides is there twice.
     pub async fn look<R>(
         &mut self,
         read: impl FnOnce(&dyn StateRead, LogTime) -> Result<R, Refusal>,
     ) -> Result<R, ApiError> {
+        self.context.demand_single_headers()?;
         Consistency::parse(self.context.consistency.as_deref())?.demand_linearizable()?;
         self.min_index = min_index(self.context.min_index.as_deref())?;
         let deadline = self.context.deadline;

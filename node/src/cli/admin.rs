@@ -1,9 +1,16 @@
-//! `lockbox admin`: what checkers compare, from one node, on its peer listener.
+//! `lockbox admin`: the keyring, sealed nodes, what checkers compare, and whether what was destroyed
+//! is gone; on the peer listener.
+
+mod destroyed;
+mod keyring;
+mod sealing;
 
 use clap::{Args, Subcommand};
+use lockbox_core::NodeId;
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use wire::admin_service_client::AdminServiceClient;
 
+use crate::cli::cluster::node_id;
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::{self, Format, Record};
@@ -30,6 +37,22 @@ enum AdminCommand {
         #[arg(long, value_name = "INDEX", default_value_t = 0)]
         from: u64,
     },
+    /// The keys that wrap the data keys of secrets: where they are, and their rotation.
+    #[command(subcommand)]
+    Keyring(keyring::KeyringCommand),
+    /// Makes a node forget the unwrapped keyring: it serves nobody until it is unsealed again, a
+    /// restart included. It goes on replicating and voting.
+    Seal {
+        /// The node, by its id.
+        #[arg(value_name = "NODE", value_parser = node_id)]
+        node: NodeId,
+    },
+    /// Lets a node unwrap the keyring again, and waits for it a while.
+    Unseal {
+        /// The node, by its id.
+        #[arg(value_name = "NODE", value_parser = node_id)]
+        node: NodeId,
+    },
     /// Prints the hash of the replicated state: equal on all nodes at the same index.
     StateHash {
         /// Wait until this entry is applied.
@@ -39,14 +62,20 @@ enum AdminCommand {
         #[arg(long, requires = "at")]
         exact: bool,
     },
+    /// Searches every file of every node for the payload of a destroyed version.
+    VerifyDestroyed(destroyed::VerifyDestroyed),
 }
 
 /// Runs `lockbox admin`.
 pub(crate) fn run(arguments: &AdminArgs, environment: &Environment) -> Result<(), Failure> {
     let target = arguments.peer.resolve(environment)?;
-    match arguments.command {
-        AdminCommand::LogDump { from } => log_dump(&target, from),
-        AdminCommand::StateHash { at, exact } => state_hash(&target, at, exact),
+    match &arguments.command {
+        AdminCommand::LogDump { from } => log_dump(&target, *from),
+        AdminCommand::StateHash { at, exact } => state_hash(&target, *at, *exact),
+        AdminCommand::Keyring(command) => command.run(&target),
+        AdminCommand::Seal { node } => sealing::seal(&target, *node),
+        AdminCommand::Unseal { node } => sealing::unseal(&target, *node),
+        AdminCommand::VerifyDestroyed(verify) => verify.run(&target),
     }
 }
 

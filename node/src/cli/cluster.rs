@@ -8,6 +8,7 @@ mod member;
 mod recover;
 mod status;
 
+pub(crate) use change::node_id;
 use clap::{Args, Subcommand};
 use lockbox_platform::certificates::leaf_files;
 use lockbox_platform::tls::ClientTlsFiles;

@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
-use lockbox_kms_sim::{KmsConfig, KmsDeps, KmsSim};
+use lockbox_kms_sim::{KmsConfig, KmsDeps, KmsSim, StartError as KmsStartError};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
@@ -96,9 +96,9 @@ pub(crate) fn run(arguments: &DevArgs, environment: &Environment) -> Result<(), 
     EnvFile::remove(&env)?;
     let fills = !arguments.no_profile && !arguments.ephemeral;
     let profiles = fills.then(|| profiles::path(environment)).flatten();
-    let ended = supervise::runtime()?.block_on(dev(layout, profiles, environment));
+    let ended = supervise::run(dev(layout, profiles, environment));
     let removed = EnvFile::remove(&env);
-    ended.and(removed)
+    ended?.and(removed)
 }
 
 /// The directory, held against a second start.
@@ -184,7 +184,9 @@ async fn start_kms(
 ) -> Result<KmsSim, Failure> {
     let config =
         KmsConfig::load(&layout.kms_config(), environment.all()).map_err(Failure::usage)?;
-    let root = config.load_root_key(environment.all()).map_err(Failure::usage)?;
+    let secret = config.load_root_secret(environment.all()).map_err(Failure::usage)?;
+    let root = secret.open(&config.data_dir, &SystemRandom).map_err(KmsStartError::from);
+    let root = root.map_err(|error| Failure::server(error.exit_code(), error))?;
     let metrics = Metrics::new(Prefix::Kms);
     let deps = KmsDeps {
         tasks: process.tasks.clone(),

@@ -33,11 +33,12 @@ pub(crate) enum Exit {
 impl Exit {
     /// The number given to the operating system.
     pub(crate) const fn code(self) -> u8 {
+        use lockbox_platform::exit::ExitCode as Of;
         match self {
-            Self::Refused => 1,
-            Self::Usage => 2,
-            Self::Unreachable => 3,
-            Self::Internal => lockbox_platform::exit::ExitCode::Internal.code(),
+            Self::Refused => Of::Refused.code(),
+            Self::Usage => Of::Usage.code(),
+            Self::Unreachable => Of::Unreachable.code(),
+            Self::Internal => Of::Internal.code(),
             Self::Server(code) => code.code(),
         }
     }
@@ -47,6 +48,15 @@ impl From<Exit> for ExitCode {
     fn from(exit: Exit) -> Self {
         Self::from(exit.code())
     }
+}
+
+/// By what a server was told who calls: what to try after a refusal depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// A token.
+    Token,
+    /// A certificate, or what a login takes in place of a token.
+    NoToken,
 }
 
 /// A command that failed.
@@ -88,7 +98,7 @@ impl Failure {
     }
 
     /// A call that failed.
-    pub(crate) fn call(address: &str, status: &Status) -> Self {
+    pub(crate) fn call(address: &str, status: &Status, shown: Shown) -> Self {
         match status.source() {
             // A status with a source was made here: no server has said anything.
             Some(source) if causes(source).any(|cause| cause.is::<TimeoutExpired>()) => {
@@ -99,7 +109,7 @@ impl Failure {
                 let out_of_reach =
                     matches!(status.code(), Code::Unavailable | Code::DeadlineExceeded);
                 let exit = if out_of_reach { Exit::Unreachable } else { Exit::Refused };
-                Self::new(exit, sentence(status))
+                Self::new(exit, sentence(status, shown))
             }
         }
     }
@@ -107,7 +117,8 @@ impl Failure {
     /// An operation that ended in an error.
     pub(crate) fn operation(address: &str, error: &rpc::Status) -> Self {
         let details = error.encode_to_vec().into();
-        Self::call(address, &Status::with_details(error.code.into(), &error.message, details))
+        let status = Status::with_details(error.code.into(), &error.message, details);
+        Self::call(address, &status, Shown::Token)
     }
 
     /// What to exit with.
@@ -130,7 +141,7 @@ pub(crate) fn causes<'a>(
 }
 
 /// The error of a call or of an operation.
-fn sentence(status: &Status) -> String {
+fn sentence(status: &Status, shown: Shown) -> String {
     let details = Details::of(status.details());
     let mut text = format!("{}: {}", code_name(status.code()), status.message());
     for note in &details.notes {
@@ -140,7 +151,7 @@ fn sentence(status: &Status) -> String {
             text.push_str(note);
         }
     }
-    text.push_str(hint_for_refusal(status.code()).unwrap_or_default());
+    text.push_str(hint_for_refusal(status.code(), shown).unwrap_or_default());
     let header = status.metadata().get(headers::REQUEST_ID).and_then(|id| id.to_str().ok());
     if let Some(id) = details.request_id.as_deref().or(header) {
         // Writing to a string cannot fail.
@@ -161,13 +172,13 @@ fn hint_for_connection(error: &(dyn Error + 'static)) -> Option<&'static str> {
     }
 }
 
-/// What to try after a refusal.
-const fn hint_for_refusal(code: Code) -> Option<&'static str> {
-    match code {
-        Code::Unauthenticated => {
+/// What to try after a refusal. What certificates may do is in no binding, and not explained.
+const fn hint_for_refusal(code: Code, shown: Shown) -> Option<&'static str> {
+    match (code, shown) {
+        (Code::Unauthenticated, Shown::Token) => {
             Some("; a token lives for twelve hours at most, --sa-key logs in each time")
         }
-        Code::PermissionDenied => Some("; lockbox iam explain says why"),
+        (Code::PermissionDenied, Shown::Token) => Some("; lockbox iam explain says why"),
         _ => None,
     }
 }
@@ -227,7 +238,7 @@ mod tests {
             description: "is too long".to_owned(),
         };
         let error = ApiError::violations(vec![violation("name"), violation("description")]);
-        let failure = Failure::call("a:1", &error.into_status("0af7"));
+        let failure = Failure::call("a:1", &error.into_status("0af7"), Shown::Token);
         assert_eq!(failure.exit(), Exit::Refused);
         let text = failure.to_string();
         assert!(text.starts_with("INVALID_ARGUMENT: "), "{text}");
@@ -239,7 +250,8 @@ mod tests {
     #[test]
     fn no_leader_and_no_time_are_out_of_reach() {
         for code in [Code::Unavailable, Code::DeadlineExceeded] {
-            let failure = Failure::call("a:1", &Status::new(code, "no leader"));
+            let status = Status::new(code, "no leader");
+            let failure = Failure::call("a:1", &status, Shown::Token);
             assert_eq!(failure.exit(), Exit::Unreachable);
             assert_eq!(failure.to_string(), format!("{}: no leader", code_name(code)));
         }
@@ -247,9 +259,12 @@ mod tests {
 
     #[test]
     fn a_refusal_of_the_caller_says_what_to_try() {
-        let text = |status: &Status| Failure::call("a:1", status).to_string();
-        assert!(text(&Status::unauthenticated("no")).contains("--sa-key logs in"));
-        assert!(text(&Status::permission_denied("no")).contains("lockbox iam explain"));
+        let text = |status: &Status, shown| Failure::call("a:1", status, shown).to_string();
+        let (unknown, denied) = (Status::unauthenticated("no"), Status::permission_denied("no"));
+        assert!(text(&unknown, Shown::Token).contains("--sa-key logs in"));
+        assert!(text(&denied, Shown::Token).contains("lockbox iam explain"));
+        assert_eq!(text(&unknown, Shown::NoToken), "UNAUTHENTICATED: no");
+        assert_eq!(text(&denied, Shown::NoToken), "PERMISSION_DENIED: no");
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let text = Failure::unreachable("a:1", &refused).to_string();
         assert!(text.contains("is it running?"), "{text}");
@@ -257,7 +272,8 @@ mod tests {
 
     #[test]
     fn a_servers_text_moves_no_cursor() {
-        let failure = Failure::call("a:1", &Status::not_found("no\r\n\u{1b}[2Jsecret"));
+        let status = Status::not_found("no\r\n\u{1b}[2Jsecret");
+        let failure = Failure::call("a:1", &status, Shown::Token);
         assert_eq!(failure.to_string(), "NOT_FOUND: no\\r\\n\\u{1b}[2Jsecret");
     }
 }

@@ -2,6 +2,7 @@
 
 mod explain;
 mod key;
+mod key_place;
 
 use clap::{Args, Subcommand};
 

@@ -9,6 +9,7 @@
 //! is in a file of its own.
 
 mod admin;
+mod audit;
 mod cluster;
 mod completion;
 mod config;
@@ -89,6 +90,8 @@ enum Command {
     Cluster(cluster::ClusterArgs),
     /// Looks into a node: its log and the hash of its state.
     Admin(admin::AdminArgs),
+    /// Reads the audit of a node or of the KMS, and checks that it is what was written.
+    Audit(audit::AuditArgs),
     /// Prints what a shell needs to complete commands and flags.
     Completion(completion::CompletionArgs),
     /// Prints the manual, or writes all its pages.
@@ -163,6 +166,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Metadata(arguments) => metadata::run(&arguments, environment),
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
+        Command::Audit(arguments) => audit::run(arguments, environment),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "mutants")]

@@ -10,7 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles};
 use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceClient;
-use lockbox_proto::lockbox::cluster::v1::{StatusRequest, StatusResponse};
+use lockbox_proto::lockbox::cluster::v1::{MemberStatus, StatusRequest, StatusResponse};
 use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
@@ -58,10 +58,15 @@ pub(crate) struct PeerFlags {
 }
 
 impl PeerFlags {
+    /// The configuration, when one is named.
+    pub(crate) fn load_config(&self, environment: &Environment) -> Result<Option<Config>, Failure> {
+        let config = self.config.as_deref().map(|path| Config::load(path, environment.all()));
+        config.transpose().map_err(Failure::usage)
+    }
+
     /// Fills what the flags leave open from a configuration.
     pub(crate) fn resolve(&self, environment: &Environment) -> Result<PeerTarget<'_>, Failure> {
-        let config = self.config.as_deref().map(|path| Config::load(path, environment.all()));
-        let config = config.transpose().map_err(Failure::usage)?;
+        let config = self.load_config(environment)?;
         let peer = config.as_ref().map(|config| &config.peer);
 
         let address = self.endpoint.as_ref().or(peer.map(|peer| &peer.advertise));
@@ -125,6 +130,24 @@ impl PeerTarget<'_> {
         })
     }
 
+    /// Asks a member that the node of this id, which is named, has told of.
+    pub(crate) fn ask_member<M: Clone, R>(
+        &self,
+        told_by: u64,
+        member: &MemberStatus,
+        message: &M,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let connection = if member.node_id == told_by {
+            self.connection()?
+        } else {
+            self.other(member.node_id, &member.peer_address, self.tries.timeout)?
+        };
+        session::run(&connection, async |session| {
+            session.call(Kind::Repeatable, message, send).await
+        })
+    }
+
     /// How the node that is named sees the cluster.
     pub(crate) fn status(&self) -> Result<StatusResponse, Failure> {
         self.ask(&StatusRequest {}, async |channel, request| {
@@ -153,6 +176,22 @@ impl PeerTarget<'_> {
             tries = tries.saturating_sub(1);
             std::thread::sleep(LEADER_PAUSE);
         }
+    }
+
+    /// Asks one member by its id; the node that is named says where it is.
+    pub(crate) fn ask_by_id<M: Clone, R>(
+        &self,
+        id: u64,
+        message: &M,
+        send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
+    ) -> Result<R, Failure> {
+        let status = self.status()?;
+        let member = status.members.iter().find(|member| member.node_id == id);
+        let Some(member) = member else {
+            let sentence = format_args!("node {id} is not a member");
+            return Err(Failure::new(Exit::Refused, sentence));
+        };
+        self.ask_member(status.node_id, member, message, send)
     }
 
     fn try_leader<M: Clone, R>(

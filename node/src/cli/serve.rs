@@ -32,8 +32,12 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
     telemetry::init(format, config.log.filter.as_deref()).map_err(Failure::usage)?;
     #[cfg(feature = "mutants")]
     crate::cli::mutants::begin(&[lockbox_core::mutants::Program::Node], environment)?;
+    if config.lock_memory {
+        // Before there is a key in it.
+        supervise::lock()?;
+    }
     supervise::confine_data(&config.data_dir)?;
-    supervise::runtime()?.block_on(serve(config))
+    supervise::run(serve(config))?
 }
 
 async fn serve(config: Config) -> Result<(), Failure> {

@@ -17,7 +17,7 @@ use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status, TimeoutExpired};
 
 use crate::cli::connect::{Connection, Credential};
-use crate::cli::failure::{Exit, Failure, causes};
+use crate::cli::failure::{Exit, Failure, Shown, causes};
 
 pub(crate) use login::IssuedToken;
 
@@ -174,6 +174,7 @@ impl Session {
         send: impl AsyncFn(Channel, Request<M>) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
         let mut backoff = Backoff::new(self.retries);
+        let shown = if self.bearer.is_some() { Shown::Token } else { Shown::NoToken };
         loop {
             let sent = timeout_at(self.deadline, send(self.channel.clone(), request()?));
             let status = match sent.await {
@@ -181,7 +182,7 @@ impl Session {
                 Ok(Err(status)) => status,
                 Err(_elapsed) => return Err(Failure::timeout(&self.address)),
             };
-            let failure = Failure::call(&self.address, &status);
+            let failure = Failure::call(&self.address, &status, shown);
             let again = kind != Kind::Once && is_transient(&status);
             if !again || !backoff.wait(self.deadline).await {
                 return Err(failure);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_platform::confinement::{confine_directory, confine_process};
+use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::file_limit::raise_file_limit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -18,6 +18,8 @@ use crate::server::NodeDeps;
 
 /// How long the tasks that are left may take at the end.
 const TASKS_GRACE: Duration = Duration::from_secs(1);
+/// How long their threads may take after that: one that a broken disk holds would never end.
+const THREADS_GRACE: Duration = Duration::from_secs(1);
 
 /// A server process: its tasks, its signals and the fault that may end it.
 pub(crate) struct Process {
@@ -80,6 +82,14 @@ pub(crate) fn confine() -> Result<(), Failure> {
     })
 }
 
+/// Keeps this process's memory out of the swap, which its configuration asks for.
+pub(crate) fn lock() -> Result<(), Failure> {
+    lock_memory().map_err(|error| {
+        let sentence = format_args!("cannot lock the memory, as lock_memory asks for: {error}");
+        Failure::server(ExitCode::Usage, sentence)
+    })
+}
+
 /// Takes as many open files as the system gives: each client's connection is one.
 pub(crate) fn raise_files() -> Result<(), Failure> {
     raise_file_limit().map_err(|error| {
@@ -94,6 +104,15 @@ pub(crate) fn confine_data(directory: &Path) -> Result<(), Failure> {
         let sentence = format_args!("cannot close {} to other users: {error}", directory.display());
         Failure::server(ExitCode::Storage, sentence)
     })
+}
+
+/// Runs a server to its end. Threads that a disk holds, as that of the audit, are left to the end
+/// of the process.
+pub(crate) fn run<R>(server: impl Future<Output = R>) -> Result<R, Failure> {
+    let runtime = runtime()?;
+    let ended = runtime.block_on(server);
+    runtime.shutdown_timeout(THREADS_GRACE);
+    Ok(ended)
 }
 
 /// The runtime of a server.

@@ -73,9 +73,22 @@ fn every_published_form_is_understood() {
         "lockbox cluster --config node.toml status --format yaml",
         "lockbox cluster init --config n --member 1=a:1,a:2 --member 2=b:1,b:2 --admin-key f",
         "lockbox cluster recover-admin --config n --admin-key f --keep-other-keys",
+        "lockbox admin keyring rotate --config n",
+        "lockbox admin --config n keyring status --format json",
+        "lockbox admin seal 2 --config n",
+        "lockbox admin unseal 2 --endpoint a:1 --ca c --certificate d --key e",
         "lockbox iam key create -o f --service-account-id aje1 --algorithm rsa-4096",
         "lockbox iam key list --service-account-id aje1 --limit 5",
         "lockbox iam key delete ajk1 --idempotency-key k",
+        "lockbox audit verify /data",
+        "lockbox audit verify /data --heads heads.json --node 2",
+        "lockbox audit verify --config node.toml --cluster --timeout 5s",
+        "lockbox audit verify /data --heads heads.json --signer \
+         00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff",
+        "lockbox audit tail /data -f -n 100",
+        "lockbox audit grep /data --subject aje1 --resource e6q1 --event GetPayload \
+         --since 2026-11-24 --until 2026-11-24T12:00:00Z",
+        "lockbox audit heads --config node.toml --node 1 --format json",
     ] {
         parsed(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     }
@@ -114,10 +127,17 @@ fn what_contradicts_itself_is_refused() {
         "lockbox iam explain me payload.get",
         "lockbox cluster init --admin-key f",
         "lockbox cluster recover-admin",
+        "lockbox audit tail",
+        "lockbox audit grep /data --since yesterday",
+        "lockbox audit verify /data --heads heads.json --cluster",
+        "lockbox audit verify /data --heads heads.json --signer 0011",
         "lockbox iam key create",
         "lockbox iam key create -o f --algorithm rsa-1024",
         "lockbox cluster init --member 1=a:1,a:2",
         "lockbox cluster status --certificate c",
+        "lockbox admin keyring --config n",
+        "lockbox admin seal --config n",
+        "lockbox admin seal 0 --config n",
         "lockbox",
     ] {
         assert!(parsed(line).is_err(), "{line}");

@@ -6,6 +6,7 @@ use std::time::Duration;
 use lockbox_core::CloudId;
 use lockbox_platform::body_budget;
 use lockbox_platform::config_file::WrongValue;
+use lockbox_platform::rate::Rate;
 use serde::Deserialize;
 
 use crate::merge::PayloadLimits;
@@ -47,7 +48,8 @@ pub struct LimitsConfig {
     /// Requests of one subject at once after a pause; 0 is as many as in a second.
     pub requests_burst: u32,
     /// Bytes of clients' requests that are in memory at one time: of those that are not finished,
-    /// and of those whose calls are under way. A quarter is for callers without a valid token.
+    /// and of those whose calls are under way. A quarter is for callers without a valid token; one
+    /// address has half of the quarter and half of the rest at most.
     pub request_bytes_in_memory: usize,
 }
 
@@ -83,6 +85,12 @@ impl LimitsConfig {
     #[must_use]
     pub const fn destruction_pending_min(&self) -> Duration {
         Duration::from_secs(self.destruction_pending_min_seconds)
+    }
+
+    /// Requests of one subject.
+    #[must_use]
+    pub const fn rate(&self) -> Rate {
+        Rate { per_second: self.requests_per_second, burst: self.requests_burst }
     }
 
     /// How long the metadata of a destroyed version stay, in milliseconds.

@@ -39,9 +39,12 @@ pub(super) struct Bound {
     source: EventSource,
     list_event: &'static str,
     details: fn(String) -> AccessBindingsDetails,
-    set_event: fn(AccessBindingsDetails) -> AuditDetails,
-    update_event: fn(AccessBindingsDetails) -> AuditDetails,
+    set_event: Event,
+    update_event: Event,
 }
+
+/// The event that has these details.
+type Event = fn(AccessBindingsDetails) -> AuditDetails;
 
 /// Secrets.
 pub(super) const SECRET: Bound = Bound {
@@ -215,12 +218,12 @@ async fn replace(
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     let resource = bound.resource(&request.resource_id)?;
     let new = bindings::set_from_wire(request.access_bindings)?;
-    let details = (bound.set_event)(AccessBindingsDetails {
+    let details = AccessBindingsDetails {
         access_bindings: new.iter().map(bindings::to_audit).collect(),
         ..(bound.details)(resource.id.clone())
-    });
+    };
     let command = Command::SetAccessBindings { resource: resource.clone(), bindings: new };
-    propose(call, &caller, claim, &resource, command, details).await
+    propose(call, &caller, claim, &resource, command, (bound.set_event, details)).await
 }
 
 async fn change(
@@ -232,39 +235,43 @@ async fn change(
     let claim = idempotency::claim(&call.context, &caller, &call.app.keyring, &request)?;
     let resource = bound.resource(&request.resource_id)?;
     let deltas = bindings::deltas_from_wire(request.access_binding_deltas)?;
-    let details = (bound.update_event)(AccessBindingsDetails {
+    let details = AccessBindingsDetails {
         access_binding_deltas: deltas.iter().map(bindings::delta_to_audit).collect(),
         ..(bound.details)(resource.id.clone())
-    });
+    };
     let command = Command::UpdateAccessBindings { resource: resource.clone(), deltas };
-    propose(call, &caller, claim, &resource, command, details).await
+    propose(call, &caller, claim, &resource, command, (bound.update_event, details)).await
 }
 
 /// A repeat's operation, or a new one after an early answer on rights.
 ///
 /// The audit hears of the bindings only from who may grant: roles and subjects are any text so far,
-/// a thousand of them in one call, and nobody else may fill the audit with theirs.
+/// a thousand of them in one call, and nobody else may fill the audit with theirs. A repeat changes
+/// nothing, and so its record has no names.
 async fn propose(
     call: &mut Call<'_>,
     caller: &Caller,
     claim: Option<IdempotencyClaim>,
     resource: &ResourceRef,
     command: Command,
-    details: AuditDetails,
+    (event, details): (Event, AccessBindingsDetails),
 ) -> Result<Operation, ApiError> {
     if let Some(operation) = call.recall(caller, claim.as_ref()).await? {
-        call.details = details;
+        call.details = event(details);
         return Ok(convert::operation(&operation));
     }
-    let ((), path) = call
+    let (named, path) = call
         .prepare(caller, |view| {
             within(bound_path(view, resource)?, |path| {
-                require_grantor(view, &caller.subject, Some(&caller.token), path)
+                require_grantor(view, &caller.subject, Some(&caller.token), path)?;
+                let mut named = details.clone();
+                bindings::add_names(view, &mut named)?;
+                Ok(named)
             })
         })
         .await?;
     call.path = Some(path);
-    call.details = details;
+    call.details = event(named);
     match call.propose(caller, claim, command).await {
         Ok(operation) => Ok(convert::operation(&operation)),
         Err(Attempt::Rejected(rejection, at)) => Err(rejected(&in_the_role(rejection), at)),

@@ -24,7 +24,7 @@ use crate::bootstrap::{FirstNames, Initialised, initialise};
 use crate::call::{Call, detached, validate};
 use crate::convert;
 use crate::errors::DecidedAt;
-use crate::peer_name::{Peer, require};
+use crate::peer_name::Peer;
 use crate::recovery::recover_admin;
 use crate::unseal;
 
@@ -85,12 +85,8 @@ impl ClusterService for ClusterGrpc {
         let calls = app.calls.clone();
         detached(&calls, async move {
             let mut call = Call::begin(&app, &request, event("GetClusterStatus"))?;
-            let admitted = require(&call.context, &[Peer::Admin, Peer::Operator, Peer::Node]);
-            let result = admitted.map(|name| {
-                call.admit_certificate(name);
-                status(&mut call)
-            });
-            let result = result.and_then(|status| status);
+            let admitted = call.admit_certificate(&[Peer::Admin, Peer::Operator, Peer::Node]);
+            let result = admitted.and_then(|()| status(&mut call));
             call.finish(result).await
         })
         .await
@@ -101,8 +97,7 @@ async fn init(
     call: &mut Call<'_>,
     request: wire::InitRequest,
 ) -> Result<wire::InitResponse, ApiError> {
-    let name = require(&call.context, &[Peer::Admin])?;
-    call.admit_certificate(name);
+    call.admit_certificate(&[Peer::Admin])?;
     validate(&request)?;
     let members = members(&request.members)?;
     let names = names(&request)?;
@@ -115,8 +110,7 @@ async fn recover(
     call: &mut Call<'_>,
     request: &wire::RecoverAdminRequest,
 ) -> Result<wire::RecoverAdminResponse, ApiError> {
-    let name = require(&call.context, &[Peer::Admin])?;
-    call.admit_certificate(name);
+    call.admit_certificate(&[Peer::Admin])?;
     validate(request)?;
     let (key, deadline) = (&request.admin_public_key, call.context.deadline);
     let recovered = recover_admin(call.app, key, request.keep_other_keys, deadline).await?;
@@ -234,7 +228,7 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
 }
 
 /// Why the node is sealed; empty when it is not.
-fn sealed_reason(app: &App) -> String {
+pub(super) fn sealed_reason(app: &App) -> String {
     let Err(sealed) = app.keyring.ring() else { return String::new() };
     let reasons = app.readiness.reasons().into_iter();
     let told = reasons.filter(|(component, _)| *component == unseal::COMPONENT);

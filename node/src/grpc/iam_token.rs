@@ -12,6 +12,7 @@ use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::IamTokenDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::jwt;
+use lockbox_platform::rate::Counted;
 use lockbox_platform::status::ApiError;
 use lockbox_platform::token::{TokenClaims, TokenSigner};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
@@ -28,7 +29,6 @@ use wire::iam_token_service_server::IamTokenService;
 
 use crate::app::App;
 use crate::call::{Call, detached, validate};
-use crate::rate::Counted;
 use crate::refused::within;
 use crate::{convert, describe};
 
@@ -114,10 +114,8 @@ async fn create(
         }
         None => return Err(ApiError::invalid("identity", "exactly one is required")),
     };
-    let sealed = call.app.keyring.ring().err();
-    if let Some(sealed) = sealed {
-        return Err(ApiError::unavailable(sealed.to_string()));
-    }
+    call.demand_unsealed()?;
+    call.app.auditor.demand_writable()?;
     let named = jwt::parse_unverified(text).map_err(|_| refused())?;
     let key_id = AuthorizedKeyId::parse(&named.kid).map_err(|_| refused())?;
     // What was tried, also when it is refused: whoever tries many is seen in the audit.
@@ -136,11 +134,15 @@ async fn create(
         let token = TokenRef { token_id, credential_id, expires_at, maker: None };
         Ok((credential(view, &subject, &token, now)?, token, now))
     });
-    // Whether the key or the account exists must not show.
-    let (found, token, issued_at) = found.await.map_err(|error| match error.code() {
-        Code::Unauthenticated => refused(),
-        _ => error,
-    })?;
+    let (found, token, issued_at) = match found.await {
+        Ok(found) => found,
+        // Whether the key or the account exists must not show, in the time neither.
+        Err(error) if error.code() == Code::Unauthenticated => {
+            jwt::verify_in_vain(text);
+            return Err(refused());
+        }
+        Err(error) => return Err(error),
+    };
     // A clock of its own judges the JWT's times: its maker has no log time to go by.
     let wall_ms = call.app.clock.wall_ms();
     let key_pem = &found.key.public_key_pem;

@@ -25,7 +25,7 @@ use wire::payload_service_server::PayloadService;
 use super::secret::{cloud_of, parse_secret_id};
 use crate::app::App;
 use crate::authn::Caller;
-use crate::call::{Call, detached};
+use crate::call::{Call, KmsOperation, detached};
 use crate::describe;
 use crate::grants::{Grants, KmsStep, kms_grants};
 use crate::payload::{EntryValue, Payload};
@@ -324,11 +324,15 @@ async fn unseal(
     };
     let version_id = &resolved.version.id;
     let step = KmsStep { step: "open", version_id, scope: call.read_scope() };
-    let own_key = resolved.secret.kms_key_id.is_some();
-    let assertion = own_key.then(|| call.assertion(caller, &resolved.grants, Some(step)));
+    let own_key = resolved.secret.kms_key_id.as_ref();
+    let assertion = own_key.map(|_| call.assertion(caller, &resolved.grants, Some(step)));
+    if let (Some(key), Some(assertion)) = (own_key, &assertion) {
+        call.asks_kms(KmsOperation::Decrypt, key, assertion)?;
+    }
     let deadline = call.context.deadline;
     let sealer = &call.app.sealer;
     let opened = sealer.open(&place, &resolved.sealed, assertion.as_ref(), deadline).await?;
+    call.kms_has_answered();
     call.kms_index = opened.kms_index;
     Ok(opened.value)
 }

@@ -9,15 +9,15 @@ use lockbox_proto::yandex::cloud::operation::{GetOperationRequest, Operation};
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::refusal::RETRY_AFTER;
-use super::{KmsClient, kms_index, on_behalf, within};
+use super::refusal::{RETRY_AFTER, Unanswered, not_asked};
+use super::{KmsClient, kms_index, within};
 
 /// An operation as the KMS tells it, and its commit sequence.
 pub type Found = (Operation, Option<String>);
 
 impl KmsClient {
     /// One operation on behalf of the caller; nothing when the KMS does not know it, or is one
-    /// without operations.
+    /// without operations, or does not know whom it may tell about them.
     ///
     /// # Errors
     /// PERMISSION_DENIED as the KMS says it; UNAVAILABLE when it does not answer.
@@ -27,15 +27,22 @@ impl KmsClient {
         assertion: &CallerAssertion,
         deadline: Instant,
     ) -> Result<Option<Found>, ApiError> {
+        if !self.knows_callers() {
+            return Ok(None);
+        }
         let message = GetOperationRequest { operation_id: id.to_string() };
-        let request = on_behalf(within(message, deadline), assertion);
         let mut client = OperationServiceClient::new(self.channel.clone());
-        let status = match self.in_time(deadline, client.get(request)).await {
+        let identity = &self.identity;
+        let ask = move |until| async move {
+            client.get(identity.on_behalf(within(message, until), assertion).await?).await
+        };
+        let status = match self.in_time(deadline, ask).await {
             Ok(response) => {
                 let index = kms_index(response.metadata());
                 return Ok(Some((response.into_inner(), index)));
             }
-            Err(status) => status,
+            Err(Unanswered::Status(status)) => status,
+            Err(Unanswered::NotAsked(why)) => return Err(not_asked(why)),
         };
         let failed = |kind: ErrorKind, message: &str| {
             Err(ApiError::new(kind, message, Outcome::NotProposed))

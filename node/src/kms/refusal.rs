@@ -1,15 +1,90 @@
-//! What the KMS's refusals mean for a secret's caller.
+//! What the KMS's refusals mean for a secret's caller, and for the breaker.
 
+use std::error::Error;
 use std::time::Duration;
 
 use lockbox_core::KmsKeyId;
 use lockbox_platform::status::{ApiError, ErrorKind, FieldViolation, Outcome, Precondition};
 use tonic::{Code, Status};
 
-use super::{KeyOrigin, kms_index, with_kms_index};
+use super::breaker::NotAsked;
+use super::{KeyOrigin, PATIENCE, kms_index, with_kms_index};
 
 /// When a caller may try again while the KMS does not answer.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
+
+/// Callers do not come back sooner than this, however soon the KMS is tried again.
+const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
+
+/// Why there is no answer that says yes.
+#[derive(Debug)]
+pub(super) enum Unanswered {
+    /// The KMS refused, or the transport failed.
+    Status(Status),
+    /// It was not asked.
+    NotAsked(NotAsked),
+}
+
+impl From<Unanswered> for Status {
+    fn from(unanswered: Unanswered) -> Self {
+        match unanswered {
+            Unanswered::Status(status) => status,
+            Unanswered::NotAsked(NotAsked::Resting { .. }) => {
+                Self::unavailable("the KMS does not answer")
+            }
+            Unanswered::NotAsked(NotAsked::Crowded) => {
+                Self::unavailable("too many calls wait for the KMS")
+            }
+            Unanswered::NotAsked(NotAsked::Late) => Self::deadline_exceeded("no answer in time"),
+        }
+    }
+}
+
+/// Whether the KMS itself has answered, by how a call ended: with this failure, if with one, and
+/// after this time. Nothing when that cannot be told.
+///
+/// Whatever the KMS refuses is an answer. UNAVAILABLE is one when it says at which of its commits:
+/// others come from the transport, from what stands between, or from a KMS that cannot work.
+pub(super) fn was_answered(failure: Option<&Status>, took: Duration) -> Option<bool> {
+    let Some(status) = failure else { return Some(true) };
+    match status.code() {
+        Code::Unavailable => Some(kms_index(status.metadata()).is_some()),
+        Code::DeadlineExceeded | Code::Cancelled => (took >= PATIENCE).then_some(false),
+        // What broke in the transport has a cause of its own.
+        Code::Unknown | Code::Internal => Some(status.source().is_none()),
+        Code::Ok
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unimplemented
+        | Code::DataLoss
+        | Code::Unauthenticated => Some(true),
+    }
+}
+
+/// What it means for the secret that the KMS did not say yes.
+pub(super) fn failed(unanswered: &Unanswered, key: &KmsKeyId, step: Step) -> ApiError {
+    match unanswered {
+        Unanswered::Status(status) => refused(status, key, step),
+        Unanswered::NotAsked(why) => not_asked(*why),
+    }
+}
+
+/// Nothing was sent, so nothing was billed, and trying again is right (`design §6`: fails fast).
+pub(super) fn not_asked(why: NotAsked) -> ApiError {
+    let (retry_after, message) = match why {
+        NotAsked::Resting { retry_after } => (retry_after, "the KMS is not available"),
+        NotAsked::Crowded => (RETRY_AFTER, "too many calls wait for the KMS"),
+        NotAsked::Late => (RETRY_AFTER, "the KMS did not answer in time"),
+    };
+    let retry_after = Some(retry_after.max(RETRY_AFTER_MIN));
+    ApiError::new(ErrorKind::Unavailable { retry_after }, message, Outcome::NotProposed)
+}
 
 /// What the KMS was asked for.
 #[derive(Debug, Clone, Copy)]
@@ -69,11 +144,13 @@ pub(super) fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
             tracing::error!(reason = status.message(), "the KMS refuses this node");
             unavailable("the KMS does not accept this node")
         }
-        (Code::DeadlineExceeded, _) => unavailable("the KMS did not answer in time"),
+        // CANCELLED is what tonic's server answers when the caller's deadline has passed.
+        (Code::DeadlineExceeded | Code::Cancelled, _) => {
+            unavailable("the KMS did not answer in time")
+        }
         (Code::ResourceExhausted, _) => unavailable("the KMS is busy"),
         (
             Code::Ok
-            | Code::Cancelled
             | Code::Unknown
             | Code::AlreadyExists
             | Code::Aborted

@@ -1,18 +1,28 @@
 //! The client against a KMS that is silent, and what refusals become.
 
+use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::status::ErrorKind;
+use lockbox_platform::system::SystemRandom;
 use lockbox_platform::tls::endpoint;
 
-use super::refusal::{RETRY_AFTER, Step, refused};
+use super::breaker::{FAILURES_MAX, PAUSE_MAX, PAUSE_MIN, State};
+use super::refusal::{RETRY_AFTER, Step, refused, was_answered};
 use super::*;
+
+/// Who asks a KMS that takes connections and says nothing on them.
+fn silent() -> KmsClient {
+    let never = tower::service_fn(|_| std::future::pending::<Result<Dead, std::io::Error>>());
+    // The wait for a connection ends after the callers' deadlines, as theirs are looked at here.
+    let endpoint = endpoint("localhost:1", None).unwrap().connect_timeout(100 * PAUSE_MAX);
+    let channel = endpoint.connect_with_connector_lazy(never);
+    KmsClient::new(channel, Arc::new(SystemRandom))
+}
 
 /// As a KMS is that takes connections and says nothing on them. tonic's own deadline does not
 /// run before there is a connection.
 #[tokio::test]
 async fn no_call_waits_for_a_connection_past_its_deadline() {
-    let never = tower::service_fn(|_| std::future::pending::<Result<Dead, std::io::Error>>());
-    let channel = endpoint("localhost:1", None).unwrap().connect_with_connector_lazy(never);
-    let kms = KmsClient::new(channel);
+    let kms = silent();
     let deadline = || Instant::now() + Duration::from_millis(20);
     let (key, caller) = (KmsKeyId::parse("abjkey").unwrap(), CallerAssertion::default());
 
@@ -31,6 +41,84 @@ async fn no_call_waits_for_a_connection_past_its_deadline() {
     let plaintext = Sensitive::new(vec![1]);
     late(kms.system_encrypt("abjkey", vec![], &plaintext, deadline()).await.unwrap_err());
     late(kms.system_decrypt("abjkey", vec![], vec![], deadline()).await.err().unwrap());
+    assert_eq!(kms.breaker.state(), State::Closed, "hurried callers say nothing of the KMS");
+}
+
+/// `design §6`: own-key secrets fail fast while the KMS is away, and say when to come back.
+#[tokio::test(start_paused = true)]
+async fn a_kms_that_stays_silent_is_not_waited_for_again_and_again() {
+    let kms = silent();
+    let (key, caller) = (KmsKeyId::parse("abjkey").unwrap(), CallerAssertion::default());
+    let patient = || Instant::now() + 2 * PATIENCE;
+    let open = || kms.decrypt_data_key(&key, &caller, vec![], vec![], patient());
+    for _ in 0..FAILURES_MAX {
+        let waited = open().await.err().unwrap();
+        assert_eq!(waited.message(), "the KMS did not answer in time");
+    }
+    let begun = Instant::now();
+    let refused = open().await.err().unwrap();
+    assert_eq!(Instant::now(), begun, "nobody waits");
+    assert_eq!(refused.code(), Code::Unavailable);
+    let ErrorKind::Unavailable { retry_after: Some(retry_after) } = refused.kind() else {
+        panic!("{refused:?}")
+    };
+    assert!(*retry_after <= PAUSE_MIN, "{retry_after:?}");
+    let system = kms.system_decrypt("abjkey", vec![], vec![], patient()).await.err().unwrap();
+    assert_eq!(system.code(), Code::Unavailable);
+
+    let metrics = Metrics::new(Prefix::Lockbox).unwrap();
+    metrics.collector(Box::new(KmsCollector::new(kms.clone()).unwrap())).unwrap();
+    let told = metrics.text();
+    for line in [
+        "lockbox_kms_breaker_state{state=\"open\"} 1",
+        "lockbox_kms_breaker_state{state=\"closed\"} 0",
+        "lockbox_kms_breaker_opens_total 1",
+        "lockbox_kms_calls_not_sent_total 2",
+    ] {
+        assert!(told.lines().any(|found| found == line), "{line}: {told}");
+    }
+
+    // One call after each pause finds out, and waits; the next one does not.
+    tokio::time::advance(PAUSE_MAX).await;
+    let begun = Instant::now();
+    open().await.err().unwrap();
+    assert!(begun.elapsed() >= PATIENCE);
+    let begun = Instant::now();
+    open().await.err().unwrap();
+    assert_eq!(Instant::now(), begun);
+    // The end of the node is not held up either.
+    kms.hang_up();
+    assert_eq!(open().await.err().unwrap().code(), Code::Unavailable);
+}
+
+#[test]
+fn refusals_are_answers_and_silence_is_none() {
+    let long = PATIENCE;
+    let told = |code: Code| was_answered(Some(&Status::new(code, "")), long);
+    assert_eq!(was_answered(None, Duration::ZERO), Some(true));
+    for code in [
+        Code::InvalidArgument,
+        Code::NotFound,
+        Code::PermissionDenied,
+        Code::ResourceExhausted,
+        Code::FailedPrecondition,
+        Code::Unauthenticated,
+        Code::Internal,
+        Code::DataLoss,
+        Code::Unimplemented,
+    ] {
+        assert_eq!(told(code), Some(true), "{code:?}");
+    }
+    assert_eq!(told(Code::Unavailable), Some(false));
+    assert_eq!(told(Code::DeadlineExceeded), Some(false));
+    let hurried = was_answered(Some(&Status::deadline_exceeded("")), PATIENCE / 2);
+    assert_eq!(hurried, None);
+    let mut decided = Status::unavailable("of this key");
+    decided.metadata_mut().insert(headers::KMS_INDEX, "7".parse().unwrap());
+    assert_eq!(was_answered(Some(&decided), long), Some(true));
+    let broken = std::io::Error::other("connection reset");
+    let broken = Status::from_error(Box::new(broken));
+    assert_eq!(was_answered(Some(&broken), long), Some(false));
 }
 
 type Dead = hyper_util::rt::TokioIo<tokio::io::DuplexStream>;

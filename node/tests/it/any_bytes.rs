@@ -177,7 +177,7 @@ fn input_of(service: &str, method: &str) -> MessageDescriptor {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_message_breaks_a_method() {
+async fn security_s22_no_message_breaks_a_method() {
     let node = Node::start().await;
     let mut maker = maker(&node, 1).await;
     let served = METHODS.iter().filter(|method| PUBLIC_SERVICES.contains(&method.service));

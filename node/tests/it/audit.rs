@@ -1,11 +1,20 @@
 //! What the audit says of calls that a view refuses.
 
+use std::sync::Arc;
+
+use lockbox::call::{Call, detached};
+use lockbox_platform::audit::AuditDetails;
+use lockbox_platform::audit::details::RequestDetails;
+use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::authorized_key::{KeyAlgorithm, generate_key_pair};
+use lockbox_platform::request::RequestContext;
+use lockbox_platform::status::ApiError;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use tonic::Code;
+use tonic::codegen::http::HeaderMap;
 
-use crate::client::text;
-use crate::fixture::Node;
+use crate::client::{response, text};
+use crate::fixture::{Node, WAIT};
 
 /// Path, authorization and the caller's name are known before the refusal, so they are recorded.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -26,6 +35,63 @@ async fn a_refused_read_says_where_and_whether_it_was_allowed() {
     assert!(missing.contains("\"authorized\":false"), "{missing}");
     for line in reads {
         assert!(line.contains("\"subject_name\":\"admin\""), "{line}");
+    }
+    node.stop().await;
+}
+
+/// What the events of versions say of the version and of its secret (`contract §6.3`).
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_of_versions_describe_their_secret() {
+    let node = Node::start().await;
+    let create = wire::CreateSecretRequest {
+        folder_id: node.made.folder_id.to_string(),
+        name: "described".into(),
+        description: "what it is for".into(),
+        labels: [("owner".to_owned(), "team".to_owned())].into(),
+        version_payload_entries: vec![text("k", "v")],
+        ..Default::default()
+    };
+    let mut secrets = node.secrets();
+    let created = secrets.create(node.request(create)).await.unwrap().into_inner();
+    let secret: wire::Secret = response(&created);
+    let (secret_id, first) = (|| secret.id.clone(), secret.current_version.clone().unwrap().id);
+    let second = node.add(&secret.id, vec![text("k", "w")]).await.id;
+    let back = wire::SetCurrentVersionRequest { secret_id: secret_id(), version_id: first.clone() };
+    secrets.set_current_version(node.request(back)).await.unwrap();
+    let schedule = wire::ScheduleVersionDestructionRequest {
+        secret_id: secret_id(),
+        version_id: second.clone(),
+        ..Default::default()
+    };
+    secrets.schedule_version_destruction(node.request(schedule)).await.unwrap();
+    let cancel = wire::CancelVersionDestructionRequest {
+        secret_id: secret_id(),
+        version_id: second.clone(),
+    };
+    secrets.cancel_version_destruction(node.request(cancel)).await.unwrap();
+
+    let audit = node.audit();
+    for (event, field, version) in [
+        ("AddVersion", "new_secret_version_id", &second),
+        ("SetCurrentVersion", "new_current_version_id", &first),
+        ("ScheduleVersionDestruction", "secret_version_id", &second),
+        ("CancelVersionDestruction", "secret_version_id", &second),
+    ] {
+        let of_event = format!("lockbox.{event}\"");
+        let line = audit.lines().find(|line| line.contains(&of_event)).unwrap();
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        let details = &record["details"];
+        assert_eq!(details["secret_id"], secret.id.as_str(), "{details}");
+        assert_eq!(details["secret_name"], "described", "{details}");
+        assert_eq!(details["status"], "ACTIVE", "{details}");
+        assert_eq!(details["description"], "what it is for", "{details}");
+        assert_eq!(details["labels"], serde_json::json!({ "owner": "team" }), "{details}");
+        assert!(details["created_at"].is_string(), "{details}");
+        assert!(details["secret_version_created_at"].is_string(), "{details}");
+        assert_eq!(details[field], version.as_str(), "{details}");
+        let is_scheduled = event == "ScheduleVersionDestruction";
+        assert_eq!(details["destroy_at"].is_string(), is_scheduled, "{details}");
+        assert_eq!(details["secret_version_destroy_at"].is_string(), is_scheduled, "{details}");
     }
     node.stop().await;
 }
@@ -106,5 +172,54 @@ async fn a_login_says_who_it_was_and_a_refused_one_what_was_tried() {
         let tried = serde_json::json!({ "key_id": key, "service_account_id": account });
         assert_eq!(record["details"], tried);
     }
+    node.stop().await;
+}
+
+fn broken() -> Result<(), ApiError> {
+    panic!("broken")
+}
+
+/// What a call had done when it broke is done: there is a record of it, also when its caller has
+/// gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_breaks_is_on_record() {
+    let node = Node::start().await;
+    let before = node.audit().lines().count();
+    let breaks = |key: &str| {
+        let mut headers = HeaderMap::new();
+        headers.insert("authorization", format!("Bearer {}", node.token()).parse().unwrap());
+        let context = RequestContext::take("/a.B/C", &mut headers, None, node.app.random.as_ref());
+        let ids = [("secret_id", key.to_owned())].into();
+        let source = EventSource::Lockbox;
+        let details = RequestDetails { source, event_name: "GetSecret", ids };
+        let app = Arc::clone(&node.app);
+        async move {
+            let mut call = Call::of(&app, Arc::new(context), AuditDetails::Request(details));
+            call.recognise();
+            tokio::task::yield_now().await;
+            let result = broken();
+            call.finish(result).await
+        }
+    };
+    let answer = detached(&node.app.calls, breaks("answered")).await;
+    assert_eq!(answer.unwrap_err().code(), Code::Internal);
+    let mut gone = Box::pin(detached(&node.app.calls, breaks("gone")));
+    assert!(futures::poll!(gone.as_mut()).is_pending());
+    drop(gone);
+    let deadline = tokio::time::Instant::now() + WAIT;
+    while node.audit().lines().count() < before + 2 {
+        assert!(tokio::time::Instant::now() < deadline, "there is no record");
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    for key in ["answered", "gone"] {
+        let audit = node.audit();
+        let line = audit.lines().skip(before).find(|line| line.contains(key)).unwrap();
+        let record: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert_eq!(record["event_type"], "yandex.cloud.audit.lockbox.GetSecret");
+        assert_eq!(record["event_status"], "ERROR");
+        assert_eq!(record["error"]["code"], i32::from(Code::Internal));
+        assert_eq!(record["authentication"]["subject_id"], node.made.admin_id.as_str());
+    }
+    assert_eq!(node.audit().lines().count(), before + 2);
     node.stop().await;
 }

@@ -3,6 +3,7 @@
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
+use lockbox_platform::authorized_key::AuthorizedKeyFile;
 use lockbox_platform::certificates::{LeafSpec, issue_all, leaf_files};
 use lockbox_platform::system::SystemClock;
 
@@ -348,12 +349,27 @@ async fn a_key_is_made_listed_and_deleted_on_the_command_line() {
     // A file that is there is not written over, and no key is made for nothing.
     let refused = served.failure(&["iam", "key", "create", "-o", path], 2).await;
     assert!(refused.contains("second.json exists"), "{refused}");
+    let nowhere = served.directory.path().join("absent").join("key.json");
+    let nowhere = nowhere.to_str().unwrap();
+    let refused = served.failure(&["iam", "key", "create", "-o", nowhere], 2).await;
+    assert!(refused.starts_with("lockbox: cannot write "), "{refused}");
+    assert!(!refused.contains("is made"), "{refused}");
+    // Nor does a file stay for which there is no key.
+    let unmade = served.directory.path().join("unmade.json");
+    let create = ["iam", "key", "create", "-o", unmade.to_str().unwrap()];
+    let nobody = [&create[..], &["--endpoint", "localhost:1", "--retry", "0"]].concat();
+    served.failure(&nobody, 3).await;
+    assert!(!unmade.exists());
     let listed = served.text(&["iam", "key", "list"], "").await;
     assert_eq!(listed.matches("RSA_2048").count(), 2, "{listed}");
     assert!(listed.contains(&second) && listed.contains("2nd"), "{listed}");
 
     let as_second = |line: &[&'static str]| [line, &["--sa-key", path]].concat();
     served.text(&as_second(&["secret", "list"]), "").await;
+    let shown = served.text(&["iam", "key", "create", "-o", "-"], "").await;
+    let third = AuthorizedKeyFile::parse(&shown).unwrap();
+    let listed = served.text(&["iam", "key", "list"], "").await;
+    assert!(listed.contains(&third.id), "{listed}");
     served.text(&["iam", "key", "delete", &second], "").await;
     let refused = served.failure(&as_second(&["secret", "list"]), 1).await;
     assert!(refused.contains("UNAUTHENTICATED"), "{refused}");

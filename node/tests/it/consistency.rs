@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use axum::body::{Body, to_bytes};
+use lockbox::router;
 use lockbox_proto::google::rpc;
 use lockbox_proto::yandex::cloud::access::{ListAccessBindingsRequest, SetAccessBindingsRequest};
 use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
@@ -256,5 +258,48 @@ async fn only_so_many_reads_wait_for_an_index() {
     // Who need not wait needs no place.
     node.secrets().get(stale(1)).await.unwrap();
     node.secrets().get(get()).await.unwrap();
+    node.stop().await;
+}
+
+/// Which of two values counts would be a guess, over gRPC as over REST.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_header_that_decides_is_refused_when_it_is_there_twice() {
+    let node = Node::start().await;
+    let secret = node.create(vec![text("k", "v")], "").await;
+    let router = router::public(&node.app, node.metrics.rpc.clone()).unwrap();
+    let get = || wire::GetSecretRequest { secret_id: secret.id.clone() };
+    let login = || CreateIamTokenRequest { identity: Some(Identity::Jwt(node.jwt())) };
+    for (name, value) in [
+        ("idempotency-key", "0b0c1f9e-6a4f-4a57-8a3c-9d8e7f6a5b4c"),
+        ("x-if-version", "e6qversion"),
+        ("x-consistency", "linearizable"),
+        ("lockbox-min-index", "0"),
+    ] {
+        let once = with(node.request(get()), name, value);
+        node.secrets().get(once).await.unwrap();
+        let message = format!("{name}: is given more than once");
+        let mut twice = with(node.request(get()), name, value);
+        twice.metadata_mut().append(name, value.parse().unwrap());
+        let refused = node.secrets().get(twice).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::InvalidArgument, &*message));
+        let mut twice = with(Request::new(login()), name, value);
+        twice.metadata_mut().append(name, value.parse().unwrap());
+        let refused = node.tokens().create(twice).await.unwrap_err();
+        assert_eq!((refused.code(), refused.message()), (Code::InvalidArgument, &*message));
+
+        for (known, status) in [(true, 400), (false, 401)] {
+            let mut request = http::Request::get(format!("/lockbox/v1/secrets/{}", secret.id))
+                .header(name, value)
+                .header(name, value);
+            if known {
+                request = request.header("authorization", format!("Bearer {}", node.token()));
+            }
+            let response = router.answer(request.body(Body::empty()).unwrap()).await;
+            assert_eq!(response.status().as_u16(), status, "{name}");
+            let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let answer: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+            assert_eq!(answer["message"].as_str() == Some(&*message), known, "{answer}");
+        }
+    }
     node.stop().await;
 }

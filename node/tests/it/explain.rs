@@ -186,3 +186,24 @@ async fn everybody_may_ask_about_itself_and_viewers_of_the_cloud_about_all() {
     assert!(record.contains(&secret.id), "{record}");
     node.stop().await;
 }
+
+/// Bindings of keys are with the KMS: who asks about a key is told so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_question_about_a_key_says_who_knows_its_bindings() {
+    let node = Node::start().await;
+    let own = "lockbox kms symmetric-key list-access-bindings";
+    let (key, folder) = ("abj0123456789abcdefg", node.made.folder_id.as_str());
+    let ask = async |permission: &str, resource: &str| {
+        explain(&node, node.token(), None, permission, resource).await
+    };
+    let unknown = ask("kms.keys.decrypt", key).await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
+    assert!(unknown.message().contains(own), "{unknown:?}");
+    assert!(unknown.metadata().get("lockbox-index").is_some(), "{unknown:?}");
+    let of_folder = ask("kms.keys.decrypt", folder).await.unwrap();
+    assert!(of_folder.remarks.iter().any(|remark| remark.contains(own)), "{of_folder:?}");
+    // What has nothing to do with keys is answered as ever.
+    assert!(!ask("payload.get", key).await.unwrap_err().message().contains(own));
+    assert!(ask("payload.get", folder).await.unwrap().remarks.is_empty());
+    node.stop().await;
+}

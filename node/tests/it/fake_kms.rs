@@ -51,6 +51,10 @@ struct State {
     used: Vec<Used>,
     down: bool,
     hung: bool,
+    /// Decryptions that came while it was hung.
+    unanswered: usize,
+    /// The `authorization` of each call that had one.
+    tokens: Vec<String>,
     meeting: Option<(Arc<Barrier>, usize)>,
     refusing: Option<(&'static str, Code)>,
 }
@@ -65,6 +69,11 @@ impl FakeKms {
         self.0.lock().unwrap().used.clone()
     }
 
+    /// The tokens that were shown, in order.
+    pub(crate) fn tokens(&self) -> Vec<String> {
+        self.0.lock().unwrap().tokens.clone()
+    }
+
     /// Answers nothing but UNAVAILABLE from now on, or answers again.
     pub(crate) fn set_down(&self, down: bool) {
         self.0.lock().unwrap().down = down;
@@ -73,6 +82,17 @@ impl FakeKms {
     /// Answers no decryption from now on: not even with a failure.
     pub(crate) fn hang(&self) {
         self.0.lock().unwrap().hung = true;
+    }
+
+    /// How many decryptions it has left without an answer.
+    pub(crate) fn unanswered(&self) -> usize {
+        self.0.lock().unwrap().unanswered
+    }
+
+    /// Answers whatever comes from now on, as at first.
+    pub(crate) fn recover(&self) {
+        let mut state = self.0.lock().unwrap();
+        (state.hung, state.down, state.refusing) = (false, false, None);
     }
 
     /// Holds the next data keys back until this many are asked for; all of their callers have
@@ -116,6 +136,9 @@ impl FakeKms {
     }
 
     fn note<T>(&self, operation: &'static str, key_id: &str, request: &Request<T>) {
+        if let Some(shown) = request.metadata().get("authorization") {
+            self.0.lock().unwrap().tokens.push(shown.to_str().unwrap().to_owned());
+        }
         let Some(header) = request.metadata().get_bin("lockbox-assertion-bin") else { return };
         let assertion = CallerAssertion::decode(header.to_bytes().unwrap()).unwrap();
         let billed = !["check_attach", "get_operation"].contains(&operation);
@@ -156,7 +179,11 @@ impl SymmetricCryptoService for FakeKms {
         &self,
         request: Request<SymmetricDecryptRequest>,
     ) -> Result<Response<SymmetricDecryptResponse>, Status> {
-        let hung = self.0.lock().unwrap().hung;
+        let hung = {
+            let mut state = self.0.lock().unwrap();
+            state.unanswered += usize::from(state.hung);
+            state.hung
+        };
         if hung {
             return std::future::pending().await;
         }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,13 +13,13 @@ use lockbox::authn::Authenticator;
 use lockbox::bootstrap::{FirstNames, Initialised, initialise};
 use lockbox::config::Config;
 use lockbox::keyring::Keyring;
-use lockbox::kms::KmsClient;
-use lockbox::rate::RateLimits;
+use lockbox::kms::{KmsClient, KmsIdentity};
+use lockbox::rotation::Rotation;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
-use lockbox::{router, unseal};
+use lockbox::{rotation, router, unseal};
 use lockbox_core::{Clock, CloudId, Randomness, SensitiveString};
-use lockbox_platform::audit::{self, AuditConfig, AuditSync};
+use lockbox_platform::audit::{self, AuditFile, AuditSync};
 use lockbox_platform::authorized_key::{
     AuthorizedKeyFile, GeneratedKeyPair, KeyAlgorithm, generate_key_pair, sign_jwt,
 };
@@ -28,6 +29,7 @@ use lockbox_platform::health::Readiness;
 use lockbox_platform::jwt::AcceptedAudiences;
 use lockbox_platform::listener::{ListenerLimits, Security, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
+use lockbox_platform::rate::RateLimits;
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
@@ -58,6 +60,9 @@ pub(crate) const SYSTEM_KEY: &str = lockbox_kms_sim::SYSTEM_KEY_ID;
 const AUDIENCE: &str = "https://iam.api.cloud.yandex.net/iam/v1/tokens";
 /// How long a test waits for what has to happen.
 pub(crate) const WAIT: Duration = Duration::from_secs(30);
+
+/// The file of the token in the node's directory, where it is beside another KMS.
+const KMS_TOKEN: &str = "kms-token";
 
 /// The id of the first cloud of [`Node::limited`].
 pub(crate) const LIMITED_CLOUD: &str = "b1glimited";
@@ -127,12 +132,17 @@ fn config(data: &TempDir, limits: &str) -> Config {
          [peer]\nlisten = \"127.0.0.1:0\"\nadvertise = \"localhost:1\"\n\
          certificate = \"unused\"\nkey = \"unused\"\nca = \"unused\"\n\
          [metrics]\nlisten = \"127.0.0.1:0\"\n[kms]\naddress = \"localhost:2\"\n\
+         [audit]\nhead_interval_seconds = 1\n\
+         [keyring]\nclose_after_seconds = 0\n\
          [limits]\nversions_per_secret = 4\nsecrets_per_cloud = 9\n{limits}",
         data.path()
     );
     let path = data.path().join("node.toml");
     std::fs::write(&path, text).unwrap();
-    Config::load(&path, &[]).unwrap()
+    let token = data.path().join(KMS_TOKEN);
+    let name_token = || ("LOCKBOX_CONFIG_KMS__TOKEN_FILE".to_owned(), token.display().to_string());
+    let overrides: Vec<_> = token.exists().then(name_token).into_iter().collect();
+    Config::load(&path, &overrides).unwrap()
 }
 
 /// A request with this token.
@@ -162,6 +172,17 @@ impl Fresh {
 
     /// The same with more lines of the table of limits.
     async fn open_with(data: TempDir, kms: FakeKms, downtime: Duration, limits: &str) -> Self {
+        Self::open_on(data, kms, downtime, limits, None).await
+    }
+
+    /// The same, with its audit on something else than a file.
+    async fn open_on(
+        data: TempDir,
+        kms: FakeKms,
+        downtime: Duration,
+        limits: &str,
+        audit_file: Option<Arc<dyn AuditFile>>,
+    ) -> Self {
         let config = Arc::new(config(&data, limits));
         let passed_ms = AtomicU64::new(0);
         let later = Arc::new(LaterClock { system: SystemClock::new(), downtime, passed_ms });
@@ -187,10 +208,18 @@ impl Fresh {
             random: Arc::clone(&random),
         };
         let replica = start_replica(&data, parts).await;
-        let audit_config = AuditConfig { path: config.audit_path(), sync: AuditSync::Batched };
-        let auditor = audit::open(&audit_config, &tasks, metrics.audit.clone()).unwrap();
+        let (of_audit, sync) = (metrics.audit.clone(), AuditSync::Batched);
+        let auditor = match audit_file {
+            Some(file) => audit::open_on(file, sync, Arc::clone(&clock), &tasks, of_audit),
+            None => {
+                let audit_config = config.audit.of_writer(config.audit_path());
+                audit::open(&audit_config, Arc::clone(&clock), &tasks, of_audit).unwrap()
+            }
+        };
         let keyring = Keyring::default();
-        let kms_client = KmsClient::new(connect(kms_address));
+        let identity = KmsIdentity::by(config.kms.token_file.as_ref());
+        let kms_client = KmsClient::new(connect(kms_address), Arc::clone(&random));
+        let kms_client = kms_client.identified_by(identity);
         let app = Arc::new(App {
             replica,
             keyring: keyring.clone(),
@@ -199,7 +228,7 @@ impl Fresh {
             kms: kms_client,
             auditor,
             audiences: AcceptedAudiences::new(&["localhost:1".to_owned()], &[]),
-            rate: RateLimits::new(&config.limits),
+            rate: RateLimits::new(config.limits.rate()),
             config,
             clock,
             random,
@@ -208,16 +237,24 @@ impl Fresh {
             catching_up: lockbox::consistency::waiting_room(),
             calls: TaskTracker::new(),
             streams: Streams::default(),
+            rotation: Rotation::default(),
             payload_reads: lockbox::usage::PayloadReads::default(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);
         let unsealing = unseal::keep_unsealed(Arc::clone(&app), sealed, tasks.token());
         tasks.spawn(TaskKind::Critical, "unseal", unsealing);
+        let rotating = rotation::keep_rotating(Arc::clone(&app), tasks.token());
+        tasks.spawn(TaskKind::Critical, "keyring rotation", rotating);
         Self { app, kms, data, tasks, metrics, clock: later }
     }
 
     /// Serves clients once the node is ready.
-    async fn serve(self, made: Initialised, pair: GeneratedKeyPair, token: String) -> Node {
+    pub(crate) async fn serve(
+        self,
+        made: Initialised,
+        pair: GeneratedKeyPair,
+        token: String,
+    ) -> Node {
         let Self { app, kms, data, tasks, metrics, clock } = self;
         tokio::time::timeout(WAIT, app.readiness.wait_ready()).await.unwrap();
 
@@ -247,6 +284,21 @@ impl Node {
         let fresh = Fresh::open_with(data, FakeKms::default(), Duration::ZERO, limits).await;
         let cloud_id = CloudId::parse(LIMITED_CLOUD).ok();
         Self::named(fresh, FirstNames { cloud_id, ..FirstNames::default() }).await
+    }
+
+    /// The same beside a KMS of another maker, to which this token names the node.
+    pub(crate) async fn beside_another_kms(token: &str) -> Self {
+        let data = TempDir::new().unwrap();
+        let path = data.path().join(KMS_TOKEN);
+        std::fs::write(&path, token).unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        Self::of(Fresh::open(data, FakeKms::default(), Duration::ZERO).await).await
+    }
+
+    /// The same with its audit on something else than a file.
+    pub(crate) async fn with_audit(file: Arc<dyn AuditFile>) -> Self {
+        let (data, kms) = (TempDir::new().unwrap(), FakeKms::default());
+        Self::of(Fresh::open_on(data, kms, Duration::ZERO, "", Some(file)).await).await
     }
 
     async fn of(fresh: Fresh) -> Self {

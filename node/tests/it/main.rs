@@ -7,13 +7,28 @@ mod account_access;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod another_kms;
+#[cfg(test)]
 mod any_bytes;
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod audit_disk;
+#[cfg(test)]
+mod audit_heads;
+#[cfg(test)]
+mod audited;
+#[cfg(test)]
+mod audited_peers;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/compared.rs"]
+mod compared;
+#[cfg(test)]
+mod compatibility;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
@@ -22,6 +37,8 @@ mod consistency;
 mod containers;
 #[cfg(test)]
 mod decoders;
+#[cfg(test)]
+mod destroyed_files;
 #[cfg(test)]
 mod destruction;
 #[cfg(test)]
@@ -35,14 +52,23 @@ mod fake_kms;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/fuzz.rs"]
+mod fuzz;
+#[cfg(test)]
 mod identity;
 #[cfg(test)]
+mod keyring_rotation;
+#[cfg(test)]
 mod kms_operations;
+#[cfg(test)]
+mod kms_outage;
 #[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
 mod metadata;
+#[cfg(test)]
+mod moved_payloads;
 #[cfg(test)]
 #[cfg(feature = "mutants")]
 mod mutants;
@@ -66,9 +92,15 @@ mod response_headers;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
+mod sealed_bytes;
+#[cfg(test)]
+mod sealing;
+#[cfg(test)]
 mod secret_access;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod security;
 #[cfg(test)]
 mod served;
 #[cfg(test)]

@@ -154,6 +154,45 @@ async fn a_merge_whose_base_moved_is_made_again_and_repeats_its_kms_requests() {
     node.stop().await;
 }
 
+/// What the node says it asked is what the KMS knows it by, answered or not, each request once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_audit_names_what_the_kms_was_asked() {
+    let node = Node::start().await;
+    let plain = node.create(vec![text("k", "v")], "").await;
+    node.read(&plain.id, "").await.unwrap();
+    let secret = node.create(vec![text("k", "v")], "abjownkey").await;
+    let first = secret.current_version.as_ref().unwrap().id.clone();
+    node.add(&secret.id, vec![text("l", "w")]).await;
+    add_while_the_base_moves(&node, &secret, &first, || ()).await.unwrap();
+    node.read(&secret.id, "").await.unwrap();
+    node.kms.refuse("decrypt", Code::Unavailable);
+    node.read(&secret.id, "").await.unwrap_err();
+
+    let audit = node.audit();
+    let told: Vec<Vec<(String, bool)>> = audit
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .filter_map(|record: serde_json::Value| {
+            let requests = record["kms_requests"].as_array()?.clone();
+            let told = requests.iter().map(|request| {
+                assert_eq!(request["key_id"], "abjownkey");
+                let id = request["kms_request_id"].as_str().unwrap().to_owned();
+                (id, request["answered"].as_bool().unwrap())
+            });
+            Some(told.collect())
+        })
+        .collect();
+    // Creation, two bases and data keys whereof the merge was made twice, a read, and one in vain.
+    let counts: Vec<_> = told.iter().map(Vec::len).collect();
+    assert_eq!(counts, [1, 2, 3, 1, 1]);
+    let unanswered: Vec<_> = told.iter().flatten().filter(|(_, answered)| !answered).collect();
+    assert_eq!(unanswered, [&told[4][0]]);
+    let named: BTreeSet<_> = told.iter().take(4).flatten().map(|(id, _)| id.clone()).collect();
+    let known = node.kms.used().into_iter().map(|used| hex::encode(used.kms_request_id));
+    assert_eq!(named, known.collect::<BTreeSet<_>>());
+    node.stop().await;
+}
+
 /// `contract §2.6`: they serialise. Each one's KMS calls are made once, on the version before it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn callers_of_one_secret_wait_for_their_turn() {

@@ -22,8 +22,10 @@ use lockbox_proto::lockbox::cluster::v1::cluster_service_client::ClusterServiceC
 use lockbox_proto::lockbox::cluster::v1::introspection_service_client::IntrospectionServiceClient;
 use lockbox_raft::store::FORMAT_VERSION;
 use tempfile::TempDir;
-use tonic::Code;
+use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::Channel;
+use tonic::{Code, Request};
+use tonic_prost::ProstCodec;
 
 use crate::fixture::{Fresh, Node, WAIT, loopback};
 use crate::messages::binding;
@@ -73,7 +75,7 @@ impl Peers {
     }
 
     /// A channel of whoever has this certificate.
-    fn channel(&self, stem: &str) -> Channel {
+    pub(crate) fn channel(&self, stem: &str) -> Channel {
         let identity = Some(leaf_files(self.dir(), stem));
         let files = ClientTlsFiles { ca: self.dir().join("ca.pem"), identity };
         let tls = client_tls(&files, SERVER).unwrap();
@@ -84,11 +86,11 @@ impl Peers {
         ClusterServiceClient::new(self.channel(stem))
     }
 
-    fn admin(&self, stem: &str) -> AdminServiceClient<Channel> {
+    pub(crate) fn admin(&self, stem: &str) -> AdminServiceClient<Channel> {
         AdminServiceClient::new(self.channel(stem))
     }
 
-    async fn status(&self) -> wire::StatusResponse {
+    pub(crate) async fn status(&self) -> wire::StatusResponse {
         let answer = self.cluster("admin").status(wire::StatusRequest {}).await;
         answer.unwrap().into_inner()
     }
@@ -220,6 +222,19 @@ async fn names_in_certificates_decide_who_may_call_what() {
             assert_eq!(refused.code(), Code::PermissionDenied, "{stem}");
         }
     }
+    // Whoever was refused is in the audit by the name that the authority has given it.
+    let audit = std::fs::read_to_string(node.app.config.audit_path()).unwrap();
+    let records = audit.lines().map(|l| serde_json::from_str::<serde_json::Value>(l).unwrap());
+    let is_init = |record: &serde_json::Value| {
+        record["event_type"].as_str().unwrap().ends_with("InitCluster")
+    };
+    let tried: Vec<_> = records.filter(is_init).collect();
+    assert_eq!(tried.len(), LEAVES.len());
+    for (record, (stem, name)) in tried.iter().zip(LEAVES) {
+        assert_eq!(record["authentication"]["subject_id"], name, "{record}");
+        assert_eq!(record["authentication"]["authenticated"], true, "{record}");
+        assert_eq!(record["authorization"]["authorized"], stem == "admin", "{record}");
+    }
     // Without a certificate there is not even a connection.
     let files = ClientTlsFiles { ca: peers.dir().join("ca.pem"), identity: None };
     let tls = client_tls(&files, SERVER).unwrap();
@@ -230,6 +245,22 @@ async fn names_in_certificates_decide_who_may_call_what() {
     assert!(!answered(&nobody.unwrap_err()));
     let refused = peers.cluster("stranger").status(wire::StatusRequest {}).await.unwrap_err();
     assert!(answered(&refused));
+    node.stop().await;
+}
+
+/// Whoever has another release of the program sees which method it asked for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_method_that_is_not_there_is_named() {
+    let node = Fresh::start().await;
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    for path in ["/lockbox.cluster.v1.AdminService/Steal", "/no.such.Service/Get"] {
+        let mut client = tonic::client::Grpc::new(peers.channel("operator"));
+        client.ready().await.unwrap();
+        let (at, codec) = (PathAndQuery::from_static(path), ProstCodec::<(), ()>::default());
+        let refused = client.unary(Request::new(()), at, codec).await.unwrap_err();
+        assert_eq!(refused.code(), Code::Unimplemented);
+        assert_eq!(refused.message(), format!("this server has no method {path}"));
+    }
     node.stop().await;
 }
 

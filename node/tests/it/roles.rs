@@ -305,7 +305,7 @@ async fn operation_methods(node: &Node, on: &Targets, token: &str) -> Tried {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn every_role_is_let_through_where_the_contract_says_and_nowhere_else() {
+async fn security_s05_every_role_is_let_through_where_the_contract_says_and_nowhere_else() {
     let node = Node::start().await;
     let gives = gives();
     let mut tried_at_all = 0;

@@ -85,7 +85,14 @@ async fn a_role_on_one_secret_opens_that_one_and_ends_with_its_binding() {
         let record = audit.lines().find(|line| line.contains(event)).unwrap();
         assert!(record.contains(&account.id), "{record}");
         let record: serde_json::Value = serde_json::from_str(record).unwrap();
-        assert_eq!(record["details"]["secret_id"], opened.id.as_str());
+        let details = &record["details"];
+        assert_eq!(details["secret_id"], opened.id.as_str());
+        // With the names that the contract has for both (`contract §6.3`).
+        assert_eq!(details["secret_name"], "s");
+        let changed = &details["access_binding_deltas"][0]["access_binding"];
+        let bound = details["access_bindings"].get(0).unwrap_or(changed);
+        assert_eq!(bound["subject_name"], "robot", "{details}");
+        assert_eq!(bound["subject_type"], "SERVICE_ACCOUNT", "{details}");
     }
     node.stop().await;
 }

@@ -89,6 +89,7 @@ async fn a_token_of_another_account_is_for_who_may_make_its_keys() {
     let read: serde_json::Value = serde_json::from_str(read).unwrap();
     let info = &read["authentication"]["token_info"];
     assert_eq!(info["impersonator_id"], maker.id.as_str(), "{read}");
+    assert_eq!(info["impersonator_type"], "SERVICE_ACCOUNT", "{read}");
     let missing = impersonate(&node, &token, "ajenobody").await.unwrap_err();
     assert_eq!(missing.code(), Code::NotFound);
     assert_eq!(revoke(&node, &as_robot, &as_robot).await.unwrap(), robot.id);

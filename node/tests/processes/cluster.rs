@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use lockbox_platform::certificates::leaf_files;
 use lockbox_platform::tls::{ClientTlsFiles, client_tls, endpoint};
@@ -75,14 +75,15 @@ impl Cluster {
             running: BTreeMap::new(),
             connection: BTreeMap::new(),
         };
-        cluster.local(&["prepare", "--nodes", &nodes.to_string()]);
+        success(&cluster.local(&["prepare", "--nodes", &nodes.to_string()]));
         for part in PARTS {
             cluster.launch(part);
         }
         cluster.wait_ready(Part::Kms).await;
-        cluster.initialise();
+        success(&cluster.initialise());
         cluster.wait_all_ready().await;
-        cluster.write_env();
+        success(&cluster.write_env());
+        cluster.read_env();
         cluster
     }
 
@@ -137,13 +138,15 @@ impl Cluster {
         program.args(command).arg("--config").arg(config).env_clear().output().unwrap()
     }
 
-    fn local(&self, command: &[&str]) {
+    /// Runs `lockbox local` on the directory.
+    pub(crate) fn local(&self, command: &[&str]) -> Output {
         let (base, directory) = (self.ports.base().to_string(), self.directory().to_str().unwrap());
         let options = ["local", "--dir", directory, "--port-base", &base];
-        success(&self.lockbox(&[&options, command].concat(), b""));
+        self.lockbox(&[&options, command].concat(), b"")
     }
 
-    fn initialise(&self) {
+    /// Runs `lockbox cluster init`, as the first start does.
+    pub(crate) fn initialise(&self) -> Output {
         let ids = std::fs::read(self.directory().join("ids.json")).unwrap();
         let ids: serde_json::Value = serde_json::from_slice(&ids).unwrap();
         let file = |name: &str| self.certificates().join(name).to_str().unwrap().to_owned();
@@ -163,7 +166,7 @@ impl Cluster {
             option("--member", &format!("{id}=localhost:{peer},localhost:{api}"));
         }
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        success(&self.lockbox(&arguments, b""));
+        self.lockbox(&arguments, b"")
     }
 
     /// Runs `lockbox`, as the operator, against a node's listener for peers.
@@ -197,8 +200,13 @@ impl Cluster {
 
     /// Waits until a part has ended by itself, and returns what it exited with.
     pub(crate) async fn ended(&mut self, part: Part) -> Option<i32> {
+        self.crashed(part).await.code()
+    }
+
+    /// The same with the signal that it ended by.
+    pub(crate) async fn crashed(&mut self, part: Part) -> ExitStatus {
         let mut server = self.running.remove(&part).unwrap();
-        until(&format!("end of {part}"), async || server.has_ended()).await.code()
+        until(&format!("end of {part}"), async || server.has_ended()).await
     }
 
     /// What a part has said so far.
@@ -206,17 +214,26 @@ impl Cluster {
         std::fs::read_to_string(self.directory().join(format!("{part}.log"))).unwrap()
     }
 
-    fn write_env(&mut self) {
+    /// Runs `lockbox local env`, as each start does: it logs in.
+    pub(crate) fn write_env(&self) -> Output {
         let pids: Vec<_> = NODES.map(|id| self.running[&Part::Node(id)].pid().to_string()).into();
         let kms = self.running[&Part::Kms].pid().to_string();
         let bin = programs::lockbox().parent().unwrap().to_str().unwrap();
-        self.local(&["env", "--pids", &pids.join(" "), "--kms-pid", &kms, "--bin", bin]);
+        self.local(&["env", "--pids", &pids.join(" "), "--kms-pid", &kms, "--bin", bin])
+    }
+
+    fn read_env(&mut self) {
         let text = std::fs::read_to_string(self.directory().join("env")).unwrap();
         let variables = text.lines().filter_map(|line| {
             let (name, value) = line.strip_prefix("export ")?.split_once('=')?;
             Some((name.to_owned(), value.trim_matches('"').to_owned()))
         });
         self.connection = variables.collect();
+    }
+
+    /// What the servers that are started from now on find in their environment.
+    pub(crate) fn set_environment(&mut self, environment: Vec<(&'static str, String)>) {
+        self.environment = environment;
     }
 
     /// Starts a part that does not run, and does not wait.

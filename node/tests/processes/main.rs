@@ -6,9 +6,13 @@
 
 // `cfg(test)` is how clippy knows that helpers may unwrap, too.
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod caller;
 #[cfg(test)]
 mod canary;
+#[cfg(test)]
+mod certificates;
 #[cfg(test)]
 mod client;
 #[cfg(test)]
@@ -22,15 +26,21 @@ mod contention;
 #[cfg(test)]
 mod crowd;
 #[cfg(test)]
+mod destroyed;
+#[cfg(test)]
 mod freshness;
 #[cfg(test)]
 mod http1;
+#[cfg(test)]
+mod keyring;
 #[cfg(test)]
 mod kms_commands;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
 mod membership;
+#[cfg(test)]
+mod memory;
 #[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
@@ -40,6 +50,8 @@ mod ports;
 mod programs;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod restored;
 #[cfg(test)]
 mod rights;
 #[cfg(test)]

@@ -10,7 +10,7 @@ use crate::load::Load;
 use crate::messages::pairs;
 use crate::waiting::until;
 
-fn json(output: &Output) -> Value {
+pub(crate) fn json(output: &Output) -> Value {
     serde_json::from_slice(success(output)).unwrap()
 }
 
@@ -56,7 +56,7 @@ impl Cluster {
     }
 
     /// All of these nodes have the same state, in every column family and table.
-    async fn agree(&self, nodes: &[u16]) {
+    pub(crate) async fn agree(&self, nodes: &[u16]) {
         let hashes = self.hashes_at_one_index(nodes).await;
         let first = &hashes[&nodes[0]];
         assert_eq!(first["hash"].as_str().unwrap().len(), 64);

@@ -35,6 +35,23 @@ async fn a_lost_key_is_replaced_on_every_node_at_once() {
         let found = lost.with_token(&token).read(&secret).await.unwrap();
         assert_eq!(found, [("k".to_owned(), b"kept".to_vec())]);
     }
+    // Whoever starts the cluster again is told where the new key belongs, in one sentence.
+    let own = cluster.directory().join("admin-key.json");
+    let told = |output: &std::process::Output| {
+        assert_eq!(output.status.code(), Some(1));
+        let sentence = String::from_utf8(output.stderr.clone()).unwrap();
+        assert_eq!(sentence.lines().count(), 1, "{sentence}");
+        sentence
+    };
+    let with_old = told(&cluster.write_env());
+    let expected = format!("the key in {} is no longer the administrator's: put", own.display());
+    assert!(with_old.contains(&expected), "{with_old}");
+    std::fs::remove_file(&own).unwrap();
+    let without = told(&cluster.initialise());
+    let expected = format!("put its administrator's key at {}, or", own.display());
+    assert!(without.contains(&expected), "{without}");
+    std::fs::copy(&file, &own).unwrap();
+    success(&cluster.write_env());
     // The file is there: a second key needs another one.
     assert_eq!(cluster.at_peer("admin", follower, &command).status.code(), Some(2));
 }

@@ -45,7 +45,7 @@ impl Client {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_right_begins_and_ends_on_every_node_at_once() {
+async fn security_s08_a_right_begins_and_ends_on_every_node_at_once() {
     let cluster = Cluster::start(Vec::new()).await;
     let [one, two, three] = NODES.map(|node| cluster.admin(Part::Node(node)));
     let robot = one.create_robot("lockbox.viewer").await;

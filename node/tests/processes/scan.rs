@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD_NO_PAD, URL_SAFE_NO_PAD};
+use lockbox_platform::audit::{AuditFiles, LineRead, Walk};
 use rocksdb::{DB, IteratorMode, Options};
 
 /// What is looked for: so many bytes in a row are no coincidence.
@@ -116,6 +117,25 @@ impl Scanner {
             found.extend(self.stream(&place, file).expect("a file that can be read"));
         }
         (found, size)
+    }
+
+    /// What is found in the audit of a data directory, in files that are compressed as in the
+    /// others, and how many records it has.
+    pub(crate) fn audit(&self, data: &Path) -> (BTreeSet<Found>, u64) {
+        let (mut found, mut records) = (BTreeSet::new(), 0);
+        let audit = AuditFiles::at(data);
+        let mut walk = Walk::new(&audit);
+        while let Some(mut file) = walk.next_file().expect("an audit") {
+            let (mut text, mut line) = (Vec::new(), Vec::new());
+            while file.read_line(&mut line).expect("a line") == LineRead::Whole {
+                text.append(&mut line);
+                text.push(b'\n');
+                records += 1;
+            }
+            let place = format!("records of {}", file.path().display());
+            found.extend(self.bytes(&place, &text));
+        }
+        (found, records)
     }
 
     /// What is found in the rows of the databases below a directory, which no server may use,

@@ -33,7 +33,7 @@ async fn serving(client: &Client) -> ServingStatus {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_node_restarted_without_a_kms_replicates_sealed_and_opens_by_itself() {
+async fn security_s15_a_node_restarted_without_a_kms_replicates_sealed_and_opens_by_itself() {
     let mut cluster = Cluster::start(Vec::new()).await;
     let own_key = cluster.admin(Part::Kms).create_kms_key().await;
     let leader = cluster.leader().await;

@@ -14,7 +14,7 @@ pub(crate) struct Server {
 
 impl Server {
     /// Starts `program serve --config`, with exactly this environment; what it says is appended
-    /// to the log.
+    /// to the log. It is in the log's directory, where a core file of it would be.
     pub(crate) fn start(
         program: &Path,
         config: &Path,
@@ -26,6 +26,7 @@ impl Server {
         command
             .args(["serve", "--config"])
             .arg(config)
+            .current_dir(log.parent().unwrap())
             .env_clear()
             .envs(environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())

@@ -1,13 +1,18 @@
-//! The exit codes of the servers: the one table that everything which can end a process uses.
+//! The exit codes of all programs: the one table that everything which can end a process uses.
 
-/// Why a server process ended. Supervisors and tests tell failures apart by these; the numbers
+/// Why a process ended. Supervisors and tests tell failures apart by these; the numbers
 /// stay what they are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ExitCode {
     /// A clean end.
     Ok,
+    /// A command: the server that it called answered, and refused.
+    Refused,
     /// The command line, the configuration or a file it names is wrong.
     Usage,
+    /// A command: the server that it called is out of reach, is not ready or took too long. What
+    /// was asked for may have been done.
+    Unreachable,
     /// A read, write or sync of the storage failed; nothing unsynced was acknowledged.
     Storage,
     /// A record in the middle of the log does not match its checksum.
@@ -23,15 +28,20 @@ pub enum ExitCode {
     /// The data directory was wiped, as a whole or in part, under a node that is a member of a
     /// cluster. It cannot come back under its id: remove it and add it under a new one.
     StoreLost,
+    /// The end took too long: a disk keeps calls, or the ledger, waiting. What was not answered may
+    /// have been done.
+    Stalled,
     /// A broken invariant: a bug. The log says which.
     Internal,
 }
 
 impl ExitCode {
     /// All of them, by number.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Ok,
+        Self::Refused,
         Self::Usage,
+        Self::Unreachable,
         Self::Storage,
         Self::CorruptLog,
         Self::DiskFull,
@@ -39,6 +49,7 @@ impl ExitCode {
         Self::PortInUse,
         Self::Consensus,
         Self::StoreLost,
+        Self::Stalled,
         Self::Internal,
     ];
 
@@ -47,7 +58,9 @@ impl ExitCode {
     pub const fn meaning(self) -> &'static str {
         match self {
             Self::Ok => "it went well",
+            Self::Refused => "the server answered, and refused",
             Self::Usage => "the command line, the configuration or a file it names is wrong",
+            Self::Unreachable => "the server is out of reach, is not ready or took too long",
             Self::Storage => "storage could not be read, written or synced",
             Self::CorruptLog => "a record within the log is damaged",
             Self::DiskFull => "the disk is full",
@@ -57,6 +70,7 @@ impl ExitCode {
             Self::StoreLost => {
                 "the data of a member was wiped: remove the node and add it under a new id"
             }
+            Self::Stalled => "the end took too long, for a disk kept it waiting",
             Self::Internal => "something that cannot be has happened, which is a bug",
         }
     }
@@ -66,7 +80,9 @@ impl ExitCode {
     pub const fn code(self) -> u8 {
         match self {
             Self::Ok => 0,
+            Self::Refused => 1,
             Self::Usage => 2,
+            Self::Unreachable => 3,
             Self::Storage => 10,
             Self::CorruptLog => 11,
             Self::DiskFull => 12,
@@ -74,6 +90,7 @@ impl ExitCode {
             Self::PortInUse => 14,
             Self::Consensus => 15,
             Self::StoreLost => 16,
+            Self::Stalled => 17,
             Self::Internal => 70,
         }
     }
@@ -93,7 +110,9 @@ mod tests {
     fn codes_are_the_documented_ones() {
         let codes = [
             (ExitCode::Ok, 0),
+            (ExitCode::Refused, 1),
             (ExitCode::Usage, 2),
+            (ExitCode::Unreachable, 3),
             (ExitCode::Storage, 10),
             (ExitCode::CorruptLog, 11),
             (ExitCode::DiskFull, 12),
@@ -101,6 +120,7 @@ mod tests {
             (ExitCode::PortInUse, 14),
             (ExitCode::Consensus, 15),
             (ExitCode::StoreLost, 16),
+            (ExitCode::Stalled, 17),
             (ExitCode::Internal, 70),
         ];
         for (code, number) in codes {

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod codec;
 pub mod exit;
 pub mod id;
+pub mod mac;
 pub mod mutants;
 pub mod resource;
 pub mod role;
@@ -21,6 +22,7 @@ pub use id::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, IdError, KmsKeyId, KmsKeyVersionId, NodeId,
     OperationId, OrganizationId, RequestId, SecretId, ServiceAccountId, TokenId, VersionId,
 };
+pub use mac::RequestMac;
 pub use mutants::{Mutant, mutant};
 pub use resource::{ResourceKind, ResourcePath, ResourceRef};
 pub use role::{Permission, Role};

@@ -150,6 +150,9 @@ seeded_bugs! {
         PlaintextAtRest "plaintext-at-rest":
             "Payloads are stored without being encrypted.",
             ["L12"], "";
+        WrappedKeyKept "wrapped-key-kept":
+            "The wrapped data key of a destroyed version is kept, with its payload.",
+            ["L12"], "destruction, and nodes that erase within the run";
     }
     Kms {
         RetryBilledTwice "retry-billed-twice":
@@ -158,6 +161,12 @@ seeded_bugs! {
         ServedUnbilled "served-unbilled":
             "The KMS answers a call a moment before its ledger record is durable.",
             ["L11"], "kill of the KMS";
+        WrongKeyBilled "wrong-key-billed":
+            "The KMS bills the use of a key to another key.",
+            ["L11"], "";
+        KeyStatusCached "key-status-cached":
+            "The KMS believes for a second what it has seen of a key's status.",
+            ["L6"], "a key that is disabled while it is read with";
     }
 }
 

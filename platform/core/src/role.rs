@@ -87,18 +87,27 @@ impl Permission {
         Self::ALL.iter().copied().find(|permission| permission.as_str() == name)
     }
 
+    /// Whether it is for keys of the KMS, which have bindings of their own there.
+    #[must_use]
+    pub fn is_of_keys(self) -> bool {
+        self.as_str().starts_with(OF_KEYS)
+    }
+
     /// Whether the permission is ever asked for on a resource of this kind that has none in it.
     fn is_asked_on(self, leaf: ResourceKind) -> bool {
         let services: &[&str] = match leaf {
             ResourceKind::Secret => &["secrets.", "versions.", "payload."],
             ResourceKind::SecretVersion => &["payload."],
-            ResourceKind::KmsKey => &["kms.keys."],
+            ResourceKind::KmsKey => &[OF_KEYS],
             ResourceKind::ServiceAccount => &["serviceAccounts."],
             ResourceKind::Organization | ResourceKind::Cloud | ResourceKind::Folder => &[],
         };
         services.iter().any(|service| self.as_str().starts_with(service))
     }
 }
+
+/// What the names of permissions on keys begin with.
+const OF_KEYS: &str = "kms.keys.";
 
 use Permission as P;
 
@@ -269,7 +278,7 @@ mod tests {
 
     /// The matrix of `contract §4.3`, column by column.
     #[test]
-    fn lockbox_matrix_is_the_contract() {
+    fn security_s05_lockbox_matrix_is_the_contract() {
         use Permission as P;
         let rows: [(P, [bool; 5]); 11] = [
             (P::SecretsGet, [true, true, true, false, true]),

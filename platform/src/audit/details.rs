@@ -9,8 +9,8 @@ use serde::Serialize;
 
 pub use crate::audit::key_details::{
     AccessBindingsDetails, AuthorizedKeyDetails, Binding, BindingAction, BindingDelta,
-    CryptoDetails, IamTokenDetails, KeyVersionDetails, ReEncryptDetails, ServiceAccountDetails,
-    SymmetricKeyDetails,
+    CryptoDetails, IamTokenDetails, KeyVersionDetails, LedgerPlace, ReEncryptDetails,
+    ServiceAccountDetails, SymmetricKeyDetails,
 };
 use crate::audit::record::EventSource;
 pub use crate::audit::secret_details::{
@@ -122,6 +122,18 @@ impl AuditDetails {
             Self::CreateServiceAccount(_) => "CreateServiceAccount",
             Self::CreateKey(_) => "CreateKey",
             Self::Request(request) => request.event_name,
+        }
+    }
+
+    /// The key of a crypto call; for a re-encryption the target.
+    #[must_use]
+    pub const fn crypto(&self) -> Option<&CryptoDetails> {
+        match self {
+            Self::Encrypt(details) | Self::Decrypt(details) | Self::GenerateDataKey(details) => {
+                Some(details)
+            }
+            Self::ReEncrypt(details) => Some(&details.target),
+            _ => None,
         }
     }
 

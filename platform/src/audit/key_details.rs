@@ -99,6 +99,19 @@ pub struct CryptoDetails {
     /// The key's folder.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub folder_id: String,
+    /// Where the KMS's ledger has the call; none of one that was not done. Our extension: it
+    /// anchors the end of the ledger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<LedgerPlace>,
+}
+
+/// A record of the KMS's ledger.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct LedgerPlace {
+    /// Its sequence.
+    pub sequence: u64,
+    /// Its chain value, in hexadecimal.
+    pub chain: String,
 }
 
 /// ReEncrypt.
@@ -184,6 +197,9 @@ pub struct Binding {
     pub subject_id: String,
     /// What they are, as on the wire.
     pub subject_type: &'static str,
+    /// Their name, where it is known here.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub subject_name: String,
     /// Our extension: when the binding ends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub not_after: Option<AuditTime>,

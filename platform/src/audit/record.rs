@@ -126,6 +126,9 @@ pub struct TokenInfo {
     /// calls, when the caller is a node.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub impersonator_id: Option<String>,
+    /// What that is: one of the names of `contract §6.2`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub impersonator_type: Option<&'static str>,
 }
 
 /// Whether the caller might.
@@ -221,6 +224,22 @@ pub struct ResponseSummary {
     pub entry_keys: Vec<String>,
 }
 
+/// A billed request to the KMS: at a node one that a call made, at the KMS the call itself. Our
+/// extension: the id is in the KMS's ledger too (`kms-sim billing records`), so that the records of
+/// both can be reconciled with the bill.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct KmsRequest {
+    /// The id by which a repeat is recognised, in hexadecimal.
+    pub kms_request_id: String,
+    /// The key that it was for; for a re-encryption the target.
+    pub key_id: String,
+    /// The operation, by its name in the KMS's API.
+    pub operation: &'static str,
+    /// Whether the KMS did what was asked. At a node, whether its answer arrived: without one it
+    /// may have been billed.
+    pub answered: bool,
+}
+
 /// One record. The writer adds the sequence number.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AuditRecord {
@@ -246,6 +265,8 @@ pub struct AuditRecord {
     pub request_parameters: Option<RequestParameters>,
     /// The answer of a payload read.
     pub response: Option<ResponseSummary>,
+    /// The billed requests to the KMS, in their order.
+    pub kms_requests: Vec<KmsRequest>,
 }
 
 /// The record as it is written: the order of the fields is the order in the file.
@@ -267,6 +288,8 @@ struct Written<'a> {
     request_parameters: Option<&'a RequestParameters>,
     #[serde(skip_serializing_if = "Option::is_none")]
     response: Option<&'a ResponseSummary>,
+    #[serde(skip_serializing_if = "<[KmsRequest]>::is_empty")]
+    kms_requests: &'a [KmsRequest],
 }
 
 impl AuditRecord {
@@ -290,6 +313,7 @@ impl AuditRecord {
             details: &self.details,
             request_parameters: self.request_parameters.as_ref(),
             response: self.response.as_ref(),
+            kms_requests: &self.kms_requests,
         })
     }
 }

@@ -101,3 +101,12 @@ fn a_wrong_signature_or_form_is_refused() {
     let jwt = sign(Algorithm::PS256, Some("ajk1"), &no_issuer);
     assert_eq!(parse_unverified(&jwt), Err(JwtError::Malformed));
 }
+
+/// All the work of a verification is done: a key that cannot be used would be refused before it.
+#[test]
+fn a_verification_in_vain_gets_as_far_as_the_signature() {
+    let jwt = sign(Algorithm::PS256, Some("ajk1"), &claims(&json!(AUDIENCE), NOW_S, NOW_S + 60));
+    let nobody = AcceptedAudiences(BTreeSet::new());
+    assert_eq!(verify(&jwt, DECOY_PEM, &nobody, NOW_S * 1_000), Err(JwtError::BadSignature));
+    verify_in_vain(&jwt);
+}

@@ -90,8 +90,9 @@ fn grpc_request(
     into.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
     into.insert(header::TE, HeaderValue::from_static("trailers"));
     for name in FORWARDED {
-        if let Some(value) = rest.headers.get(name) {
-            into.insert(name, value.clone());
+        // All of them: what is said twice is the service's to refuse.
+        for value in rest.headers.get_all(name) {
+            into.append(name, value.clone());
         }
     }
     if let Some(connection) = rest.extensions.get::<ConnectionInfo>() {

@@ -128,11 +128,14 @@ impl RestGateway {
 
     async fn transcode(&self, request: Request<Body>) -> Result<Response<Body>, ApiError> {
         let (parts, body) = request.into_parts();
-        if parts.method == Method::GET && parts.uri.path() == openapi::PATH {
+        let reads = [Method::GET, Method::HEAD].contains(&parts.method);
+        if reads && parts.uri.path() == openapi::PATH {
             return Ok(self.describe());
         }
         // Also when there is no such path: see `body`.
-        let mut share = self.budget.share();
+        let connection = parts.extensions.get::<ConnectionInfo>();
+        let address = connection.map(|connection| connection.remote_addr.ip());
+        let mut share = self.budget.share(address);
         let body = body::read(body, &mut share, || self.context(&parts)).await;
         let matched = self.routes.find(&parts.method, parts.uri.path()).ok_or_else(not_found)?;
         let Matched { route, variables } = matched;

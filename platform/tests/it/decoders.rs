@@ -1,21 +1,28 @@
 //! Fuzz targets: what strangers send before anybody knows them is read or refused, never a panic.
 //!
-//! `cargo test` runs each on random input; `cargo bolero test` fuzzes them (README).
+//! `cargo test` runs each on random input; `cargo bolero test` fuzzes them (README). Those named
+//! `fuzz_` begin with a corpus ([`crate::fuzz`]): what is accepted is what was signed here.
 
 use std::panic::AssertUnwindSafe;
+use std::time::Duration;
 
 use axum::body::Body;
 use bolero::check;
 use http::{Method, Request};
 use http_body_util::BodyExt;
-use lockbox_core::ClusterId;
-use lockbox_platform::authorized_key::AuthorizedKeyFile;
-use lockbox_platform::jwt::parse_unverified;
+use lockbox_core::{
+    AuthorizedKeyId, ClusterId, LogTime, Sensitive, Subject, SubjectKind, TokenId, TokenMaker,
+};
+use lockbox_platform::authorized_key::{
+    AuthorizedKeyFile, KeyAlgorithm, generate_key_pair, sign_jwt,
+};
+use lockbox_platform::jwt::{self, AUDIENCE, AcceptedAudiences, JwtError, parse_unverified};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::public_key::PublicKey;
-use lockbox_platform::token::{TokenVerifier, mask};
+use lockbox_platform::token::{TokenClaims, TokenError, TokenSigner, TokenVerifier, mask};
 
 use crate::fixtures::router;
+use crate::fuzz::fuzz;
 
 #[test]
 fn a_token_is_verified_or_refused() {
@@ -26,6 +33,68 @@ fn a_token_is_verified_or_refused() {
             assert!(verifier.verify(&token).is_err(), "nobody has signed it");
             drop(mask(&token));
         }
+    });
+}
+
+#[test]
+fn fuzz_a_token_is_verified_only_if_it_was_signed_here() {
+    let cluster_id = ClusterId::parse("cluster").unwrap();
+    let signer = TokenSigner::from_seed(1, &Sensitive::new([7; 32])).unwrap();
+    let verifier = TokenVerifier::new(cluster_id.clone(), [(1, signer.public_key())]);
+    let subject = |id: &str| Subject { kind: SubjectKind::ServiceAccount, id: id.to_owned() };
+    let token_id = |id: &str| TokenId::parse(id).unwrap();
+    let plain = TokenClaims {
+        token_id: token_id("aittoken"),
+        subject: subject("ajeaccount"),
+        credential_id: None,
+        issued_at: LogTime::from_ms(1_790_000_000_000),
+        expires_at: LogTime::from_ms(1_790_043_200_000),
+        cluster_id: cluster_id.clone(),
+        maker: None,
+    };
+    let with_key =
+        TokenClaims { credential_id: AuthorizedKeyId::parse("ajkkey").ok(), ..plain.clone() };
+    let maker = TokenMaker { subject: subject("ajemaker"), token_id: token_id("aitmaker") };
+    let made = TokenClaims { maker: Some(maker), ..with_key.clone() };
+    let signed: Vec<Vec<u8>> = [plain, with_key, made]
+        .iter()
+        .map(|claims| signer.sign(claims).unwrap().expose().as_bytes().to_vec())
+        .collect();
+    fuzz("token", &signed, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        drop(mask(&text));
+        let verified = verifier.verify(&text)?;
+        assert!(signed.iter().any(|signed| signed == bytes), "nobody has signed it");
+        assert_eq!(verified.claims.cluster_id, cluster_id);
+        Ok::<_, TokenError>(())
+    });
+}
+
+#[test]
+fn fuzz_a_login_is_verified_only_if_it_was_signed_here() {
+    const NOW_MS: u64 = 1_790_000_000_000;
+    let pair = generate_key_pair(KeyAlgorithm::Rsa2048).unwrap();
+    let file = AuthorizedKeyFile {
+        id: "ajkkey".to_owned(),
+        service_account_id: "ajeaccount".to_owned(),
+        created_at: String::new(),
+        key_algorithm: KeyAlgorithm::Rsa2048,
+        public_key: String::new(),
+        private_key: pair.private_key_pem.clone(),
+    };
+    let audiences = AcceptedAudiences::new(&["localhost:8443".to_owned()], &[]);
+    let signed: Vec<Vec<u8>> = [AUDIENCE, "https://iam.localhost:8443/iam/v1/tokens", "nobody"]
+        .iter()
+        .map(|aud| sign_jwt(&file, aud, NOW_MS, Duration::from_secs(3600)).unwrap())
+        .map(|jwt| jwt.expose().as_bytes().to_vec())
+        .collect();
+    fuzz("jwt", &signed, |bytes| {
+        let text = String::from_utf8_lossy(bytes);
+        let read = parse_unverified(&text)?;
+        let verified = jwt::verify(&text, &pair.public_key_pem, &audiences, NOW_MS)?;
+        assert!(signed.iter().any(|signed| signed == bytes), "nobody has signed it");
+        assert_eq!(verified, read);
+        Ok::<_, JwtError>(())
     });
 }
 

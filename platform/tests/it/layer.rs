@@ -14,6 +14,7 @@ use http_body_util::BodyExt;
 use lockbox_platform::body_budget::BodyBudget;
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::http_service::HttpService;
+use lockbox_platform::listener::ConnectionInfo;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::system::SystemRandom;
@@ -198,6 +199,36 @@ async fn unfinished_requests_are_within_a_budget() {
     }
     unfinished.pop();
     assert_eq!(code(whole()).await.expect("a status").code(), Code::Ok);
+}
+
+/// However many connections an address has, others have room.
+#[tokio::test]
+async fn what_one_address_does_not_finish_keeps_no_other_out() {
+    let list = "/yandex.cloud.endpoint.ApiEndpointService/List";
+    let metrics = Metrics::new(Prefix::Lockbox).expect("distinct names");
+    // The largest message with its head: less is no bound for an address.
+    let largest = (4 << 20) + 5;
+    let budget = BodyBudget::new(8 * largest, |_context| false);
+    let services = GrpcServices::new().with(ApiEndpointServiceServer::new(Echo)).into_service();
+    let layer = RequestLayer::new(Arc::new(SystemRandom), metrics.rpc.clone());
+    let services = layer.within(budget).around(services);
+    let from = |last: u8, mut request: Request<Body>| {
+        let remote_addr = ([192, 0, 2, last], 4711).into();
+        let connection = ConnectionInfo { remote_addr, peer_identity: None, tls: true };
+        request.extensions_mut().insert(connection);
+        request
+    };
+    let mut almost = vec![0; largest - 1];
+    almost[2] = 0x40;
+    let begun = Begun(Some(Bytes::from(almost)));
+    let mut unfinished = services.answer(from(1, grpc(list, &[]).map(|_| Body::new(begun))));
+    assert!(futures::poll!(&mut unfinished).is_pending());
+    for (last, refused) in [(1, true), (2, false)] {
+        let answer = services.answer(from(last, grpc(list, &[0, 0, 0, 0, 0]))).await;
+        let head = Status::from_header_map(answer.headers());
+        let is_refused = head.is_some_and(|status| status.code() == Code::ResourceExhausted);
+        assert_eq!(is_refused, refused, "192.0.2.{last}");
+    }
 }
 
 /// A message that waits in its call takes up as much as one that has not arrived.

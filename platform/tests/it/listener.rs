@@ -4,12 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http_body_util::BodyExt;
+use lockbox_platform::certificates::leaf_files;
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::listener::{ListenError, ListenerLimits, Security, Serving, bind};
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::tasks::Tasks;
 use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, client_tls, endpoint,
+    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsFiles, client_tls, endpoint,
 };
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
@@ -28,7 +29,7 @@ use crate::fixtures::{Server, any_port, issue, router};
 
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
 
-async fn connect(
+pub(crate) async fn connect(
     server: &Server,
     ca: &std::path::Path,
     identity: Option<IdentityFiles>,
@@ -148,12 +149,31 @@ async fn a_peer_listener_wants_a_certificate_of_its_authority() {
 }
 
 #[tokio::test]
-async fn plaintext_is_for_loopback_and_a_taken_port_has_its_code() {
+async fn security_s01_plaintext_is_for_loopback_and_a_taken_port_has_its_code() {
     let everywhere = "0.0.0.0:0".parse().expect("an address");
     let refused = bind("api", everywhere, Security::PlaintextLoopback).await;
     let text = refused.map(|_| ()).map_err(|error| error.to_string());
     let expected = "the api listener has no TLS and 0.0.0.0:0 is not a loopback address";
     assert_eq!(text, Err(expected.to_owned()));
+
+    // Metrics tell no secrets, but how much of what there is.
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    issue(directory.path());
+    let files = leaf_files(directory.path(), "server");
+    let clients = ClientCertificates::None;
+    let tls = TlsFiles { certificate: files.certificate, key: files.key, clients };
+    let tls = ServerTls::load(&tls).expect("files that fit");
+    for (address, plaintext, in_clear) in [
+        (any_port(), false, true),
+        ("[::1]:0".parse().expect("an address"), false, true),
+        (everywhere, false, false),
+        ("10.1.2.3:9464".parse().expect("an address"), false, false),
+        (everywhere, true, true),
+    ] {
+        let security = Security::of_metrics(address, plaintext, &tls);
+        let is_in_clear = matches!(security, Security::PlaintextHealth);
+        assert_eq!(is_in_clear, in_clear, "{address}, {plaintext}");
+    }
 
     let first = bind("metrics", any_port(), Security::PlaintextHealth).await.expect("a port");
     let again = bind("metrics", first.local_addr(), Security::PlaintextHealth).await;

@@ -9,7 +9,7 @@ use lockbox_core::{
     LogTime, Mutant, Permission, ResourceKind, SecretId, Subject, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, destroyed, secret, version};
+use super::{Application, Effect, Refusal, destroyed, erasures, metering, secret, version};
 use crate::domain::codec;
 use crate::domain::command::Envelope;
 use crate::domain::operation::{OperationMetadata, OperationResult};
@@ -130,10 +130,17 @@ pub(super) fn destroy(
     unqueue(application, &version);
     version.status = VersionStatus::Destroyed;
     version.destroy_at = None;
-    application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    if let Some(payload) = tables::payload(application.state, secret_id, version_id)? {
+        version.payload_marks.get_or_insert_default().note(&payload);
+    }
+    if !mutant(Mutant::WrappedKeyKept) {
+        application.state.delete(Space::Payloads, keys::payload(secret_id, version_id));
+    }
+    erasures::of_version(application, secret_id, version_id)?;
     // There is nothing left to read, and so nobody to allow it to.
     application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));
     secret.live_versions = secret.live_versions.saturating_sub(1);
+    metering::change(application, &secret.folder_id, 0, 1)?;
     destroyed::keep(application, &mut secret, due)?;
     let metadata = OperationMetadata::DestroyVersion {
         secret_id: secret_id.clone(),

@@ -6,13 +6,17 @@
 
 mod access;
 mod accounts;
+mod audit_heads;
 mod bindings;
 mod changes;
 mod containers;
 mod destroyed;
 mod destruction;
+mod erasures;
 mod identity;
+mod keyring;
 mod members;
+mod metering;
 mod paths;
 mod recovery;
 mod retention;
@@ -109,7 +113,8 @@ impl Application<'_, '_> {
 /// Applies one encoded [`Envelope`] to the overlay, as the entry at this position of the log.
 ///
 /// On return the overlay's pending level is empty: kept on success, dropped on rejection. Only
-/// the log time advances whatever the outcome, so that it never goes back.
+/// the log time advances whatever the outcome, so that it never goes back; and what the entry
+/// brings of a version that is destroyed already is noted, for the log holds it.
 ///
 /// # Errors
 /// [`StorageError`] when the store cannot answer or the entry does not decode; the node stops.
@@ -137,6 +142,11 @@ pub fn apply_entry(
         }
     };
     state.put(Space::System, keys::SYSTEM_LOG_TIME.to_vec(), codec::encode(&now));
+    let is_new = matches!(&outcome, Outcome::Done(operation) if operation.index == at.index);
+    // A rewrap takes effect on those that are there, and passes over those that are gone.
+    if !is_new || matches!(envelope.command, Command::RewrapDataKeys(_)) {
+        erasures::of_late_copy(state, &envelope, &outcome, at.index, now)?;
+    }
     retention::expire(state, now)?;
     state.keep();
     Ok(outcome)
@@ -165,7 +175,7 @@ fn decide(
     Ok(Outcome::Done(Box::new(operation)))
 }
 
-/// Applies the command itself; no effect when it only stamps the time.
+/// Applies the command itself; no effect when it makes no operation.
 fn dispatch(
     application: &mut Application<'_, '_>,
     envelope: &Envelope,
@@ -177,6 +187,9 @@ fn dispatch(
     let effect = match &envelope.command {
         Command::AdvanceTime if envelope.subject == Subject::internal() => return Ok(None),
         Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),
+        Command::AnchorAuditHead(head) => {
+            return audit_heads::anchor(application, envelope, head).map(|()| None);
+        }
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),
         Command::UpdateSecret { secret_id, changes } => {
@@ -238,6 +251,17 @@ fn dispatch(
         Command::RevokeToken(revoke) => Ok(tokens::revoke(application, revoke)?),
         Command::DestroyVersion(due) => destruction::destroy(application, envelope, due),
         Command::RecoverAdmin(recover) => recovery::recover_admin(application, envelope, recover),
+        Command::AddKeyringKey(new) => keyring::add(application, envelope, new),
+        Command::ConfirmKeyringKey { key_id, stage, node_id } => {
+            keyring::confirm(application, envelope, (*key_id, *stage), *node_id)
+        }
+        Command::StepKeyringKey { key_id, to } => {
+            keyring::step(application, envelope, *key_id, *to)
+        }
+        Command::RewrapDataKeys(rewraps) => {
+            keyring::rewrap_data_keys(application, envelope, rewraps)
+        }
+        Command::RewrapKeyringKey(rewrap) => keyring::rewrap_key(application, envelope, rewrap),
     };
     effect.map(Some)
 }

@@ -69,8 +69,7 @@ pub fn recall(
 ) -> Result<Option<OperationRecord>, Refusal> {
     let known = tables::idempotency(view, subject, &claim.method, &claim.key)?;
     let Some(record) = known else { return Ok(None) };
-    let same = record.mac_key_id == claim.mac_key_id && record.request_mac == claim.request_mac;
-    if !same {
+    if !claim.is_of(&record) {
         return Err(Rejection::IdempotencyConflict.into());
     }
     Ok(tables::operation(view, &record.operation_id)?)

@@ -4,7 +4,7 @@ use lockbox_core::{
     FolderId, Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant,
 };
 
-use super::{Application, Effect, Refusal, access, destruction, version};
+use super::{Application, Effect, Refusal, access, destruction, erasures, metering, version};
 use crate::domain::codec;
 use crate::domain::command::{CreateSecret, Envelope, SecretChanges};
 use crate::domain::identity::CloudRecord;
@@ -269,6 +269,7 @@ pub(super) fn delete(
     let result = snapshot(application.state, secret.clone())?;
     delete_versions(application, id)?;
     let folder = &secret.folder_id;
+    metering::change(application, folder, 0, u64::from(secret.live_versions))?;
     for key in [
         keys::secret(id),
         keys::secret_in_folder(folder, secret.sequence),
@@ -305,7 +306,11 @@ fn delete_versions(
         direction: Direction::Ascending,
         limit: usize::MAX,
     };
-    for (key, value) in application.state.scan(&scan)? {
+    let versions = application.state.scan(&scan)?;
+    if !versions.is_empty() {
+        erasures::of_secret(application, id)?;
+    }
+    for (key, value) in versions {
         let version = codec::decode(&value)
             .map_err(|e| StorageError::corrupt("delete a secret's versions", e.to_string()))?;
         if let Some(version) = tables::version(application.state, id, &version)? {

@@ -2,14 +2,17 @@
 
 mod access;
 mod advance_time;
+mod audit_heads;
 mod bound;
 mod changes;
 mod conditions;
 mod destroyed;
 mod destruction;
 mod expiry;
+mod keyring;
 mod limits;
 mod members;
+mod metering;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod pages;
@@ -123,7 +126,7 @@ fn new_version(text: &str) -> NewVersion {
             wrapped_key: WrappedDataKey::Keyring {
                 keyring_key_id: 1,
                 salt: [3; 32],
-                ciphertext: vec![4],
+                ciphertext: vec![4; 48],
             },
         },
     }

@@ -2,7 +2,7 @@
 
 use lockbox_core::{Mutant, Permission, ResourceKind, ResourceRef, SecretId, VersionId, mutant};
 
-use super::{Application, Effect, Refusal, require_absent, secret, seeded};
+use super::{Application, Effect, Refusal, keyring, metering, require_absent, secret, seeded};
 use crate::domain::command::{AddVersion, Envelope, MergeBase, NewVersion};
 use crate::domain::operation::{OperationMetadata, OperationResult};
 use crate::domain::outcome::{Precondition, Rejection};
@@ -48,6 +48,7 @@ pub(super) fn store(
     secret: &mut SecretRecord,
     new: &NewVersion,
 ) -> Result<VersionRecord, Refusal> {
+    keyring::require_stores(application.state, &new.payload.wrapped_key)?;
     let key = keys::version(&new.id);
     let finds_itself = seeded::finds_itself(application, &secret.id, &new.id)?;
     if !finds_itself && !seeded::takes_over(application, &secret.id, &new.id)? {
@@ -67,6 +68,7 @@ pub(super) fn store(
         entry_keys,
         password_spec: new.password_spec.clone(),
         sequence: application.index,
+        payload_marks: None,
     };
     application.put(Space::Records, key, &version);
     let place = keys::version_in_secret(&secret.id, version.sequence);
@@ -74,6 +76,7 @@ pub(super) fn store(
     application.put(Space::Payloads, keys::payload(&secret.id, &version.id), &new.payload);
     secret.current_version = Some(version.id.clone());
     secret.live_versions = secret.live_versions.saturating_add(1);
+    metering::change(application, &secret.folder_id, 1, 0)?;
     secret.revision = application.index;
     Ok(version)
 }

@@ -3,95 +3,27 @@
 //! Ids, random values and ciphertext are decided by the node that received the request; only the
 //! time is stamped by the leader (`design §5`). A command holds no plaintext.
 
+mod envelope;
 mod parts;
 
-use std::fmt;
-
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, OperationId, RequestId, ResourceKind, ResourceRef,
-    SecretId, ServiceAccountId, Subject, TokenId, TokenMaker, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, NodeId, ResourceKind, ResourceRef, SecretId,
+    ServiceAccountId, VersionId,
 };
 use minicbor::{Decode, Encode};
 
+pub use self::envelope::{Envelope, IdempotencyClaim, TokenRef};
 pub use self::parts::{
     AddVersion, ContainerChanges, CreateAuthorizedKey, CreateCloud, CreateFolder, CreateSecret,
     CreateServiceAccount, InitCluster, MergeBase, NewVersion, RecoverAdmin, RevokeToken,
     SecretChanges, ServiceAccountChanges,
 };
+use super::audit_head::AuditHead;
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
+use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
 use super::secret::SecretStatus;
 use super::version::Destruction;
-
-/// A command with everything that `apply` needs to decide it.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-pub struct Envelope {
-    /// Names the attempt; a retry of the same proposal keeps it.
-    #[n(0)]
-    pub request_id: RequestId,
-    /// Who asks; authenticated by the node that received the request.
-    #[n(1)]
-    pub subject: Subject,
-    /// The token that proved it; absent for what the system does by itself.
-    #[n(2)]
-    pub token: Option<TokenRef>,
-    /// The id of the operation that a success makes.
-    #[n(3)]
-    pub operation_id: OperationId,
-    /// The caller's `idempotency-key`, if one came with the request.
-    #[n(4)]
-    pub idempotency: Option<IdempotencyClaim>,
-    /// `x-if-version`: refuse unless this version is current.
-    #[n(5)]
-    pub if_version: Option<VersionId>,
-    /// Stamped by the leader; zero until then.
-    #[n(6)]
-    pub proposed_at: LogTime,
-    /// What to do.
-    #[n(7)]
-    pub command: Command,
-}
-
-impl fmt::Debug for Envelope {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} by {}", self.request_id, self.command.name(), self.subject)
-    }
-}
-
-/// What of a token matters to `apply`: that it is alive at the command's time.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-pub struct TokenRef {
-    /// Names the token in the revocation list.
-    #[n(0)]
-    pub token_id: TokenId,
-    /// The authorized key that it was issued for, of its maker if it has one; a token dies with it
-    /// (`design §7`).
-    #[n(1)]
-    pub credential_id: Option<AuthorizedKeyId>,
-    /// The end of its life, on the log's clock.
-    #[n(2)]
-    pub expires_at: LogTime,
-    /// Another account that had it made.
-    #[n(3)]
-    pub maker: Option<TokenMaker>,
-}
-
-/// A caller's `idempotency-key` and what authenticates the request that it came with.
-#[derive(Clone, PartialEq, Eq, Encode, Decode)]
-pub struct IdempotencyClaim {
-    /// The gRPC method, part of the key's scope.
-    #[n(0)]
-    pub method: String,
-    /// The key as sent.
-    #[n(1)]
-    pub key: String,
-    /// HMAC of the canonical request under a keyring key (`design §8`).
-    #[cbor(n(2), with = "minicbor::bytes")]
-    pub request_mac: [u8; 32],
-    /// Which keyring key.
-    #[n(3)]
-    pub mac_key_id: u32,
-}
 
 /// Every change of state.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -279,6 +211,43 @@ pub enum Command {
     /// who holds the certificate that formed the cluster.
     #[n(66)]
     RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
+    /// Adds a key to the keyring; only the leader makes one (`design §6`: KeyAdded). Numbers from
+    /// here on are the keyring's.
+    #[n(80)]
+    AddKeyringKey(#[n(0)] Box<KeyringKeyRecord>),
+    /// A member has done what the key's stage waits for.
+    #[n(81)]
+    ConfirmKeyringKey {
+        /// The key.
+        #[n(0)]
+        key_id: u32,
+        /// The stage that is confirmed; refused when the key is at another one.
+        #[n(1)]
+        stage: KeyStage,
+        /// The member.
+        #[n(2)]
+        node_id: NodeId,
+    },
+    /// Takes a key to its next stage (`design §6`: KeyActivated ... KeyRetired).
+    #[n(82)]
+    StepKeyringKey {
+        /// The key.
+        #[n(0)]
+        key_id: u32,
+        /// The stage that follows the one that it is at.
+        #[n(1)]
+        to: KeyStage,
+    },
+    /// Puts data keys under the activated key; those that were wrapped anew, destroyed or deleted
+    /// meanwhile are passed over.
+    #[n(83)]
+    RewrapDataKeys(#[n(0)] Vec<DataKeyRewrap>),
+    /// Wraps a keyring key by the system key once more.
+    #[n(84)]
+    RewrapKeyringKey(#[n(0)] Box<KeyringKeyRewrap>),
+    /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
+    #[n(90)]
+    AnchorAuditHead(#[n(0)] AuditHead),
 }
 
 impl Command {
@@ -312,8 +281,64 @@ impl Command {
             Self::AdvanceTime => "advance_time",
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
+            Self::AnchorAuditHead(_) => "anchor_audit_head",
+            Self::AddKeyringKey(_) => "add_keyring_key",
+            Self::ConfirmKeyringKey { .. } => "confirm_keyring_key",
+            Self::StepKeyringKey { .. } => "step_keyring_key",
+            Self::RewrapDataKeys(_) => "rewrap_data_keys",
+            Self::RewrapKeyringKey(_) => "rewrap_keyring_key",
         }
     }
+
+    /// Whether it makes an operation: what the cluster notes of itself does not.
+    #[must_use]
+    pub const fn makes_operation(&self) -> bool {
+        !matches!(self, Self::AdvanceTime | Self::AnchorAuditHead(_))
+    }
+
+    /// The versions whose payload or wrapped data key it carries, each with its secret.
+    #[must_use]
+    pub fn payloads_carried(&self) -> Vec<(&SecretId, &VersionId)> {
+        match self {
+            Self::CreateSecret(create) => {
+                create.version.iter().map(|version| (&create.id, &version.id)).collect()
+            }
+            Self::AddVersion(add) => vec![(&add.secret_id, &add.version.id)],
+            Self::RewrapDataKeys(rewraps) => {
+                rewraps.iter().map(|rewrap| (&rewrap.secret_id, &rewrap.version_id)).collect()
+            }
+            Self::InitCluster(_)
+            | Self::SetCurrentVersion { .. }
+            | Self::UpdateSecret { .. }
+            | Self::DeleteSecret { .. }
+            | Self::SetSecretStatus { .. }
+            | Self::CreateServiceAccount(_)
+            | Self::CreateAuthorizedKey(_)
+            | Self::SetAccessBindings { .. }
+            | Self::UpdateAccessBindings { .. }
+            | Self::DeleteAuthorizedKey { .. }
+            | Self::UpdateAuthorizedKey { .. }
+            | Self::ScheduleVersionDestruction { .. }
+            | Self::CancelVersionDestruction { .. }
+            | Self::UpdateServiceAccount { .. }
+            | Self::DeleteServiceAccount { .. }
+            | Self::SetServiceAccountStatus { .. }
+            | Self::RevokeToken(_)
+            | Self::CreateCloud(_)
+            | Self::UpdateCloud { .. }
+            | Self::CreateFolder(_)
+            | Self::UpdateFolder { .. }
+            | Self::AdvanceTime
+            | Self::DestroyVersion(_)
+            | Self::AnchorAuditHead(_)
+            | Self::AddKeyringKey(_)
+            | Self::ConfirmKeyringKey { .. }
+            | Self::StepKeyringKey { .. }
+            | Self::RewrapKeyringKey(_)
+            | Self::RecoverAdmin(_) => Vec::new(),
+        }
+    }
+
     /// Whether it changes a secret that is there already: only such a one has a version that can be
     /// expected to be current.
     #[must_use]
@@ -346,7 +371,13 @@ impl Command {
             | Self::UpdateFolder { .. }
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
-            | Self::RecoverAdmin(_) => false,
+            | Self::RecoverAdmin(_)
+            | Self::AnchorAuditHead(_)
+            | Self::AddKeyringKey(_)
+            | Self::ConfirmKeyringKey { .. }
+            | Self::StepKeyringKey { .. }
+            | Self::RewrapDataKeys(_)
+            | Self::RewrapKeyringKey(_) => false,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lockbox_core::{LogTime, OperationId};
+use lockbox_core::{LogTime, OperationId, RequestMac};
 use minicbor::{Decode, Encode};
 
 /// How long an `idempotency-key` is remembered, in log time (`design §8`: at least 24 h).
@@ -14,14 +14,14 @@ pub const OPERATION_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
 pub const IDEMPOTENCY_RECORDS_MAX: u32 = 100_000;
 
 /// What is kept for one (subject, method, key).
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Encode, Decode)]
 pub struct IdempotencyRecord {
     /// The operation that the first call made.
     #[n(0)]
     pub operation_id: OperationId,
     /// Authenticator of the first request; another request under the same key is refused.
-    #[cbor(n(1), with = "minicbor::bytes")]
-    pub request_mac: [u8; 32],
+    #[n(1)]
+    pub request_mac: RequestMac,
     /// The keyring key that made the authenticator.
     #[n(2)]
     pub mac_key_id: u32,

@@ -3,14 +3,18 @@
 //! Every record is encoded as CBOR with numbered fields ([`lockbox_core::codec`]) behind one format byte, so
 //! that a later format can add fields that this one skips.
 
+pub mod audit_head;
 pub mod binding;
 pub mod command;
+pub mod erasure;
 pub mod idempotency;
 pub mod identity;
 pub mod keyring;
 pub mod member;
+pub mod metering;
 pub mod operation;
 pub mod outcome;
+pub mod payload_mark;
 pub mod secret;
 pub mod version;
 

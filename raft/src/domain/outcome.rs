@@ -8,7 +8,8 @@ use super::operation::OperationRecord;
 /// The result of applying one log entry.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
-    /// The entry makes no operation: a blank, a membership change, or a stamp of the time.
+    /// The entry makes no operation: a blank, a membership change, a stamp of the time, or the
+    /// head of an audit.
     #[n(0)]
     Nothing,
     /// The command took effect, now or when its first copy was applied.
@@ -66,6 +67,10 @@ pub enum Precondition {
     #[n(10)]
     #[error("an account cannot end or suspend itself")]
     OwnAccount,
+    /// The head of an audit comes behind another one than its node has read.
+    #[n(11)]
+    #[error("another head of that audit was anchored meanwhile")]
+    AuditHeadMoved,
 }
 
 /// Why the state refuses a command or a read. Carries ids and limits, never a value.

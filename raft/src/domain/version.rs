@@ -5,6 +5,7 @@ use std::fmt;
 use lockbox_core::{KmsKeyId, KmsKeyVersionId, LogTime, SecretId, VersionId};
 use minicbor::{Decode, Encode};
 
+use super::payload_mark::PayloadMarks;
 use super::secret::PasswordSpec;
 
 /// Destroyed versions whose metadata one secret keeps: with those that are not destroyed, what the
@@ -21,7 +22,7 @@ pub enum VersionStatus {
     /// Not readable; destroyed at `destroy_at` unless cancelled.
     #[n(2)]
     ScheduledForDestruction,
-    /// Payload and data key are gone.
+    /// Payload and data key are gone from the state, and soon after from the files of every node.
     #[n(3)]
     Destroyed,
 }
@@ -56,6 +57,10 @@ pub struct VersionRecord {
     /// The log index that created it: its place in lists.
     #[n(8)]
     pub sequence: u64,
+    /// What its payload could be found by: its former wrappings, present once there are any, and
+    /// all of it once it is destroyed.
+    #[n(9)]
+    pub payload_marks: Option<PayloadMarks>,
 }
 
 /// A destruction that is scheduled: one row of the destruction queue.

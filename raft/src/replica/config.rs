@@ -1,6 +1,7 @@
 //! What can be set of a replica, and what it means to openraft (`openraft.md §5.4`).
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use lockbox_core::NodeId;
 use openraft::{Config, SnapshotPolicy};
@@ -83,6 +84,20 @@ impl Default for QueueLimits {
     }
 }
 
+/// How soon what was destroyed is out of the files of a node (`design §6`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DestroySettings {
+    /// From its destruction, on a node that runs; the work begins after half of it, so that what
+    /// is destroyed meanwhile goes with it.
+    pub purge_within: Duration,
+}
+
+impl Default for DestroySettings {
+    fn default() -> Self {
+        Self { purge_within: Duration::from_secs(600) }
+    }
+}
+
 /// Everything that is set of one replica.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
@@ -96,6 +111,8 @@ pub struct ReplicaConfig {
     pub snapshots: SnapshotSettings,
     /// Queue bounds.
     pub limits: QueueLimits,
+    /// What becomes of destroyed payloads.
+    pub destroy: DestroySettings,
     /// Caches and batch sizes of the store.
     pub store: StoreOptions,
 }
@@ -130,6 +147,7 @@ impl ReplicaConfig {
             timing: Timing::default(),
             snapshots: SnapshotSettings::default(),
             limits: QueueLimits::default(),
+            destroy: DestroySettings::default(),
             store: StoreOptions::default(),
         }
     }
@@ -151,6 +169,9 @@ impl ReplicaConfig {
             if value == 0 {
                 return Err(ConfigError::Zero { name });
             }
+        }
+        if self.destroy.purge_within.is_zero() {
+            return Err(ConfigError::Zero { name: "purge_within" });
         }
         let probe_ms = timing.election_timeout_max_ms.saturating_mul(QUORUM_LOSS_PROBE_HALVES) / 2;
         let config = Config {

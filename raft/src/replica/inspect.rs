@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use super::Replica;
 use super::error::ReadError;
 use crate::domain::codec;
-use crate::domain::command::{Command, Envelope};
+use crate::domain::command::Envelope;
 use crate::error::StorageError;
 use crate::state::{StateRead, tables};
 use crate::store::{AppliedIndex, StateHashes, state_hashes};
@@ -171,7 +171,7 @@ fn effect(
     envelope: &Envelope,
     index: u64,
 ) -> Result<Option<Effect>, StorageError> {
-    if envelope.command == Command::AdvanceTime {
+    if !envelope.command.makes_operation() {
         return Ok(None);
     }
     let operation = tables::operation(state, &envelope.operation_id)?;

@@ -8,13 +8,17 @@
 mod attempt;
 mod clock;
 mod config;
+mod eraser;
+mod erasure;
 mod error;
+mod find_payload;
 mod first_members;
 mod forward;
 mod inspect;
 mod leadership;
 mod membership;
 mod observer;
+mod own_command;
 mod pause;
 mod proposer;
 mod purge;
@@ -45,7 +49,10 @@ use tokio_util::task::TaskTracker;
 use wire::raft_service_server::RaftServiceServer;
 use wire::replica_service_server::ReplicaServiceServer;
 
-pub use config::{ConfigError, QueueLimits, ReplicaConfig, SnapshotSettings, Timing};
+pub use config::{
+    ConfigError, DestroySettings, QueueLimits, ReplicaConfig, SnapshotSettings, Timing,
+};
+pub use erasure::ErasureStatus;
 pub use error::{
     InitializeError, NotProposedReason, ProposalOutcome, ProposeError, ReadError, ReplicaFailure,
     StartError, UnknownReason,
@@ -67,6 +74,7 @@ use crate::store::{
 };
 use crate::types::Member;
 use clock::ClusterClock;
+use erasure::ErasureProgress;
 use pause::Awaiting;
 use proposer::Proposer;
 use purge::Purger;
@@ -104,6 +112,7 @@ struct Inner {
     read_points: Arc<ReadPoints>,
     links: Arc<PeerLinks>,
     purger: Arc<Purger>,
+    erasure: Arc<ErasureProgress>,
     leadership: LeadershipWatch,
     clock: Arc<ClusterClock>,
     identity: Arc<ClusterIdentity>,
@@ -116,6 +125,8 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     /// The turn of whoever hashes the state.
     hashing: tokio::sync::Mutex<()>,
+    /// The turn of whoever searches the files.
+    searching: tokio::sync::Mutex<()>,
     faults: Faults,
     wall: Arc<dyn Clock>,
     random: Arc<dyn Randomness>,

@@ -214,7 +214,7 @@ impl Proposer {
     }
 
     /// Consensus has stopped here: by a broken disk, or by a shutdown.
-    fn stopped(&self) -> ProposeError {
+    pub(super) fn stopped(&self) -> ProposeError {
         match self.faults.current() {
             Some(error) => ProposeError::Storage(error),
             None => ProposeError::Unknown(UnknownReason::Stopped),

@@ -13,6 +13,8 @@ use tokio_util::task::TaskTracker;
 
 use super::clock::ClusterClock;
 use super::config::ReplicaConfig;
+use super::eraser::Eraser;
+use super::erasure::ErasureProgress;
 use super::error::StartError;
 use super::forward::Forwarder;
 use super::leadership::LeadershipWatch;
@@ -56,8 +58,19 @@ pub(super) async fn start(
 ) -> Result<Replica, StartError> {
     let openraft = Arc::new(config.to_openraft()?);
     let store = open_store(&config, &parts).await?;
-    let Store { mut log, state_machine, state, snapshots, faults, writer, store_id } = store;
+    let Store {
+        mut log,
+        state_machine,
+        state,
+        snapshots,
+        renewal,
+        erased,
+        faults,
+        writer,
+        store_id,
+    } = store;
 
+    let erasure = Arc::new(ErasureProgress::new(erased.read()?.unwrap_or_default()));
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::default());
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
@@ -159,6 +172,21 @@ pub(super) async fn start(
         asked: AtomicU64::new(0),
     });
     supervise(&tasks, &ended, Arc::clone(&purger).run(stop.clone()));
+    let eraser = Eraser {
+        raft: raft.clone(),
+        purger: Arc::clone(&purger),
+        state: state.clone(),
+        log: log_reader.clone(),
+        renewal,
+        erased,
+        progress: Arc::clone(&erasure),
+        clock: Arc::clone(&clock),
+        wall: Arc::clone(&parts.clock),
+        purge_within: config.destroy.purge_within,
+        blocking: config.store.blocking,
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, eraser.run(stop.clone()));
 
     let replica = Replica(Arc::new(Inner {
         config,
@@ -168,9 +196,11 @@ pub(super) async fn start(
         read_points,
         links,
         purger,
+        erasure,
         log_reader,
         changing: tokio::sync::Mutex::new(()),
         hashing: tokio::sync::Mutex::new(()),
+        searching: tokio::sync::Mutex::new(()),
         leadership,
         clock,
         identity,

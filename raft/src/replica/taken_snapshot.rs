@@ -45,4 +45,17 @@ impl Replica {
         let purged = of(inner.raft.metrics().borrow_watched().purged.as_ref());
         Ok(SnapshotTaken { index, purged })
     }
+
+    /// Makes sure that a snapshot covers an applied entry, and cuts the log behind that entry and no
+    /// further: peers that are a little late still find what follows. The cut goes on in the
+    /// background, as with [`Self::take_snapshot`].
+    ///
+    /// # Errors
+    /// [`ReadError::Deadline`] when the snapshot was not made in time.
+    pub async fn cut_log(&self, upto: u64, deadline: Instant) -> Result<(), ReadError> {
+        if self.status().snapshot < upto {
+            self.take_snapshot(false, deadline).await?;
+        }
+        self.0.purger.ask(upto).await.map_err(|_fatal| self.stopped())
+    }
 }

@@ -2,11 +2,13 @@
 //! nodes that die and clocks that jump.
 
 pub(crate) mod commands;
+mod eraser;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;
 #[cfg(feature = "mutants")]
 mod mutants;
+mod own_command;
 mod purge;
 mod reaper;
 mod silent_leader;

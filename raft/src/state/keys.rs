@@ -4,6 +4,8 @@
 //! content can reach into the next component; numbers are big-endian, so that they sort.
 
 mod changes;
+mod erasures;
+mod payloads;
 mod table_names;
 
 use lockbox_core::{
@@ -12,6 +14,8 @@ use lockbox_core::{
 };
 
 pub use changes::{change, change_index, changes_of};
+pub use erasures::{SYSTEM_ERASURES, erasure};
+pub use payloads::{payload_of, payloads};
 pub use table_names::table_name;
 
 /// [`super::Space::System`]: id of the last applied entry.
@@ -65,6 +69,8 @@ const DELETED_SERVICE_ACCOUNT: u8 = b'D';
 const CLOUD_BY_NAME: u8 = b'C';
 const FOLDER_BY_NAME: u8 = b'F';
 const CHANGE_IN_FOLDER: u8 = b'w';
+const AUDIT_HEADS: u8 = b'h';
+const STORAGE_METER: u8 = b'u';
 
 /// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
 /// one, so it is no [`lockbox_core::ResourceKind`].
@@ -244,6 +250,12 @@ pub fn payload(secret: &SecretId, version: &VersionId) -> Vec<u8> {
     Key::new(PAYLOAD).text(secret.as_str()).text(version.as_str()).done()
 }
 
+/// The sealed payloads of a secret, in [`super::Space::Payloads`].
+#[must_use]
+pub fn payloads_of(secret: &SecretId) -> Vec<u8> {
+    Key::new(PAYLOAD).text(secret.as_str()).done()
+}
+
 /// The bindings set directly on a resource.
 #[must_use]
 pub fn bindings(resource: &ResourceRef) -> Vec<u8> {
@@ -333,6 +345,30 @@ pub fn member(id: NodeId) -> Vec<u8> {
 #[must_use]
 pub fn members() -> Vec<u8> {
     vec![MEMBER]
+}
+
+/// What versions of a cloud's secrets were stored, and how long.
+#[must_use]
+pub fn storage_meter(cloud: &CloudId) -> Vec<u8> {
+    Key::new(STORAGE_METER).text(cloud.as_str()).done()
+}
+
+/// The storage meters of all clouds.
+#[must_use]
+pub fn storage_meters() -> Vec<u8> {
+    vec![STORAGE_METER]
+}
+
+/// What is anchored of a node's audit.
+#[must_use]
+pub fn audit_heads(id: NodeId) -> Vec<u8> {
+    Key::new(AUDIT_HEADS).number(id).done()
+}
+
+/// What is anchored of all audits, by node.
+#[must_use]
+pub fn all_audit_heads() -> Vec<u8> {
+    vec![AUDIT_HEADS]
 }
 
 /// An operation.

@@ -1,6 +1,7 @@
 //! Typed access to the records of a view. Views of the node and `apply` read through these.
 
 mod pages;
+mod wrapped;
 
 use lockbox_core::{
     AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, ResourceKind, ResourcePath,
@@ -11,11 +12,14 @@ use minicbor::Decode;
 pub use self::pages::{
     PAGE_RECORD_BYTES_MAX, Page, all_secrets_page, authorized_keys_page, changes_page, clouds_page,
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
-    versions_page,
+    storage_meters_page, versions_page,
 };
+pub use self::wrapped::{WrappedPage, WrappedPayload, live_versions, wrapped_page};
 use super::{Direction, Scan, Space, StateRead, keys};
+use crate::domain::audit_head::AuditHeads;
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
+use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
 use crate::domain::idempotency::IdempotencyRecord;
 use crate::domain::identity::{
     AuthorizedKeyRecord, CloudRecord, ClusterRecord, FirstResources, FolderRecord,
@@ -23,6 +27,7 @@ use crate::domain::identity::{
 };
 use crate::domain::keyring::KeyringKeyRecord;
 use crate::domain::member::MemberRecord;
+use crate::domain::metering::StorageMeter;
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::{SealedPayload, VersionRecord};
@@ -77,6 +82,22 @@ pub fn members(view: &dyn StateRead) -> Result<Vec<MemberRecord>, StorageError> 
     prefix_rows(view, &keys::members(), usize::MAX)
 }
 
+/// What is anchored of a node's audit.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn audit_heads(view: &dyn StateRead, id: NodeId) -> Result<AuditHeads, StorageError> {
+    Ok(load(view, Space::Records, &keys::audit_heads(id))?.unwrap_or_default())
+}
+
+/// What is anchored of all audits, by node.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn all_audit_heads(view: &dyn StateRead) -> Result<Vec<AuditHeads>, StorageError> {
+    prefix_rows(view, &keys::all_audit_heads(), usize::MAX)
+}
+
 /// The largest log time applied so far.
 ///
 /// # Errors
@@ -103,6 +124,46 @@ pub fn changes_begin(view: &dyn StateRead) -> Found<u64> {
     load(view, Space::System, keys::SYSTEM_CHANGES_BEGIN)
 }
 
+/// How many erasures there were, and the last.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn erasures(view: &dyn StateRead) -> Result<ErasurePoint, StorageError> {
+    Ok(load(view, Space::System, keys::SYSTEM_ERASURES)?.unwrap_or_default())
+}
+
+/// The erasures behind the first `done`, up to `point`, which is this view's; nothing when there
+/// are more of them than are kept.
+///
+/// # Errors
+/// [`StorageError`]; a ring that does not hold what its point says is corruption.
+pub fn erasures_after(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<Vec<Erasure>> {
+    if point.count.saturating_sub(done) > ERASURES_KEPT {
+        return Ok(None);
+    }
+    let erasures = (done.saturating_add(1)..=point.count).map(|number| {
+        let found: Option<Erasure> = load(view, Space::System, &keys::erasure(number))?;
+        found.filter(|erasure| erasure.number == number).ok_or_else(|| {
+            StorageError::corrupt("read the state", format!("erasure {number} is missing"))
+        })
+    });
+    erasures.collect::<Result<_, _>>().map(Some)
+}
+
+/// When the first erasure behind the first `done` was, or the first one that is kept of them;
+/// nothing when there is none. `point` is this view's.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn erasing_since(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<LogTime> {
+    let first = done.max(point.count.saturating_sub(ERASURES_KEPT)).saturating_add(1);
+    if first > point.count {
+        return Ok(None);
+    }
+    let found: Option<Erasure> = load(view, Space::System, &keys::erasure(first))?;
+    Ok(found.map(|erasure| erasure.at))
+}
+
 /// The folder of that name in a cloud; there is one at most.
 ///
 /// # Errors
@@ -118,6 +179,14 @@ pub fn folder_named(view: &dyn StateRead, cloud: &CloudId, name: &str) -> Found<
 /// [`StorageError`].
 pub fn cloud(view: &dyn StateRead, id: &CloudId) -> Found<CloudRecord> {
     load(view, Space::Records, &keys::cloud(id))
+}
+
+/// The storage meter of a cloud; absent before its first version.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn storage_meter(view: &dyn StateRead, cloud: &CloudId) -> Found<StorageMeter> {
+    load(view, Space::Records, &keys::storage_meter(cloud))
 }
 
 /// A folder.
@@ -217,6 +286,23 @@ pub fn authorized_key(view: &dyn StateRead, id: &AuthorizedKeyId) -> Found<Autho
 /// [`StorageError`].
 pub fn keyring(view: &dyn StateRead) -> Result<Vec<KeyringKeyRecord>, StorageError> {
     prefix_rows(view, &keys::keyring(), usize::MAX)
+}
+
+/// A keyring key.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn keyring_key(view: &dyn StateRead, id: u32) -> Found<KeyringKeyRecord> {
+    load(view, Space::Records, &keys::keyring_key(id))
+}
+
+/// The nodes that are members now, voters or not, by id.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn member_ids(view: &dyn StateRead) -> Result<Vec<NodeId>, StorageError> {
+    let members = members(view)?.into_iter().filter(|member| member.removed_at.is_none());
+    Ok(members.map(|member| member.node_id).collect())
 }
 
 /// An operation.

@@ -2,7 +2,7 @@
 //! and simulation (`design §5`). Nothing above these traits knows which one runs.
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -87,6 +87,17 @@ pub trait LogEngine: Send + Sync + 'static {
     /// [`StorageError`] when the log is damaged anywhere but in a torn tail.
     fn recover(&self) -> Result<RecoveredLog, StorageError>;
 
+    /// Takes what was removed out of the files, where it may stand for long after. Returns the
+    /// files that still hold it, and that go by themselves with their last user; nothing when that
+    /// could not be done now, and has to be tried again. Blocks for as long as it takes to write
+    /// the log anew.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn erase_removed(&self) -> Result<Option<Vec<PathBuf>>, StorageError> {
+        Ok(Some(Vec::new()))
+    }
+
     /// How long a writer that is a task ([`super::WriterHost::Task`]) waits before and after each
     /// write: such an engine does not block by itself. Engines with a disk wait inside `write`.
     fn latency(&self) -> Duration {
@@ -116,6 +127,18 @@ pub trait StateEngine: Send + Sync + 'static {
     /// # Errors
     /// [`StorageError`].
     fn checkpoint(&self, directory: &Path) -> Result<(), StorageError>;
+
+    /// Takes the payloads that were deleted within these ranges of keys out of the files, as
+    /// [`LogEngine::erase_removed`]. Not possible while a view is older than this call.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn erase_removed(
+        &self,
+        _payloads: &[Range<Vec<u8>>],
+    ) -> Result<Option<Vec<PathBuf>>, StorageError> {
+        Ok(Some(Vec::new()))
+    }
 }
 
 /// Opens engines in directories.

@@ -6,7 +6,9 @@
 //! CURRENT                     which generation of the state counts
 //! raft/                       the log
 //! state/<generation>/         the state
-//! snapshots/<index>-<term>/   snapshots; index in 16 hexadecimal digits
+//! ERASED                      how far destroyed payloads are gone from the other files
+//! snapshots/<index>-<term>/   snapshots; index in 16 hexadecimal digits; with a number behind
+//!                             them when it took the place of another one of the same entry
 //! ```
 
 use std::path::{Path, PathBuf};
@@ -37,6 +39,10 @@ impl Layout {
         self.root.join("CURRENT")
     }
 
+    pub(super) fn erased(&self) -> PathBuf {
+        self.root.join("ERASED")
+    }
+
     pub(super) fn log(&self) -> PathBuf {
         self.root.join("raft")
     }
@@ -60,6 +66,11 @@ pub(super) fn snapshot_name(last: Option<&LogId>) -> String {
         Some(id) => format!("{:016x}-{}", id.index, id.leader_id.term),
         None => "empty".to_owned(),
     }
+}
+
+/// The directory name of one that takes the place of another one up to this entry.
+pub(super) fn renewed_name(last: Option<&LogId>, renewal: u64) -> String {
+    format!("{}-{renewal}", snapshot_name(last))
 }
 
 /// Whether the name is that of something unfinished.

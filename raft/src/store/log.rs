@@ -7,6 +7,7 @@
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
@@ -15,6 +16,7 @@ use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{OptionalSend, alias};
 use tokio::sync::oneshot;
 
+use super::blocking::Blocking;
 use super::codec;
 use super::engine::{LogEngine, LogOp, LogRecord, RecoveredLog};
 use super::faults::Faults;
@@ -207,6 +209,28 @@ impl LogReader {
     /// The index at which the log begins; behind its last entry when it holds none.
     pub(crate) fn first_index(&self) -> u64 {
         locked(&self.shared.tail).present.start
+    }
+
+    /// Takes what was removed so far out of the files of the log, as
+    /// [`LogEngine::erase_removed`].
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) async fn erase_removed(
+        &self,
+        blocking: Blocking,
+    ) -> Result<Option<Vec<PathBuf>>, StorageError> {
+        let (sender, written) = oneshot::channel();
+        let (ops, completion) = (Vec::new(), Completion::Before(sender));
+        // ORDER: the purge itself may still be queued.
+        self.shared.writer.queue(WriteCommand { ops, bytes: 0, completion })?;
+        let gone = |error: oneshot::error::RecvError| {
+            StorageError::io("write to the log", &io::Error::other(error))
+        };
+        written.await.map_err(gone)??;
+        let engine = Arc::clone(&self.shared.engine);
+        let erased = blocking.run(move || engine.erase_removed()).await;
+        erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
     /// Whether the log has this entry. If so, all that it has before is what the cluster agreed on

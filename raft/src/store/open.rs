@@ -9,6 +9,7 @@ use super::blocking::Blocking;
 use super::directory_lock::DirectoryLock;
 use super::durable_files::{create_directory, names, remove_directory};
 use super::engine::{Engines, LogEngine, LogOp, LogRecord, RecoveredLog, StateEngine};
+use super::erased_record::ErasedRecord;
 use super::faults::Faults;
 use super::identity::{self, Current, Found, NodeIdentity, StoreIdentity};
 use super::install::Installer;
@@ -19,6 +20,7 @@ use super::owned_directory::OwnedDirectory;
 use super::seeded;
 use super::snapshot::SnapshotShelf;
 use super::snapshot_receive::SnapshotInbox;
+use super::snapshot_renewal::SnapshotRenewal;
 use super::state_handle::{Generation, StateHandle, last_applied, membership_of, on_view};
 use super::state_machine::{ChunkLimits, StateMachine, snapshot_now};
 use crate::error::StorageError;
@@ -63,6 +65,10 @@ pub struct Store {
     pub state: StateHandle,
     /// For the receiving side of a snapshot transfer.
     pub snapshots: SnapshotInbox,
+    /// For whoever replaces the snapshots that hold what was destroyed.
+    pub renewal: SnapshotRenewal,
+    /// For the same: how far that has come.
+    pub erased: ErasedRecord,
     /// For whoever ends the process.
     pub faults: Faults,
     /// For the owner of the life cycle: stop it after openraft, or drop it.
@@ -95,6 +101,7 @@ pub fn open_store(
     let handle = writer.handle();
     let log =
         LogStore::open(log_engine, &recovered, handle, cache_bytes_max, faults.clone(), lock)?;
+    let erased = ErasedRecord { path: layout.erased() };
     let installer = Installer {
         engines,
         layout,
@@ -106,9 +113,10 @@ pub fn open_store(
     let limits = ChunkLimits { entries: options.apply_entries_max, bytes: options.apply_bytes_max };
     let state_machine =
         StateMachine::open(installer, log.barrier(), limits, options.blocking, faults.clone())?;
+    let renewal = SnapshotRenewal { shelf: Arc::clone(&shelf) };
     let snapshots = SnapshotInbox { shelf, blocking: options.blocking };
     let store_id = StoreId::from_bytes(store.store_id);
-    Ok(Store { log, state_machine, state, snapshots, faults, writer, store_id })
+    Ok(Store { log, state_machine, state, snapshots, renewal, erased, faults, writer, store_id })
 }
 
 type Claimed = (Arc<dyn LogEngine>, RecoveredLog, StoreIdentity, Current);

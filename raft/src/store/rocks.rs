@@ -86,6 +86,14 @@ pub(super) fn family_options(cache: &Cache, bloom_bits_per_key: Option<f64>) -> 
     options
 }
 
+/// Drops every block that nobody reads at this moment: those of files that are gone would stay
+/// until others take their place.
+pub(super) fn forget_blocks(cache: &Cache) {
+    let mut cache = cache.clone();
+    cache.set_capacity(0);
+    cache.set_capacity(BLOCK_CACHE_BYTES);
+}
+
 /// What a RocksDB error means for the node.
 pub(super) fn storage_error(context: &str, error: &rocksdb::Error) -> StorageError {
     let text: &str = error.as_ref();

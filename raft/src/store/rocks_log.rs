@@ -6,17 +6,18 @@
 //! (`openraft.md §3.1`).
 
 use std::ops::Range;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
 use rocksdb::{
-    Cache, ColumnFamilyDescriptor, DB, DBRecoveryMode, Direction, IteratorMode, ReadOptions,
-    WriteBatch, WriteOptions,
+    Cache, ColumnFamilyDescriptor, DB, DBCompressionType, DBRecoveryMode, Direction, IteratorMode,
+    ReadOptions, WriteBatch, WriteOptions,
 };
 
 use super::codec::decode_log_id;
 use super::engine::{LogEngine, LogOp, LogRecord, RecoveredLog};
-use super::rocks::{database_options, family, family_options, storage_error};
+use super::rocks::{database_options, family, family_options, forget_blocks, storage_error};
+use super::rocks_erase::Rewrite;
 use crate::error::StorageError;
 
 const ENTRIES: &str = "entries";
@@ -27,6 +28,7 @@ const WAL_BYTES_MAX: u64 = 64 << 20;
 /// The RocksDB log engine.
 pub(super) struct RocksLog {
     database: DB,
+    cache: Cache,
 }
 
 impl RocksLog {
@@ -35,11 +37,16 @@ impl RocksLog {
         options.set_wal_recovery_mode(DBRecoveryMode::TolerateCorruptedTailRecords);
         options.set_track_and_verify_wals_in_manifest(true);
         options.set_max_total_wal_size(WAL_BYTES_MAX);
-        let families = [ENTRIES, RECORDS]
-            .map(|name| ColumnFamilyDescriptor::new(name, family_options(cache, None)));
+        let families = [ENTRIES, RECORDS].map(|name| {
+            let mut options = family_options(cache, None);
+            // What is sealed does not compress; and where it stands as it is, a search of the files
+            // finds what should be gone.
+            options.set_compression_type(DBCompressionType::None);
+            ColumnFamilyDescriptor::new(name, options)
+        });
         let database = DB::open_cf_descriptors(&options, directory, families)
             .map_err(|error| storage_error("open the log", &error))?;
-        Ok(Self { database })
+        Ok(Self { database, cache: cache.clone() })
     }
 
     fn add(
@@ -99,6 +106,11 @@ impl RocksLog {
 
 impl LogEngine for RocksLog {
     fn write(&self, ops: &[LogOp], sync: bool) -> Result<(), StorageError> {
+        if ops.is_empty() {
+            // Whoever waits for what was written before.
+            let synced = if sync { self.database.flush_wal(true) } else { Ok(()) };
+            return synced.map_err(|error| storage_error("write to the log", &error));
+        }
         let mut batch = WriteBatch::default();
         let mut end = None;
         for op in ops {
@@ -159,6 +171,15 @@ impl LogEngine for RocksLog {
         }
         recovered.entries = entries.unwrap_or_default();
         Ok(recovered)
+    }
+
+    fn erase_removed(&self) -> Result<Option<Vec<PathBuf>>, StorageError> {
+        // All of it, for entries were removed at its end as well; after a purge it is not long.
+        let families = &[ENTRIES, RECORDS];
+        let rewrite = Rewrite { database: &self.database, families, family: ENTRIES, rows: None };
+        let left = rewrite.run()?;
+        forget_blocks(&self.cache);
+        Ok(left)
     }
 }
 

@@ -3,7 +3,8 @@
 //! After a crash it is some earlier committed batch, whole in every family; the log brings it
 //! forward again (`openraft.md §3.3`).
 
-use std::path::Path;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
 use lockbox_core::{Mutant, mutant};
@@ -15,7 +16,10 @@ use rocksdb::{
 
 use super::durable_files::sync_tree;
 use super::engine::StateEngine;
-use super::rocks::{MEMTABLE_BYTES, database_options, family, family_options, storage_error};
+use super::rocks::{
+    MEMTABLE_BYTES, database_options, family, family_options, forget_blocks, storage_error,
+};
+use super::rocks_erase::Rewrite;
 use super::row_cache::{Cached, Moment, RowCache};
 use crate::error::StorageError;
 use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
@@ -33,6 +37,7 @@ pub(super) struct RocksState {
     rows: RowCache,
     /// One commit at a time.
     committing: Mutex<()>,
+    cache: Cache,
 }
 
 impl RocksState {
@@ -55,7 +60,8 @@ impl RocksState {
         });
         let database = DB::open_cf_descriptors(&options, directory, families)
             .map_err(|error| storage_error("open the state", &error))?;
-        Ok(Self { database, rows: RowCache::new(ROW_CACHE_BYTES), committing: Mutex::new(()) })
+        let rows = RowCache::new(ROW_CACHE_BYTES);
+        Ok(Self { database, rows, committing: Mutex::new(()), cache: cache.clone() })
     }
 }
 
@@ -106,6 +112,21 @@ impl StateEngine for RocksState {
             .and_then(|checkpoint| checkpoint.create_checkpoint(directory))
             .map_err(|error| storage_error("take a checkpoint of the state", &error))?;
         sync_tree(directory)
+    }
+
+    fn erase_removed(
+        &self,
+        payloads: &[Range<Vec<u8>>],
+    ) -> Result<Option<Vec<PathBuf>>, StorageError> {
+        let rewrite = Rewrite {
+            database: &self.database,
+            families: &Space::ALL.map(Space::name),
+            family: Space::Payloads.name(),
+            rows: Some(payloads),
+        };
+        let left = rewrite.run()?;
+        forget_blocks(&self.cache);
+        Ok(left)
     }
 }
 

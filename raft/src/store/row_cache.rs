@@ -272,6 +272,25 @@ mod tests {
         assert_eq!(cache.get(Space::Records, &revoked, cache.moment()), known);
     }
 
+    /// What is destroyed leaves the memory with its entry, not when its place is needed.
+    #[test]
+    fn the_value_of_a_deleted_row_is_not_kept() {
+        let cache = holding("sealed");
+        let before = cache.moment();
+        let gone = Write { space: Space::Payloads, key: KEY.to_vec(), value: None };
+        let offered_late = || cache.offer(Space::Payloads, KEY, Some(b"sealed"), before);
+        let write = || {
+            offered_late();
+            Ok::<_, ()>(())
+        };
+        cache.commit(&[gone], write).unwrap();
+        // By somebody who still reads an older view.
+        offered_late();
+        let place = place(Space::Payloads, KEY);
+        let shard = cache.shard(&place);
+        assert!(shard.rows.peek(place.as_slice()).is_none_or(|row| row.value.is_none()));
+    }
+
     #[test]
     fn a_failed_commit_leaves_nothing() {
         let cache = holding("old");

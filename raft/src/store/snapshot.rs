@@ -16,7 +16,7 @@ use super::durable_files::{
     UNFINISHED, create_directory, failed, names, read_optional, remove_directory, rename,
     sync_directory, write_synced,
 };
-use super::layout::{is_unfinished, snapshot_name};
+use super::layout::{is_unfinished, renewed_name, snapshot_name};
 use super::locking::locked;
 use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile};
 use super::owned_directory::OwnedDirectory;
@@ -32,11 +32,23 @@ const TABLE_SUFFIX: &str = ".sst";
 pub struct SnapshotHandle {
     directory: Arc<OwnedDirectory>,
     manifest: Arc<Manifest>,
+    /// The last [renewal](SnapshotShelf::renew) that it came after.
+    renewal: u64,
 }
 
 impl SnapshotHandle {
     pub(super) fn new(directory: OwnedDirectory, manifest: Manifest) -> Self {
-        Self { directory: Arc::new(directory), manifest: Arc::new(manifest) }
+        Self { directory: Arc::new(directory), manifest: Arc::new(manifest), renewal: 0 }
+    }
+
+    /// The same, as one that was taken after this renewal.
+    pub(super) fn taken_after(self, renewal: u64) -> Self {
+        Self { renewal, ..self }
+    }
+
+    /// The last renewal that it came after.
+    pub(super) const fn renewal(&self) -> u64 {
+        self.renewal
     }
 
     /// Its manifest.
@@ -94,6 +106,8 @@ pub(super) struct SnapshotShelf {
     directory: PathBuf,
     current: Mutex<Option<SnapshotHandle>>,
     unfinished: AtomicU64,
+    /// Counts renewals in this process.
+    renewals: AtomicU64,
 }
 
 impl SnapshotShelf {
@@ -116,7 +130,7 @@ impl SnapshotShelf {
             }
         }
         let current = Mutex::new(newest);
-        Ok(Self { directory, current, unfinished: AtomicU64::new(0) })
+        Ok(Self { directory, current, unfinished: AtomicU64::new(0), renewals: AtomicU64::new(0) })
     }
 
     pub(super) fn current(&self) -> Option<SnapshotHandle> {
@@ -130,19 +144,45 @@ impl SnapshotShelf {
         self.directory.join(format!("{kind}-{number}.{UNFINISHED}"))
     }
 
+    /// From now on every snapshot of before is to be replaced, whatever it is of: its files may
+    /// hold what is erased from the state. Returns the number of this renewal.
+    pub(super) fn renew(&self) -> u64 {
+        self.renewals.fetch_add(1, Ordering::AcqRel) + 1
+    }
+
+    /// The last renewal.
+    pub(super) fn renewal(&self) -> u64 {
+        self.renewals.load(Ordering::Acquire)
+    }
+
+    /// Whether there is nothing but the current snapshot, which was taken after this renewal.
+    pub(super) fn holds_only(&self, renewal: u64) -> Result<bool, StorageError> {
+        let Some(current) = self.current().filter(|current| current.renewal >= renewal) else {
+            return Ok(false);
+        };
+        let own = current.path().file_name().and_then(|name| name.to_str());
+        Ok(names(&self.directory)?.iter().all(|name| Some(name.as_str()) == own))
+    }
+
     /// Gives a finished snapshot its final name and makes it the current one. If the current one
-    /// is not older, it stays, and the given one goes with its last handle.
+    /// is neither older nor to be renewed, it stays, and the given one goes with its last handle.
     pub(super) fn publish(&self, finished: SnapshotHandle) -> Result<SnapshotHandle, StorageError> {
         let mut current = locked(&self.current);
+        let order = |snapshot: &SnapshotHandle| (snapshot.last().copied(), snapshot.renewal);
         if let Some(current) = current.as_ref()
-            && current.last() >= finished.last()
+            && order(current) >= order(&finished)
         {
             return Ok(current.clone());
         }
-        let path = self.directory.join(snapshot_name(finished.last()));
+        let mut path = self.directory.join(snapshot_name(finished.last()));
+        if path.exists() {
+            // That of the same entry, which is being renewed.
+            path = path.with_file_name(renewed_name(finished.last(), finished.renewal));
+        }
         rename(finished.path(), &path)?;
         let directory = Arc::new(OwnedDirectory::wanted(path));
-        let published = SnapshotHandle { directory, manifest: finished.manifest };
+        let SnapshotHandle { manifest, renewal, .. } = finished;
+        let published = SnapshotHandle { directory, manifest, renewal };
         if let Some(replaced) = current.replace(published.clone()) {
             replaced.directory.discard();
         }

@@ -1,5 +1,7 @@
 //! Access to the present state for readers, and the one place where its generation is swapped.
 
+use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -8,6 +10,7 @@ use tokio::sync::watch;
 
 use super::codec;
 use super::directory_lock::DirectoryLock;
+use super::durable_files::names;
 use super::engine::StateEngine;
 use super::faults::Faults;
 use super::owned_directory::OwnedDirectory;
@@ -127,6 +130,30 @@ impl StateHandle {
     pub fn flush(&self) -> Result<(), StorageError> {
         let flushed = self.shared.generation.load_full().engine.flush();
         flushed.inspect_err(|error| self.shared.faults.report(error))
+    }
+
+    /// Takes the payloads that were deleted within these ranges of keys out of the files, as
+    /// [`StateEngine::erase_removed`]. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn erase_removed(
+        &self,
+        payloads: &[Range<Vec<u8>>],
+    ) -> Result<Option<Vec<PathBuf>>, StorageError> {
+        let erased = self.shared.generation.load_full().engine.erase_removed(payloads);
+        erased.inspect_err(|error| self.shared.faults.report(error))
+    }
+
+    /// Whether no other generation is on disk any more: who reads an old one keeps it there.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn is_only_generation(&self) -> Result<bool, StorageError> {
+        let generation = self.shared.generation.load();
+        let own = generation.directory.path();
+        let Some(all) = own.parent() else { return Ok(true) };
+        Ok(names(all)?.iter().all(|name| all.join(name) == own))
     }
 
     /// The last applied membership.

@@ -126,18 +126,21 @@ impl StateMachine {
             last_log_id: self.last_applied,
             last_membership: self.membership.clone(),
         };
-        if let Some(current) = self.installer.shelf.current()
+        let shelf = &self.installer.shelf;
+        // ORDER: before the checkpoint: what is erased later is not missing in it.
+        let renewal = shelf.renewal();
+        if let Some(current) = shelf.current()
             && current.meta() == &meta
+            && current.renewal() >= renewal
         {
             return Ok(Prepared::Current(current));
         }
-        let shelf = &self.installer.shelf;
         let directory = OwnedDirectory::unwanted(shelf.unfinished("build"));
         let generation = self.installer.state.generation();
         let checkpoint = move || {
             remove_directory(directory.path())?;
             generation.engine.checkpoint(directory.path())?;
-            Ok(Prepared::Checkpoint { directory, meta })
+            Ok(Prepared::Checkpoint { directory, meta, renewal })
         };
         self.blocking.run(checkpoint).await
     }
@@ -192,16 +195,16 @@ enum Prepared {
     /// The current snapshot is already of this state.
     Current(SnapshotHandle),
     /// A checkpoint that lacks its manifest.
-    Checkpoint { directory: OwnedDirectory, meta: SnapshotMeta },
+    Checkpoint { directory: OwnedDirectory, meta: SnapshotMeta, renewal: u64 },
 }
 
 impl Prepared {
     fn finish(self, shelf: &SnapshotShelf) -> Result<SnapshotHandle, StorageError> {
         match self {
             Self::Current(snapshot) => Ok(snapshot),
-            Self::Checkpoint { directory, meta } => {
+            Self::Checkpoint { directory, meta, renewal } => {
                 let manifest = seal(directory.path(), meta, shelf.current().as_ref())?;
-                shelf.publish(SnapshotHandle::new(directory, manifest))
+                shelf.publish(SnapshotHandle::new(directory, manifest).taken_after(renewal))
             }
         }
     }
@@ -294,6 +297,7 @@ pub(super) fn snapshot_now(
     meta: SnapshotMeta,
 ) -> Result<SnapshotHandle, StorageError> {
     let directory = OwnedDirectory::unwanted(installer.shelf.unfinished("build"));
+    let renewal = installer.shelf.renewal();
     installer.state.generation().engine.checkpoint(directory.path())?;
-    Prepared::Checkpoint { directory, meta }.finish(&installer.shelf)
+    Prepared::Checkpoint { directory, meta, renewal }.finish(&installer.shelf)
 }

@@ -29,13 +29,15 @@ pub(super) enum Completion {
     Append(IOFlushed<TypeConfig>),
     /// The task that saves a vote.
     Vote(oneshot::Sender<Result<(), StorageError>>),
+    /// Whoever waits until all that was queued before is written.
+    Before(oneshot::Sender<Result<(), StorageError>>),
 }
 
 impl Completion {
     pub(super) const fn needs_sync(&self) -> bool {
         match self {
             Self::Nobody => false,
-            Self::Append(_) | Self::Vote(_) => true,
+            Self::Append(_) | Self::Vote(_) | Self::Before(_) => true,
         }
     }
 
@@ -43,8 +45,8 @@ impl Completion {
         match self {
             Self::Nobody => {}
             Self::Append(flushed) => flushed.io_completed(result.map_err(Into::into)),
-            // The receiver is gone only when the core was stopped meanwhile.
-            Self::Vote(sender) => drop(sender.send(result)),
+            // The receiver is gone only when the core or the replica was stopped meanwhile.
+            Self::Vote(sender) | Self::Before(sender) => drop(sender.send(result)),
         }
     }
 }

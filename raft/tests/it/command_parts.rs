@@ -6,6 +6,7 @@ use lockbox_core::{
     AuthorizedKeyId, CloudId, ClusterId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime,
     OrganizationId, Role, SecretId, ServiceAccountId, Subject, SubjectKind, TokenId, VersionId,
 };
+use lockbox_raft::domain::audit_head::{After, AuditHead, HeadSignature};
 use lockbox_raft::domain::command::{
     CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion, RecoverAdmin,
 };
@@ -19,9 +20,11 @@ use crate::harness::Random;
 
 /// Keys of one account.
 const KEYS_QUOTA: u32 = 4;
+/// What every keyring key is wrapped as.
+pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 26] = [
+pub(crate) const KINDS: [&str; 32] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -48,6 +51,12 @@ pub(crate) const KINDS: [&str; 26] = [
     "advance_time",
     "destroy_version",
     "recover_admin",
+    "anchor_audit_head",
+    "add_keyring_key",
+    "confirm_keyring_key",
+    "step_keyring_key",
+    "rewrap_data_keys",
+    "rewrap_keyring_key",
 ];
 
 /// Does not compile while a kind of command is missing here, and with it in [`KINDS`] and in
@@ -79,7 +88,13 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::UpdateFolder { .. }
         | Command::AdvanceTime
         | Command::DestroyVersion(_)
-        | Command::RecoverAdmin(_) => {}
+        | Command::RecoverAdmin(_)
+        | Command::AnchorAuditHead(_)
+        | Command::AddKeyringKey(_)
+        | Command::ConfirmKeyringKey { .. }
+        | Command::StepKeyringKey { .. }
+        | Command::RewrapDataKeys(_)
+        | Command::RewrapKeyringKey(_) => {}
     }
 }
 
@@ -263,6 +278,25 @@ fn unconditional(random: &mut Random, accounts: &[String]) -> AccessBinding {
     }
 }
 
+/// The head of some node's audit; each tenth is of a chain that begins again, each third of a node
+/// that was sealed, and each seventh of one that has read no head before it.
+pub(crate) fn audit_head(number: u64) -> AuditHead {
+    let sequence = if number.is_multiple_of(10) { number / 2 } else { number };
+    let hash = [number.to_le_bytes()[0]; 32];
+    let signed = HeadSignature { signer: hash, signature: vec![hash[0]; 64] };
+    let signature = (!number.is_multiple_of(3)).then_some(signed);
+    let told_at = LogTime::from_ms(number);
+    AuditHead {
+        node_id: 1 + number % 3,
+        sequence,
+        hash,
+        told_at,
+        signature,
+        removed_through: number.checked_sub(90),
+        after: number.is_multiple_of(7).then_some(After::Nothing),
+    }
+}
+
 /// Brings the first key again, so that the administrator goes on as before; one in four times
 /// another one, under an id that is taken while the first is there.
 pub(crate) fn recover_admin(random: &mut Random) -> RecoverAdmin {
@@ -281,13 +315,8 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
     let organization_id = OrganizationId::parse("organization").unwrap();
     let purposes =
         [KeyPurpose::WrapDataKeys, KeyPurpose::AuthenticateRequests, KeyPurpose::SignTokens];
-    let key = |(id, purpose)| KeyringKeyRecord {
-        id,
-        purpose,
-        stage: KeyStage::Activated,
-        created_at: LogTime::default(),
-        wrapped: vec![7; 60],
-        public_key: Vec::new(),
+    let key = |(id, purpose)| {
+        KeyringKeyRecord::new(id, purpose, KeyStage::Activated, WRAPPED.into(), Vec::new())
     };
     InitCluster {
         cluster: ClusterRecord {

@@ -29,6 +29,8 @@ pub(crate) struct World {
     pub(crate) accounts: Vec<(String, Option<String>)>,
     /// Destructions that were scheduled, oldest first; some were called off since.
     pub(crate) scheduled: VecDeque<Destruction>,
+    /// The largest number of a keyring key that anything was heard of.
+    pub(crate) keyring_newest: u32,
 }
 
 impl World {
@@ -100,8 +102,10 @@ impl World {
             | OperationMetadata::SetAccessBindings { .. }
             | OperationMetadata::UpdateAccessBindings { .. }
             | OperationMetadata::InitCluster
-            | OperationMetadata::RecoverAdmin { .. }
-            | OperationMetadata::ChangeKeyring { .. } => {}
+            | OperationMetadata::RecoverAdmin { .. } => {}
+            OperationMetadata::ChangeKeyring { keyring_key_id } => {
+                self.keyring_newest = self.keyring_newest.max(*keyring_key_id);
+            }
         }
         if let OperationResult::Secret(snapshot) = &operation.result
             && let Some(known) = self.secrets.get_mut(snapshot.secret.id.as_str())

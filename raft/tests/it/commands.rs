@@ -20,8 +20,9 @@ use lockbox_raft::domain::{
 };
 
 use crate::command_containers::{change_container, change_service_account};
+use crate::command_keyring::{rewrap_data_key, rewrap_keyring_key, rotation};
 use crate::command_parts::{
-    ADMIN, ADMIN_KEY, FOLDER, account, authorized_key, binding, check_kind, folder_id,
+    ADMIN, ADMIN_KEY, FOLDER, account, audit_head, authorized_key, binding, check_kind, folder_id,
     init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, recover_admin,
     secret_id, service_account, text, token, version_id,
 };
@@ -44,6 +45,8 @@ pub(crate) struct Generator {
     world: World,
     recent: VecDeque<Envelope>,
     keyed: VecDeque<Envelope>,
+    /// The rest of a rotation that has begun: alone, its steps would never come in order.
+    rotation: VecDeque<Command>,
 }
 
 impl Generator {
@@ -55,6 +58,7 @@ impl Generator {
             world: World::default(),
             recent: VecDeque::new(),
             keyed: VecDeque::new(),
+            rotation: VecDeque::new(),
         }
     }
 
@@ -109,7 +113,9 @@ impl Generator {
         if one_in(&mut self.random, 3)
             && let Some(claim) = &mut envelope.idempotency
         {
-            claim.request_mac[0] ^= 1;
+            let mut mac = *claim.request_mac.as_bytes();
+            mac[0] ^= 1;
+            claim.request_mac = mac.into();
         }
         Some(envelope)
     }
@@ -133,9 +139,15 @@ impl Generator {
         let mut envelope = self.envelope(command);
         // The system itself begins the cluster and stamps the time, and nobody else may.
         let by_the_system = match envelope.command {
-            Command::AdvanceTime | Command::DestroyVersion(_) | Command::RecoverAdmin(_) => {
-                !one_in(&mut self.random, 4)
-            }
+            Command::AdvanceTime
+            | Command::DestroyVersion(_)
+            | Command::RecoverAdmin(_)
+            | Command::AnchorAuditHead(_) => !one_in(&mut self.random, 4),
+            Command::AddKeyringKey(_)
+            | Command::ConfirmKeyringKey { .. }
+            | Command::StepKeyringKey { .. }
+            | Command::RewrapDataKeys(_)
+            | Command::RewrapKeyringKey(_) => !one_in(&mut self.random, 20),
             _ => self.number == 1,
         };
         if !by_the_system {
@@ -148,7 +160,7 @@ impl Generator {
             let claim = IdempotencyClaim {
                 method: envelope.command.name().to_owned(),
                 key: format!("key-{}", self.number),
-                request_mac: [self.random.next().to_le_bytes()[0]; 32],
+                request_mac: [self.random.next().to_le_bytes()[0]; 32].into(),
                 mac_key_id: 2,
             };
             envelope.idempotency = Some(claim);
@@ -255,6 +267,9 @@ impl Generator {
     }
 
     fn command(&mut self) -> Command {
+        if !self.rotation.is_empty() && one_in(&mut self.random, 3) {
+            return self.rotation.pop_front().unwrap();
+        }
         let secret = self.some_secret();
         let id = secret_id(&secret);
         let full = self.world.secrets.len() >= SECRETS_MAX;
@@ -282,7 +297,8 @@ impl Generator {
             }
             57..60 => self.cancel_destruction(&secret),
             60..62 => self.destroy_version(&secret),
-            62..70 => Command::UpdateSecret { secret_id: id, changes: self.changes() },
+            62..68 => Command::UpdateSecret { secret_id: id, changes: self.changes() },
+            68..70 => self.keyring(&secret),
             70..75 => Command::DeleteSecret { secret_id: id },
             75..83 => {
                 // Most stay active, or no version would be added.
@@ -309,8 +325,26 @@ impl Generator {
                 6..8 => Command::RecoverAdmin(Box::new(recover_admin(&mut self.random))),
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),
+                4 => Command::AnchorAuditHead(audit_head(self.number)),
                 _ => Command::AdvanceTime,
             },
+        }
+    }
+
+    /// A rotation begins, or something is wrapped anew.
+    fn keyring(&mut self, secret: &str) -> Command {
+        let newest = self.world.keyring_newest.max(3);
+        match self.random.below(4) {
+            0 if self.rotation.is_empty() && one_in(&mut self.random, 2) => {
+                // Or one that was broken off goes on: while a key is on its way no other may begin.
+                self.rotation = rotation(newest + u32::from(!one_in(&mut self.random, 2)));
+                self.rotation.pop_front().unwrap()
+            }
+            1 => rewrap_keyring_key(&mut self.random),
+            _ => {
+                let version = self.some_version(secret);
+                rewrap_data_key(&mut self.random, secret_id(secret), version, newest)
+            }
         }
     }
 

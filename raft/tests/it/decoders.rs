@@ -4,6 +4,7 @@
 
 use bolero::check;
 use lockbox_core::{AuthorizedKeyId, LogTime, OperationId, RequestId, SecretId, Subject};
+use lockbox_raft::domain::audit_head::AuditHeads;
 use lockbox_raft::domain::binding::BindingSet;
 use lockbox_raft::domain::codec::{FORMAT_VERSION, decode, encode};
 use lockbox_raft::domain::command::{Command, Envelope, SecretChanges};
@@ -75,6 +76,7 @@ fn a_record_is_read_or_refused() {
         decode::<AuthorizedKeyRecord>(&bytes).ok();
         decode::<KeyringKeyRecord>(&bytes).ok();
         decode::<MemberRecord>(&bytes).ok();
+        decode::<AuditHeads>(&bytes).ok();
         decode::<Outcome>(&bytes).ok();
     });
 }

@@ -6,6 +6,8 @@ mod barrier;
 #[cfg(test)]
 mod command_containers;
 #[cfg(test)]
+mod command_keyring;
+#[cfg(test)]
 mod command_parts;
 #[cfg(test)]
 mod command_world;

@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use bytes::Bytes;
-use lockbox_raft::apply::{EntryPosition, apply_entry};
+use lockbox_raft::apply::{EntryPosition, apply_entry, register_members};
 use lockbox_raft::domain::{Command, Envelope, Outcome, Rejection, decode, encode};
 use lockbox_raft::state::Overlay;
 use lockbox_raft::store::{Store, decode_entry, encode_entry};
@@ -49,10 +49,22 @@ pub(crate) fn outcomes(store: &Store, entries: &[LogEntry]) -> Vec<Outcome> {
         EntryPayload::Normal(proposal) => {
             apply_entry(overlay, &proposal.0, position(entry.log_id)).unwrap()
         }
-        EntryPayload::Blank | EntryPayload::Membership(_) => Outcome::Nothing,
+        EntryPayload::Blank => Outcome::Nothing,
+        EntryPayload::Membership(members) => register(overlay, members, entry.log_id.index),
     };
     let on_view = |overlay: &mut Overlay<'_>| entries.iter().map(|e| decide(overlay, e)).collect();
     store.state.read(|view| on_view(&mut Overlay::new(view))).unwrap()
+}
+
+/// What a membership entry leaves behind: commands after it are decided by it.
+fn register(
+    overlay: &mut Overlay<'_>,
+    membership: &Membership<u64, Member>,
+    index: u64,
+) -> Outcome {
+    let stores = membership.nodes().map(|(id, member)| (*id, *member.store_id.as_bytes()));
+    register_members(overlay, &stores.collect(), index).unwrap();
+    Outcome::Nothing
 }
 
 /// How many commands of each kind were accepted, and how many refused, and why.
@@ -75,7 +87,7 @@ impl Tally {
                 counts[1] += 1;
                 *self.refusals.entry(reason(rejection)).or_default() += 1;
             }
-            Outcome::Nothing if *command == Command::AdvanceTime => counts[0] += 1,
+            Outcome::Nothing if !command.makes_operation() => counts[0] += 1,
             Outcome::Nothing => panic!("a command came to nothing"),
         }
     }
@@ -198,7 +210,9 @@ impl Recording {
         let (payload, outcome) = match self.random.below(200) {
             0 => (EntryPayload::Blank, Outcome::Nothing),
             1 if one_in(&mut self.random, 10) => {
-                (EntryPayload::Membership(membership()), Outcome::Nothing)
+                let members = membership();
+                let outcome = register(overlay, &members, index);
+                (EntryPayload::Membership(members), outcome)
             }
             _ => {
                 let (proposal, outcome) = self.make_command(overlay, index);

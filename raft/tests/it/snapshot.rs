@@ -138,7 +138,7 @@ async fn a_transfer_that_goes_wrong_leaves_nothing() {
 }
 
 #[tokio::test]
-async fn a_damaged_snapshot_is_refused_at_the_start() {
+async fn security_s24_a_damaged_snapshot_is_refused_at_the_start() {
     let directory = TempDir::new().unwrap();
     let engines: Arc<dyn Engines> = Arc::new(MemoryEngines::new());
     let mut store = leader(directory.path(), &engines, 10).await;

@@ -10,6 +10,9 @@ mod clients;
 #[path = "../it/command_containers.rs"]
 mod command_containers;
 #[cfg(test)]
+#[path = "../it/command_keyring.rs"]
+mod command_keyring;
+#[cfg(test)]
 #[path = "../it/command_parts.rs"]
 mod command_parts;
 #[cfg(test)]

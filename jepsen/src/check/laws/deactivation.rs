@@ -1,9 +1,12 @@
 //! L6: after Deactivate or Delete is acknowledged, no payload read that starts later returns a
 //! payload, unless an Activate may have happened between. Reads that overlap it may do either.
+//! What ends with a key of the KMS is in `keys.rs`.
 //!
 //! The fence is the acknowledgement and not the index, so a lying index is caught too. Still to
 //! come is the workload with a KMS that is slow while the secret is deactivated, so that payloads
 //! are opened before and delivered after it.
+
+mod keys;
 
 use std::collections::BTreeMap;
 
@@ -15,6 +18,9 @@ use crate::history::joined::{Joined, join_repeats};
 use crate::history::op::Reply;
 
 use super::{Case, Law, LawReport, Violation, ms};
+
+/// What the report counts of keys that are off: coverage asks for it.
+pub(crate) const TRIED_WHILE_OFF: &str = "tried while such a key was off";
 
 #[derive(Default)]
 struct OfSecret {
@@ -54,11 +60,16 @@ pub fn check(case: &Case<'_>) -> LawReport {
             }
         }
     }
+    let of_keys = keys::check(case.history);
     let counts = [
         ("acknowledged deactivations and deletions", fenced),
         ("payload reads of such secrets", reads),
+        ("keys switched off", of_keys.switched_off),
+        ("uses of such keys", of_keys.uses),
+        (TRIED_WHILE_OFF, of_keys.tried_while_off),
     ];
-    let violation = violation.map(|(_, violation)| violation);
+    let both = [violation, of_keys.violation].into_iter().flatten();
+    let violation = both.min_by_key(|(from, _)| *from).map(|(_, violation)| violation);
     LawReport::new(Law::L6, violation, &counts, "no secret was deactivated or deleted")
 }
 

@@ -43,7 +43,7 @@ pub enum Law {
     L4,
     /// The order of the log is the order of real time.
     L5,
-    /// No payload after a deactivation or deletion was acknowledged.
+    /// No payload after a deactivation, a deletion or the end of a key was acknowledged.
     L6,
     /// No success after a right was taken, no refusal after it was given.
     L7,
@@ -53,7 +53,7 @@ pub enum Law {
     L9,
     /// Effects are those that were acknowledged or may have happened, once each.
     L10,
-    /// Served once, billed exactly when served.
+    /// Billed once, exactly when served, and for what was asked.
     L11,
     /// No plaintext at rest.
     L12,
@@ -100,12 +100,12 @@ impl Law {
             Self::L3 => "versions never change",
             Self::L4 => "lists of versions only grow, ids never return",
             Self::L5 => "the order of the log is the order of real time",
-            Self::L6 => "no payload after deactivation or deletion",
+            Self::L6 => "no payload after deactivation, deletion or the end of a key",
             Self::L7 => "rights end and begin with their acknowledgement",
             Self::L8 => "destruction waits for its time and is final",
             Self::L9 => "one effect for each idempotency key",
             Self::L10 => "effects are what was acknowledged or may have happened",
-            Self::L11 => "served once, billed exactly when served",
+            Self::L11 => "billed once, exactly when served, and for what was asked",
             Self::L12 => "no plaintext at rest",
             Self::L13 => "nodes converge",
             Self::L14 => "the cluster recovers in time",

@@ -13,10 +13,9 @@ mod version;
 use std::time::Duration;
 
 use lockbox_core::{LogTime, Subject};
-use subtle::ConstantTimeEq;
 
 pub use self::read::{read_bindings, read_keys, read_primary, read_version, read_versions};
-use super::command::{Command, Envelope, IdempotencyClaim, Quotas};
+use super::command::{Command, Envelope, IdempotencyClaim, Quotas, RotateKey, RotationCause};
 use crate::store::due::Due;
 use crate::store::records::{
     IdempotencyRecord, KeyRecord, OperationKind, OperationRecord, VersionRecord,
@@ -187,6 +186,11 @@ fn commit(envelope: &Envelope, place: Place, changed: Changed) -> Decision {
     if operation.kind.is_public() {
         push_operation(&mut writes, &operation);
     }
+    if is_automatic(&envelope.command) {
+        // It has no call that would record it, and must be on record whatever becomes of us.
+        let row = tables::audit_owed(place.sequence);
+        writes.push(Write::put(Table::AuditOwed, row, encode(&operation)));
+    }
     if let Some(claim) = &envelope.idempotency {
         let record = IdempotencyRecord {
             request_mac: claim.request_mac,
@@ -197,6 +201,26 @@ fn commit(envelope: &Envelope, place: Place, changed: Changed) -> Decision {
         push_expiring(&mut writes, Expiring::Idempotency, row, encode(&record), until);
     }
     Decision::Commit { writes, operation: Box::new(operation) }
+}
+
+/// Whether it is an event that nobody asked for (`contract §13` no. 36).
+const fn is_automatic(command: &Command) -> bool {
+    match command {
+        Command::Rotate(RotateKey { cause, .. }) => match cause {
+            RotationCause::Asked => false,
+            RotationCause::Due(_) | RotationCause::Worn(_) => true,
+        },
+        // The end of a version is no event (`contract §6.1`).
+        Command::DestroyVersion(..) | Command::DestroyKey(..) => false,
+        Command::Create(_)
+        | Command::Update(_)
+        | Command::Delete(_)
+        | Command::Undelete(_)
+        | Command::SetPrimaryVersion(_)
+        | Command::ScheduleVersionDestruction(..)
+        | Command::CancelVersionDestruction(_)
+        | Command::ChangeBindings(..) => false,
+    }
 }
 
 /// Keeps the row of a key's next rotation in step with the key.
@@ -248,7 +272,7 @@ pub fn earlier(
     let Some(record) = view.record::<IdempotencyRecord>(Table::Idempotency, &row)? else {
         return Ok(None);
     };
-    if !bool::from(record.request_mac.ct_eq(&claim.request_mac)) {
+    if !record.request_mac.is(&claim.request_mac) {
         return Ok(Some(Decision::Refused(Refusal::IdempotencyKeyReused)));
     }
     let operation = view

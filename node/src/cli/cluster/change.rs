@@ -81,7 +81,8 @@ pub(crate) struct Snapshot {
     purge: bool,
 }
 
-fn node_id(text: &str) -> Result<NodeId, String> {
+/// A node's id on the command line.
+pub(crate) fn node_id(text: &str) -> Result<NodeId, String> {
     let id = text.parse().ok().filter(|id| *id > 0);
     id.ok_or_else(|| "is not a positive number".to_owned())
 }

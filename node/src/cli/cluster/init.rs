@@ -1,6 +1,6 @@
 //! `lockbox cluster init`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use lockbox_core::NodeId;
@@ -61,8 +61,9 @@ impl Init {
     /// Forms the cluster; shows what was made.
     pub(crate) fn run(self, target: &PeerTarget<'_>) -> Result<String, Failure> {
         member::check(&self.members).map_err(Failure::usage)?;
+        let path = self.admin_key;
         // ORDER: the key is on disk before the cluster hears of it.
-        let key = PendingKey::prepare(&self.admin_key)?;
+        let key = PendingKey::prepare(&path)?;
         let request = InitRequest {
             members: self.members,
             organization_id: self.organization_id.unwrap_or_default(),
@@ -74,9 +75,25 @@ impl Init {
         // The same public key gets the same answer, so this may be repeated.
         let answer = target.ask(&request, async |channel, request| {
             ClusterServiceClient::new(channel).init(request).await
-        })?;
+        });
+        let answer = answer.map_err(|failure| explained(&path, target, failure))?;
         keep(key, answer, target.format)
     }
+}
+
+/// What to do where a cluster is formed and its administrator has another key than the one that is
+/// brought: who recovered or rotated it has the new one somewhere else.
+fn explained(path: &Path, target: &PeerTarget<'_>, failure: Failure) -> Failure {
+    let formed = || target.status().is_ok_and(|status| !status.cluster_id.is_empty());
+    if failure.exit() != Exit::Refused || !formed() {
+        return failure;
+    }
+    let sentence = format_args!(
+        "the cluster is formed already: put its administrator's key at {path}, or write a new one \
+         there with lockbox cluster recover-admin --admin-key {path} ({failure})",
+        path = path.display()
+    );
+    Failure::new(failure.exit(), sentence)
 }
 
 /// Writes the key's file and shows what it does not hold.

@@ -22,7 +22,8 @@ pub(crate) struct Explain {
     /// A permission, such as `payload.get`; a wrong one is answered with a list of them all.
     #[arg(value_parser = permission)]
     permission: Permission,
-    /// The id of an organization, cloud, folder, secret, version or service account.
+    /// The id of an organization, cloud, folder, secret, version or service account. What is bound
+    /// on a key of the KMS is not known here: ask about its folder.
     resource_id: String,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! How a key is rotated: make one, use it, delete the other.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, ValueEnum, value_parser};
@@ -10,6 +10,7 @@ use lockbox_platform::authorized_key::{AuthorizedKeyFile, KeyAlgorithm};
 use lockbox_proto::yandex::cloud::iam::v1 as wire;
 use wire::key_service_client::KeyServiceClient;
 
+use super::key_place::KeyPlace;
 use crate::cli::connect::Context;
 use crate::cli::failure::Failure;
 use crate::cli::output::{self, Record, Table};
@@ -75,7 +76,8 @@ impl Algorithm {
 /// The key to make.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
-    /// Where to write the key. It must not exist.
+    /// Where to write the key. It must not exist; `-` is standard output, to which nothing else is
+    /// written then.
     ///
     /// The server makes the key and gives its private half out once. It is not asked again when its
     /// answer is lost: then list the keys, and delete the one that nobody has.
@@ -95,7 +97,9 @@ pub(crate) struct Create {
 
 impl Create {
     fn run(self, context: &Context<'_>) -> Result<String, Failure> {
-        require_absent(&self.output)?;
+        // ORDER: the place first, so that no key is made that has none.
+        let place = KeyPlace::take(&self.output)?;
+        let shown = matches!(place, KeyPlace::Output);
         let request = wire::CreateKeyRequest {
             service_account_id: self.service_account_id.unwrap_or_default(),
             description: self.description,
@@ -115,29 +119,18 @@ impl Create {
                 public_key: key.public_key.clone(),
                 private_key: made.private_key.into(),
             };
-            file.write(&self.output).map_err(|error| lost(&key.id, &error))?;
+            place.fill(&file).map_err(|failure| lost(&key.id, &failure))?;
+            if shown {
+                return Ok(String::new());
+            }
             output::one(context.format(), &Record::of(&key)?)
         })
     }
 }
 
-/// Before a key is made that would have no place.
-fn require_absent(path: &Path) -> Result<(), Failure> {
-    match path.try_exists() {
-        Ok(false) => Ok(()),
-        Ok(true) => Err(Failure::usage(format_args!(
-            "{} exists: a key is not written over it",
-            path.display()
-        ))),
-        Err(error) => {
-            Err(Failure::usage(format_args!("cannot look for {}: {error}", path.display())))
-        }
-    }
-}
-
-fn lost(key_id: &str, error: &dyn std::fmt::Display) -> Failure {
+fn lost(key_id: &str, failure: &Failure) -> Failure {
     let next = format_args!("lockbox iam key delete {key_id}");
-    Failure::usage(format_args!("{error}; the key is made and nobody has it: {next}"))
+    Failure::usage(format_args!("{failure}; the key is made and nobody has it: {next}"))
 }
 
 fn account_of(key: &wire::Key) -> String {
@@ -223,16 +216,11 @@ impl Delete {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::failure::Exit;
 
     #[test]
-    fn a_file_that_exists_is_left_alone_and_a_lost_key_is_named() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("key.json");
-        assert_eq!(require_absent(&path), Ok(()));
-        std::fs::write(&path, "kept").unwrap();
-        assert_eq!(require_absent(&path).unwrap_err().exit(), Exit::Usage);
-        let told = lost("ajk1", &"no space").to_string();
+    fn a_lost_key_is_named() {
+        let told = lost("ajk1", &Failure::usage("no space")).to_string();
+        assert!(told.starts_with("no space; "), "{told}");
         assert!(told.contains("lockbox iam key delete ajk1"), "{told}");
     }
 }

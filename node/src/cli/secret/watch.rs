@@ -10,7 +10,7 @@ use lockbox_proto::lockbox::watch::v1::{Change, WatchRequest, WatchResponse};
 use tonic::{Code, Status};
 
 use crate::cli::connect::Context;
-use crate::cli::failure::{Exit, Failure, one_line};
+use crate::cli::failure::{Exit, Failure, Shown, one_line};
 use crate::cli::folder::Folder;
 use crate::cli::output::{self, Format, Record};
 use crate::cli::session::{Retries, Session, is_transient};
@@ -124,7 +124,7 @@ impl Progress {
                     return Ok(ControlFlow::Continue(Failure::new(Exit::Unreachable, ended)));
                 }
                 Err(status) => {
-                    let failure = Failure::call(session.address(), &status);
+                    let failure = Failure::call(session.address(), &status, Shown::Token);
                     return if goes_on(&status, self.answered.by_this_stream) {
                         Ok(ControlFlow::Continue(failure))
                     } else {

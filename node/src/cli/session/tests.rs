@@ -250,6 +250,19 @@ async fn a_refusal_is_final() {
     }
 }
 
+/// What certificates may do is in no binding.
+#[tokio::test]
+async fn only_who_shows_a_token_is_told_of_bindings() {
+    let token = Credential::Token("token".to_owned().into());
+    for (credential, told) in [(Credential::None, false), (token, true)] {
+        let fixture = Fixture::start(&[Step::Refuse(Code::PermissionDenied)]).await;
+        let mut connection = fixture.connection(LONG, 0);
+        connection.credential = credential;
+        let failure = fixture.call(&connection, Kind::Repeatable).await.unwrap_err();
+        assert_eq!(failure.to_string().contains("lockbox iam explain"), told, "{failure}");
+    }
+}
+
 #[tokio::test]
 async fn retries_are_counted() {
     let fixture = Fixture::start(&vec![Step::Refuse(Code::Unavailable); 2]).await;

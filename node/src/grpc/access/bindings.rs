@@ -55,23 +55,24 @@ pub(super) async fn update(
     let deltas = bindings::deltas_from_own(request.deltas)?;
     let mut details = on_resource(id.clone());
     details.access_binding_deltas = deltas.iter().map(bindings::delta_to_audit).collect();
-    let details = AuditDetails::UpdateBindings(details);
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
-        call.details = details;
+        call.details = AuditDetails::UpdateBindings(details);
         return Ok(convert::operation(&operation));
     }
-    let (resource, path) = call
+    let ((resource, named), path) = call
         .prepare(&caller, |view| {
             let (resource, path) = find(view, &id)?;
             within(path, |path| {
                 require_grantor(view, &caller.subject, Some(&caller.token), path)?;
-                Ok(resource)
+                let mut named = details.clone();
+                bindings::add_names(view, &mut named)?;
+                Ok((resource, named))
             })
         })
         .await?;
     call.path = Some(path);
     // As in the cloud's methods: the audit hears of bindings from who may grant alone.
-    call.details = details;
+    call.details = AuditDetails::UpdateBindings(named);
     let command = Command::UpdateAccessBindings { resource, deltas };
     match call.propose(&caller, claim, command).await {
         Ok(operation) => Ok(convert::operation(&operation)),

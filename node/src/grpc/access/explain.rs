@@ -16,6 +16,7 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::identity::ServiceAccountStatus;
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, TimedView, tables};
+use tonic::Code;
 
 use crate::authn::Caller;
 use crate::bindings;
@@ -42,8 +43,8 @@ pub(super) async fn explain(
         }
     };
     let asked = Asked { caller: &caller, subject: &subject, permission };
-    let (mut response, path) =
-        call.read(&caller, |view| asked.answer(view, &request.resource_id)).await?;
+    let read = call.read(&caller, |view| asked.answer(view, &request.resource_id)).await;
+    let (mut response, path) = read.map_err(|error| asked.not_here(&error))?;
     response.index = call.observed().map_or(0, |at| at.index);
     call.path = Some(path);
     Ok(response)
@@ -104,6 +105,16 @@ impl Asked<'_> {
                 remarks: remarks.into_iter().map(str::to_owned).collect(),
             })
         })
+    }
+
+    /// Why there is no answer. A key is nothing that this service knows: who asks about one is told
+    /// who does.
+    fn not_here(&self, error: &ApiError) -> ApiError {
+        if error.code() != Code::NotFound || !self.permission.is_of_keys() {
+            return error.clone();
+        }
+        let message = format!("{}; {KEYS_OWN}: ask here about its folder", error.message());
+        ApiError::new(error.kind().clone(), message, error.outcome())
     }
 
     /// The path that is judged. Who asks for a payload without naming a version gets the current
@@ -190,6 +201,9 @@ impl Asked<'_> {
         if may && oneself && self.caller.token.maker.is_some() && outlives(self.permission) {
             remarks.push(BORROWED);
         }
+        if self.permission.is_of_keys() {
+            remarks.push(KEYS_OWN);
+        }
         Ok((may, remarks))
     }
 
@@ -234,6 +248,8 @@ const ONE_VERSION: &str = "it is given for one version: that one, or the current
                            read gets that names none";
 const ENDS: &str = "what gives it has an end: it grants nothing, has no power over accounts or \
                     over the end of keys, and makes no clouds";
+const KEYS_OWN: &str = "a key may have bindings of its own, which the KMS keeps: lockbox kms \
+                        symmetric-key list-access-bindings shows them";
 const NO_OWNER: &str = "ownership of the cloud is given and ended by its owners alone";
 const BORROWED: &str = "the token was made by another account: it grants nothing, changes no \
                         account, and makes no keys, tokens or clouds";

@@ -199,6 +199,20 @@ fn names(command: &Command) -> (String, String, String) {
         Command::CreateFolder(create) => (none(), none(), create.id.to_string()),
         Command::UpdateFolder { folder_id, .. } => (none(), none(), folder_id.to_string()),
         Command::RecoverAdmin(recover) => (none(), none(), recover.key_id.to_string()),
+        Command::AnchorAuditHead(head) => {
+            (none(), none(), format!("node {} record {}", head.node_id, head.sequence))
+        }
+        Command::AddKeyringKey(key) => (none(), none(), format!("key {}", key.id)),
+        Command::ConfirmKeyringKey { key_id, stage, node_id } => {
+            (none(), none(), format!("key {key_id} {} node {node_id}", stage.name()))
+        }
+        Command::StepKeyringKey { key_id, to } => {
+            (none(), none(), format!("key {key_id} {}", to.name()))
+        }
+        Command::RewrapKeyringKey(rewrap) => (none(), none(), format!("key {}", rewrap.key_id)),
+        Command::RewrapDataKeys(rewraps) => {
+            (none(), none(), format!("{} data keys", rewraps.len()))
+        }
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
     }
 }

@@ -4,9 +4,13 @@
 //! Who may call is what a certificate's name says; `operator` and `admin` may, nodes and the KMS
 //! may not. Changes are made where the leader is; elsewhere the answer is UNAVAILABLE.
 
+mod audit_heads;
+mod destroyed;
 mod failure;
 mod inspect;
+mod keyring;
 mod membership;
+mod sealing;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -22,7 +26,7 @@ use wire::admin_service_server::AdminService;
 
 use crate::app::App;
 use crate::call::{Call, detached, validate};
-use crate::peer_name::{Peer, require};
+use crate::peer_name::Peer;
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -73,8 +77,7 @@ impl AdminGrpc {
 }
 
 async fn admitted<W: Work>(call: &mut Call<'_>, work: W) -> Result<W::Answer, ApiError> {
-    let name = require(&call.context, &[Peer::Operator, Peer::Admin])?;
-    call.admit_certificate(name);
+    call.admit_certificate(&[Peer::Operator, Peer::Admin])?;
     validate(&work)?;
     work.run(call).await
 }
@@ -134,6 +137,48 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::ReadLogRequest>,
     ) -> Result<Response<wire::ReadLogResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn list_audit_heads(
+        &self,
+        request: Request<wire::ListAuditHeadsRequest>,
+    ) -> Result<Response<wire::ListAuditHeadsResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn verify_destroyed(
+        &self,
+        request: Request<wire::VerifyDestroyedRequest>,
+    ) -> Result<Response<wire::VerifyDestroyedResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn rotate_keyring(
+        &self,
+        request: Request<wire::RotateKeyringRequest>,
+    ) -> Result<Response<wire::RotateKeyringResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn keyring_status(
+        &self,
+        request: Request<wire::KeyringStatusRequest>,
+    ) -> Result<Response<wire::KeyringStatusResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn seal(
+        &self,
+        request: Request<wire::SealRequest>,
+    ) -> Result<Response<wire::SealResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn unseal(
+        &self,
+        request: Request<wire::UnsealRequest>,
+    ) -> Result<Response<wire::SealResponse>, Status> {
         self.serve(request).await
     }
 }

@@ -25,7 +25,7 @@ use tonic::Code;
 use super::create::{cloud_of, generated};
 use super::{changes, few_changes, parse_secret_id};
 use crate::authn::Caller;
-use crate::call::{Attempt, Call};
+use crate::call::{Attempt, Call, KmsOperation};
 use crate::errors::{no_turn, rejected, wrong_entries};
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
@@ -309,7 +309,11 @@ async fn seal(
         origin: KeyOrigin::Secret,
         assertion: call.assertion(caller, &situation.grants, Some(step)),
     });
+    if let Some(own_key) = &own_key {
+        call.asks_kms(KmsOperation::GenerateDataKey, own_key.key, &own_key.assertion)?;
+    }
     let sealed = call.app.sealer.seal(&place, &payload, own_key, call.context.deadline).await?;
+    call.kms_has_answered();
     call.kms_index = sealed.kms_index;
     Ok(Command::AddVersion(Box::new(AddVersion {
         secret_id: secret.id.clone(),
@@ -345,10 +349,14 @@ async fn merged(
             };
             let scope = call.mutation_scope();
             let step = KmsStep { step: "open", version_id: &version.id, scope };
-            let own_key = secret.kms_key_id.is_some();
-            let assertion = own_key.then(|| call.assertion(caller, &situation.grants, Some(step)));
+            let own_key = secret.kms_key_id.as_ref();
+            let assertion = own_key.map(|_| call.assertion(caller, &situation.grants, Some(step)));
+            if let (Some(key), Some(assertion)) = (own_key, &assertion) {
+                call.asks_kms(KmsOperation::Decrypt, key, assertion)?;
+            }
             let (sealer, deadline) = (&call.app.sealer, call.context.deadline);
             let opened = sealer.open(&place, sealed, assertion.as_ref(), deadline).await?;
+            call.kms_has_answered();
             call.kms_index = opened.kms_index.or_else(|| call.kms_index.take());
             opened.value
         }
@@ -376,15 +384,11 @@ fn note(
     ) = (&operation.metadata, &operation.result)
     {
         let secret = &situation.secret;
-        let mut details = describe::secret_id(secret.id.as_str());
-        details.secret_name.clone_from(&secret.name);
-        details.status = Some(describe::secret_status(secret.status));
-        details.created_at = Some(secret.created_at.into());
         let previous = previous_version_id.as_ref().map(ToString::to_string).unwrap_or_default();
         let base = situation.base.as_ref();
         let base_keys = base.map_or(&[][..], |(v, _)| v.entry_keys.as_slice());
         let changed = wanted.changes.iter().map(|change| change.key.as_str());
-        let added = describe::added_version(details, version, &previous, base_keys, changed);
+        let added = describe::added_version(secret, version, &previous, base_keys, changed);
         call.details = AuditDetails::AddVersion(added);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! Everything that depends on the state is decided by `apply`; nothing is looked up before.
 
-use lockbox_core::{Mutant, Permission, ResourceKind, SecretId, VersionId, mutant};
+use lockbox_core::{Mutant, Permission, ResourceKind, ResourcePath, SecretId, VersionId, mutant};
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
@@ -12,7 +12,7 @@ use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, SecretChanges};
 use lockbox_raft::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
-use lockbox_raft::domain::secret::SecretStatus;
+use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
 use lockbox_raft::state::tables;
 use prost::Message;
 
@@ -138,23 +138,26 @@ pub(super) async fn set_status(
     Ok(convert::operation(&operation))
 }
 
-/// An early answer on rights, so that who has none costs no log entry; and the path for the audit.
+/// An early answer on rights, so that who has none costs no log entry; and the path and the secret
+/// for the audit.
 pub(super) async fn look_up(
     call: &mut Call<'_>,
     caller: &Caller,
     id: &SecretId,
     permission: Permission,
-) -> Result<(), ApiError> {
-    let ((), path) = call
+) -> Result<SecretRecord, ApiError> {
+    let (secret, path) = call
         .prepare(caller, |view| {
             let secret = tables::secret(view, id)?
                 .ok_or_else(|| Rejection::not_found(ResourceKind::Secret, id.as_str()))?;
             let path = tables::secret_path(view, &secret)?;
-            within(path, |path| require(view, &caller.subject, permission, path))
+            let require = |path: &ResourcePath| require(view, &caller.subject, permission, path);
+            let ((), path) = within(path, require)?;
+            Ok((secret, path))
         })
         .await?;
     call.path = Some(path);
-    Ok(())
+    Ok(secret)
 }
 
 /// Fills the audit details with the secret that the operation answered with.
@@ -190,16 +193,16 @@ pub(super) async fn set_current_version(
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(convert::operation(&operation));
     }
-    look_up(call, &caller, &secret_id, Permission::VersionsSetCurrent).await?;
+    let secret = look_up(call, &caller, &secret_id, Permission::VersionsSetCurrent).await?;
     let command = Command::SetCurrentVersion { secret_id, version_id };
     let operation = call.propose(&caller, claim, command).await?;
     if let (
-        OperationMetadata::SetCurrentVersion { secret_id, previous_version_id, .. },
+        OperationMetadata::SetCurrentVersion { previous_version_id, .. },
         OperationResult::Version(version),
     ) = (&operation.metadata, &operation.result)
     {
         let previous = previous_version_id.as_ref().map(ToString::to_string).unwrap_or_default();
-        let moved = describe::moved_pointer(secret_id.as_str(), version, &previous);
+        let moved = describe::moved_pointer(&secret, version, &previous);
         call.details = AuditDetails::SetCurrentVersion(moved);
     }
     Ok(convert::operation(&operation))

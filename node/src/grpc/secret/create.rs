@@ -16,7 +16,7 @@ use lockbox_raft::state::{TimedView, tables};
 
 use super::{changes, few_changes};
 use crate::authn::Caller;
-use crate::call::{Attempt, Call};
+use crate::call::{Attempt, Call, KmsOperation};
 use crate::config::LimitsConfig;
 use crate::fresh_ids::FreshIds;
 use crate::grants::{Grants, KmsStep, kms_grants};
@@ -37,6 +37,10 @@ struct Plan {
     spec: Option<PasswordSpec>,
     payload: Option<Payload>,
 }
+
+/// Whoever may do one of these to a key may attach it to a secret.
+const ANY_USE: [Permission; 3] =
+    [Permission::KmsKeysUse, Permission::KmsKeysEncrypt, Permission::KmsKeysDecrypt];
 
 pub(super) async fn create(
     call: &mut Call<'_>,
@@ -209,6 +213,7 @@ async fn check_key(
 ) -> Result<(), ApiError> {
     let (Some(key), None) = (&plan.kms_key_id, &plan.payload) else { return Ok(()) };
     let assertion = call.assertion(caller, grants, None);
+    call.demand_key_right(&ANY_USE, &assertion)?;
     let deadline = call.context.deadline;
     call.kms_index = call.app.kms.check_attach(key, &assertion, deadline).await?;
     Ok(())
@@ -237,6 +242,9 @@ async fn seal(
                 origin: KeyOrigin::Request,
                 assertion: call.assertion(caller, grants, Some(step)),
             });
+            if let Some(own_key) = &own_key {
+                call.asks_kms(KmsOperation::GenerateDataKey, own_key.key, &own_key.assertion)?;
+            }
             let place = SealPlace {
                 cloud: &cloud_id,
                 folder: &plan.folder_id,
@@ -245,6 +253,7 @@ async fn seal(
             };
             let deadline = call.context.deadline;
             let sealed = call.app.sealer.seal(&place, payload, own_key, deadline).await?;
+            call.kms_has_answered();
             call.kms_index = sealed.kms_index;
             Some(NewVersion {
                 id: version_id,

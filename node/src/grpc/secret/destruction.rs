@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use lockbox_core::{Permission, SecretId, VersionId};
 use lockbox_platform::audit::AuditDetails;
-use lockbox_platform::audit::details::VersionDestructionDetails;
+use lockbox_platform::audit::details::{SecretDetails, VersionDestructionDetails};
 use lockbox_platform::status::ApiError;
 use lockbox_proto::validate::Validate;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_proto::yandex::cloud::operation::Operation;
 use lockbox_raft::domain::command::Command;
 use lockbox_raft::domain::operation::{OperationRecord, OperationResult};
+use lockbox_raft::domain::secret::SecretRecord;
 use prost::Message;
 
 use super::change::look_up;
@@ -67,21 +68,25 @@ async fn change(
     if let Some(operation) = call.recall(&caller, claim.as_ref()).await? {
         return Ok(convert::operation(&operation));
     }
-    look_up(call, &caller, &secret_id, Permission::VersionsDestroy).await?;
+    let secret = look_up(call, &caller, &secret_id, Permission::VersionsDestroy).await?;
     let operation = call.propose(&caller, claim, command).await?;
-    note(call, &operation);
+    note(call, &operation, &secret);
     Ok(convert::operation(&operation))
 }
 
-/// Fills the audit details with the version that the operation answered with.
-fn note(call: &mut Call<'_>, operation: &OperationRecord) {
+/// Fills the audit details with the version that the operation answered with, and its secret.
+fn note(call: &mut Call<'_>, operation: &OperationRecord, secret: &SecretRecord) {
     let OperationResult::Version(version) = &operation.result else { return };
     let (AuditDetails::ScheduleVersionDestruction(details)
     | AuditDetails::CancelVersionDestruction(details)) = &mut call.details
     else {
         return;
     };
-    details.secret.version = describe::version(version);
+    details.secret = SecretDetails {
+        secret_version_id: version.id.to_string(),
+        version: describe::version(version),
+        ..describe::secret_of_version(secret)
+    };
     details.destroy_at = version.destroy_at.map(Into::into);
 }
 

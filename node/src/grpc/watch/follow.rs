@@ -80,6 +80,9 @@ impl Follower {
         let mut alive_until = Instant::now() + SIGN_OF_LIFE;
         let mut judged_until = Instant::now() + JUDGED_EVERY;
         loop {
+            // A sealed node serves nobody, and who follows it learns of it.
+            let ring = self.app.keyring.ring();
+            drop(ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?);
             let judging = if Instant::now() < judged_until {
                 Judging::WithChanges
             } else {

@@ -3,9 +3,10 @@
 //!
 //! What is searched: every file below the cluster's directory (logs of both kinds, tables,
 //! snapshots, audit, standard output and error at a fine level), while everything runs and
-//! after the end; the rows of every database; the metrics; and all that was answered to a call
-//! which does not read values. What a client must keep for itself is found, and only there: the
-//! administrator's private key in its file, its token in the file `env`, the root key in its.
+//! after the end; the records of audits, compressed ones too; the rows of every database; the
+//! metrics; and all that was answered to a call which does not read values. What a client must
+//! keep for itself is found, and only there: the administrator's private key in its file, its
+//! token in the file `env`, the root key in its.
 
 mod identity;
 mod kms;
@@ -32,6 +33,9 @@ fn environment() -> Vec<(&'static str, String)> {
         set("LOCKBOX_LOG", "debug,lockbox=trace"),
         set("LOCKBOX_CONFIG_RAFT__SNAPSHOT_ENTRIES", "20"),
         set("LOCKBOX_CONFIG_RAFT__ENTRIES_KEPT", "5"),
+        // Audits are compressed once their files are finished.
+        set("LOCKBOX_CONFIG_AUDIT__FILE_BYTES_MAX", "20000"),
+        set("KMS_CONFIG_AUDIT__FILE_BYTES_MAX", "20000"),
     ]
 }
 
@@ -104,6 +108,11 @@ impl Run {
         for (place, said) in &self.said {
             found.extend(scanner.bytes(place, said));
         }
+        for part in PARTS {
+            let (in_audit, records) = scanner.audit(&cluster.data(part));
+            assert!(records > 0, "{part} has no audit");
+            found.extend(in_audit);
+        }
         let bare = |found: &Found| (found.place.clone(), found.canary.clone());
         let places: BTreeSet<_> = found.iter().map(bare).collect();
         assert_eq!(&places, kept, "{found:#?}");
@@ -112,7 +121,7 @@ impl Run {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_canary_is_in_any_file_or_output() {
+async fn security_s20_no_canary_is_in_any_file_or_output() {
     let mut cluster = Cluster::start(environment()).await;
     let mut run = Run {
         canaries: Vec::new(),
@@ -137,6 +146,7 @@ async fn no_canary_is_in_any_file_or_output() {
     identity::logins(&mut run, &cluster, leader, follower).await;
     kms::away(&mut run, &mut cluster, leader).await;
     paths::killed(&mut run, &mut cluster, leader, follower).await;
+    paths::crashed(&mut run, &mut cluster, follower).await;
 
     for part in PARTS {
         let metrics = cluster.health(part, "/metrics").await.unwrap();

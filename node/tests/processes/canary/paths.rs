@@ -1,6 +1,8 @@
 //! The paths on which a value gets in, and out again to who may read it.
 
 use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -163,4 +165,23 @@ pub(super) async fn killed(run: &mut Run, cluster: &mut Cluster, leader: u16, aw
         answers.insert(cluster.admin(Part::Node(node)).read(&secret).await.unwrap());
     }
     assert_eq!(answers.len(), 1, "the nodes do not agree");
+}
+
+/// Values in the memory of servers that crash: what those leave is searched like all else, and a
+/// core file would be among it.
+pub(super) async fn crashed(run: &mut Run, cluster: &mut Cluster, node: u16) {
+    let client = cluster.admin(Part::Node(node));
+    for key in [String::new(), run.own_key.clone()] {
+        let word = run.text("text in the memory of a crash");
+        let secret = client.create(&key, vec![text("t", &word)]).await;
+        assert_eq!(client.read(&secret).await.unwrap(), pairs(&[("t", word.as_bytes())]));
+    }
+    for part in [Part::Node(node), Part::Kms] {
+        let pid = cluster.pid(part).to_string();
+        assert!(Command::new("kill").args(["-ABRT", &pid]).status().unwrap().success());
+        let status = cluster.crashed(part).await;
+        assert!(status.signal().is_some() && !status.core_dumped(), "{part}: {status}");
+        cluster.launch(part);
+    }
+    cluster.wait_all_ready().await;
 }

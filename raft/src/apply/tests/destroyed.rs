@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::apply::destructions_due;
+use crate::domain::keyring::DataKeyRewrap;
 use crate::domain::version::{DESTROYED_VERSIONS_MAX, VersionStatus};
 
 const PENDING_MS: u64 = 7_000;
@@ -62,6 +63,33 @@ fn a_destroyed_version_is_shown_for_its_time_and_then_forgotten() {
     assert!(tables::version(&world.state, &secret_id("s"), &version_id("v1")).unwrap().is_none());
     let secret = world.secret("s");
     assert_eq!((secret.live_versions, secret.destroyed_versions), (1, 0));
+}
+
+/// Its log entry holds a wrapped key of what is gone, though nobody knows of the version any more.
+#[test]
+fn a_rewrap_of_what_is_forgotten_is_noted() {
+    let mut world = World::new();
+    world.create("s", Some("v1"));
+    world.add("v2");
+    world.destroy("v1");
+    world.days(11);
+    assert_eq!(world.listed(), ["v2"]);
+    let salt = [9; 32];
+    let rewrap = |version: &str| DataKeyRewrap {
+        secret_id: secret_id("s"),
+        version_id: version_id(version),
+        old_key_id: 1,
+        old_salt: [3; 32],
+        new: WrappedDataKey::Keyring { keyring_key_id: 2, salt, ciphertext: vec![8; 48] },
+    };
+    let mut noted = |version: &str| {
+        let mut envelope = world.envelope(Command::RewrapDataKeys(vec![rewrap(version)]));
+        (envelope.subject, envelope.token) = (Subject::internal(), None);
+        world.apply(&envelope);
+        tables::erasures(&world.state).unwrap().count
+    };
+    assert_eq!(noted("v2"), 1, "it is there");
+    assert_eq!(noted("v1"), 2);
 }
 
 /// `contract §2.4`: the pointer stays, and shows the version that it names.

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::apply::destructions_due;
+use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
 use crate::domain::version::{Destruction, VersionRecord, VersionStatus};
 
 const PENDING_MS: u64 = 7_000;
@@ -46,6 +47,15 @@ impl World {
 
     fn due(&self) -> Vec<Destruction> {
         destructions_due(&self.state, self.now, 10).unwrap()
+    }
+
+    fn erasures(&self) -> ErasurePoint {
+        tables::erasures(&self.state).unwrap()
+    }
+
+    /// The erasures behind the first `done`, if they are still known.
+    fn erasures_after(&self, done: u64) -> Option<Vec<Erasure>> {
+        tables::erasures_after(&self.state, done, self.erasures()).unwrap()
     }
 
     fn reaper(&mut self, due: Destruction) -> Envelope {
@@ -192,4 +202,149 @@ fn the_destruction_is_no_operation_of_the_secret() {
     assert_eq!(listed(&world), before);
     // A copy of the proposal has no second effect, and is told so.
     assert_eq!(world.done(&due), operation);
+}
+
+#[test]
+fn what_is_destroyed_is_noted_for_every_node() {
+    let mut world = world();
+    let key = |version| keys::payload(&secret_id("s"), &version_id(version));
+    world.run(schedule("s", "v1"));
+    assert_eq!(world.erasures(), ErasurePoint::default());
+    let due = world.later_reaper();
+    world.done(&due);
+    let expected = ErasurePoint { count: 1, index: world.index, at: world.now };
+    assert_eq!(world.erasures(), expected);
+    let [first] = <[_; 1]>::try_from(world.erasures_after(0).unwrap()).unwrap();
+    assert!(first.keys().contains(&key("v1")) && !first.keys().contains(&key("v2")));
+    let marks = world.version("v1").payload_marks.unwrap();
+    assert_eq!(marks.patterns(), [[4; 16]], "its message is too short");
+    assert_eq!(world.version("v2").payload_marks, None);
+
+    world.create("other", Some("v3"));
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    assert_eq!(world.erasures().count, 2);
+    let [second] = <[_; 1]>::try_from(world.erasures_after(1).unwrap()).unwrap();
+    assert!(second.keys().contains(&key("v1")) && second.keys().contains(&key("v2")));
+    assert!(!second.keys().contains(&keys::payload(&secret_id("other"), &version_id("v3"))));
+    assert_eq!(world.erasures_after(2), Some(Vec::new()));
+
+    world.create("empty", None);
+    world.run(Command::DeleteSecret { secret_id: secret_id("empty") });
+    assert_eq!(world.erasures().count, 2, "there was no payload");
+}
+
+#[test]
+fn a_late_copy_of_what_is_destroyed_is_noted_because_the_log_holds_it() {
+    let mut world = world();
+    let named = MergeBase::Named(version_id("v1"));
+    let add = world.envelope(add_version("s", "v3", named.clone()));
+    let operation = world.done(&add);
+    assert_eq!(world.done(&add), operation);
+    assert_eq!(world.erasures().count, 0, "it is not destroyed");
+    world.run(schedule("s", "v3"));
+    let due = world.later_reaper();
+    world.done(&due);
+    assert_eq!(world.done(&add), operation);
+    let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+    assert_eq!(world.erasures(), expected);
+    assert!(world.erasures_after(1).unwrap()[0].keys().is_empty(), "no row came of it");
+
+    // One that is refused, for its operation is another.
+    let copy = world.envelope(add.command.clone());
+    assert!(matches!(world.apply(&copy), Outcome::Rejected(_)));
+    assert_eq!(world.erasures().count, 3);
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    let create = Command::CreateSecret(Box::new(create_secret("s", Some("v1"))));
+    let create = world.envelope(create);
+    assert!(matches!(world.apply(&create), Outcome::Rejected(_)));
+    assert_eq!(world.erasures().index, world.index);
+    // What was never stored is not destroyed.
+    let before = world.erasures();
+    let unknown = world.envelope(add_version("t", "v9", named));
+    assert!(matches!(world.apply(&unknown), Outcome::Rejected(_)));
+    assert_eq!(world.erasures(), before);
+}
+
+#[test]
+fn a_merge_that_is_late_for_its_base_is_noted_because_the_log_holds_the_values() {
+    for (base, destroyed) in [
+        (MergeBase::Named(version_id("v1")), "v1"),
+        (MergeBase::Default(Some(version_id("v2"))), "v2"),
+    ] {
+        let mut world = world();
+        world.run(schedule("s", destroyed));
+        let scheduled = world.envelope(add_version("s", "v3", base.clone()));
+        assert!(matches!(world.apply(&scheduled), Outcome::Rejected(_)));
+        assert_eq!(world.erasures().count, 0, "it can still be called back");
+        let due = world.later_reaper();
+        world.done(&due);
+        let late = world.envelope(add_version("s", "v4", base));
+        assert!(matches!(world.apply(&late), Outcome::Rejected(_)));
+        let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+        assert_eq!(world.erasures(), expected);
+    }
+}
+
+/// It is sealed anew: the same values, under an id that never was a version's.
+#[test]
+fn a_late_repeat_of_the_request_is_noted_because_the_log_holds_its_values() {
+    let mut world = world();
+    let keyed = |world: &mut World, version: &str| {
+        let add = add_version("s", version, MergeBase::Named(version_id("v1")));
+        let mut envelope = world.envelope(add);
+        envelope.idempotency = Some(IdempotencyClaim {
+            method: "AddVersion".into(),
+            key: "key".into(),
+            request_mac: [1; 32].into(),
+            mac_key_id: 1,
+        });
+        envelope
+    };
+    let first = keyed(&mut world, "v3");
+    let operation = world.done(&first);
+    let again = keyed(&mut world, "v4");
+    assert_eq!(world.done(&again), operation);
+    assert_eq!(world.erasures().count, 0, "it is not destroyed");
+    world.run(schedule("s", "v3"));
+    let due = world.later_reaper();
+    world.done(&due);
+    let late = keyed(&mut world, "v5");
+    assert_eq!(world.done(&late), operation);
+    let expected = ErasurePoint { count: 2, index: world.index, at: world.now };
+    assert_eq!(world.erasures(), expected);
+}
+
+/// Whatever is destroyed after it, and whenever the node began anew.
+#[test]
+fn the_oldest_erasure_tells_how_far_a_node_is_behind() {
+    let mut world = world();
+    let since =
+        |world: &World, done| tables::erasing_since(&world.state, done, world.erasures()).unwrap();
+    assert_eq!(since(&world, 0), None);
+    world.run(schedule("s", "v1"));
+    let due = world.later_reaper();
+    world.done(&due);
+    let first = world.now;
+    world.later(PENDING_MS);
+    world.run(Command::DeleteSecret { secret_id: secret_id("s") });
+    assert_eq!(since(&world, 0), Some(first));
+    assert_eq!(since(&world, 1), Some(world.now));
+    assert_eq!(since(&world, 2), None);
+}
+
+#[test]
+fn of_more_erasures_than_are_kept_only_the_number_is_known() {
+    let mut world = World::new();
+    for number in 0..=ERASURES_KEPT {
+        let secret = format!("s{number}");
+        world.create(&secret, Some(&format!("v{number}")));
+        world.run(Command::DeleteSecret { secret_id: secret_id(&secret) });
+    }
+    assert_eq!(world.erasures().count, ERASURES_KEPT + 1);
+    assert_eq!(world.erasures_after(0), None);
+    assert!(tables::erasing_since(&world.state, 0, world.erasures()).unwrap().is_some());
+    let kept = world.erasures_after(1).unwrap();
+    assert_eq!(kept.len() as u64, ERASURES_KEPT);
+    let last = keys::payload(&secret_id("s256"), &version_id("v256"));
+    assert!(kept.last().unwrap().keys().contains(&last));
 }

@@ -49,7 +49,7 @@ fn views_see_the_same_limits_as_apply() {
     let claim = IdempotencyClaim {
         method: "Create".into(),
         key: "key".into(),
-        request_mac: [1; 32],
+        request_mac: [1; 32].into(),
         mac_key_id: 1,
     };
     let early = recall_or_room(&world.state, &account("admin"), &claim).err();

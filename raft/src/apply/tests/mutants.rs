@@ -41,7 +41,7 @@ fn keys_forgotten_at_leader_change() {
         envelope.idempotency = Some(IdempotencyClaim {
             method: "Create".into(),
             key: "key".into(),
-            request_mac: [1; 32],
+            request_mac: [1; 32].into(),
             mac_key_id: 1,
         });
         world.done(&envelope)
@@ -162,4 +162,14 @@ fn destroy_by_wall_clock() {
     let trial = Trial::of(Mutant::DestroyByWallClock);
     let (mut world, due) = scheduled();
     trial.end(is_destroyed(&mut world, due));
+}
+
+#[test]
+fn wrapped_key_kept() {
+    let trial = Trial::of(Mutant::WrappedKeyKept);
+    let (mut world, due) = scheduled();
+    world.now = due.destroy_at;
+    let (secret, version) = (due.secret_id.clone(), due.version_id.clone());
+    assert!(is_destroyed(&mut world, due));
+    trial.end(tables::payload(&world.state, &secret, &version).unwrap().is_some());
 }

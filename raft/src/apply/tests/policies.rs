@@ -204,7 +204,7 @@ fn state_of(policy: &Policy, like: &SecretRecord) -> Map {
 }
 
 #[test]
-fn the_evaluator_agrees_with_another_one_on_a_hundred_thousand_policies() {
+fn security_s04_the_evaluator_agrees_with_another_one_on_a_hundred_thousand_policies() {
     let gives = gives();
     let roles: Vec<&str> = Role::ALL.iter().map(|role| role.as_str()).collect();
     let resources = resources();

@@ -36,7 +36,7 @@ fn an_idempotency_key_returns_the_first_operation_and_refuses_another_request() 
         Some(IdempotencyClaim {
             method: "Create".into(),
             key: "key".into(),
-            request_mac: [mac; 32],
+            request_mac: [mac; 32].into(),
             mac_key_id: 1,
         })
     };
@@ -73,7 +73,7 @@ fn a_refused_first_call_is_not_remembered() {
     envelope.idempotency = Some(IdempotencyClaim {
         method: "AddVersion".into(),
         key: "key".into(),
-        request_mac: [1; 32],
+        request_mac: [1; 32].into(),
         mac_key_id: 1,
     });
     assert!(matches!(world.refused(&envelope), Rejection::NotFound { .. }));

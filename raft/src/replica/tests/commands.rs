@@ -14,6 +14,7 @@ use crate::domain::command::{
     NewVersion, TokenRef,
 };
 use crate::domain::identity::{ClusterRecord, KeyAlgorithm};
+use crate::domain::keyring::DataKeyRewrap;
 use crate::domain::version::{SealedPayload, WrappedDataKey};
 
 pub(crate) fn folder_id() -> FolderId {
@@ -144,4 +145,20 @@ pub(crate) fn schedule_destruction(
         retained_ms: 86_400_000,
     };
     envelope(random, Subject::service_account(&admin_id()), command)
+}
+
+/// A rewrap of the data key of a version, by the cluster itself.
+pub(crate) fn rewrap_data_key(
+    random: &TestRandom,
+    (secret_id, version_id): (&SecretId, &VersionId),
+    new: WrappedDataKey,
+) -> Envelope {
+    let rewrap = DataKeyRewrap {
+        secret_id: secret_id.clone(),
+        version_id: version_id.clone(),
+        old_key_id: 1,
+        old_salt: [4; 32],
+        new,
+    };
+    envelope(random, Subject::internal(), Command::RewrapDataKeys(vec![rewrap]))
 }

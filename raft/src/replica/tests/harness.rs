@@ -349,7 +349,8 @@ impl Cluster {
         }
     }
 
-    fn node_directory(&self, id: NodeId) -> std::path::PathBuf {
+    /// Where a node keeps its data.
+    pub(crate) fn node_directory(&self, id: NodeId) -> std::path::PathBuf {
         Path::new(self.directory.path()).join(id.to_string())
     }
 

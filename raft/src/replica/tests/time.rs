@@ -16,6 +16,7 @@ use crate::state::tables;
 
 const NIGHT: Duration = Duration::from_secs(9 * 3600);
 const NIGHT_MS: i64 = 9 * 3_600_000;
+const DAY_MS: i64 = 24 * 3_600_000;
 /// More than a test takes, less than anything it looks for.
 const MOMENT: Duration = Duration::from_secs(300);
 
@@ -208,5 +209,34 @@ async fn a_leader_whose_stamps_change_nothing_does_not_fill_the_log_with_them() 
     let quiet = replica.0.clock.quiet_for();
     assert!(quiet < NIGHT / 18, "it stamps again at once: {quiet:?} count as quiet");
     stop.cancel();
+    cluster.end().await;
+}
+
+/// `peers.md` S9: tokens end by the cluster's time, which one clock moves neither forth nor back,
+/// whether its node follows or leads.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn security_s09_one_clock_that_jumps_by_a_day_moves_no_nodes_time() {
+    let (mut cluster, random) = initialised(3, unchanged).await;
+    let leader = cluster.settle().await;
+    let follower = cluster.other_than(leader);
+    let before = read_time(cluster.replica(leader)).await;
+    for node in [follower, leader] {
+        // A day ahead, a day behind, and right again.
+        for (step, jump_ms) in [DAY_MS, -2 * DAY_MS, DAY_MS].into_iter().enumerate() {
+            cluster.nodes[&node].clock.shift(jump_ms);
+            for id in 1..=3 {
+                let named = super::create_secret(&random, &format!("{node}-{step}-{id}"));
+                super::propose(cluster.replica(id), named).await;
+            }
+            for id in 1..=3 {
+                let (now, stamp) = read_times(cluster.replica(id)).await;
+                for time in [now, stamp] {
+                    let passed = time.since(before);
+                    assert!(passed < MOMENT, "{passed:?} at node {id}, the clock of {node} jumped");
+                }
+                assert!(now >= before && now >= stamp, "{now} at node {id}");
+            }
+        }
+    }
     cluster.end().await;
 }

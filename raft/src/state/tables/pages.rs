@@ -10,6 +10,7 @@ use super::decode;
 use crate::domain::identity::{
     AuthorizedKeyRecord, CloudRecord, FolderRecord, ServiceAccountRecord,
 };
+use crate::domain::metering::StorageMeter;
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::VersionRecord;
@@ -34,6 +35,18 @@ pub fn clouds_page(
     limit: usize,
 ) -> Result<(Vec<CloudRecord>, bool), StorageError> {
     page_by_id(view, keys::clouds(), after.map(keys::cloud), limit)
+}
+
+/// One page of the storage meters by cloud, behind the cloud `after`, and whether there are more.
+///
+/// # Errors
+/// [`StorageError`].
+pub fn storage_meters_page(
+    view: &dyn StateRead,
+    after: Option<&CloudId>,
+    limit: usize,
+) -> Result<(Vec<StorageMeter>, bool), StorageError> {
+    page_by_id(view, keys::storage_meters(), after.map(keys::storage_meter), limit)
 }
 
 /// One page of the cluster's folders by id, behind the folder `after`, and whether there are more.

@@ -1,8 +1,8 @@
-//! How many requests one subject may make of this node (`contract §9`); off unless configured.
+//! How many requests one subject may make of a server (`contract §9`); off unless configured.
 //!
-//! One busy client must not take the node from the others, nor from itself: who holds a token that
-//! was revoked has no part of its subject's limit. Subjects and tokens are those that this cluster
-//! has signed for, so there are no more of them than accounts and logins.
+//! One busy client must not take the server from the others, nor from itself: who holds a token
+//! that was revoked has no part of its subject's limit. Subjects and tokens are those that were
+//! recognised before they are counted, so there are no more of them than accounts and logins.
 
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -12,19 +12,27 @@ use governor::middleware::NoOpMiddleware;
 use governor::state::keyed::HashMapStateStore;
 use governor::{Quota, RateLimiter};
 use lockbox_core::{Subject, TokenId};
-use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 
-use crate::config::LimitsConfig;
+use crate::status::{ApiError, ErrorKind, Exhausted, Outcome};
 
 /// After so many requests those are forgotten that have not asked for a while.
 const FORGET_EVERY: u32 = 10_000;
+
+/// How many requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Rate {
+    /// In a second; 0 is no limit.
+    pub per_second: u32,
+    /// At once after a pause; 0 is as many as in a second.
+    pub burst: u32,
+}
 
 /// What a request counts against. Each has the whole limit for itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Counted {
     /// A subject, for what it does with tokens that count.
     Subject(Subject),
-    /// One token: it is dead by the node's own view, or it revokes another one. A stolen token must
+    /// One token: it is dead by the server's own view, or it revokes another one. A stolen token must
     /// neither use up what its owner has, nor keep the owner from revoking it.
     Token(TokenId),
     /// The logins of an account, once their signatures are verified.
@@ -57,13 +65,12 @@ pub struct RateLimits {
 }
 
 impl RateLimits {
-    /// As configured.
+    /// This rate, for each of them.
     #[must_use]
-    pub fn new(limits: &LimitsConfig) -> Self {
-        let rate = NonZeroU32::new(limits.requests_per_second);
-        let limiter = rate.map(|rate| {
-            let burst = NonZeroU32::new(limits.requests_burst).unwrap_or(rate);
-            let quota = Quota::per_second(rate).allow_burst(burst);
+    pub fn new(rate: Rate) -> Self {
+        let limiter = NonZeroU32::new(rate.per_second).map(|per_second| {
+            let burst = NonZeroU32::new(rate.burst).unwrap_or(per_second);
+            let quota = Quota::per_second(per_second).allow_burst(burst);
             RateLimiter::new(quota, HashMapStateStore::default(), MonotonicClock)
         });
         Self { limiter, counted: AtomicU32::new(0) }
@@ -110,9 +117,7 @@ mod tests {
 
     #[test]
     fn each_subject_has_a_limit_of_its_own() {
-        let config =
-            LimitsConfig { requests_per_second: 1, requests_burst: 3, ..Default::default() };
-        let limits = RateLimits::new(&config);
+        let limits = RateLimits::new(Rate { per_second: 1, burst: 3 });
         for _ in 0..3 {
             limits.admit(&subject("aje1")).unwrap();
         }
@@ -126,7 +131,8 @@ mod tests {
 
     #[test]
     fn without_a_limit_nothing_is_refused() {
-        let limits = RateLimits::new(&LimitsConfig::default());
+        let limits = RateLimits::new(Rate::default());
+        assert!(!limits.is_limited());
         for _ in 0..10_000 {
             limits.admit(&subject("aje1")).unwrap();
         }
