@@ -14,6 +14,7 @@ use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::KmsClient;
+use crate::read_meter::ReadMeter;
 use crate::rotation::Rotation;
 use crate::sealer::Sealer;
 use crate::streams::Streams;
@@ -57,6 +58,8 @@ pub struct App {
     pub streams: Streams,
     /// How far the rotation of the keyring has come on this node.
     pub rotation: Rotation,
-    /// Completed payload reads, for the meter.
+    /// Completed payload reads of each secret, for its series.
     pub payload_reads: PayloadReads,
+    /// Completed payload reads of each cloud, on their way to the meters.
+    pub read_meter: ReadMeter,
 }

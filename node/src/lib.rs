@@ -32,6 +32,7 @@ pub mod page;
 pub mod password;
 pub mod payload;
 pub mod peer_name;
+pub mod read_meter;
 pub mod readiness;
 pub mod recovery;
 pub mod refused;

@@ -40,6 +40,7 @@ use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, KmsCollector, KmsIdentity, kms_endpoint};
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
+use crate::read_meter::{self, ReadMeter};
 use crate::readiness::LeaderHeard;
 use crate::replica_metrics::ReplicaCollector;
 use crate::rotation::{self, Rotation};
@@ -206,7 +207,8 @@ impl NodeServer {
             self.app.kms.hang_up();
             ended = tokio::time::timeout(CALLS_GRACE, calls.wait()).await;
         }
-        audit_heads::anchor_last(&self.app).await;
+        let app = &self.app;
+        tokio::join!(audit_heads::anchor_last(app), read_meter::report_last(app));
         self.app.replica.shutdown().await;
         // What waited for a leader or for its entry has been let go now.
         if ended.is_err() && tokio::time::timeout(CALLS_GRACE, calls.wait()).await.is_err() {
@@ -300,6 +302,7 @@ fn app(
         audiences: AcceptedAudiences::new(&advertised, &config.identity.accepted_audiences),
         readiness: Readiness::new(),
         rate: RateLimits::new(config.limits.rate()),
+        read_meter: ReadMeter::new(config.node_id, random.as_ref()),
         config: Arc::new(config),
         clock,
         random,
@@ -325,6 +328,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     tasks.spawn(TaskKind::Critical, "replica readiness", following);
     let anchoring = audit_heads::keep_anchored(Arc::clone(app), tasks.token());
     tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
+    let reporting = read_meter::keep_reporting(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "payload reads", reporting);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

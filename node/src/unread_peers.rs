@@ -24,12 +24,13 @@ use crate::peer_name::Peer;
 const OPERATORS: &[Peer] = &[Peer::Operator, Peer::Admin];
 
 /// The methods, their events, and who may call them: as their handlers have it.
-const METHODS: [(&str, &str, &[Peer]); 18] = [
+const METHODS: [(&str, &str, &[Peer]); 19] = [
     ("/lockbox.cluster.v1.AdminService/AddMember", "AddClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/KeyringStatus", "GetKeyringStatus", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/ListAuditHeads", "ListAuditHeads", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/PromoteMember", "PromoteClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/ReadLog", "ReadLog", OPERATORS),
+    ("/lockbox.cluster.v1.AdminService/ReadUsage", "ReadUsage", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/RemoveMember", "RemoveClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/ReplaceMember", "ReplaceClusterMember", OPERATORS),
     ("/lockbox.cluster.v1.AdminService/RotateKeyring", "RotateKeyring", OPERATORS),

@@ -1,10 +1,11 @@
 //! What is stored and read of each secret: the documented series of the service (`contract §8`),
-//! and what is billed of the storage of each cloud (`contract §7`).
+//! and what is billed of each cloud (`contract §7`).
 //!
 //! They are served beside the process's own, under `/metrics/secrets`: two series for each secret
 //! are more than every scrape should carry. Reads are counted where they are answered, since the
-//! start of this node, so the cluster's are the sum over its nodes. Version-hours are of the
-//! replicated state: every node shows the same, and goes on where another one was.
+//! start of this node, so the cluster's are the sum over its nodes. What is billed is of the
+//! replicated state: every node shows the same, and goes on where another one was; what was read of
+//! secrets that are deleted now is in it, too ([`crate::read_meter`]).
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -31,7 +32,7 @@ const SERVICE: &str = "lockbox";
 /// `Get` and `GetEx` are one operation to the meter (`contract §13` no. 25).
 const GET_PAYLOAD: &str = "get_payload";
 
-/// Secrets whose reads are counted. With more, as of deleted ones that nobody has asked the meters
+/// Secrets whose reads are counted for their series; the bill has nothing of this. With more, as of deleted ones that nobody has asked the meters
 /// about since, all counters begin again, which whoever forms a rate takes for a restart.
 const COUNTED_MAX: usize = 100_000;
 
@@ -102,33 +103,40 @@ async fn secrets_text(State(app): State<Arc<App>>) -> Response {
 struct Usage {
     /// Stored versions of each secret.
     stored: HashMap<SecretId, u32>,
-    /// Hours that versions were stored in each cloud.
-    version_hours: Vec<(CloudId, f64)>,
+    /// What is billed of each cloud.
+    billed: Vec<Billed>,
+}
+
+/// What the meter of a cloud shows.
+struct Billed {
+    cloud: CloudId,
+    /// Hours that versions were stored.
+    version_hours: f64,
+    /// Payload reads.
+    reads: u64,
 }
 
 impl Usage {
     /// Without a time, as long as the node has heard of no leader, meters stand where they changed
     /// last.
     fn read(view: &dyn StateRead, now: Option<LogTime>) -> Result<Self, StorageError> {
-        Ok(Self { stored: stored_versions(view)?, version_hours: version_hours(view, now)? })
+        Ok(Self { stored: stored_versions(view)?, billed: billed(view, now)? })
     }
 }
 
-fn version_hours(
-    view: &dyn StateRead,
-    now: Option<LogTime>,
-) -> Result<Vec<(CloudId, f64)>, StorageError> {
-    let mut hours = Vec::new();
+fn billed(view: &dyn StateRead, now: Option<LogTime>) -> Result<Vec<Billed>, StorageError> {
+    let mut billed = Vec::new();
     let mut after = None;
     loop {
-        let (page, more) = tables::storage_meters_page(view, after.as_ref(), SECRETS_PER_PAGE)?;
+        let (page, more) = tables::usage_meters_page(view, after.as_ref(), SECRETS_PER_PAGE)?;
         after = page.last().map(|meter| meter.cloud_id.clone());
-        hours.extend(page.into_iter().map(|meter| {
+        billed.extend(page.into_iter().map(|meter| {
             let version_ms = meter.version_ms_at(now.unwrap_or(meter.until));
-            (meter.cloud_id, version_ms as f64 / HOUR_MS)
+            let version_hours = version_ms as f64 / HOUR_MS;
+            Billed { cloud: meter.cloud_id, version_hours, reads: meter.reads }
         }));
         if !more {
-            return Ok(hours);
+            return Ok(billed);
         }
     }
 }
@@ -167,8 +175,16 @@ fn text(usage: &Usage, reads: &PayloadReads) -> prometheus::Result<String> {
         ),
         &["cloud"],
     )?;
-    for (cloud, version_hours) in &usage.version_hours {
+    let read = IntCounterVec::new(
+        Opts::new(
+            "lockbox_payload_reads_total",
+            "Completed payload reads of the cloud's secrets, as they are billed.",
+        ),
+        &["cloud"],
+    )?;
+    for Billed { cloud, version_hours, reads } in &usage.billed {
         hours.with_label_values(&[cloud.as_str()]).inc_by(*version_hours);
+        read.with_label_values(&[cloud.as_str()]).inc_by(*reads);
     }
     for (secret, count) in &usage.stored {
         versions.with_label_values(&[SERVICE, secret.as_str()]).set(i64::from(*count));
@@ -179,6 +195,7 @@ fn text(usage: &Usage, reads: &PayloadReads) -> prometheus::Result<String> {
     registry.register(Box::new(versions))?;
     registry.register(Box::new(operations))?;
     registry.register(Box::new(hours))?;
+    registry.register(Box::new(read))?;
     TextEncoder::new().encode_to_string(&registry.gather())
 }
 
@@ -196,10 +213,12 @@ mod tests {
         let stored = HashMap::from([(secret("e6qone"), 3), (secret("e6qtwo"), 0)]);
         reads.keep(&stored);
         assert_eq!(reads.of(&secret("e6qgone")), 0);
-        let version_hours = vec![(CloudId::parse("b1gcloud").unwrap(), 1.5)];
-        let text = text(&Usage { stored, version_hours }, &reads).unwrap();
+        let cloud = CloudId::parse("b1gcloud").unwrap();
+        let billed = vec![Billed { cloud, version_hours: 1.5, reads: 7 }];
+        let text = text(&Usage { stored, billed }, &reads).unwrap();
         for line in [
             r#"lockbox_storage_version_hours_total{cloud="b1gcloud"} 1.5"#,
+            r#"lockbox_payload_reads_total{cloud="b1gcloud"} 7"#,
             r#"key_active_versions_count{secret="e6qone",service="lockbox"} 3"#,
             r#"key_active_versions_count{secret="e6qtwo",service="lockbox"} 0"#,
             r#"key_payload_operations_rate_created{operation="get_payload",secret="e6qone",service="lockbox"} 2"#,

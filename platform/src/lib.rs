@@ -2,11 +2,12 @@
 //!
 //! Owns process concerns (tasks, exit codes, logs, metrics, health), the edge (TLS, listener,
 //! request context, error mapping, REST) and identity on the wire (tokens, JWTs, authorized
-//! keys), and the audit file. Refuses to know secrets, keys of the KMS, or Raft.
+//! keys), the audit file, and how bills are priced and printed. Refuses to know secrets, keys of the KMS, or Raft.
 
 mod arrival;
 pub mod audit;
 pub mod authorized_key;
+pub mod billing;
 pub mod body_budget;
 pub mod certificates;
 pub mod config_file;

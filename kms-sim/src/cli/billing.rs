@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
 use lockbox_platform::audit::AuditFiles;
+use lockbox_platform::billing::{Prices, Span};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::system::SystemClock;
 
@@ -16,9 +17,8 @@ use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::audited::{self, Audited, CompareError};
 use crate::ledger::listing::{self, ListingError};
-use crate::ledger::prices::Prices;
 use crate::ledger::print::{self, Format};
-use crate::ledger::report::{Span, first_hour, report};
+use crate::ledger::report::{first_hour, report};
 use crate::ledger::span_check::verify_span;
 use crate::ledger::verify::{Problem, verify};
 use crate::store::{Db, StoreError};

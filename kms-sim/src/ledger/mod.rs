@@ -4,7 +4,6 @@ pub mod audited;
 mod charges;
 pub mod counters;
 pub mod listing;
-pub mod prices;
 pub mod print;
 pub mod record;
 pub mod report;

@@ -2,12 +2,12 @@
 
 use std::io::{self, Write};
 
-use jiff::Timestamp;
-use lockbox_core::LogTime;
+use lockbox_platform::billing::{
+    JsonMeter, csv_cell, print_columns, print_meters, print_meters_csv, time,
+};
 use serde::Serialize;
 
-use super::prices::{MICROS, format_micros};
-use super::report::{Reading, Report};
+use super::report::Report;
 
 /// How the bill is printed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,16 +38,6 @@ struct JsonLine<'a> {
     subject: &'a str,
     billed: u64,
     not_billed: u64,
-}
-
-#[derive(Serialize)]
-struct JsonMeter {
-    sku: &'static str,
-    unit: &'static str,
-    counted: u64,
-    quantity: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    amount: Option<String>,
 }
 
 /// Prints the bill.
@@ -83,30 +73,7 @@ fn print_table(report: &Report, output: &mut dyn Write) -> io::Result<()> {
     }
     print_columns(&rows, output)?;
     writeln!(output)?;
-    let mut rows = vec![["meter", "unit", "quantity", "amount"].map(str::to_owned)];
-    for reading in &report.meters {
-        let currency = report.currency.as_deref().unwrap_or_default();
-        let amount =
-            reading.amount_micros.map(|micros| format!("{} {currency}", format_micros(micros)));
-        rows.push([
-            reading.meter.sku().to_owned(),
-            reading.meter.unit().to_owned(),
-            quantity(reading),
-            amount.unwrap_or_else(|| "-".to_owned()),
-        ]);
-    }
-    print_columns(&rows, output)
-}
-
-fn print_columns<const N: usize>(rows: &[[String; N]], output: &mut dyn Write) -> io::Result<()> {
-    let widths: [usize; N] = std::array::from_fn(|column| {
-        rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0)
-    });
-    for row in rows {
-        let cells = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}"));
-        writeln!(output, "{}", cells.collect::<Vec<_>>().join("  ").trim_end())?;
-    }
-    Ok(())
+    print_meters(&report.meters, report.currency.as_deref(), output)
 }
 
 fn print_csv(report: &Report, output: &mut dyn Write) -> io::Result<()> {
@@ -122,27 +89,8 @@ fn print_csv(report: &Report, output: &mut dyn Write) -> io::Result<()> {
         ];
         writeln!(output, "{}", cells.join(","))?;
     }
-    writeln!(output, "\nmeter,unit,quantity,amount,currency")?;
-    for reading in &report.meters {
-        let cells = [
-            csv_cell(reading.meter.sku()),
-            csv_cell(reading.meter.unit()),
-            quantity(reading),
-            reading.amount_micros.map(format_micros).unwrap_or_default(),
-            csv_cell(report.currency.as_deref().unwrap_or_default()),
-        ];
-        writeln!(output, "{}", cells.join(","))?;
-    }
-    Ok(())
-}
-
-/// Quotes what would end a cell (RFC 4180).
-fn csv_cell(text: &str) -> String {
-    if text.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", text.replace('"', "\"\""))
-    } else {
-        text.to_owned()
-    }
+    writeln!(output)?;
+    print_meters_csv(&report.meters, report.currency.as_deref(), output)
 }
 
 fn json(report: &Report) -> JsonReport<'_> {
@@ -162,37 +110,18 @@ fn json(report: &Report) -> JsonReport<'_> {
                 not_billed: line.counts.unbilled,
             })
             .collect(),
-        meters: report
-            .meters
-            .iter()
-            .map(|reading| JsonMeter {
-                sku: reading.meter.sku(),
-                unit: reading.meter.unit(),
-                counted: u64::try_from(reading.counted).unwrap_or(u64::MAX),
-                quantity: quantity(reading),
-                amount: reading.amount_micros.map(format_micros),
-            })
-            .collect(),
+        meters: report.meters.iter().map(JsonMeter::of).collect(),
         currency: report.currency.as_deref(),
     }
 }
 
-/// Units of the meter, as a decimal.
-fn quantity(reading: &Reading) -> String {
-    format_micros(reading.counted * MICROS / reading.meter.per_unit())
-}
-
-fn time(at: LogTime) -> String {
-    let ms = i64::try_from(at.as_ms()).unwrap_or(i64::MAX);
-    Timestamp::from_millisecond(ms).map_or_else(|_| at.to_string(), |at| at.to_string())
-}
-
 #[cfg(test)]
 mod tests {
+    use lockbox_platform::billing::{Meter, Reading, Span};
+
     use super::*;
     use crate::ledger::counters::Counts;
-    use crate::ledger::prices::Meter;
-    use crate::ledger::report::{Line, LineKey, Span};
+    use crate::ledger::report::{Line, LineKey};
 
     fn sample() -> Report {
         let key = LineKey {

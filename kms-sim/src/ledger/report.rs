@@ -6,39 +6,15 @@
 use std::collections::BTreeMap;
 
 use lockbox_core::LogTime;
+use lockbox_platform::billing::{Meter, Prices, Reading, Span};
 
-use super::counters::{Counts, HOUR_MS, hour_of};
-use super::prices::{Meter, Prices};
+use super::counters::{Counts, hour_of};
 use super::record::{self, CHAIN_BYTES};
 use super::verify::read_counters;
 use crate::keys::apply::{read_keys, read_versions};
 use crate::store::records::{KeyScope, VersionRecord};
 use crate::store::tables::Table;
 use crate::store::{StoreError, View};
-
-/// A span of whole hours: from the first up to, but not including, the last.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Span {
-    /// First hour, counted from 1970-01-01T00:00:00Z.
-    pub from_hour: u64,
-    /// Hour behind the last one.
-    pub to_hour: u64,
-}
-
-impl Span {
-    /// The smallest span of whole hours that covers the times between two points.
-    #[must_use]
-    pub const fn covering(from: LogTime, to: LogTime) -> Self {
-        Self { from_hour: from.as_ms() / HOUR_MS, to_hour: to.as_ms().div_ceil(HOUR_MS) }
-    }
-
-    /// Its two ends.
-    #[must_use]
-    pub fn ends(self) -> (LogTime, LogTime) {
-        let end = |hour: u64| LogTime::from_ms(hour.saturating_mul(HOUR_MS));
-        (end(self.from_hour), end(self.to_hour))
-    }
-}
 
 /// What one subject did with one key version.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,17 +36,6 @@ pub struct Line {
     pub key: LineKey,
     /// How often.
     pub counts: Counts,
-}
-
-/// What one meter shows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading {
-    /// The meter.
-    pub meter: Meter,
-    /// Things counted: operations, or milliseconds of key versions.
-    pub counted: u128,
-    /// What they cost, in millionths; none without a price.
-    pub amount_micros: Option<u128>,
 }
 
 /// The bill.
@@ -112,10 +77,7 @@ pub fn report(
     let operations = lines.values().map(|counts| u128::from(counts.billed)).sum();
     let storage = stored_ms(view, span, now)?;
     let meters = [(Meter::Operations, operations), (Meter::Storage, storage)]
-        .map(|(meter, counted)| {
-            let amount_micros = prices.and_then(|prices| prices.amount_micros(meter, counted));
-            Reading { meter, counted, amount_micros }
-        })
+        .map(|(meter, counted)| Reading::of(meter, counted, prices))
         .to_vec();
     Ok(Report {
         span,
@@ -171,6 +133,7 @@ mod tests {
 
     use super::*;
     use crate::algorithm::Algorithm;
+    use crate::ledger::counters::HOUR_MS;
     use crate::store::records::VersionStatus;
 
     #[test]
@@ -193,11 +156,5 @@ mod tests {
         assert_eq!(hours(&version, at(30)), 2);
         version.created_at = at(25);
         assert_eq!(hours(&version, at(30)), 0);
-    }
-
-    #[test]
-    fn a_span_covers_the_hours_it_touches() {
-        let span = Span::covering(LogTime::from_ms(HOUR_MS + 1), LogTime::from_ms(2 * HOUR_MS + 1));
-        assert_eq!(span, Span { from_hour: 1, to_hour: 3 });
     }
 }

@@ -4,10 +4,10 @@
 //! who should have been charged, and what is outside of the span: `billing verify` does.
 
 use lockbox_core::LogTime;
+use lockbox_platform::billing::Span;
 
 use super::counters::{CounterKey, Counters};
 use super::record::{self, CHAIN_BYTES, Chain};
-use super::report::Span;
 use super::verify::{Problem, compare_counters, read_counters};
 use crate::store::tables::{self, Table};
 use crate::store::{StoreError, View};

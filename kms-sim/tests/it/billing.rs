@@ -14,11 +14,12 @@ use lockbox_kms_sim::error::Rejection;
 use lockbox_kms_sim::keys::command::Quotas;
 use lockbox_kms_sim::ledger::counters::{CounterKey, Counts};
 use lockbox_kms_sim::ledger::record::{self, CHAIN_BYTES};
-use lockbox_kms_sim::ledger::report::{Span, report};
+use lockbox_kms_sim::ledger::report::report;
 use lockbox_kms_sim::ledger::verify::{Problem, Recomputed, verify};
 use lockbox_kms_sim::store::records::Head;
 use lockbox_kms_sim::store::tables::Table;
 use lockbox_kms_sim::store::{Db, Write};
+use lockbox_platform::billing::Span;
 use proptest::prelude::*;
 
 use crate::support::{

@@ -10,6 +10,7 @@
 
 mod admin;
 mod audit;
+mod billing;
 mod cluster;
 mod completion;
 mod config;
@@ -92,6 +93,8 @@ enum Command {
     Admin(admin::AdminArgs),
     /// Reads the audit of a node or of the KMS, and checks that it is what was written.
     Audit(audit::AuditArgs),
+    /// Tells what is billed of the service itself, and what it costs.
+    Billing(billing::BillingArgs),
     /// Prints what a shell needs to complete commands and flags.
     Completion(completion::CompletionArgs),
     /// Prints the manual, or writes all its pages.
@@ -167,6 +170,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Cluster(arguments) => cluster::run(arguments, environment),
         Command::Admin(arguments) => admin::run(&arguments, environment),
         Command::Audit(arguments) => audit::run(arguments, environment),
+        Command::Billing(arguments) => billing::run(arguments, environment),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "mutants")]

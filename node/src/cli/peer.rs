@@ -15,7 +15,7 @@ use tokio::time::Instant;
 use tonic::transport::Channel;
 use tonic::{Request, Response, Status};
 
-use crate::cli::connect::{CallFlags, Connection, Credential, TryFlags};
+use crate::cli::connect::{Connection, Credential, TryFlags};
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Exit, Failure};
 use crate::cli::output::Format;
@@ -27,10 +27,20 @@ use crate::mutual_tls::node_dns_name;
 /// Between two looks at who leads.
 const LEADER_PAUSE: Duration = Duration::from_millis(200);
 
+/// How to reach a node's peer listener, and how its answer is printed.
+#[derive(Debug, Args)]
+pub(crate) struct PeerFlags {
+    #[command(flatten)]
+    reach: PeerReach,
+    /// How the answer is printed; text when nothing says it [env: LOCKBOX_FORMAT].
+    #[arg(long, global = true, value_enum, help_heading = "Call")]
+    format: Option<Format>,
+}
+
 /// How to reach a node's peer listener.
 #[derive(Debug, Args)]
 #[command(next_help_heading = "Connection")]
-pub(crate) struct PeerFlags {
+pub(crate) struct PeerReach {
     /// The node's peer listener, as host:port.
     #[arg(long, global = true, value_name = "HOST:PORT")]
     endpoint: Option<String>,
@@ -54,18 +64,35 @@ pub(crate) struct PeerFlags {
     #[arg(long, global = true, value_name = "FILE")]
     config: Option<PathBuf>,
     #[command(flatten)]
-    pub(crate) call: CallFlags,
+    tries: TryFlags,
 }
 
 impl PeerFlags {
     /// The configuration, when one is named.
     pub(crate) fn load_config(&self, environment: &Environment) -> Result<Option<Config>, Failure> {
+        self.reach.load_config(environment)
+    }
+
+    /// Fills what the flags leave open from a configuration.
+    pub(crate) fn resolve(&self, environment: &Environment) -> Result<PeerTarget<'_>, Failure> {
+        let format = Settings::without_profile(environment).format(self.format)?;
+        self.reach.resolve(environment, format)
+    }
+}
+
+impl PeerReach {
+    /// The configuration, when one is named.
+    fn load_config(&self, environment: &Environment) -> Result<Option<Config>, Failure> {
         let config = self.config.as_deref().map(|path| Config::load(path, environment.all()));
         config.transpose().map_err(Failure::usage)
     }
 
     /// Fills what the flags leave open from a configuration.
-    pub(crate) fn resolve(&self, environment: &Environment) -> Result<PeerTarget<'_>, Failure> {
+    pub(crate) fn resolve(
+        &self,
+        environment: &Environment,
+        format: Format,
+    ) -> Result<PeerTarget<'_>, Failure> {
         let config = self.load_config(environment)?;
         let peer = config.as_ref().map(|config| &config.peer);
 
@@ -85,8 +112,7 @@ impl PeerFlags {
 
         let identity = IdentityFiles { certificate: certificate.clone(), key: key.clone() };
         let files = ClientTlsFiles { ca, identity: Some(identity) };
-        let format = Settings::without_profile(environment).format(self.call.format)?;
-        Ok(PeerTarget { address, files, server_name, tries: &self.call.tries, format })
+        Ok(PeerTarget { address, files, server_name, tries: &self.tries, format })
     }
 }
 

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use lockbox_core::{
-    FolderId, Mutant, Permission, ResourceKind, ResourcePath, SecretId, VersionId, mutant,
+    CloudId, FolderId, Mutant, Permission, ResourceKind, ResourcePath, SecretId, VersionId, mutant,
 };
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::PayloadDetails;
@@ -90,16 +90,29 @@ impl PayloadService for PayloadGrpc {
 /// (`contract §7`).
 async fn finish<T>(
     call: Call<'_>,
-    result: Result<(SecretId, T), ApiError>,
+    result: Result<(Read, T), ApiError>,
 ) -> Result<Response<T>, Status> {
-    let reads = call.app.payload_reads.clone();
+    let app = call.app;
     match result {
-        Ok((secret, answer)) => {
+        Ok((read, answer)) => {
             let answered = call.finish(Ok(answer)).await?;
-            reads.count(secret);
+            app.payload_reads.count(read.secret);
+            app.read_meter.count(read.cloud);
             Ok(answered)
         }
         Err(error) => call.finish(Err(error)).await,
+    }
+}
+
+/// Of what a payload was read.
+struct Read {
+    secret: SecretId,
+    cloud: CloudId,
+}
+
+impl Read {
+    fn of(resolved: Resolved) -> Result<Self, ApiError> {
+        Ok(Self { cloud: cloud_of(&resolved.path)?, secret: resolved.secret.id })
     }
 }
 
@@ -129,7 +142,7 @@ struct Resolved {
 async fn get(
     call: &mut Call<'_>,
     request: &wire::GetPayloadRequest,
-) -> Result<(SecretId, wire::Payload), ApiError> {
+) -> Result<(Read, wire::Payload), ApiError> {
     let caller = call.admit(request)?;
     let target = Target::Id(parse_secret_id(&request.secret_id)?);
     let (resolved, payload) = open(call, &caller, &target, &request.version_id).await?;
@@ -146,13 +159,13 @@ async fn get(
         version_id: resolved.version.id.to_string(),
         entries: payload.entries.into_iter().map(entry).collect(),
     };
-    Ok((resolved.secret.id, payload))
+    Ok((Read::of(resolved)?, payload))
 }
 
 async fn get_ex(
     call: &mut Call<'_>,
     request: &wire::GetExRequest,
-) -> Result<(SecretId, wire::GetExResponse), ApiError> {
+) -> Result<(Read, wire::GetExResponse), ApiError> {
     let caller = call.admit(request)?;
     let target = match &request.identifier {
         Some(Identifier::SecretId(id)) => Target::Id(parse_secret_id(id)?),
@@ -171,7 +184,7 @@ async fn get_ex(
         version_id: resolved.version.id.to_string(),
         entries: payload.entries.into_iter().map(bytes).collect(),
     };
-    Ok((resolved.secret.id, payload))
+    Ok((Read::of(resolved)?, payload))
 }
 
 /// Resolves, authorizes and opens; fills the audit record on the way.

@@ -14,6 +14,7 @@ use lockbox::bootstrap::{FirstNames, Initialised, initialise};
 use lockbox::config::Config;
 use lockbox::keyring::Keyring;
 use lockbox::kms::{KmsClient, KmsIdentity};
+use lockbox::read_meter::ReadMeter;
 use lockbox::rotation::Rotation;
 use lockbox::sealer::Sealer;
 use lockbox::streams::Streams;
@@ -229,6 +230,7 @@ impl Fresh {
             auditor,
             audiences: AcceptedAudiences::new(&["localhost:1".to_owned()], &[]),
             rate: RateLimits::new(config.limits.rate()),
+            read_meter: ReadMeter::new(config.node_id, random.as_ref()),
             config,
             clock,
             random,

@@ -112,6 +112,8 @@ mod tokens;
 #[path = "../../../platform/core/tests/shared/trial.rs"]
 mod trial;
 #[cfg(test)]
+mod usage;
+#[cfg(test)]
 mod version_access;
 #[cfg(test)]
 mod watch;

@@ -74,6 +74,23 @@ impl Peers {
         self.certificates.path()
     }
 
+    /// The flags with which the program calls this node, as whoever has this certificate.
+    pub(crate) fn flags(&self, stem: &str) -> Vec<String> {
+        let leaf = leaf_files(self.dir(), stem);
+        let (endpoint, ca) = (self.address.to_string(), self.dir().join("ca.pem"));
+        let shown = |path: &Path| path.display().to_string();
+        [
+            ("--endpoint", endpoint),
+            ("--ca", shown(&ca)),
+            ("--certificate", shown(&leaf.certificate)),
+            ("--key", shown(&leaf.key)),
+            ("--server-name", SERVER.to_owned()),
+        ]
+        .into_iter()
+        .flat_map(|(flag, value)| [flag.to_owned(), value])
+        .collect()
+    }
+
     /// A channel of whoever has this certificate.
     pub(crate) fn channel(&self, stem: &str) -> Channel {
         let identity = Some(leaf_files(self.dir(), stem));

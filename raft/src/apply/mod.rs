@@ -190,6 +190,9 @@ fn dispatch(
         Command::AnchorAuditHead(head) => {
             return audit_heads::anchor(application, envelope, head).map(|()| None);
         }
+        Command::ReportReads(report) => {
+            return metering::count_reads(application, envelope, report).map(|()| None);
+        }
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),
         Command::UpdateSecret { secret_id, changes } => {

@@ -22,6 +22,7 @@ use super::audit_head::AuditHead;
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
 use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
+use super::read_report::ReadReport;
 use super::secret::SecretStatus;
 use super::version::Destruction;
 
@@ -248,6 +249,10 @@ pub enum Command {
     /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
     #[n(90)]
     AnchorAuditHead(#[n(0)] AuditHead),
+    /// Counts payload reads that a node has answered (`contract §7`); only the system proposes it.
+    /// Numbers from here on are the meters'.
+    #[n(100)]
+    ReportReads(#[n(0)] Box<ReadReport>),
 }
 
 impl Command {
@@ -282,6 +287,7 @@ impl Command {
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
             Self::AnchorAuditHead(_) => "anchor_audit_head",
+            Self::ReportReads(_) => "report_reads",
             Self::AddKeyringKey(_) => "add_keyring_key",
             Self::ConfirmKeyringKey { .. } => "confirm_keyring_key",
             Self::StepKeyringKey { .. } => "step_keyring_key",
@@ -293,7 +299,7 @@ impl Command {
     /// Whether it makes an operation: what the cluster notes of itself does not.
     #[must_use]
     pub const fn makes_operation(&self) -> bool {
-        !matches!(self, Self::AdvanceTime | Self::AnchorAuditHead(_))
+        !matches!(self, Self::AdvanceTime | Self::AnchorAuditHead(_) | Self::ReportReads(_))
     }
 
     /// The versions whose payload or wrapped data key it carries, each with its secret.
@@ -331,6 +337,7 @@ impl Command {
             | Self::AdvanceTime
             | Self::DestroyVersion(_)
             | Self::AnchorAuditHead(_)
+            | Self::ReportReads(_)
             | Self::AddKeyringKey(_)
             | Self::ConfirmKeyringKey { .. }
             | Self::StepKeyringKey { .. }
@@ -373,6 +380,7 @@ impl Command {
             | Self::DestroyVersion(_)
             | Self::RecoverAdmin(_)
             | Self::AnchorAuditHead(_)
+            | Self::ReportReads(_)
             | Self::AddKeyringKey(_)
             | Self::ConfirmKeyringKey { .. }
             | Self::StepKeyringKey { .. }

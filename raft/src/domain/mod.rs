@@ -15,6 +15,7 @@ pub mod metering;
 pub mod operation;
 pub mod outcome;
 pub mod payload_mark;
+pub mod read_report;
 pub mod secret;
 pub mod version;
 

@@ -6,6 +6,7 @@ mod eraser;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;
+mod metering;
 #[cfg(feature = "mutants")]
 mod mutants;
 mod own_command;

@@ -7,6 +7,7 @@ mod changes;
 mod erasures;
 mod payloads;
 mod table_names;
+mod usage;
 
 use lockbox_core::{
     AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, OrganizationId, ResourceRef,
@@ -17,6 +18,7 @@ pub use changes::{change, change_index, changes_of};
 pub use erasures::{SYSTEM_ERASURES, erasure};
 pub use payloads::{payload_of, payloads};
 pub use table_names::table_name;
+pub use usage::{reports_counted, usage_meter, usage_meters, usage_of_hour, usage_of_hours};
 
 /// [`super::Space::System`]: id of the last applied entry.
 pub const SYSTEM_LAST_APPLIED: &[u8] = b"last_applied";
@@ -70,7 +72,9 @@ const CLOUD_BY_NAME: u8 = b'C';
 const FOLDER_BY_NAME: u8 = b'F';
 const CHANGE_IN_FOLDER: u8 = b'w';
 const AUDIT_HEADS: u8 = b'h';
-const STORAGE_METER: u8 = b'u';
+const USAGE_METER: u8 = b'u';
+const USAGE_OF_HOUR: u8 = b'U';
+const REPORTS_COUNTED: u8 = b'R';
 
 /// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
 /// one, so it is no [`lockbox_core::ResourceKind`].
@@ -345,18 +349,6 @@ pub fn member(id: NodeId) -> Vec<u8> {
 #[must_use]
 pub fn members() -> Vec<u8> {
     vec![MEMBER]
-}
-
-/// What versions of a cloud's secrets were stored, and how long.
-#[must_use]
-pub fn storage_meter(cloud: &CloudId) -> Vec<u8> {
-    Key::new(STORAGE_METER).text(cloud.as_str()).done()
-}
-
-/// The storage meters of all clouds.
-#[must_use]
-pub fn storage_meters() -> Vec<u8> {
-    vec![STORAGE_METER]
 }
 
 /// What is anchored of a node's audit.

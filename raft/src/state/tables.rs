@@ -1,6 +1,7 @@
 //! Typed access to the records of a view. Views of the node and `apply` read through these.
 
 mod pages;
+mod usage;
 mod wrapped;
 
 use lockbox_core::{
@@ -12,8 +13,9 @@ use minicbor::Decode;
 pub use self::pages::{
     PAGE_RECORD_BYTES_MAX, Page, all_secrets_page, authorized_keys_page, changes_page, clouds_page,
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
-    storage_meters_page, versions_page,
+    usage_meters_page, versions_page,
 };
+pub use self::usage::{Used, reports_counted, usage_between, usage_meter};
 pub use self::wrapped::{WrappedPage, WrappedPayload, live_versions, wrapped_page};
 use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::audit_head::AuditHeads;
@@ -27,7 +29,6 @@ use crate::domain::identity::{
 };
 use crate::domain::keyring::KeyringKeyRecord;
 use crate::domain::member::MemberRecord;
-use crate::domain::metering::StorageMeter;
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::{SealedPayload, VersionRecord};
@@ -179,14 +180,6 @@ pub fn folder_named(view: &dyn StateRead, cloud: &CloudId, name: &str) -> Found<
 /// [`StorageError`].
 pub fn cloud(view: &dyn StateRead, id: &CloudId) -> Found<CloudRecord> {
     load(view, Space::Records, &keys::cloud(id))
-}
-
-/// The storage meter of a cloud; absent before its first version.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn storage_meter(view: &dyn StateRead, cloud: &CloudId) -> Found<StorageMeter> {
-    load(view, Space::Records, &keys::storage_meter(cloud))
 }
 
 /// A folder.

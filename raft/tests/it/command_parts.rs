@@ -12,6 +12,7 @@ use lockbox_raft::domain::command::{
 };
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
+use lockbox_raft::domain::read_report::{CloudReads, ReadReport};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
 use lockbox_raft::domain::{AccessBinding, Command, TokenRef, Versions};
@@ -24,7 +25,7 @@ const KEYS_QUOTA: u32 = 4;
 pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 32] = [
+pub(crate) const KINDS: [&str; 33] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -52,6 +53,7 @@ pub(crate) const KINDS: [&str; 32] = [
     "destroy_version",
     "recover_admin",
     "anchor_audit_head",
+    "report_reads",
     "add_keyring_key",
     "confirm_keyring_key",
     "step_keyring_key",
@@ -90,6 +92,7 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::DestroyVersion(_)
         | Command::RecoverAdmin(_)
         | Command::AnchorAuditHead(_)
+        | Command::ReportReads(_)
         | Command::AddKeyringKey(_)
         | Command::ConfirmKeyringKey { .. }
         | Command::StepKeyringKey { .. }
@@ -294,6 +297,18 @@ pub(crate) fn audit_head(number: u64) -> AuditHead {
         signature,
         removed_through: number.checked_sub(90),
         after: number.is_multiple_of(7).then_some(After::Nothing),
+    }
+}
+
+/// Reads of the only cloud and of another one, by some start of some node; some of the numbers come
+/// again.
+pub(crate) fn read_report(random: &mut Random, number: u64) -> ReadReport {
+    let of = |cloud: &str, reads| CloudReads { cloud_id: CloudId::parse(cloud).unwrap(), reads };
+    ReadReport {
+        node_id: 1 + number % 3,
+        incarnation: [(number / 1_000).to_le_bytes()[0]; 16],
+        sequence: number - random.below(50).min(number),
+        reads: vec![of("cloud", random.below(1_000)), of("another-cloud", 1)],
     }
 }
 

@@ -23,8 +23,8 @@ use crate::command_containers::{change_container, change_service_account};
 use crate::command_keyring::{rewrap_data_key, rewrap_keyring_key, rotation};
 use crate::command_parts::{
     ADMIN, ADMIN_KEY, FOLDER, account, audit_head, authorized_key, binding, check_kind, folder_id,
-    init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, recover_admin,
-    secret_id, service_account, text, token, version_id,
+    init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, read_report,
+    recover_admin, secret_id, service_account, text, token, version_id,
 };
 use crate::command_world::{RETAINED_MS, World};
 use crate::harness::Random;
@@ -142,7 +142,8 @@ impl Generator {
             Command::AdvanceTime
             | Command::DestroyVersion(_)
             | Command::RecoverAdmin(_)
-            | Command::AnchorAuditHead(_) => !one_in(&mut self.random, 4),
+            | Command::AnchorAuditHead(_)
+            | Command::ReportReads(_) => !one_in(&mut self.random, 4),
             Command::AddKeyringKey(_)
             | Command::ConfirmKeyringKey { .. }
             | Command::StepKeyringKey { .. }
@@ -321,7 +322,8 @@ impl Generator {
                 let deltas = (0..count).map(|_| self.delta()).collect();
                 Command::UpdateAccessBindings { resource, deltas }
             }
-            _ => match self.random.below(8) {
+            _ => match self.random.below(9) {
+                8 => Command::ReportReads(Box::new(read_report(&mut self.random, self.number))),
                 6..8 => Command::RecoverAdmin(Box::new(recover_admin(&mut self.random))),
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),

@@ -202,6 +202,9 @@ fn names(command: &Command) -> (String, String, String) {
         Command::AnchorAuditHead(head) => {
             (none(), none(), format!("node {} record {}", head.node_id, head.sequence))
         }
+        Command::ReportReads(report) => {
+            (none(), none(), format!("node {} report {}", report.node_id, report.sequence))
+        }
         Command::AddKeyringKey(key) => (none(), none(), format!("key {}", key.id)),
         Command::ConfirmKeyringKey { key_id, stage, node_id } => {
             (none(), none(), format!("key {key_id} {} node {node_id}", stage.name()))

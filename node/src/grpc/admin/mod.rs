@@ -11,6 +11,7 @@ mod inspect;
 mod keyring;
 mod membership;
 mod sealing;
+mod usage;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -144,6 +145,13 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::ListAuditHeadsRequest>,
     ) -> Result<Response<wire::ListAuditHeadsResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn read_usage(
+        &self,
+        request: Request<wire::ReadUsageRequest>,
+    ) -> Result<Response<wire::ReadUsageResponse>, Status> {
         self.serve(request).await
     }
 

@@ -15,10 +15,15 @@ use crate::domain::command::{
 };
 use crate::domain::identity::{ClusterRecord, KeyAlgorithm};
 use crate::domain::keyring::DataKeyRewrap;
+use crate::domain::read_report::{CloudReads, ReadReport};
 use crate::domain::version::{SealedPayload, WrappedDataKey};
 
 pub(crate) fn folder_id() -> FolderId {
     FolderId::parse("b1gfolder").unwrap()
+}
+
+pub(crate) fn cloud_id() -> CloudId {
+    CloudId::parse("b1gcloud").unwrap()
 }
 
 fn admin_id() -> ServiceAccountId {
@@ -72,7 +77,7 @@ pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
             system_key_id: "abjsystem".to_owned(),
         },
         organization_id,
-        cloud_id: CloudId::parse("b1gcloud").unwrap(),
+        cloud_id: cloud_id(),
         folder_id: folder_id(),
         folder_name: "default".to_owned(),
         admin,
@@ -161,4 +166,11 @@ pub(crate) fn rewrap_data_key(
         new,
     };
     envelope(random, Subject::internal(), Command::RewrapDataKeys(vec![rewrap]))
+}
+
+/// A report of reads of the only cloud's secrets, by one start of node 1.
+pub(crate) fn report_reads(random: &TestRandom, sequence: u64, reads: u64) -> Envelope {
+    let reads = vec![CloudReads { cloud_id: cloud_id(), reads }];
+    let report = ReadReport { node_id: 1, incarnation: [7; 16], sequence, reads };
+    envelope(random, Subject::internal(), Command::ReportReads(Box::new(report)))
 }

@@ -10,7 +10,7 @@ use super::decode;
 use crate::domain::identity::{
     AuthorizedKeyRecord, CloudRecord, FolderRecord, ServiceAccountRecord,
 };
-use crate::domain::metering::StorageMeter;
+use crate::domain::metering::UsageMeter;
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
 use crate::domain::version::VersionRecord;
@@ -37,16 +37,16 @@ pub fn clouds_page(
     page_by_id(view, keys::clouds(), after.map(keys::cloud), limit)
 }
 
-/// One page of the storage meters by cloud, behind the cloud `after`, and whether there are more.
+/// One page of the meters by cloud, behind the cloud `after`, and whether there are more.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn storage_meters_page(
+pub fn usage_meters_page(
     view: &dyn StateRead,
     after: Option<&CloudId>,
     limit: usize,
-) -> Result<(Vec<StorageMeter>, bool), StorageError> {
-    page_by_id(view, keys::storage_meters(), after.map(keys::storage_meter), limit)
+) -> Result<(Vec<UsageMeter>, bool), StorageError> {
+    page_by_id(view, keys::usage_meters(), after.map(keys::usage_meter), limit)
 }
 
 /// One page of the cluster's folders by id, behind the folder `after`, and whether there are more.

@@ -7,25 +7,29 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use lockbox_platform::config_file::one_line;
+use crate::config_file::one_line;
 
 /// Parts of one unit of currency that are kept: millionths.
 pub const MICROS: u128 = 1_000_000;
 /// Digits behind the point that [`MICROS`] holds.
 const MICROS_DIGITS: usize = 6;
 
-/// A meter of the KMS.
+/// A meter: the KMS's, and the service's own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Meter {
     /// Crypto operations.
     Operations,
     /// Stored key versions, by time.
     Storage,
+    /// Payload reads.
+    Reads,
+    /// Stored versions of secrets, by time.
+    Versions,
 }
 
 impl Meter {
     /// Every meter.
-    pub const ALL: [Self; 2] = [Self::Operations, Self::Storage];
+    pub const ALL: [Self; 4] = [Self::Operations, Self::Storage, Self::Reads, Self::Versions];
 
     /// The id in price lists and reports.
     #[must_use]
@@ -33,6 +37,8 @@ impl Meter {
         match self {
             Self::Operations => "kms.api.v1.encryptdecrypt",
             Self::Storage => "kms.storage.v1.software",
+            Self::Reads => "lockbox.api.v1.get",
+            Self::Versions => "lockbox.storage.v1.active_secrets",
         }
     }
 
@@ -42,15 +48,17 @@ impl Meter {
         match self {
             Self::Operations => "10,000 operations",
             Self::Storage => "key version × hour",
+            Self::Reads => "10,000 reads",
+            Self::Versions => "secret version × hour",
         }
     }
 
-    /// How many counted things make one unit: operations, or milliseconds of a key version.
+    /// How many counted things make one unit: operations and reads, or milliseconds of a version.
     #[must_use]
     pub const fn per_unit(self) -> u128 {
         match self {
-            Self::Operations => 10_000,
-            Self::Storage => 3_600_000,
+            Self::Operations | Self::Reads => 10_000,
+            Self::Storage | Self::Versions => 3_600_000,
         }
     }
 }
@@ -153,6 +161,15 @@ mod tests {
         assert_eq!(amount(10_000).as_deref(), Some("1.230000"));
         assert_eq!(amount(1).as_deref(), Some("0.000123"));
         assert_eq!(prices.amount_micros(Meter::Storage, 1), None);
+    }
+
+    /// One list may have the prices of both servers.
+    #[test]
+    fn the_example_has_a_price_for_every_meter() {
+        let prices = Prices::parse(include_str!("../../../docs/prices.example.toml")).unwrap();
+        for meter in Meter::ALL {
+            assert!(prices.amount_micros(meter, meter.per_unit()).is_some(), "{meter:?}");
+        }
     }
 
     #[test]
