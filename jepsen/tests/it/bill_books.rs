@@ -23,23 +23,23 @@ impl Books {
         for (op, key) in [(0, "k1"), (1, "k2")] {
             let secret = format!("s-{key}");
             let answer = json!({"is": "secret", "id": secret, "kms_key": key});
-            books.op(op, json!({"f": "get_secret", "secret": secret}), ok(answer));
+            books.op(op, &json!({"f": "get_secret", "secret": secret}), &ok(&answer));
             let answer = json!({"is": "payload"});
-            books.op(op + 2, json!({"f": "get_payload", "secret": secret}), ok(answer));
+            books.op(op + 2, &json!({"f": "get_payload", "secret": secret}), &ok(&answer));
             books.all(key, op + 2);
         }
-        let refused = ok(json!({"is": "refused", "code": "FAILED_PRECONDITION"}));
-        books.op(4, json!({"f": "add_version", "secret": "s-k1"}), refused);
+        let refused = ok(&json!({"is": "refused", "code": "FAILED_PRECONDITION"}));
+        books.op(4, &json!({"f": "add_version", "secret": "s-k1"}), &refused);
         books.all("k1", 4);
         let lost = json!({"type": "info", "code": "UNAVAILABLE"});
-        books.op(5, json!({"f": "get_payload", "secret": "s-k2"}), lost);
+        books.op(5, &json!({"f": "get_payload", "secret": "s-k2"}), &lost);
         books.told("kms_billed", "k2", 5);
         books.bill("k1", 2);
         books.bill("k2", 2);
         books
     }
 
-    fn op(&mut self, op: u64, call: Value, outcome: Value) {
+    fn op(&mut self, op: u64, call: &Value, outcome: &Value) {
         let asked = json!({"call": call});
         self.events.push(json!({"event": "invoke", "op": op, "asked": asked}));
         self.events.push(json!({"event": "complete", "op": op, "outcome": outcome}));
@@ -91,7 +91,7 @@ impl Books {
     }
 }
 
-fn ok(answer: Value) -> Value {
+fn ok(answer: &Value) -> Value {
     json!({"type": "ok", "answer": answer})
 }
 

@@ -54,7 +54,8 @@ async fn what_was_read_is_billed_when_the_secret_is_gone_and_the_node_has_starte
         report_last(&node.app).await;
         assert_eq!(used(&node, &peers).await.payload_reads, 5, "what succeeded, and once");
     }
-    let refused = peers.admin("stranger").read_usage(admin::ReadUsageRequest::default());
+    let mut stranger = peers.admin("stranger");
+    let refused = stranger.read_usage(admin::ReadUsageRequest::default());
     assert_eq!(refused.await.unwrap_err().code(), Code::PermissionDenied);
     assert!(node.audit().contains("ReadUsage"));
     drop(peers);

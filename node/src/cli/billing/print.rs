@@ -39,6 +39,13 @@ struct JsonLine<'a> {
     payload_reads: u64,
 }
 
+impl<'a> JsonLine<'a> {
+    fn of(cloud: &'a CloudUsage) -> Self {
+        let (cloud_id, payload_reads) = (cloud.cloud_id.as_str(), cloud.payload_reads);
+        Self { cloud_id, version_hours: version_hours(cloud), payload_reads }
+    }
+}
+
 pub(super) fn print(bill: &Bill, format: BillFormat, output: &mut dyn Write) -> io::Result<()> {
     match format {
         BillFormat::Table => print_table(bill, output),
@@ -75,14 +82,10 @@ fn print_csv(bill: &Bill, output: &mut dyn Write) -> io::Result<()> {
 
 fn json(bill: &Bill) -> JsonBill<'_> {
     let (from, to) = bill.span.ends();
-    let line = |cloud| {
-        let CloudUsage { cloud_id, payload_reads, .. } = cloud;
-        JsonLine { cloud_id, version_hours: version_hours(cloud), payload_reads: *payload_reads }
-    };
     JsonBill {
         from: time(from),
         to: time(to),
-        lines: bill.clouds.iter().map(line).collect(),
+        lines: bill.clouds.iter().map(JsonLine::of).collect(),
         meters: bill.meters.iter().map(JsonMeter::of).collect(),
         currency: bill.currency.as_deref(),
     }
@@ -103,7 +106,7 @@ mod tests {
     fn sample() -> Bill {
         let of = |id: &str, versions, payload_reads| CloudUsage {
             cloud_id: id.to_owned(),
-            version_ms: versions * 720 * HOUR_MS,
+            version_ms: HOUR_MS * 720 * versions,
             payload_reads,
         };
         let file = tempfile::NamedTempFile::new().unwrap();
