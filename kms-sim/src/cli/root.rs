@@ -117,9 +117,9 @@ pub(super) fn run(arguments: RootArgs) -> Result<(), Failure> {
 }
 
 fn print_shares(config: &Path, of: u8, need: u8) -> Result<(), Failure> {
-    let environment = environment();
+    let (environment, variables) = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
-    let secret = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let secret = config.load_root_secret(variables).map_err(Failure::usage)?;
     let root = present_root(&config.data_dir, secret).map_err(not_opened)?;
     let shares = split(&root, of, need, &SystemRandom).map_err(Failure::usage)?;
     let mut output = io::stdout().lock();
@@ -144,9 +144,9 @@ fn not_opened(error: OpenError) -> Failure {
 }
 
 fn rotate_root(config: &Path, next: &Next) -> Result<(), Failure> {
-    let environment = environment();
+    let (environment, variables) = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
-    let present = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let present = config.load_root_secret(variables).map_err(Failure::usage)?;
     let rotated = rotate(&config.data_dir, present, next.load()?, &SystemRandom);
     let versions = rotated.map_err(|error| match error {
         RotateError::Open(error) => not_opened(error),
@@ -159,7 +159,7 @@ fn rotate_root(config: &Path, next: &Next) -> Result<(), Failure> {
 }
 
 fn recover(config: &Path, file: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
-    let config = KmsConfig::load(config, &environment()).map_err(Failure::usage)?;
+    let config = KmsConfig::load(config, &environment().0).map_err(Failure::usage)?;
     let mut shares = Vec::new();
     if sources.is_empty() {
         add_shares(INPUT, &read_input(io::stdin().lock())?, &mut shares)?;
