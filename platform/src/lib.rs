@@ -38,3 +38,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod token;
 pub mod unhandled;
+pub mod until_sent;
