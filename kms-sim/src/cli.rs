@@ -25,7 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use self::admin::AdminArgs;
 use self::billing::Billing;
 use self::root::RootArgs;
-use crate::config::KmsConfig;
+use crate::config::{KmsConfig, RootVariables};
 use crate::root_key::{self, RootKey};
 use crate::server::{KmsDeps, KmsSim, StartError};
 
@@ -152,7 +152,7 @@ fn serve(config: &Path) -> Result<(), Failure> {
         let sentence = format!("cannot raise the limit on open files: {error}");
         Failure::new(ExitCode::Internal, sentence)
     })?;
-    let environment = environment();
+    let (environment, variables) = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
     telemetry::init(config.log.format.into(), config.log.filter.as_deref())
         .map_err(Failure::usage)?;
@@ -170,7 +170,7 @@ fn serve(config: &Path) -> Result<(), Failure> {
         let sentence = format!("cannot close {} to other users: {error}", data.display());
         Failure::new(ExitCode::Storage, sentence)
     })?;
-    let secret = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let secret = config.load_root_secret(variables).map_err(Failure::usage)?;
     let root = secret.open(data, &SystemRandom).map_err(StartError::from);
     let root = root.map_err(|error| Failure::new(error.exit_code(), error))?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -213,12 +213,14 @@ async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failu
     }
 }
 
-/// The environment's variables that are text.
-fn environment() -> Vec<(String, String)> {
+/// The environment's variables that are text, and apart from them the root key.
+fn environment() -> (Vec<(String, String)>, RootVariables) {
     let text = |(name, value): (OsString, OsString)| {
         Some((name.into_string().ok()?, value.into_string().ok()?))
     };
-    std::env::vars_os().filter_map(text).collect()
+    let mut environment = std::env::vars_os().filter_map(text).collect();
+    let variables = RootVariables::take_from(&mut environment);
+    (environment, variables)
 }
 
 #[cfg(test)]

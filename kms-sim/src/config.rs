@@ -18,7 +18,7 @@ use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
 use serde::Deserialize;
 
-pub use self::root_key::RootKeyConfig;
+pub use self::root_key::{RootKeyConfig, RootVariables};
 use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
 use crate::keys::command::Quotas;

@@ -24,6 +24,7 @@ use crate::material::{self, KeyMaterial, MaterialPlace, WrappedMaterial};
 use crate::metrics::LedgerMetrics;
 use crate::passphrase::DerivationError;
 use crate::root_key::RootKey;
+use crate::root_proof;
 use crate::store::records::{FolderPath, KeyRecord, KeyScope, VersionRecord};
 use crate::store::tables::{self, MAC_KEY, Table};
 use crate::store::{Db, StoreError, View, Write};
@@ -61,6 +62,12 @@ pub enum OpenError {
     /// The keys in the data directory were wrapped by a root key that was no passphrase.
     #[error("the keys in {path} were made with a root key, and not with a passphrase")]
     NoPassphrase {
+        /// The data directory.
+        path: PathBuf,
+    },
+    /// The data directory has no keys yet, so no root key is known to be its own.
+    #[error("there are no keys in {path} yet: start the server on it first")]
+    NoKeys {
         /// The data directory.
         path: PathBuf,
     },
@@ -374,10 +381,8 @@ fn open_mac_key(
     let algorithm = MAC_KEY_ALGORITHM;
     let place = MaterialPlace { key_id: &key_id, version_id: &version_id, algorithm };
     let view = db.view();
-    if let Some(wrapped) = view.record::<WrappedMaterial>(Table::Meta, MAC_KEY)? {
-        return material::unwrap(root, &wrapped, &place)
-            .map(MacKey::new)
-            .map_err(|_| OpenError::WrongRootKey { path: data_dir.to_owned() });
+    if let Some(present) = root_proof::mac_key(&view, root, data_dir)? {
+        return Ok(MacKey::new(present));
     }
     if view.head()?.sequence > 0 {
         return Err(inconsistent("the MAC key is missing"));

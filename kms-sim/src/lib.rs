@@ -26,6 +26,7 @@ pub mod material;
 pub mod metrics;
 pub mod passphrase;
 pub mod root_key;
+pub mod root_proof;
 pub mod root_rotation;
 pub mod root_secret;
 pub mod schedule;

@@ -112,7 +112,9 @@ impl StartError {
             Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
                 ExitCode::CorruptLog
             }
-            Self::Open(OpenError::Store(_) | OpenError::SystemKey(_)) => ExitCode::Storage,
+            Self::Open(
+                OpenError::Store(_) | OpenError::NoKeys { .. } | OpenError::SystemKey(_),
+            ) => ExitCode::Storage,
             Self::Open(OpenError::Directory { .. })
             | Self::Tls(_)
             | Self::Audit(_)

@@ -71,8 +71,9 @@ pub struct Call<'a> {
     authorized: bool,
     stale: bool,
     /// The keys that the node had when the call was admitted. Kept until its reply, so that whoever
-    /// seals the node can wait for the last reply that was made with them.
-    _ring: Option<Arc<KeyRing>>,
+    /// seals the node can wait for the last reply that was made with them; the reply itself is then
+    /// waited for by [`crate::keyring::Leaving`].
+    ring: Option<Arc<KeyRing>>,
     /// Tells this request's crypto calls from those of every other one.
     nonce: [u8; 16],
     /// The billed requests that the call made to the KMS, the latest one last.
@@ -101,7 +102,7 @@ impl<'a> Call<'a> {
         app.random.fill(&mut nonce);
         Self {
             nonce,
-            _ring: None,
+            ring: None,
             app,
             context,
             details,
@@ -186,7 +187,7 @@ impl<'a> Call<'a> {
     /// UNAVAILABLE while sealed.
     pub fn demand_unsealed(&mut self) -> Result<(), ApiError> {
         let ring = self.app.keyring.ring();
-        self._ring = Some(ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?);
+        self.ring = Some(ring.map_err(|sealed| ApiError::unavailable(sealed.to_string()))?);
         Ok(())
     }
 

@@ -5,6 +5,7 @@
 //! Readers take a snapshot of the ring, so that a rotation or a seal never changes it under them.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
@@ -101,6 +102,30 @@ struct Inner {
     turn: tokio::sync::Mutex<()>,
     /// Tells who waits that something of it has changed.
     changed: watch::Sender<()>,
+    /// Answers that were made with the keys and that their connections have not taken yet.
+    leaving: AtomicUsize,
+}
+
+/// An answer that was made with the keys, until its connection has taken it. Keeps no key: a client
+/// that reads slowly must not keep them in memory.
+#[derive(Debug)]
+pub struct Leaving(Keyring);
+
+impl Drop for Leaving {
+    fn drop(&mut self) {
+        self.0.0.leaving.fetch_sub(1, Ordering::Release);
+    }
+}
+
+/// What still happens with the keys of a node that was sealed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum UnderWay {
+    /// Somebody works with them.
+    #[error("calls that were under way still have its keys")]
+    Calls,
+    /// An answer that was made with them is not with its connection.
+    #[error("answers that were made before still wait for their clients to take them")]
+    Answers,
 }
 
 #[derive(Debug, Default)]
@@ -180,15 +205,39 @@ impl Keyring {
         self.control().given.iter().all(|given| given.strong_count() == 0)
     }
 
-    /// Waits until nobody works with any of the keys; false when somebody still does at this time.
-    pub async fn forgotten(&self, by: Instant) -> bool {
-        while !self.is_forgotten() {
+    /// Notes an answer that was made with the keys, while the call still has them.
+    #[must_use]
+    pub fn leaving(&self) -> Leaving {
+        self.0.leaving.fetch_add(1, Ordering::Relaxed);
+        Leaving(self.clone())
+    }
+
+    /// Waits until nobody works with any of the keys, and until no answer that was made with them
+    /// is still on its way to its connection.
+    ///
+    /// # Errors
+    /// [`UnderWay`] when there still is at this time.
+    pub async fn ended(&self, by: Instant) -> Result<(), UnderWay> {
+        while let Err(under_way) = self.has_ended() {
             if by <= Instant::now() {
-                return false;
+                return Err(under_way);
             }
             tokio::time::sleep(LOOK_INTERVAL).await;
         }
-        true
+        Ok(())
+    }
+
+    fn has_ended(&self) -> Result<(), UnderWay> {
+        if !self.is_forgotten() {
+            return Err(UnderWay::Calls);
+        }
+        // ORDER: the keys first. A call notes its answer before it lets go of them, so whoever sees
+        // them gone, here, sees the answer.
+        fence(Ordering::Acquire);
+        match self.0.leaving.load(Ordering::Acquire) {
+            0 => Ok(()),
+            1.. => Err(UnderWay::Answers),
+        }
     }
 
     /// Waits until the node is sealed.
@@ -303,7 +352,7 @@ mod tests {
     async fn keys_are_forgotten_once_nobody_works_with_a_ring_of_now_or_before() {
         let keyring = Keyring::default();
         let soon = || Instant::now() + Duration::from_secs(1);
-        assert!(keyring.forgotten(soon()).await, "there was none");
+        assert_eq!(keyring.ended(soon()).await, Ok(()), "there was none");
         let first = record(1, KeyPurpose::WrapDataKeys, KeyStage::Activated);
         keyring.unseal(ring(std::slice::from_ref(&first)));
         let slow = keyring.ring().unwrap();
@@ -311,11 +360,17 @@ mod tests {
         keyring.unseal(ring(&[first, record(2, KeyPurpose::WrapDataKeys, KeyStage::Added)]));
         assert!(!keyring.is_forgotten());
         keyring.hold();
-        assert!(!keyring.forgotten(soon()).await, "a call has a ring of before");
+        let has_one = keyring.ended(soon()).await;
+        assert_eq!(has_one, Err(UnderWay::Calls), "a call has a ring of before");
         keyring.hold();
         assert!(!keyring.is_forgotten(), "a repeat finds the same");
+        // Its answer is on its way when it ends; the keys do not stay for that.
+        let leaving = keyring.leaving();
         drop(slow);
-        assert!(keyring.forgotten(soon()).await);
+        assert!(keyring.is_forgotten());
+        assert_eq!(keyring.ended(soon()).await, Err(UnderWay::Answers));
+        drop(leaving);
+        assert_eq!(keyring.ended(soon()).await, Ok(()));
     }
 
     #[tokio::test(start_paused = true)]

@@ -33,7 +33,7 @@ use tonic::{Code, Request, Response, Status};
 use self::breaker::Breaker;
 pub use self::identity::KmsIdentity;
 pub use self::metrics::KmsCollector;
-use self::refusal::{Step, Unanswered, failed, was_answered};
+use self::refusal::{RETRY_AFTER, Step, Unanswered, failed, was_answered};
 
 /// How often the connection is probed: a KMS that hangs must not be waited for much longer than
 /// one that is gone.
@@ -204,7 +204,7 @@ impl KmsClient {
         match self.in_time(deadline, ask).await {
             Ok(response) => Ok(kms_index(response.metadata())),
             Err(Unanswered::Status(status)) if status.code() == Code::Unimplemented => Ok(None),
-            Err(unanswered) => Err(failed(&unanswered, key, Step::Make(KeyOrigin::Request))),
+            Err(unanswered) => Err(self.failed(&unanswered, key, Step::Make(KeyOrigin::Request))),
         }
     }
 
@@ -233,7 +233,7 @@ impl KmsClient {
             client.generate_data_key(request).await
         };
         let answer = self.in_time(deadline, ask).await;
-        let response = answer.map_err(|none| failed(&none, key, Step::Make(origin)))?;
+        let response = answer.map_err(|none| self.failed(&none, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
         let plaintext = Sensitive::new(response.data_key_plaintext);
@@ -265,10 +265,20 @@ impl KmsClient {
             client.decrypt(identity.on_behalf(within(request, until), assertion).await?).await
         };
         let answer = self.in_time(deadline, ask).await;
-        let response = answer.map_err(|none| failed(&none, key, Step::Open))?;
+        let response = answer.map_err(|none| self.failed(&none, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
         Ok(OpenedDataKey { plaintext, kms_index })
+    }
+
+    /// What it means for the secret that the KMS did not say yes.
+    fn failed(&self, unanswered: &Unanswered, key: &KmsKeyId, step: Step) -> ApiError {
+        failed(unanswered, key, step, self.pause())
+    }
+
+    /// When one caller may try again: not the same time as the others.
+    fn pause(&self) -> Duration {
+        self.breaker.around(RETRY_AFTER)
     }
 
     /// Asks once the breaker lets it, and waits for an answer no longer than the caller does, or

@@ -92,7 +92,8 @@ impl BodyBudget {
 }
 
 /// Whom an address stands for: in IPv6 everybody has at least 64 bits for itself (RFC 6177).
-fn network(address: IpAddr) -> IpAddr {
+#[must_use]
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         v4 @ IpAddr::V4(_) => v4,
         IpAddr::V6(v6) => Ipv6Addr::from_bits(v6.to_bits() >> 64 << 64).into(),

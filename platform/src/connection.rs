@@ -31,6 +31,7 @@ use self::written::WrittenInTime;
 use crate::http_service::HttpService;
 use crate::listener::{ConnectionInfo, ListenerLimits};
 use crate::tls::ALPN_H2;
+use crate::until_sent::UntilSent;
 
 /// How long the head of an HTTP/1.1 request may take; also the longest idle time between two.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
@@ -82,8 +83,9 @@ where
         let asks_for_head = request.method() == Method::HEAD;
         let answered = service.answer(request.map(Body::new));
         answered.map(move |answer: Response<Body>| {
-            let answer = if asks_for_head { head_alone(answer) } else { answer };
-            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, call)))
+            let (answer, held) =
+                if asks_for_head { (head_alone(answer), None) } else { held(answer) };
+            Ok::<_, Infallible>(answer.map(|body| AnswerBody::new(body, call, held)))
         })
     });
     let builder = builder(served, limits);
@@ -97,6 +99,12 @@ where
     }
     connection.as_mut().graceful_shutdown();
     connection.await
+}
+
+/// The answer, and what has to stay until it is sent.
+fn held(mut answer: Response<Body>) -> (Response<Body>, Option<UntilSent>) {
+    let held = answer.extensions_mut().remove();
+    (answer, held)
 }
 
 fn builder(served: Served, limits: ListenerLimits) -> auto::Builder<CallTasks> {

@@ -39,3 +39,4 @@ pub mod telemetry;
 pub mod tls;
 pub mod token;
 pub mod unhandled;
+pub mod until_sent;

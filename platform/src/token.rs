@@ -31,6 +31,8 @@ const PREFIX: &str = "t1";
 const MASK_VISIBLE_CHARS: usize = 8;
 /// Bytes of an Ed25519 public key.
 const PUBLIC_KEY_BYTES: usize = 32;
+/// Bytes of an Ed25519 signature.
+const SIGNATURE_BYTES: usize = 64;
 
 /// The secret half of a signing key.
 pub type SigningSeed = Sensitive<[u8; 32]>;
@@ -184,6 +186,38 @@ impl TokenSigner {
     }
 }
 
+/// A token taken apart. Nothing of it is verified.
+struct Parts<'t> {
+    /// What the signature is over.
+    signed: &'t str,
+    payload: Payload,
+    signature: [u8; SIGNATURE_BYTES],
+}
+
+impl<'t> Parts<'t> {
+    fn of(token: &'t str) -> Result<Self, TokenError> {
+        if token.len() > TOKEN_BYTES_MAX {
+            return Err(TokenError::TooLong);
+        }
+        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
+        let payload = signed
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.strip_prefix('.'))
+            .ok_or(TokenError::Malformed)?;
+        let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_bad| TokenError::Malformed);
+        let payload = minicbor::decode(&decode(payload)?).map_err(|_bad| TokenError::Malformed)?;
+        let signature = decode(signature)?.try_into().map_err(|_length| TokenError::Malformed)?;
+        Ok(Self { signed, payload, signature })
+    }
+}
+
+/// Whether a text has the form of a token, whoever signed it: of one that has not, nobody needs to
+/// be asked whose it is.
+#[must_use]
+pub fn is_formed(token: &str) -> bool {
+    Parts::of(token).is_ok()
+}
+
 /// A token whose signature was right.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct VerifiedToken {
@@ -215,20 +249,10 @@ impl TokenVerifier {
     /// # Errors
     /// [`TokenError`].
     pub fn verify(&self, token: &str) -> Result<VerifiedToken, TokenError> {
-        if token.len() > TOKEN_BYTES_MAX {
-            return Err(TokenError::TooLong);
-        }
-        let (signed, signature) = token.rsplit_once('.').ok_or(TokenError::Malformed)?;
-        let payload = signed
-            .strip_prefix(PREFIX)
-            .and_then(|rest| rest.strip_prefix('.'))
-            .ok_or(TokenError::Malformed)?;
-        let decode = |part| URL_SAFE_NO_PAD.decode(part).map_err(|_bad| TokenError::Malformed);
-        let payload: Payload =
-            minicbor::decode(&decode(payload)?).map_err(|_bad| TokenError::Malformed)?;
+        let Parts { signed, payload, signature } = Parts::of(token)?;
         let key = self.keys.get(&payload.signing_key_id).ok_or(TokenError::UnknownKey)?;
         UnparsedPublicKey::new(&ED25519, key)
-            .verify(signed.as_bytes(), &decode(signature)?)
+            .verify(signed.as_bytes(), &signature)
             .map_err(|_wrong| TokenError::BadSignature)?;
         if payload.cluster_id != self.cluster_id {
             return Err(TokenError::OtherCluster);

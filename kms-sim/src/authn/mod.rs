@@ -1,19 +1,24 @@
 //! Who calls (`design §7`): a node for a subject, a node in its own name, or a subject itself.
 //!
 //! Promises: an assertion is believed only over a connection whose client certificate is a
-//! node's; nothing is remembered between calls.
+//! node's; nothing is remembered between calls; the cluster is asked about what can be a token of
+//! it, and about so many at one time ([`asking`]).
 
+pub mod asking;
 pub mod assertion;
 mod grants;
 pub mod introspect;
 pub mod names;
 pub mod policy;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use lockbox_core::{Clock, SensitiveString};
+use lockbox_platform::token::is_formed;
 use tokio::time::Instant;
 
+use self::asking::{Asking, Crowded};
 use self::assertion::{Asserted, AssertionError};
 use self::introspect::{ClusterUnavailable, Introspected, Introspector};
 use self::names::NodeName;
@@ -38,6 +43,9 @@ pub enum AuthnError {
     /// The token cannot be checked now.
     #[error(transparent)]
     Unavailable(#[from] ClusterUnavailable),
+    /// Too many others are checked now.
+    #[error(transparent)]
+    Crowded(#[from] Crowded),
 }
 
 /// What a call brings to prove who makes it.
@@ -49,6 +57,8 @@ pub struct Credentials<'a> {
     pub assertion: Option<&'a [u8]>,
     /// The bearer token.
     pub token: Option<&'a SensitiveString>,
+    /// Where it comes from; none within the process.
+    pub address: Option<IpAddr>,
     /// Until when the caller waits.
     pub deadline: Instant,
 }
@@ -71,6 +81,7 @@ pub struct Authenticator {
     nodes: Vec<NodeName>,
     policy: Policy,
     introspector: Option<Arc<dyn Introspector>>,
+    asking: Asking,
     clock: Arc<dyn Clock>,
 }
 
@@ -83,7 +94,7 @@ impl Authenticator {
         introspector: Option<Arc<dyn Introspector>>,
         clock: Arc<dyn Clock>,
     ) -> Self {
-        Self { nodes, policy, introspector, clock }
+        Self { nodes, policy, introspector, asking: Asking::default(), clock }
     }
 
     /// Says who calls.
@@ -103,7 +114,7 @@ impl Authenticator {
                 Ok(assertion::read(bytes, node, self.clock.wall_ms())?.into())
             }
             (None, Some(_), _) => Err(AuthnError::NotANode),
-            (_, None, Some(token)) => self.token(token, credentials.deadline).await,
+            (_, None, Some(token)) => self.token(token, &credentials).await,
             (Some(node), None, None) => Ok(Caller::node(node).into()),
             (None, None, None) => Err(AuthnError::Missing),
         }
@@ -112,14 +123,21 @@ impl Authenticator {
     async fn token(
         &self,
         token: &SensitiveString,
-        deadline: Instant,
+        credentials: &Credentials<'_>,
     ) -> Result<Authenticated, AuthnError> {
         if let Some(found) = self.policy.find(token) {
             return Ok(Caller::from(found.clone()).into());
         }
         let Some(introspector) = &self.introspector else { return Err(AuthnError::InvalidToken) };
-        let found = introspector.introspect(token, deadline).await?;
-        found.map(|found| Caller::from(found).into()).ok_or(AuthnError::InvalidToken)
+        if !is_formed(token.expose()) {
+            return Err(AuthnError::InvalidToken);
+        }
+        let place = self.asking.place(credentials.address, credentials.deadline).await?;
+        if let Some(found) = introspector.introspect(token, credentials.deadline).await? {
+            return Ok(Caller::from(found).into());
+        }
+        place.unknown(credentials.deadline).await;
+        Err(AuthnError::InvalidToken)
     }
 }
 

@@ -163,7 +163,7 @@ fn place(data: &Data) -> Result<Place, Failure> {
             Ok(Place { directory: directory.clone(), audit: AuditFiles::at(directory) })
         }
         (None, Some(config)) => {
-            let config = KmsConfig::load(config, &environment()).map_err(Failure::usage)?;
+            let config = KmsConfig::load(config, &environment().0).map_err(Failure::usage)?;
             let audit = AuditFiles::of(&config.audit_path());
             Ok(Place { directory: config.data_dir, audit })
         }

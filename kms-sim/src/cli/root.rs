@@ -1,7 +1,6 @@
 //! `kms-sim root`: recovery shares of the root key, made and put together again, and another root
 //! key for the data; without a server.
 
-use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -12,7 +11,9 @@ use zeroize::Zeroizing;
 
 use super::{Failure, confine, environment};
 use crate::config::KmsConfig;
-use crate::root_key::RootKey;
+use crate::engine::OpenError;
+use crate::root_key::{RootKey, read_private};
+use crate::root_proof::{present_root, prove};
 use crate::root_rotation::{RotateError, rotate};
 use crate::root_secret::{Passphrase, RootSecret};
 use crate::server::StartError;
@@ -20,6 +21,8 @@ use crate::shares::{Share, TEXT_CHARS_MAX, combine, split};
 
 /// Longest input, in bytes: more than a whole set with a remark for each share.
 const INPUT_BYTES_MAX: usize = 2 * 256 * TEXT_CHARS_MAX;
+/// Where shares come from when no file is named.
+const INPUT: &str = "standard input";
 /// Begins a line of a file of shares that people have written for each other.
 const REMARK: char = '#';
 
@@ -32,13 +35,16 @@ pub(super) struct RootArgs {
 
 #[derive(Debug, Subcommand)]
 enum RootCommand {
-    /// Prints recovery shares of a root key, one a line: some of them give it back when it is lost.
+    /// Prints recovery shares of the root key, one a line: some of them give it back when it is lost.
     ///
-    /// Each share belongs to another person or place. Whoever has enough of them has the root key.
+    /// The root key, or the passphrase for it, comes from where the server takes it, and has to open
+    /// the server's data, which may run meanwhile. Each share belongs to another person or place:
+    /// whoever has enough of them has the root key. Every run makes another set; shares of different
+    /// sets do not go together, and those of earlier ones stay good.
     Shares {
-        /// The root key's file.
+        /// The server's configuration, which says where the data and the root key are.
         #[arg(long, value_name = "FILE")]
-        file: PathBuf,
+        config: PathBuf,
         /// How many shares there will be, at most 255.
         #[arg(long, value_name = "N")]
         of: u8,
@@ -47,11 +53,17 @@ enum RootCommand {
         need: u8,
     },
     /// Writes the root key that recovery shares give into a new file that only its owner can read.
+    ///
+    /// The key has to open the server's data: else nothing is written.
     Recover {
+        /// The server's configuration, which says where the data is.
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
         /// The file to write; it must not exist.
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
-        /// Files with one share or several, one a line. Default: standard input.
+        /// Files with one share or several, one a line, that only their owner can read. Default:
+        /// standard input.
         #[arg(value_name = "SHARES")]
         shares: Vec<PathBuf>,
     },
@@ -98,33 +110,46 @@ impl Next {
 pub(super) fn run(arguments: RootArgs) -> Result<(), Failure> {
     confine()?;
     match arguments.command {
-        RootCommand::Shares { file, of, need } => print_shares(&file, of, need),
-        RootCommand::Recover { file, shares } => recover(&file, &shares),
+        RootCommand::Shares { config, of, need } => print_shares(&config, of, need),
+        RootCommand::Recover { config, file, shares } => recover(&config, &file, &shares),
         RootCommand::Rotate { config, next } => rotate_root(&config, &next),
     }
 }
 
-fn print_shares(file: &Path, of: u8, need: u8) -> Result<(), Failure> {
-    let root = RootKey::read_file(file).map_err(Failure::usage)?;
+fn print_shares(config: &Path, of: u8, need: u8) -> Result<(), Failure> {
+    let (environment, variables) = environment();
+    let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
+    let secret = config.load_root_secret(variables).map_err(Failure::usage)?;
+    let root = present_root(&config.data_dir, secret).map_err(not_opened)?;
     let shares = split(&root, of, need, &SystemRandom).map_err(Failure::usage)?;
     let mut output = io::stdout().lock();
     for share in &shares {
         writeln!(output, "{}", share.to_text().as_str())
             .map_err(|error| Failure::output(&error))?;
     }
-    output.flush().map_err(|error| Failure::output(&error))
+    output.flush().map_err(|error| Failure::output(&error))?;
+    // Beside the shares, so that a pipe has them alone.
+    let data = config.data_dir.display();
+    writeln!(
+        io::stderr().lock(),
+        "{of} recovery shares of the root key of {data}, of which {need} are needed"
+    )
+    .map_err(|error| Failure::output(&error))
+}
+
+/// The root key is not the store's, or there is no store to tell.
+fn not_opened(error: OpenError) -> Failure {
+    let error = StartError::from(error);
+    Failure::new(error.exit_code(), error)
 }
 
 fn rotate_root(config: &Path, next: &Next) -> Result<(), Failure> {
-    let environment = environment();
+    let (environment, variables) = environment();
     let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
-    let present = config.load_root_secret(&environment).map_err(Failure::usage)?;
+    let present = config.load_root_secret(variables).map_err(Failure::usage)?;
     let rotated = rotate(&config.data_dir, present, next.load()?, &SystemRandom);
     let versions = rotated.map_err(|error| match error {
-        RotateError::Open(error) => {
-            let error = StartError::from(error);
-            Failure::new(error.exit_code(), error)
-        }
+        RotateError::Open(error) => not_opened(error),
         RotateError::Same => Failure::usage(error),
         RotateError::Damaged(_) => Failure::new(ExitCode::CorruptLog, error),
         RotateError::Purge(_) => Failure::new(ExitCode::Storage, error),
@@ -133,34 +158,45 @@ fn rotate_root(config: &Path, next: &Next) -> Result<(), Failure> {
         .map_err(|error| Failure::output(&error))
 }
 
-fn recover(file: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
+fn recover(config: &Path, file: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
+    let config = KmsConfig::load(config, &environment().0).map_err(Failure::usage)?;
     let mut shares = Vec::new();
     if sources.is_empty() {
-        read_shares("standard input", io::stdin().lock(), &mut shares)?;
+        add_shares(INPUT, &read_input(io::stdin().lock())?, &mut shares)?;
     }
     for path in sources {
         let name = path.display().to_string();
-        let source = File::open(path).map_err(|error| unreadable(&name, &error))?;
-        read_shares(&name, source, &mut shares)?;
+        let content = read_private("recovery share", path, INPUT_BYTES_MAX + 1);
+        add_shares(&name, &content.map_err(Failure::usage)?, &mut shares)?;
     }
     let root = combine(&shares).map_err(Failure::usage)?;
+    // ORDER: before there is a file that somebody would trust.
+    prove(&config.data_dir, &root).map_err(|error| {
+        let Failure { code, sentence } = not_opened(error);
+        let shares = "the recovery shares give a root key, and nothing was written";
+        Failure::new(code, format_args!("{shares}: {sentence}"))
+    })?;
     root.write_file(file).map_err(Failure::usage)?;
-    writeln!(io::stdout().lock(), "recovered the root key into {}", file.display())
+    let data = config.data_dir.display();
+    writeln!(io::stdout().lock(), "recovered the root key of {data} into {}", file.display())
         .map_err(|error| Failure::output(&error))
 }
 
-/// Adds the shares of a file; what it holds is never quoted.
-fn read_shares(name: &str, source: impl Read, shares: &mut Vec<Share>) -> Result<(), Failure> {
+/// The shares that somebody types or pipes in.
+fn read_input(input: impl Read) -> Result<Zeroizing<Vec<u8>>, Failure> {
     // As large as it may get: a growing buffer would leave copies of shares behind.
     let mut content = Zeroizing::new(Vec::with_capacity(INPUT_BYTES_MAX + 1));
-    source
-        .take(INPUT_BYTES_MAX as u64 + 1)
-        .read_to_end(&mut content)
-        .map_err(|error| unreadable(name, &error))?;
+    let read = input.take(INPUT_BYTES_MAX as u64 + 1).read_to_end(&mut content);
+    read.map_err(|error| Failure::usage(format_args!("cannot read {INPUT}: {error}")))?;
+    Ok(content)
+}
+
+/// Adds the shares of a file; what it holds is never quoted.
+fn add_shares(name: &str, content: &[u8], shares: &mut Vec<Share>) -> Result<(), Failure> {
     if content.len() > INPUT_BYTES_MAX {
         return Err(Failure::usage(format_args!("{name} is longer than any set of shares")));
     }
-    let text = std::str::from_utf8(&content)
+    let text = std::str::from_utf8(content)
         .map_err(|_| Failure::usage(format_args!("{name} is no text")))?;
     for (number, line) in text.lines().enumerate() {
         if line.trim().is_empty() || line.starts_with(REMARK) {
@@ -172,8 +208,4 @@ fn read_shares(name: &str, source: impl Read, shares: &mut Vec<Share>) -> Result
         shares.push(share);
     }
     Ok(())
-}
-
-fn unreadable(name: &str, error: &io::Error) -> Failure {
-    Failure::usage(format_args!("cannot read {name}: {error}"))
 }

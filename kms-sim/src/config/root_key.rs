@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use lockbox_core::Sensitive;
+use lockbox_core::SensitiveString;
 use lockbox_platform::config_file::WrongValue;
 use serde::Deserialize;
 
@@ -33,26 +33,50 @@ impl RootKeyConfig {
     }
 }
 
+/// The root key or the passphrase as the environment gives it, taken out of our copy of that. Wiped
+/// when dropped.
+///
+/// What the system has put into the process stays there: to remove a variable is `unsafe`, for
+/// other threads may read it, and would wipe nothing. `docs/security.md` says what that means.
+#[derive(Default)]
+pub struct RootVariables {
+    pub(super) key: Option<SensitiveString>,
+    pub(super) passphrase: Option<SensitiveString>,
+}
+
+impl RootVariables {
+    /// Takes them out of an environment, which is for everything else from then on.
+    #[must_use]
+    pub fn take_from(environment: &mut Vec<(String, String)>) -> Self {
+        let mut take = |wanted: &str| {
+            let place = environment.iter().position(|(name, _)| name == wanted)?;
+            // The buffer itself moves: no copy is left behind.
+            Some(SensitiveString::new(environment.swap_remove(place).1))
+        };
+        Self { key: take(ROOT_KEY_VARIABLE), passphrase: take(PASSPHRASE_VARIABLE) }
+    }
+}
+
 impl KmsConfig {
     /// The root key, or the passphrase for it: from the configured file, else from the environment.
     ///
     /// # Errors
     /// [`RootKeyError`].
-    pub fn load_root_secret(
-        &self,
-        environment: &[(String, String)],
-    ) -> Result<RootSecret, RootKeyError> {
+    pub fn load_root_secret(&self, variables: RootVariables) -> Result<RootSecret, RootKeyError> {
         if let Some(file) = &self.root_key.file {
             return RootKey::read_file(file).map(RootSecret::Key);
         }
         if let Some(file) = &self.root_key.passphrase_file {
             return Passphrase::read_file(file).map(RootSecret::Passphrase);
         }
-        let value = |wanted: &str| {
-            let found = environment.iter().find(|(name, _)| name == wanted);
-            found.map(|(_, value)| Sensitive::new(value.clone()))
-        };
-        match (value(ROOT_KEY_VARIABLE), value(PASSPHRASE_VARIABLE)) {
+        let RootVariables { key, passphrase } = variables;
+        if key.is_some() || passphrase.is_some() {
+            tracing::warn!(
+                "the root key is in the environment, and stays in the memory of this process and \
+                 of whatever has started it: root_key.file and root_key.passphrase_file do not"
+            );
+        }
+        match (key, passphrase) {
             (Some(key), None) => RootKey::from_variable(&key).map(RootSecret::Key),
             (None, Some(words)) => Passphrase::from_variable(&words).map(RootSecret::Passphrase),
             (None, None) => Err(RootKeyError::Missing),

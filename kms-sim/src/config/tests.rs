@@ -68,17 +68,20 @@ fn mistakes_are_named() {
 #[test]
 fn without_a_root_key_the_remedy_is_named() {
     let config = load(FILE, &[]).unwrap();
-    let refused = |environment: &[(String, String)]| match config.load_root_secret(environment) {
+    let load_secret = |environment: &[(String, String)]| {
+        config.load_root_secret(RootVariables::take_from(&mut environment.to_vec()))
+    };
+    let refused = |environment: &[(String, String)]| match load_secret(environment) {
         Ok(_) => panic!("there is no root key"),
         Err(error) => error.to_string(),
     };
     let error = refused(&[]);
     assert!(error.contains("root_key.file") && error.contains(PASSPHRASE_VARIABLE), "{error}");
     let key = (ROOT_KEY_VARIABLE.to_owned(), "A".repeat(43) + "=");
-    let found = config.load_root_secret(std::slice::from_ref(&key));
+    let found = load_secret(std::slice::from_ref(&key));
     assert!(matches!(found, Ok(RootSecret::Key(_))));
     let words = (PASSPHRASE_VARIABLE.to_owned(), "correct horse battery".to_owned());
-    let found = config.load_root_secret(std::slice::from_ref(&words));
+    let found = load_secret(std::slice::from_ref(&words));
     assert!(matches!(found, Ok(RootSecret::Passphrase(_))));
     let short = (PASSPHRASE_VARIABLE.to_owned(), "hunter2".to_owned());
     let error = refused(&[short]);
@@ -86,4 +89,48 @@ fn without_a_root_key_the_remedy_is_named() {
     assert!(refused(&[key, words]).contains("set one of"));
     let both = format!("{FILE}\n[root_key]\nfile = \"a\"\npassphrase_file = \"b\"");
     assert!(load(&both, &[]).unwrap_err().contains("not both"));
+}
+
+/// Our copy of the environment lives as long as the server does: it must not have the root key.
+#[test]
+fn the_root_key_is_taken_out_of_the_environment() {
+    let variable = |name: &str, value: &str| (name.to_owned(), value.to_owned());
+    let words = "correct horse battery";
+    let mut environment = vec![
+        variable("HOME", "/root"),
+        variable(PASSPHRASE_VARIABLE, words),
+        variable(ROOT_KEY_VARIABLE, "key"),
+        variable("KMS_CONFIG_LIMITS__KEYS_PER_CLOUD", "7"),
+    ];
+    let before = environment[1].1.as_ptr();
+    let taken = RootVariables::take_from(&mut environment);
+    let mut names: Vec<&str> = environment.iter().map(|(name, _)| name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["HOME", "KMS_CONFIG_LIMITS__KEYS_PER_CLOUD"]);
+    let passphrase = taken.passphrase.expect("it was there");
+    assert_eq!(passphrase.expose(), words);
+    // Moved, not copied: what is wiped is all that there was.
+    assert_eq!(passphrase.expose().as_ptr(), before);
+    assert!(RootVariables::take_from(&mut environment).key.is_none());
+}
+
+/// What a server inherits it may hand on: it starts no process, so nobody inherits the root key.
+#[test]
+fn no_process_is_started_that_would_inherit_the_root_key() {
+    let mut open = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("src")];
+    let mut files = 0;
+    while let Some(directory) = open.pop() {
+        for entry in std::fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                open.push(path);
+                continue;
+            }
+            let text = std::fs::read_to_string(&path).unwrap();
+            let starter = ["process", "Command"].join("::");
+            assert!(!text.contains(&starter), "{}", path.display());
+            files += 1;
+        }
+    }
+    assert!(files > 50, "{files}");
 }

@@ -119,6 +119,7 @@ impl Call {
             certificate_names: names,
             assertion: self.assertion.as_deref(),
             token,
+            address: self.context.remote.map(|remote| remote.ip()),
             deadline: self.context.deadline,
         };
         let authenticated =

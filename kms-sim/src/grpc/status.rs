@@ -19,6 +19,8 @@ const BUSY_RETRY: Duration = Duration::from_millis(50);
 const CONTENDED_RETRY: Duration = Duration::from_millis(20);
 /// When a caller whose token could not be checked should come back.
 const CLUSTER_RETRY: Duration = Duration::from_secs(1);
+/// When a caller should come back who found too many tokens being checked.
+const CROWDED_RETRY: Duration = Duration::from_secs(1);
 
 const KEY_VERSION_TYPE: &str = "kms.symmetricKeyVersion";
 const OPERATION_TYPE: &str = "operation";
@@ -32,6 +34,11 @@ pub(super) fn unrecognised(error: AuthnError) -> ApiError {
         | AuthnError::InvalidToken => ApiError::unauthenticated(error.to_string()),
         AuthnError::Unavailable(_) => {
             let kind = ErrorKind::Unavailable { retry_after: Some(CLUSTER_RETRY) };
+            ApiError::new(kind, error.to_string(), Outcome::NotProposed)
+        }
+        AuthnError::Crowded(_) => {
+            let busy = Exhausted::Busy { retry_after: CROWDED_RETRY };
+            let kind = ErrorKind::ResourceExhausted(busy);
             ApiError::new(kind, error.to_string(), Outcome::NotProposed)
         }
     }
@@ -154,6 +161,14 @@ mod tests {
             assert!(status.metadata().get("lockbox-index").is_none());
             assert!(status.metadata().get("lockbox-outcome").is_none());
         }
+    }
+
+    #[test]
+    fn who_finds_too_many_tokens_being_checked_is_told_when_to_come_back() {
+        let error = unrecognised(AuthnError::Crowded(crate::authn::asking::Crowded));
+        let busy = Exhausted::Busy { retry_after: CROWDED_RETRY };
+        assert_eq!(*error.kind(), ErrorKind::ResourceExhausted(busy));
+        assert_eq!(error.outcome(), Outcome::NotProposed);
     }
 
     #[test]

@@ -43,14 +43,27 @@ pub(crate) type AdminClient = KeyAdminServiceClient<Channel>;
 pub(crate) type CryptoClient = crypto_client::SymmetricCryptoServiceClient<Channel>;
 pub(crate) type KeyClient = key_client::SymmetricKeyServiceClient<Channel>;
 
+/// A token of this payload, with a signature that nobody has made: only the cluster looks at it.
+macro_rules! token {
+    ($payload:literal) => {
+        concat!(
+            "t1.",
+            $payload,
+            ".AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA",
+            "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+        )
+    };
+}
+
 /// An administrator's token at the fake cluster.
-pub(crate) const TOKEN: &str = "token-of-an-administrator";
+pub(crate) const TOKEN: &str = token!("h3NvZi1hbi1hZG1pbmlzdHJhdG9yAYICZWFkbWlu9gECZ2NsdXN0ZXI");
 /// A token that the fake cluster does not know.
-pub(crate) const TOKEN_REVOKED: &str = "token-that-was-revoked-long-ago";
+pub(crate) const TOKEN_REVOKED: &str =
+    token!("h3ByZXZva2VkLWxvbmctYWdvAYICZWFkbWlu9gECZ2NsdXN0ZXI");
 /// A token that the fake cluster takes its time for.
-pub(crate) const CLUSTER_HANGS: &str = "token-that-finds-the-cluster-hanging";
+pub(crate) const CLUSTER_HANGS: &str = token!("h21jbHVzdGVyLWhhbmdzAYICZWFkbWlu9gECZ2NsdXN0ZXI");
 /// A token at which the fake cluster fails.
-pub(crate) const CLUSTER_DOWN: &str = "token-that-finds-the-cluster-down";
+pub(crate) const CLUSTER_DOWN: &str = token!("h2xjbHVzdGVyLWRvd24BggJlYWRtaW72AQJnY2x1c3Rlcg");
 
 /// The root key of every server.
 pub(crate) const ROOT: [u8; 32] = [9; 32];

@@ -9,6 +9,7 @@ use lockbox_platform::audit::record::{
 use lockbox_platform::detach::{record_unfinished, unfinished};
 use lockbox_platform::headers;
 use lockbox_platform::status::{ApiError, Outcome};
+use lockbox_platform::until_sent::UntilSent;
 use tonic::metadata::{Ascii, MetadataKey, MetadataMap, MetadataValue};
 use tonic::{Code, Response, Status};
 
@@ -45,6 +46,12 @@ impl Call<'_> {
         match result {
             Ok(message) => {
                 let mut response = Response::new(message);
+                if self.ring.is_some() {
+                    // ORDER: before the call lets go of the keys; whoever seals the node waits for
+                    // one of the two at any time.
+                    let leaving = UntilSent::new(self.app.keyring.leaving());
+                    response.extensions_mut().insert(leaving);
+                }
                 self.label(response.metadata_mut());
                 if let Some(at) = self.observed {
                     put(response.metadata_mut(), headers::INDEX, at.index.to_string());

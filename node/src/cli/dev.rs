@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Args;
+use lockbox_kms_sim::config::RootVariables;
 use lockbox_kms_sim::{KmsConfig, KmsDeps, KmsSim, StartError as KmsStartError};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -184,7 +185,8 @@ async fn start_kms(
 ) -> Result<KmsSim, Failure> {
     let config =
         KmsConfig::load(&layout.kms_config(), environment.all()).map_err(Failure::usage)?;
-    let secret = config.load_root_secret(environment.all()).map_err(Failure::usage)?;
+    // Its configuration names a file, which is made beside it.
+    let secret = config.load_root_secret(RootVariables::default()).map_err(Failure::usage)?;
     let root = secret.open(&config.data_dir, &SystemRandom).map_err(KmsStartError::from);
     let root = root.map_err(|error| Failure::server(error.exit_code(), error))?;
     let metrics = Metrics::new(Prefix::Kms);

@@ -14,6 +14,7 @@ use std::sync::Arc;
 use lockbox_core::{FolderId, Permission, ResourceKind, ResourcePath, Subject};
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome, Precondition};
+use lockbox_platform::until_sent::UntilSent;
 use lockbox_proto::lockbox::watch::v1 as wire;
 use lockbox_raft::apply::require;
 use lockbox_raft::domain::Rejection;
@@ -63,7 +64,9 @@ impl WatchService for WatchGrpc {
                 .and_then(|follower| Ok((app.streams.slot(&follower.caller.subject)?, follower)));
             // The one record of the stream is written before its first answer.
             let begun = call.finish(result).await?;
-            let (metadata, (slot, follower), extensions) = begun.into_parts();
+            let (metadata, (slot, follower), mut extensions) = begun.into_parts();
+            // No payload is in a stream, and it ends by itself when the node is sealed.
+            extensions.remove::<UntilSent>();
             let (answers, stream) = answers::stream();
             app.streams.run(slot, |stop| follower.run(answers, stop));
             Ok(Response::from_parts(metadata, stream, extensions))

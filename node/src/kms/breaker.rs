@@ -3,8 +3,9 @@
 //! Opens after [`FAILURES_MAX`] calls in a row that nobody answered; what the KMS refuses is an
 //! answer. While it is open a call fails at once and says when to come back. After a pause, which
 //! grows and is drawn anew each time, one call goes through: its answer closes the breaker, its
-//! failure opens it for longer. So many calls are under way at most, so that a KMS that comes back
-//! meets no crowd. Knows nothing of what is asked.
+//! failure opens it for longer. So many calls are under way at most, and those that it refuses are
+//! told different times, so that a KMS that comes back meets no crowd. Knows nothing of what is
+//! asked.
 
 #[cfg(test)]
 mod tests;
@@ -23,6 +24,8 @@ pub(super) const FAILURES_MAX: u32 = 5;
 pub(super) const PAUSE_MIN: Duration = Duration::from_millis(250);
 /// The longest pause: how late it may be seen that the KMS is back.
 pub(super) const PAUSE_MAX: Duration = Duration::from_secs(4);
+/// Callers do not come back sooner than this, however soon the KMS is tried again.
+pub(super) const TOLD_MIN: Duration = Duration::from_millis(100);
 /// Calls under way at one time.
 pub(super) const IN_FLIGHT_MAX: usize = 128;
 /// Calls that wait for one of them to end.
@@ -135,7 +138,8 @@ impl Breaker {
 
     async fn try_enter(&self, deadline: Instant) -> Result<Ticket<'_>, NotAsked> {
         // Before the wait for a place: nobody waits for a KMS that rests.
-        resting(self.lock().phase, Instant::now())?;
+        let phase = self.lock().phase;
+        self.rested(phase)?;
         let permit = match self.in_flight.try_acquire() {
             Ok(permit) => permit,
             Err(_taken) => self.wait_for_place(deadline).await?,
@@ -148,7 +152,7 @@ impl Breaker {
         let _waiting = self.waiting.try_acquire().map_err(|_full| NotAsked::Crowded)?;
         tokio::select! {
             biased;
-            () = self.opened() => Err(NotAsked::Resting { retry_after: PAUSE_MIN }),
+            () = self.opened() => Err(self.resting(PAUSE_MIN, PAUSE_MIN)),
             // The semaphore is never closed.
             permit = self.in_flight.acquire() => permit.map_err(|_closed| NotAsked::Crowded),
             () = tokio::time::sleep_until(deadline) => Err(NotAsked::Late),
@@ -166,7 +170,7 @@ impl Breaker {
     /// The era that the call belongs to. The first one after a pause becomes the probe.
     fn admit(&self) -> Result<u64, NotAsked> {
         let mut inner = self.lock();
-        resting(inner.phase, Instant::now())?;
+        self.rested(inner.phase)?;
         if let Phase::Open { pause, .. } = inner.phase {
             self.change(&mut inner, Phase::Probing { pause });
         }
@@ -190,25 +194,43 @@ impl Breaker {
 
     /// Between the half and the whole of a pause, so that nodes do not come back all at once.
     fn drawn(&self, pause: Duration) -> Duration {
-        let mut byte = [0; 1];
-        self.random.fill(&mut byte);
         let half = pause / 2;
-        half + half * u32::from(byte[0]) / u32::from(u8::MAX)
+        half + self.part(half)
+    }
+
+    /// A time within a quarter of this one, before or after it, so that callers who failed together
+    /// do not come back together.
+    pub(super) fn around(&self, time: Duration) -> Duration {
+        time - time / 4 + self.part(time / 2)
+    }
+
+    /// Between nothing and the whole.
+    fn part(&self, whole: Duration) -> Duration {
+        let mut bytes = [0; 2];
+        self.random.fill(&mut bytes);
+        whole * u32::from(u16::from_le_bytes(bytes)) / u32::from(u16::MAX)
+    }
+
+    /// Refuses while nothing is let through.
+    fn rested(&self, phase: Phase) -> Result<(), NotAsked> {
+        let now = Instant::now();
+        match phase {
+            Phase::Closed { .. } => Ok(()),
+            Phase::Open { until, .. } if until <= now => Ok(()),
+            Phase::Open { until, pause } => Err(self.resting(until - now, pause)),
+            Phase::Probing { pause } => Err(self.resting(pause, pause)),
+        }
+    }
+
+    /// Nobody is told to come back before the rest is over, and not all at its end: some of them
+    /// half of a pause later.
+    fn resting(&self, rest: Duration, pause: Duration) -> NotAsked {
+        NotAsked::Resting { retry_after: rest.max(TOLD_MIN) + self.part(pause / 2) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // Nothing that holds it can panic half-way through a change.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Refuses while nothing is let through at this time.
-fn resting(phase: Phase, now: Instant) -> Result<(), NotAsked> {
-    match phase {
-        Phase::Closed { .. } => Ok(()),
-        Phase::Open { until, .. } if until <= now => Ok(()),
-        Phase::Open { until, .. } => Err(NotAsked::Resting { retry_after: until - now }),
-        Phase::Probing { pause } => Err(NotAsked::Resting { retry_after: pause }),
     }
 }
 

@@ -9,7 +9,7 @@ use lockbox_proto::yandex::cloud::operation::{GetOperationRequest, Operation};
 use tokio::time::Instant;
 use tonic::Code;
 
-use super::refusal::{RETRY_AFTER, Unanswered, not_asked};
+use super::refusal::{Unanswered, not_asked};
 use super::{KmsClient, kms_index, within};
 
 /// An operation as the KMS tells it, and its commit sequence.
@@ -42,7 +42,7 @@ impl KmsClient {
                 return Ok(Some((response.into_inner(), index)));
             }
             Err(Unanswered::Status(status)) => status,
-            Err(Unanswered::NotAsked(why)) => return Err(not_asked(why)),
+            Err(Unanswered::NotAsked(why)) => return Err(not_asked(why, self.pause())),
         };
         let failed = |kind: ErrorKind, message: &str| {
             Err(ApiError::new(kind, message, Outcome::NotProposed))
@@ -52,7 +52,7 @@ impl KmsClient {
             Code::PermissionDenied => failed(ErrorKind::PermissionDenied, "permission denied"),
             _ => {
                 tracing::warn!(code = ?status.code(), "the KMS did not say whether it knows an operation");
-                let kind = ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) };
+                let kind = ErrorKind::Unavailable { retry_after: Some(self.pause()) };
                 failed(kind, "the operation is not known here, and the KMS does not answer")
             }
         }

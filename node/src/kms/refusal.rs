@@ -10,11 +10,8 @@ use tonic::{Code, Status};
 use super::breaker::NotAsked;
 use super::{KeyOrigin, PATIENCE, kms_index, with_kms_index};
 
-/// When a caller may try again while the KMS does not answer.
+/// About when a caller may try again while the KMS does not answer; each is told another time.
 pub(super) const RETRY_AFTER: Duration = Duration::from_secs(1);
-
-/// Callers do not come back sooner than this, however soon the KMS is tried again.
-const RETRY_AFTER_MIN: Duration = Duration::from_millis(100);
 
 /// Why there is no answer that says yes.
 #[derive(Debug)]
@@ -67,23 +64,29 @@ pub(super) fn was_answered(failure: Option<&Status>, took: Duration) -> Option<b
     }
 }
 
-/// What it means for the secret that the KMS did not say yes.
-pub(super) fn failed(unanswered: &Unanswered, key: &KmsKeyId, step: Step) -> ApiError {
+/// What it means for the secret that the KMS did not say yes; after `pause` the caller may try again,
+/// where that helps and the breaker does not know better.
+pub(super) fn failed(
+    unanswered: &Unanswered,
+    key: &KmsKeyId,
+    step: Step,
+    pause: Duration,
+) -> ApiError {
     match unanswered {
-        Unanswered::Status(status) => refused(status, key, step),
-        Unanswered::NotAsked(why) => not_asked(*why),
+        Unanswered::Status(status) => refused(status, key, step, pause),
+        Unanswered::NotAsked(why) => not_asked(*why, pause),
     }
 }
 
 /// Nothing was sent, so nothing was billed, and trying again is right (`design §6`: fails fast).
-pub(super) fn not_asked(why: NotAsked) -> ApiError {
+pub(super) fn not_asked(why: NotAsked, pause: Duration) -> ApiError {
     let (retry_after, message) = match why {
         NotAsked::Resting { retry_after } => (retry_after, "the KMS is not available"),
-        NotAsked::Crowded => (RETRY_AFTER, "too many calls wait for the KMS"),
-        NotAsked::Late => (RETRY_AFTER, "the KMS did not answer in time"),
+        NotAsked::Crowded => (pause, "too many calls wait for the KMS"),
+        NotAsked::Late => (pause, "the KMS did not answer in time"),
     };
-    let retry_after = Some(retry_after.max(RETRY_AFTER_MIN));
-    ApiError::new(ErrorKind::Unavailable { retry_after }, message, Outcome::NotProposed)
+    let kind = ErrorKind::Unavailable { retry_after: Some(retry_after) };
+    ApiError::new(kind, message, Outcome::NotProposed)
 }
 
 /// What the KMS was asked for.
@@ -100,7 +103,7 @@ pub(super) enum Step {
 /// A key that is gone is a state of the secret, never NOT_FOUND: clients would believe that the
 /// secret is gone (`contract §5.2`). Nothing here is DEADLINE_EXCEEDED: nothing was proposed, and
 /// a KMS that does not answer is one that is not available.
-pub(super) fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
+pub(super) fn refused(status: &Status, key: &KmsKeyId, step: Step, pause: Duration) -> ApiError {
     let unusable = |description: &str| {
         let kind = ErrorKind::FailedPrecondition(Precondition {
             kind: "KMS_KEY",
@@ -114,9 +117,8 @@ pub(super) fn refused(status: &Status, key: &KmsKeyId, step: Step) -> ApiError {
         };
         (kind, message)
     };
-    let unavailable = |message: &str| {
-        (ErrorKind::Unavailable { retry_after: Some(RETRY_AFTER) }, message.to_owned())
-    };
+    let unavailable =
+        |message: &str| (ErrorKind::Unavailable { retry_after: Some(pause) }, message.to_owned());
     let (kind, message) = match (status.code(), step) {
         (Code::NotFound, _) => unusable("the key does not exist"),
         (Code::FailedPrecondition, _) => unusable("the key or its version is not active"),

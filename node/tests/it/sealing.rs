@@ -1,17 +1,25 @@
 //! A node that an operator seals, and lets be unsealed again.
 
 use std::pin::pin;
+use std::time::Duration;
 
+use axum::body::Body;
+use http::Request;
+use lockbox::router;
 use lockbox_proto::lockbox::cluster::v1 as admin;
 use lockbox_proto::lockbox::watch::v1::WatchRequest;
 use lockbox_proto::lockbox::watch::v1::watch_service_client::WatchServiceClient;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
+use prost::Message;
 use tokio::time::Instant;
 use tonic::Code;
 
 use crate::client::{pairs, text};
 use crate::fixture::{Node, WAIT};
 use crate::peers::Peers;
+
+/// Many times what a seal takes that waits for nothing.
+const MOMENT: Duration = Duration::from_millis(300);
 
 async fn seal(peers: &Peers) -> admin::SealResponse {
     peers.admin("operator").seal(admin::SealRequest {}).await.unwrap().into_inner()
@@ -94,6 +102,44 @@ async fn a_sealed_node_serves_nobody_until_it_is_unsealed_restarts_included() {
     let audit = node.audit();
     assert_eq!(audit.lines().filter(|line| line.contains("UnsealNode")).count(), 3);
     node.stop().await;
+}
+
+/// An answer that is made and not with its connection yet is waited for, by gRPC and by REST; the
+/// keys do not stay for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_its_connection_has_not_taken_is_waited_for() {
+    let node = Node::start().await;
+    let peers = Peers::start(&node.app, &node.tasks, &node.metrics).await;
+    let secret = node.create(vec![text("k", "v")], "").await.id;
+    let service = router::public(&node.app, node.metrics.rpc.clone()).unwrap();
+    let request = || Request::builder().header("authorization", format!("Bearer {}", node.token()));
+    let get = wire::GetPayloadRequest { secret_id: secret.clone(), ..Default::default() };
+    let get = get.encode_to_vec();
+    let length = u32::try_from(get.len()).unwrap().to_be_bytes();
+    let by_grpc = request()
+        .method("POST")
+        .uri("/yandex.cloud.lockbox.v1.PayloadService/Get")
+        .header("content-type", "application/grpc")
+        .body(Body::from([&[0][..], &length, &get].concat()));
+    let by_rest =
+        request().uri(format!("/lockbox/v1/secrets/{secret}/payload")).body(Body::empty());
+    for request in [by_grpc.unwrap(), by_rest.unwrap()] {
+        let answer = service.answer(request).await;
+        assert_eq!(answer.status(), 200);
+        let mut sealing = pin!(seal(&peers));
+        let waits = tokio::time::timeout(MOMENT, &mut sealing).await;
+        assert!(waits.is_err(), "an answer is on its way: {waits:?}");
+        assert!(node.app.keyring.is_forgotten(), "and keeps no key");
+        drop(answer);
+        let sealed = sealing.await;
+        assert!(sealed.sealed && !sealed.reason.contains("answers"), "{sealed:?}");
+        assert!(!unseal(&peers).await.sealed);
+        tokio::time::timeout(WAIT, node.app.readiness.wait_for(true)).await.unwrap();
+    }
+    // Answers that their connections have taken are not waited for.
+    node.read(&secret, "").await.unwrap();
+    assert!(seal(&peers).await.reason.ends_with("an operator has sealed the node"));
+    open_and_stop(node, &peers).await;
 }
 
 /// A payload that is on its way from the KMS when the node is sealed is not given out after it.

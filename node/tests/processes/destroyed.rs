@@ -100,6 +100,9 @@ async fn security_s14_one_command_tells_whether_a_destroyed_payload_is_gone_from
     let table = String::from_utf8(success(&all).to_vec()).unwrap();
     assert!(table.contains("| HOLD IT |") && table.contains(".sst "), "{table}");
     assert!(!table.contains("holds"), "{table}");
+    let gone = format!("version {version} of {} is in no file of node 1, 2, 3\n", secret.id);
+    assert!(table.contains(&gone), "{table}");
     let only = cluster.verify(leader, &secret.id, &version, &["--node", &away.to_string()]);
-    assert!(success(&only).starts_with(b"+------+"));
+    let only = String::from_utf8(success(&only).to_vec()).unwrap();
+    assert!(only.starts_with("+------+") && only.contains("not asked, so not known"), "{only}");
 }

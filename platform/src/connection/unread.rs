@@ -19,6 +19,7 @@ use hyper_util::rt::TokioExecutor;
 use tokio::time::{Sleep, sleep};
 
 use super::calls::UnderWay;
+use crate::until_sent::UntilSent;
 
 /// How much of an answer is handed on at once, in bytes. What is handed on is out of our hands.
 const PIECE_BYTES_MAX: usize = 256 << 10;
@@ -83,11 +84,13 @@ pub(super) struct AnswerBody {
     /// What is not handed on yet of the frame before.
     rest: Bytes,
     _under_way: UnderWay,
+    /// Dropped with the body, which is when the connection has taken all of it.
+    held: Option<UntilSent>,
 }
 
 impl AnswerBody {
-    pub(super) fn new(body: Body, under_way: UnderWay) -> Self {
-        Self { body, rest: Bytes::new(), _under_way: under_way }
+    pub(super) fn new(body: Body, under_way: UnderWay, held: Option<UntilSent>) -> Self {
+        Self { body, rest: Bytes::new(), _under_way: under_way, held }
     }
 
     fn next_piece(
@@ -128,7 +131,9 @@ impl http_body::Body for AnswerBody {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.rest.is_empty() && self.body.is_end_stream()
+        // While something is held the end is told by a poll of its own: hyper makes that once the
+        // client's window has taken what is before it, and would not wait for that otherwise.
+        self.held.is_none() && self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
@@ -145,6 +150,8 @@ impl http_body::Body for AnswerBody {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use http_body_util::BodyExt;
     use tokio::sync::oneshot;
     use tokio::time::Instant;
@@ -155,7 +162,7 @@ mod tests {
     const TIMEOUT: Duration = Duration::from_secs(60);
 
     fn body(bytes: usize) -> AnswerBody {
-        AnswerBody::new(Body::from(vec![7; bytes]), Calls::new().begin())
+        AnswerBody::new(Body::from(vec![7; bytes]), Calls::new().begin(), None)
     }
 
     #[tokio::test]
@@ -168,6 +175,19 @@ mod tests {
         }
         assert_eq!(sizes, [PIECE_BYTES_MAX, PIECE_BYTES_MAX, 1]);
         assert!(http_body::Body::is_end_stream(&body(0)));
+    }
+
+    #[tokio::test]
+    async fn what_an_answer_holds_stays_until_its_end_was_asked_for() {
+        let guard = Arc::new(());
+        let held = UntilSent::new(Arc::clone(&guard));
+        let mut answer = AnswerBody::new(Body::from("seven b"), Calls::new().begin(), Some(held));
+        assert!(answer.frame().await.is_some());
+        assert!(!http_body::Body::is_end_stream(&answer), "the window may be closed");
+        assert_eq!(Arc::strong_count(&guard), 2);
+        assert!(answer.frame().await.is_none());
+        drop(answer);
+        assert_eq!(Arc::strong_count(&guard), 1);
     }
 
     /// Sends an answer piece by piece, and waits as long before each as a client does.

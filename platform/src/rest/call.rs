@@ -15,6 +15,7 @@ use crate::http_service::HttpService;
 use crate::listener::ConnectionInfo;
 use crate::status::ApiError;
 use crate::unhandled::Undecoded;
+use crate::until_sent::UntilSent;
 
 /// Flag and length before a message in gRPC.
 const FRAME_HEAD_BYTES: usize = 5;
@@ -42,6 +43,8 @@ pub(super) struct Answer {
     pub(super) result: Result<Bytes, Status>,
     /// Headers and trailers together.
     pub(super) headers: HeaderMap,
+    /// What has to stay until the answer is sent.
+    pub(super) held: Option<UntilSent>,
 }
 
 /// Calls the method with an encoded message, or with what is wrong with the request for it: who
@@ -61,7 +64,8 @@ pub(super) async fn call(
         }
     };
     let response = grpc.answer(request).await;
-    let (parts, body) = response.into_parts();
+    let (mut parts, body) = response.into_parts();
+    let held = parts.extensions.remove();
     let broken = || ApiError::internal("the answer broke off");
     let collected = body.collect().await.map_err(|_error| broken())?;
     let mut headers = parts.headers;
@@ -74,7 +78,7 @@ pub(super) async fn call(
     } else {
         Err(status)
     };
-    Ok(Answer { result, headers })
+    Ok(Answer { result, headers, held })
 }
 
 fn grpc_request(

@@ -151,7 +151,13 @@ impl RestGateway {
         let wrong = message.as_ref().err().cloned();
         let answer = call::call(&self.grpc, route.grpc_path, message, &parts).await?;
         match (answer.result, wrong) {
-            (Ok(encoded), _) => transcode::response(route, &encoded, &answer.headers),
+            (Ok(encoded), _) => {
+                let mut response = transcode::response(route, &encoded, &answer.headers)?;
+                if let Some(held) = answer.held {
+                    response.extensions_mut().insert(held);
+                }
+                Ok(response)
+            }
             // Nobody has completed what the generated code said, as `unhandled` has it.
             (Err(status), Some(wrong)) if status.details().is_empty() => Err(wrong),
             (Err(status), _) => Ok(error_response(&status, self.pool)),

@@ -79,6 +79,13 @@ fn foreign_tokens_are_told_apart() -> Result<(), TokenError> {
     assert_eq!(f.verifier.verify(&long), Err(TokenError::TooLong));
     for malformed in ["", "t1", "t1..", "t2.AAAA.AAAA", "Bearer x", "t1.@@@.AAAA"] {
         assert_eq!(f.verifier.verify(malformed), Err(TokenError::Malformed), "{malformed}");
+        assert!(!is_formed(malformed), "{malformed}");
+    }
+    // Whoever has signed a token: its form says nothing of that.
+    assert!([&token, &forged, &other].iter().all(|token| is_formed(token.expose())));
+    let (signed, _) = token.expose().rsplit_once('.').expect("three parts");
+    for wrong in [long, format!("{signed}.AAAA"), format!("{signed}.")] {
+        assert!(!is_formed(&wrong), "{wrong}");
     }
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! `lockbox admin verify-destroyed`: whether a destroyed payload is out of all files of all nodes.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use wire::admin_service_client::AdminServiceClient;
@@ -12,8 +14,13 @@ use crate::cli::peer::PeerTarget;
 ///
 /// Each node reads every file of its data directory and looks for the sealed payload of the version
 /// and for its wrapped data key, without which the payload cannot be opened, also in wrappings of
-/// before. That takes as long as reading them: give it more time with --timeout. Ends with exit code 1 when a file holds it or cannot be read, and with
-/// 3 when a node does not answer: it is pending then, and has its files cleaned when it is back.
+/// before. That takes as long as reading them: give it more time with --timeout.
+///
+/// The exit code is about this version alone: 0 when it is in no file of any node that was asked,
+/// which are all unless --node says otherwise; 1 when a file holds it or cannot be read, or a node
+/// has read none; 3 when a node does not answer: it is pending there, and its files are cleaned when
+/// it is back. Other destroyed versions that a node has yet to clean are counted under ANY PENDING,
+/// and change nothing of the exit code.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyDestroyed {
     /// The secret's id.
@@ -59,7 +66,32 @@ impl VerifyDestroyed {
             asked.push((member.node_id, answer));
         }
         output::write(shown(&asked, target.format)?.as_bytes())?;
-        verdict(&asked)
+        verdict(&asked)?;
+        if matches!(target.format, Format::Text) {
+            output::write(self.conclusion(&asked, &status).as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// What it means that all who were asked are clean: of which nodes, and of what it says nothing.
+    fn conclusion(&self, asked: &[Asked], status: &wire::StatusResponse) -> String {
+        let (version, secret) = (&self.version_id, &self.secret_id);
+        let ids: BTreeSet<u64> = asked.iter().map(|(id, _)| *id).collect();
+        let clean = listed(&ids);
+        let mut text = format!("version {version} of {secret} is in no file of node {clean}\n");
+        let members = status.members.iter().map(|member| member.node_id);
+        let rest: BTreeSet<u64> = members.filter(|id| !ids.contains(id)).collect();
+        if !rest.is_empty() {
+            text.push_str(&format!("not asked, so not known: node {}\n", listed(&rest)));
+        }
+        let pending = |(id, answer): &Asked| Some((*id, answer.as_ref().ok()?.pending));
+        for (id, pending) in asked.iter().filter_map(pending).filter(|(_, pending)| *pending > 0) {
+            text.push_str(&format!(
+                "destroyed payloads pending on node {id}: {pending}; nothing is said of others \
+                 than this one\n"
+            ));
+        }
+        text
     }
 
     /// Whom to ask; the node that is named first, for it is there.
@@ -78,6 +110,11 @@ impl VerifyDestroyed {
         members.sort_by_key(|member| (member.node_id != status.node_id, member.node_id));
         Ok(members)
     }
+}
+
+/// Ids with commas.
+fn listed(ids: &BTreeSet<u64>) -> String {
+    ids.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
 }
 
 fn shown(asked: &[Asked], format: Format) -> Result<String, Failure> {
@@ -116,7 +153,7 @@ fn nodes_table(asked: &[Asked]) -> Table {
         }
     };
     Table {
-        columns: vec!["NODE", "FILES", "HOLD IT", "UNREADABLE", "PENDING", "MARK"],
+        columns: vec!["NODE", "FILES", "HOLD IT", "UNREADABLE", "ANY PENDING", "MARK"],
         rows: asked.iter().map(row).collect(),
     }
 }
@@ -136,7 +173,8 @@ fn files_table(asked: &[Asked]) -> Table {
     Table { columns: vec!["NODE", "FILE", "BYTES", "FINDING"], rows: rows.collect() }
 }
 
-/// Fails unless every node was asked and every file is clean.
+/// Fails unless every node has answered and every file is clean. What else a node has yet to clean
+/// does not count: it was asked about one version.
 fn verdict(asked: &[Asked]) -> Result<(), Failure> {
     let answers = || asked.iter().filter_map(|(_, answer)| answer.as_ref().ok());
     for (finding, what) in [("holds", "still hold the payload"), ("unreadable", "cannot be read")] {
@@ -145,6 +183,10 @@ fn verdict(asked: &[Asked]) -> Result<(), Failure> {
             let sentence = format_args!("{files} of the files {what}");
             return Err(Failure::new(Exit::Refused, sentence));
         }
+    }
+    if let Some(blind) = answers().find(|answer| answer.files.is_empty()) {
+        let sentence = format_args!("node {} has read no file", blind.node_id);
+        return Err(Failure::new(Exit::Refused, sentence));
     }
     match asked.iter().find_map(|(id, answer)| Some((id, answer.as_ref().err()?))) {
         Some((id, failure)) => {
@@ -184,7 +226,9 @@ mod tests {
     #[test]
     fn whatever_is_not_clean_is_a_failure_and_what_holds_it_the_worst() {
         let exit = |asked: &[Asked]| verdict(asked).map_err(|failure| failure.exit());
-        assert_eq!(exit(&[answer(1, &["clean"]), answer(2, &[])]), Ok(()));
+        // Each of them has one more destroyed payload pending: it is not the one in question.
+        assert_eq!(exit(&[answer(1, &["clean"]), answer(2, &["clean"])]), Ok(()));
+        assert_eq!(exit(&[answer(1, &["clean"]), answer(2, &[])]), Err(Exit::Refused));
         assert_eq!(exit(&[answer(1, &["clean"]), away(3)]), Err(Exit::Unreachable));
         assert_eq!(exit(&[away(3), answer(2, &["unreadable"])]), Err(Exit::Refused));
         let failure =
@@ -196,12 +240,12 @@ mod tests {
     fn nodes_and_their_files_are_tables() {
         let asked = [answer(1, &["holds", "unreadable"]), away(3)];
         let expected = "\
-+------+-------+---------+------------+---------+----------------------------------+
-| NODE | FILES | HOLD IT | UNREADABLE | PENDING | MARK                             |
-+------+-------+---------+------------+---------+----------------------------------+
-| 1    | 2     | 1       | 1          | 1       | abababababababababababababababab |
-| 3    | -     | -       | -          | away    | n3:1 did not answer in time      |
-+------+-------+---------+------------+---------+----------------------------------+
++------+-------+---------+------------+-------------+----------------------------------+
+| NODE | FILES | HOLD IT | UNREADABLE | ANY PENDING | MARK                             |
++------+-------+---------+------------+-------------+----------------------------------+
+| 1    | 2     | 1       | 1          | 1           | abababababababababababababababab |
+| 3    | -     | -       | -          | away        | n3:1 did not answer in time      |
++------+-------+---------+------------+-------------+----------------------------------+
 ";
         assert_eq!(nodes_table(&asked).render(), expected);
         let expected = "\
@@ -213,6 +257,24 @@ mod tests {
 +------+---------------------+-------+--------------------------+
 ";
         assert_eq!(files_table(&asked).render(), expected);
+    }
+
+    #[test]
+    fn what_a_success_says_nothing_of_is_said() {
+        let member = |node_id| wire::MemberStatus { node_id, ..Default::default() };
+        let members = vec![member(1), member(2), member(3)];
+        let status = wire::StatusResponse { members, ..Default::default() };
+        let (secret_id, version_id) = ("e6qs".to_owned(), "e6qv".to_owned());
+        let verify = VerifyDestroyed { secret_id, version_id, nodes: Vec::new(), mark: None };
+        let mut last = answer(2, &["clean"]);
+        last.1.as_mut().unwrap().pending = 0;
+        let told = verify.conclusion(&[answer(3, &["clean"]), last], &status);
+        let expected = "\
+version e6qv of e6qs is in no file of node 2, 3
+not asked, so not known: node 1
+destroyed payloads pending on node 3: 1; nothing is said of others than this one
+";
+        assert_eq!(told, expected);
     }
 
     #[test]

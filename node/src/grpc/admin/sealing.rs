@@ -14,12 +14,11 @@ use crate::seal_mark::SealMark;
 
 /// How long an answer waits for the KMS; the node goes on trying after it.
 const UNSEAL_WAIT: Duration = Duration::from_secs(10);
-/// How long an answer waits for calls under way; they end by themselves after it.
-const FORGET_WAIT: Duration = Duration::from_secs(10);
+/// How long an answer waits for calls under way and for their answers; they end by themselves after
+/// it.
+const END_WAIT: Duration = Duration::from_secs(10);
 /// What an answer needs of its caller's time to get there.
 const ANSWER_TIME: Duration = Duration::from_millis(500);
-/// Said of a node that is sealed, while there are such calls.
-const UNDER_WAY: &str = "calls that were under way still have its keys";
 
 impl Work for wire::SealRequest {
     type Answer = wire::SealResponse;
@@ -38,11 +37,11 @@ impl Work for wire::SealRequest {
         let marked = SealMark::of(&call.app.config.data_dir).set();
         drop(turn);
         marked.map_err(|error| unmarked(&error))?;
-        // Nothing that was made with the keys leaves after the answer.
-        let forgotten = keyring.forgotten(by(call, FORGET_WAIT)).await;
+        // Nothing that was made with the keys is handed to a connection after the answer.
+        let ended = keyring.ended(by(call, END_WAIT)).await;
         let mut answer = answer(call);
-        if !forgotten {
-            answer.reason = format!("{}; {UNDER_WAY}", answer.reason);
+        if let Err(under_way) = ended {
+            answer.reason = format!("{}; {under_way}", answer.reason);
         }
         Ok(answer)
     }
