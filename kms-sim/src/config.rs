@@ -183,7 +183,8 @@ pub struct AuditConfig {
     pub sync: AuditSyncMode,
     /// The length at which a file is finished and the next one begun, in bytes.
     pub file_bytes_max: u64,
-    /// Finished files that are kept; all of them when absent.
+    /// Finished files that are kept; all of them when absent. With `[cluster]` the others go once the
+    /// cluster's log says so.
     pub finished_files_max: Option<u32>,
 }
 
@@ -337,7 +338,11 @@ impl KmsConfig {
             sync: self.audit.sync.into(),
             file_bytes_max: self.audit.file_bytes_max,
             finished_files_max: self.audit.finished_files_max,
-            removal: audit::Removal::AtOnce,
+            // A cluster's log says first what goes; who stands alone has nobody to tell.
+            removal: match self.cluster {
+                Some(_) => audit::Removal::WhenPermitted,
+                None => audit::Removal::AtOnce,
+            },
         }
     }
 

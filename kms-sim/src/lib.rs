@@ -7,6 +7,7 @@
 //! writer. Depends on the platform and the wire definitions; knows nothing of Raft.
 
 pub mod algorithm;
+mod audit_head;
 pub mod authn;
 pub mod caller;
 pub mod ciphertext;

@@ -1,10 +1,12 @@
 //! Recognises repeats without keeping what they carried: HMAC-SHA256 under a key of its own.
 //!
 //! A bare hash of a weak plaintext would be an oracle (`design §8`), so the key is random, wrapped
-//! by the root key and outlives every record made with it.
+//! by the root key and outlives every record made with it. The key that signs the heads of the audit
+//! is derived from it, for the same reason: it is in no file, and outlives every root key.
 
 use hmac::{Hmac, KeyInit, Mac};
 use lockbox_core::RequestMac;
+use lockbox_platform::audit::HeadSigner;
 use sha2::Sha256;
 
 use crate::material::KeyMaterial;
@@ -31,6 +33,12 @@ impl MacKey {
         }
         let bytes: [u8; 32] = mac.finalize().into_bytes().into();
         bytes.into()
+    }
+
+    /// Signs the heads of the audit, by a key that is derived from this one.
+    #[must_use]
+    pub fn head_signer(&self) -> Option<HeadSigner> {
+        HeadSigner::derived_from(self.0.expose())
     }
 }
 

@@ -24,6 +24,7 @@ use lockbox_platform::tls::{
     ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
 };
 use lockbox_proto::FILE_DESCRIPTOR_SET;
+use lockbox_proto::lockbox::kms::v1::audit_head_service_server::AuditHeadServiceServer;
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminServiceServer;
 use lockbox_proto::yandex::cloud::kms::v1::{
@@ -34,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 
+use crate::audit_head::AuditHeads;
 use crate::authn::Authenticator;
 use crate::authn::introspect::{ClusterIntrospector, Introspector};
 use crate::authn::policy::{Policy, PolicyError};
@@ -41,6 +43,7 @@ use crate::config::KmsConfig;
 use crate::engine::{Engine, EngineParts, OpenError};
 use crate::grpc::access::AccessService;
 use crate::grpc::admin::AdminService;
+use crate::grpc::audit_head::HeadService;
 use crate::grpc::crypto::CryptoService;
 use crate::grpc::keys::KeysService;
 use crate::grpc::operation::OperationsService;
@@ -56,6 +59,7 @@ type AccessServer = KeyAccessServiceServer<AccessService>;
 type AdminServer = KeyAdminServiceServer<AdminService>;
 type CryptoServer = crypto_server::SymmetricCryptoServiceServer<CryptoService>;
 type KeysServer = key_server::SymmetricKeyServiceServer<KeysService>;
+type HeadServer = AuditHeadServiceServer<HeadService>;
 type OperationsServer = OperationServiceServer<OperationsService>;
 
 /// What the server takes from the process that it runs in.
@@ -88,6 +92,9 @@ pub enum StartError {
     /// The static policy is wrong.
     #[error(transparent)]
     Policy(#[from] PolicyError),
+    /// No key for heads comes of the store's secret: a fault of the build.
+    #[error("the audit's heads cannot be signed")]
+    HeadSigner,
     /// The registry is used by another server too.
     #[error(transparent)]
     Metrics(#[from] MetricsError),
@@ -119,7 +126,9 @@ impl StartError {
             | Self::Tls(_)
             | Self::Audit(_)
             | Self::Policy(_) => ExitCode::Usage,
-            Self::Metrics(_) | Self::Rest(_) | Self::Reflection(_) => ExitCode::Internal,
+            Self::HeadSigner | Self::Metrics(_) | Self::Rest(_) | Self::Reflection(_) => {
+                ExitCode::Internal
+            }
         }
     }
 }
@@ -178,13 +187,18 @@ impl KmsSim {
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
         let audit = config.audit_writer();
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
+        let files = AuditFiles::of(&audit.path);
         // ORDER: before the first call, which would take the place of a lost one.
-        tell_of_lost_calls(&engine, &AuditFiles::of(&audit.path), &kms_metrics.ledger);
+        tell_of_lost_calls(&engine, &files, &kms_metrics.ledger);
+        let signer = engine.mac_key().head_signer().ok_or(StartError::HeadSigner)?;
+        let own_clock = Arc::clone(&clock);
+        let audit_heads = AuditHeads::new(auditor.clone(), files, signer, own_clock, tasks.clone());
         let calls = TaskTracker::new();
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
             auditor,
+            audit_heads,
             metrics: kms_metrics,
             clock,
             random: Arc::clone(&random),
@@ -301,6 +315,7 @@ async fn router(
     health.set_serving::<AccessServer>().await;
     health.set_serving::<AdminServer>().await;
     health.set_serving::<CryptoServer>().await;
+    health.set_serving::<HeadServer>().await;
     health.set_serving::<KeysServer>().await;
     health.set_serving::<OperationsServer>().await;
     // What is served here, and nothing else of the definitions.
@@ -309,6 +324,7 @@ async fn router(
             CryptoServer::NAME,
             AccessServer::NAME,
             AdminServer::NAME,
+            HeadServer::NAME,
             KeysServer::NAME,
             OperationsServer::NAME,
             "grpc.health.v1.Health",
@@ -323,6 +339,7 @@ async fn router(
         .with(CryptoServer::new(CryptoService::new(Arc::clone(edge))))
         .with(AccessServer::new(AccessService::new(Arc::clone(edge))))
         .with(AdminServer::new(AdminService::new(Arc::clone(edge))))
+        .with(HeadServer::new(HeadService::new(Arc::clone(edge))))
         .with(KeysServer::new(KeysService::new(Arc::clone(edge))))
         .with(OperationsServer::new(OperationsService::new(Arc::clone(edge))))
         .with(health_service)

@@ -11,8 +11,10 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::LogTime;
-use lockbox_platform::audit::{AuditFiles, ChainHead, HeadStatement, LineHash, leads};
+use lockbox_core::{LogTime, NodeId};
+use lockbox_platform::audit::{
+    AuditFiles, ChainHead, HeadStatement, LineHash, SIGNER_BYTES, leads,
+};
 use lockbox_platform::status::ApiError;
 use lockbox_raft::domain::audit_head::{After, AuditHead, HeadMark, HeadSignature};
 use lockbox_raft::domain::command::Command;
@@ -122,8 +124,10 @@ async fn propose(app: &App, anchored: &mut Option<Anchored>) -> Result<bool, Api
     let (last, removed, is_own) = match anchored.take() {
         Some(own) => (Some(own.last), own.removed_through, true),
         None => {
-            let (last, removed) = read_last(app).await?;
-            (last, removed, false)
+            let deadline = Instant::now() + TRY_TIMEOUT;
+            let Last { head, removed_through, .. } =
+                read_last(app, app.config.node_id, deadline).await?;
+            (head, removed_through, false)
         }
     };
     // ORDER: behind the look into the log. What this run has anchored is no later than this.
@@ -135,14 +139,11 @@ async fn propose(app: &App, anchored: &mut Option<Anchored>) -> Result<bool, Api
     };
     let removable = app.auditor.removable_through().filter(|through| *through < head.sequence);
     let removed_through = removed.max(removable);
-    let command = Command::AnchorAuditHead(told(app, head, removed_through, after));
-    let applied = propose_for_cluster(app, command, Instant::now() + TRY_TIMEOUT).await?;
-    match applied.outcome {
-        Outcome::Nothing => {}
-        Outcome::Rejected(Rejection::Precondition(Precondition::AuditHeadMoved)) => {
-            return Ok(false);
-        }
-        Outcome::Done(_) | Outcome::Rejected(_) => {
+    let deadline = Instant::now() + TRY_TIMEOUT;
+    match propose_head(app, told(app, head, removed_through, after), deadline).await? {
+        Proposed::Anchored => {}
+        Proposed::Moved => return Ok(false),
+        Proposed::Refused => {
             return Err(ApiError::internal("the state refuses the head of an audit"));
         }
     }
@@ -154,18 +155,54 @@ async fn propose(app: &App, anchored: &mut Option<Anchored>) -> Result<bool, Api
     Ok(true)
 }
 
-/// What the state has: the head that was anchored last, and what it knows of retention.
-async fn read_last(app: &App) -> Result<(Option<ChainHead>, Option<u64>), ApiError> {
-    let node_id = app.config.node_id;
-    let deadline = Instant::now() + TRY_TIMEOUT;
+/// What became of a head that was proposed.
+pub(crate) enum Proposed {
+    /// The log has it.
+    Anchored,
+    /// Another one came first: who looks again knows it.
+    Moved,
+    /// The state does not take it.
+    Refused,
+}
+
+/// Proposes a head, of whichever audit, wherever the leader is.
+pub(crate) async fn propose_head(
+    app: &App,
+    head: AuditHead,
+    deadline: Instant,
+) -> Result<Proposed, ApiError> {
+    let applied = propose_for_cluster(app, Command::AnchorAuditHead(head), deadline).await?;
+    Ok(match applied.outcome {
+        Outcome::Nothing => Proposed::Anchored,
+        Outcome::Rejected(Rejection::Precondition(Precondition::AuditHeadMoved)) => Proposed::Moved,
+        Outcome::Done(_) | Outcome::Rejected(_) => Proposed::Refused,
+    })
+}
+
+/// What the state has of an audit.
+pub(crate) struct Last {
+    /// The head that was anchored last.
+    pub(crate) head: Option<ChainHead>,
+    /// The key that has signed it.
+    pub(crate) signer: Option<[u8; SIGNER_BYTES]>,
+    /// What is known of retention.
+    pub(crate) removed_through: Option<u64>,
+}
+
+/// Reads what the state has of an audit: of a node's, or of the KMS's.
+pub(crate) async fn read_last(
+    app: &App,
+    node_id: NodeId,
+    deadline: Instant,
+) -> Result<Last, ApiError> {
     let reading = app.replica.read(deadline, |view, _| tables::audit_heads(view, node_id));
     let heads = reading.await.map_err(unread)?.value;
     let heads = heads.map_err(|error| ApiError::internal(error.to_string()))?;
-    let last = heads.newest.last().map(|last| ChainHead {
-        sequence: last.head.sequence,
-        hash: LineHash::from_bytes(last.head.hash),
-    });
-    Ok((last, heads.removed_through()))
+    let last = heads.newest.last().map(|last| &last.head);
+    let head = last
+        .map(|last| ChainHead { sequence: last.sequence, hash: LineHash::from_bytes(last.hash) });
+    let signer = last.and_then(|last| last.signature.as_ref()).map(|signed| signed.signer);
+    Ok(Last { head, signer, removed_through: heads.removed_through() })
 }
 
 /// Whether this node's files lead from the head that was anchored last to this one.
@@ -185,7 +222,8 @@ async fn is_followed(app: &App, last: ChainHead, head: ChainHead) -> Result<bool
     Ok(false)
 }
 
-const fn mark(head: ChainHead) -> HeadMark {
+/// The record as the log names it.
+pub(crate) const fn mark(head: ChainHead) -> HeadMark {
     HeadMark { sequence: head.sequence, hash: *head.hash.as_bytes() }
 }
 
@@ -206,7 +244,7 @@ fn told(app: &App, head: ChainHead, removed_through: Option<u64>, after: After) 
 }
 
 /// Waits until another node leads than now, or in another term; for ever once consensus has ended.
-async fn another_leader(leadership: &mut LeadershipWatch) {
+pub(crate) async fn another_leader(leadership: &mut LeadershipWatch) {
     let now = leadership.current();
     // One that is lost is waited out: there is nobody to tell.
     loop {

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockbox_core::NodeId;
+use lockbox_core::{NODE_ID_MAX, NodeId};
 use lockbox_platform::audit::DEFAULT_FILE_NAME;
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
@@ -216,8 +216,8 @@ impl Config {
 
     fn check(&self) -> Result<(), WrongValue> {
         let wrong = |key, problem| Err(WrongValue { key, problem });
-        if self.node_id == 0 {
-            return wrong("node_id", "must be a positive number");
+        if self.node_id == 0 || self.node_id > NODE_ID_MAX {
+            return wrong("node_id", "must be a positive number of at most 4294967295");
         }
         let raft = &self.raft;
         if raft.heartbeat_ms == 0 || raft.election_min_ms < 2 * raft.heartbeat_ms {
@@ -261,6 +261,8 @@ impl Config {
 
 #[cfg(test)]
 mod tests {
+    use lockbox_core::KMS_AUDIT_ID;
+
     use super::*;
 
     const FILE: &str = r#"
@@ -344,6 +346,9 @@ mod tests {
         assert!(load(&missing, &[]).unwrap_err().contains("advertise"));
         let zero = FILE.replace("node_id = 1", "node_id = 0");
         assert!(load(&zero, &[]).unwrap_err().contains("node_id must be a positive"));
+        // It would pass for the KMS among the heads of audits.
+        let kms = FILE.replace("node_id = 1", &format!("node_id = {KMS_AUDIT_ID}"));
+        assert!(load(&kms, &[]).unwrap_err().contains("at most 4294967295"));
         let short = format!("{FILE}\n[limits]\ndestroyed_versions_retention_seconds = 172799");
         assert!(load(&short, &[]).unwrap_err().contains("retention_seconds must be at least"));
         let small = format!("{FILE}\n[limits]\nrequest_bytes_in_memory = 17825791");

@@ -110,7 +110,9 @@ fn state_precondition(precondition: &StatePrecondition) -> Precondition {
         }
         StatePrecondition::OwnAccount => ("OWN_ACCOUNT", String::new()),
         StatePrecondition::KeyringStage => ("KEYRING", String::new()),
-        StatePrecondition::AuditHeadMoved => ("AUDIT_HEAD", String::new()),
+        StatePrecondition::AuditHeadMoved | StatePrecondition::AuditHeadContradicts => {
+            ("AUDIT_HEAD", String::new())
+        }
     };
     Precondition { kind, subject, description: precondition.to_string() }
 }

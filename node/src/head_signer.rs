@@ -1,31 +1,24 @@
-//! The key that signs the heads of audits.
+//! The key that signs the heads of this cluster's audits.
 //!
-//! Derived from the secret that the keyring has for tokens by HKDF-SHA256 (RFC 5869), which leads
-//! back from neither to the other: so each of the two keys does one thing, and whoever has the disk
-//! of a node has neither. A sealed node has none.
+//! Derived from the secret that the keyring has for tokens ([`HeadSigner::derived_from`]): so each
+//! of the two keys does one thing, and whoever has the disk of a node has neither. A sealed node has
+//! none.
 
-use hkdf::Hkdf;
-use lockbox_core::Sensitive;
 use lockbox_platform::audit::HeadSigner;
 use lockbox_raft::domain::keyring::KeyPurpose;
-use sha2::Sha256;
 
 use crate::keyring::KeyRing;
-
-/// What the key is for.
-const INFO: &[u8] = b"lockbox audit head v1 signing key";
 
 /// The signer of this ring; nothing when it has no secret to derive it from.
 #[must_use]
 pub fn of(ring: &KeyRing) -> Option<HeadSigner> {
     let (_, secret) = ring.active(KeyPurpose::SignTokens)?;
-    let mut seed = Sensitive::new([0_u8; 32]);
-    Hkdf::<Sha256>::new(None, secret.expose()).expand(INFO, seed.expose_mut()).ok()?;
-    HeadSigner::from_seed(&seed)
+    HeadSigner::derived_from(secret.expose())
 }
 
 #[cfg(test)]
 mod tests {
+    use lockbox_core::Sensitive;
     use lockbox_platform::system::SystemRandom;
     use lockbox_platform::token::TokenSigner;
     use lockbox_raft::domain::keyring::{KeyStage, KeyringKeyRecord};

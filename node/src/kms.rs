@@ -5,6 +5,7 @@
 //! address and a token (`identity`). One call for each access; nothing is cached (`design §6`).
 //! While the KMS does not answer, calls fail at once (`breaker`).
 
+mod audit_head;
 mod breaker;
 mod identity;
 mod metrics;

@@ -25,6 +25,7 @@ pub mod held_rights;
 pub mod idempotency;
 pub mod keyring;
 pub mod kms;
+pub mod kms_audit;
 pub mod merge;
 pub mod mutual_tls;
 pub mod name_filter;

@@ -39,6 +39,7 @@ use crate::authn::Authenticator;
 use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, KmsCollector, KmsIdentity, kms_endpoint};
+use crate::kms_audit::TurnCounters;
 use crate::mutual_tls::{CertificateNames, MutualTlsConnector, node_dns_name};
 use crate::read_meter::{self, ReadMeter};
 use crate::readiness::LeaderHeard;
@@ -47,7 +48,7 @@ use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{audit_heads, consistency, readiness, router, unseal};
+use crate::{audit_heads, consistency, kms_audit, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -154,7 +155,7 @@ impl NodeServer {
         let readiness = app.readiness.clone();
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
-        spawn_tasks(&app, &tasks, heard);
+        spawn_tasks(&app, &tasks, heard, TurnCounters::register(&metrics)?);
         let tls_metrics = || metrics.tls.clone();
         let peer = ports.peer.start(
             router::peer(&app, metrics.rpc.clone()),
@@ -315,7 +316,7 @@ fn app(
     }))
 }
 
-fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
+fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard, of_kms: TurnCounters) {
     let sealed = app.readiness.component("keyring");
     let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
     tasks.spawn(TaskKind::Critical, "unseal", unsealing);
@@ -330,6 +331,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard) {
     tasks.spawn(TaskKind::Critical, "audit heads", anchoring);
     let reporting = read_meter::keep_reporting(Arc::clone(app), tasks.token());
     tasks.spawn(TaskKind::Critical, "payload reads", reporting);
+    let anchoring = kms_audit::keep_kms_anchored(Arc::clone(app), of_kms, tasks.token());
+    tasks.spawn(TaskKind::Critical, "KMS audit heads", anchoring);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

@@ -1,9 +1,9 @@
 //! Whether the audit of every server is what it wrote: `lockbox audit verify`, after all kills and
 //! losses of a run.
 //!
-//! Those of members may be compared with the heads that the cluster has of them. Of a node that is
-//! no member any more the cluster may know the audit of a disk that is lost, and the KMS has no
-//! heads in the log: theirs are judged by themselves.
+//! Those of members and of the KMS may be compared with the heads that the cluster has of them. Of a
+//! node that is no member any more the cluster may know the audit of a disk that is lost: that one is
+//! judged by itself.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -43,6 +43,10 @@ pub fn verify(cluster: &Cluster, against: Against, directory: &RunDirectory) -> 
                 let node = id.to_string();
                 let admin = cluster.admin();
                 admin.audit(id, &["verify", &data, "--cluster", "--node", &node])
+            }
+            Part::Kms if against == Against::Heads => {
+                let first = *members.first().context("the cluster has no node")?;
+                cluster.admin().audit(first, &["verify", &data, "--cluster", "--kms"])
             }
             Part::Node(_) | Part::Kms => {
                 let lockbox = spec.programs.lockbox.to_string_lossy();

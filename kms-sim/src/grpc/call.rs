@@ -1,7 +1,8 @@
 //! The frame of every call: who calls, the audit record, the answer's metadata.
 //!
 //! Promises: a call is answered only after its audit record is written, refusals included, unless
-//! its time is over meanwhile ([`super::attended`]), and does nothing while the audit takes no
+//! it is one of those that leave none when they are done ([`unread::RECORDED_IF_REFUSED`]), or its
+//! time is over meanwhile ([`super::attended`]), and does nothing while the audit takes no
 //! records; every answer says which commit sequence it reflects.
 
 use std::future::Future;
@@ -22,6 +23,7 @@ use lockbox_platform::request::{Authorization, RequestContext};
 use lockbox_platform::status::{ApiError, ErrorKind, Exhausted, Outcome};
 use lockbox_platform::token;
 use lockbox_proto::validate::Validate;
+use tokio::time::Instant;
 use tonic::metadata::{MetadataMap, MetadataValue};
 use tonic::{Request, Response, Status};
 
@@ -185,6 +187,19 @@ impl Call {
         work.await.map_err(ApiError::from)
     }
 
+    /// Until when the caller waits.
+    pub(super) fn deadline(&self) -> Instant {
+        self.context.deadline
+    }
+
+    /// Gives the answer of a call that is done and leaves no record. [`unread::RECORDED_IF_REFUSED`]
+    /// names their methods.
+    pub(super) fn answer_unrecorded<T>(mut self, answer: Answer<T>) -> Response<T> {
+        debug_assert!(unread::RECORDED_IF_REFUSED.contains(&self.context.method.as_str()));
+        self.recorded = true;
+        with_index(answer)
+    }
+
     /// Writes the audit record and, only then, gives the answer.
     pub(super) async fn finish<T>(
         mut self,
@@ -203,11 +218,7 @@ impl Call {
             return Err(ApiError::from(error).with_outcome(outcome).into_status(request_id));
         }
         match result {
-            Ok(Answer { value, index }) => {
-                let mut response = Response::new(value);
-                response.metadata_mut().insert(headers::KMS_INDEX, MetadataValue::from(index));
-                Ok(response)
-            }
+            Ok(answer) => Ok(with_index(answer)),
             Err(error) => {
                 if *error.kind() == ErrorKind::Internal {
                     edge.fatal.raise(ExitCode::Storage, "the store failed during a call");
@@ -306,6 +317,13 @@ impl Call {
             remote_port,
         }
     }
+}
+
+/// The answer with the commit sequence that it reflects.
+fn with_index<T>(Answer { value, index }: Answer<T>) -> Response<T> {
+    let mut response = Response::new(value);
+    response.metadata_mut().insert(headers::KMS_INDEX, MetadataValue::from(index));
+    response
 }
 
 impl Drop for Call {

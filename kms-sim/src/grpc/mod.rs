@@ -3,6 +3,7 @@
 pub(crate) mod access;
 pub(crate) mod admin;
 mod attended;
+pub(crate) mod audit_head;
 pub(crate) mod automatic;
 mod bindings;
 mod call;
@@ -25,6 +26,7 @@ use lockbox_platform::exit::FatalExit;
 use lockbox_platform::rate::RateLimits;
 use tokio_util::task::TaskTracker;
 
+use crate::audit_head::AuditHeads;
 use crate::authn::Authenticator;
 use crate::config::Periods;
 use crate::engine::Engine;
@@ -38,6 +40,8 @@ pub(crate) struct Edge {
     pub(crate) authenticator: Authenticator,
     /// What they did.
     pub(crate) auditor: AuditorHandle,
+    /// How far that has come, for the cluster that anchors it.
+    pub(crate) audit_heads: AuditHeads,
     /// How often.
     pub(crate) metrics: KmsMetrics,
     /// When.

@@ -19,6 +19,7 @@ use lockbox_platform::unhandled::{Undecoded, Unhandled};
 use tonic::metadata::MetadataMap;
 
 use super::Edge;
+use super::audit_head;
 use super::call::{Call, Event};
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::keys::service::Answer;
@@ -26,8 +27,18 @@ use crate::keys::service::Answer;
 /// The method whose callers are operators.
 const UNDELETE: &str = "/lockbox.kms.v1.KeyAdminService/UndeleteKey";
 
+/// The method that only nodes call in their own names.
+const TELL_HEAD: &str = "/lockbox.kms.v1.AuditHeadService/TellAuditHead";
+
+/// The methods whose calls leave a record only when they are refused, and none when they are done:
+/// of the head of the audit, which a record would move, so that the cluster would have to ask again.
+/// It is a number and a hash, which tell nothing of what is recorded; what retention removes behind
+/// it has a record of its own.
+pub(super) const RECORDED_IF_REFUSED: [&str; 1] = [TELL_HEAD];
+
 /// The events of the methods that are served here, as their handlers name them.
-const EVENTS: [(&str, EventSource, &str); 22] = [
+const EVENTS: [(&str, EventSource, &str); 23] = [
+    (TELL_HEAD, EventSource::Kms, audit_head::EVENT),
     ("/lockbox.kms.v1.KeyAccessService/CheckAttach", EventSource::Kms, "CheckSymmetricKeyAttach"),
     (UNDELETE, EventSource::Kms, "CancelDeleteSymmetricKey"),
     ("/yandex.cloud.kms.v1.SymmetricCryptoService/Decrypt", EventSource::Kms, "Decrypt"),
@@ -168,6 +179,7 @@ mod tests {
         let pool = lockbox_proto::descriptor_pool();
         let mut methods = Vec::new();
         for service in [
+            "lockbox.kms.v1.AuditHeadService",
             "lockbox.kms.v1.KeyAccessService",
             "lockbox.kms.v1.KeyAdminService",
             "yandex.cloud.kms.v1.SymmetricCryptoService",
@@ -181,5 +193,6 @@ mod tests {
         let mut named: Vec<_> = EVENTS.iter().map(|(path, _, _)| (*path).to_owned()).collect();
         named.sort();
         assert_eq!(named, methods);
+        assert!(RECORDED_IF_REFUSED.iter().all(|path| methods.iter().any(|own| own == path)));
     }
 }

@@ -50,7 +50,7 @@ async fn served(server: &ServerFixture) -> Vec<String> {
 async fn security_s18_every_method_of_the_kms_leaves_one_record() {
     let server = ServerFixture::start(|_| {}).await;
     let paths = served(&server).await;
-    assert!(paths.len() >= 22, "{paths:?}");
+    assert!(paths.len() >= 23, "{paths:?}");
     for path in paths {
         let is_for_operators = path.contains("KeyAdminService");
         let (identity, token) =

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod admin;
 #[cfg(test)]
+mod audit_heads;
+#[cfg(test)]
 mod audited;
 #[cfg(test)]
 mod billing;

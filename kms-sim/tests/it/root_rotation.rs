@@ -41,6 +41,11 @@ async fn open_under(data: &Path, root: [u8; 32]) -> Result<Running, OpenError> {
     open_with(data, root, TestClock::new(), QUOTAS).await
 }
 
+/// Who signs the heads of the audit.
+fn head_signer(kms: &Running) -> [u8; 32] {
+    kms.engine.mac_key().head_signer().unwrap().public_key()
+}
+
 /// The ciphertexts of all wraps in the store.
 fn wraps(data: &Path) -> Vec<Vec<u8>> {
     let db = Db::open_read_only(&db_directory(data)).unwrap();
@@ -76,6 +81,7 @@ async fn after_a_rotation_the_new_root_key_opens_all_and_the_old_one_nothing() {
         let second = kms.encrypt(&admin(), &id, b"second").await.ciphertext.unwrap();
         made.push((id, first, second));
     }
+    let signer = head_signer(&kms);
     kms.stop().await;
     let before = wraps(data);
     assert!(before.iter().all(|wrap| !holding(data, wrap).is_empty()), "the search finds them");
@@ -90,6 +96,7 @@ async fn after_a_rotation_the_new_root_key_opens_all_and_the_old_one_nothing() {
     let refused = open_under(data, ROOT).await.err().unwrap();
     assert!(matches!(refused, OpenError::WrongRootKey { .. }), "{refused}");
     let kms = open_under(data, NEXT).await.unwrap();
+    assert_eq!(head_signer(&kms), signer, "the cluster would take it for another KMS");
     for (id, first, second) in &made {
         for (ciphertext, plaintext) in [(first, &b"first"[..]), (second, &b"second"[..])] {
             let opened = kms.call(&admin(), decrypt(id, ciphertext)).await.unwrap();

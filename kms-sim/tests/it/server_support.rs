@@ -24,6 +24,7 @@ use lockbox_proto::lockbox::cluster::v1::introspection_service_server::{
     IntrospectionService, IntrospectionServiceServer,
 };
 use lockbox_proto::lockbox::cluster::v1::{self as cluster, IntrospectRequest, IntrospectResponse};
+use lockbox_proto::lockbox::kms::v1::audit_head_service_client::AuditHeadServiceClient;
 use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_client::KeyAdminServiceClient;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, FolderPath, Grant};
@@ -40,6 +41,7 @@ use tonic::{Request, Response, Status};
 
 pub(crate) type AccessClient = KeyAccessServiceClient<Channel>;
 pub(crate) type AdminClient = KeyAdminServiceClient<Channel>;
+pub(crate) type HeadClient = AuditHeadServiceClient<Channel>;
 pub(crate) type CryptoClient = crypto_client::SymmetricCryptoServiceClient<Channel>;
 pub(crate) type KeyClient = key_client::SymmetricKeyServiceClient<Channel>;
 
@@ -278,6 +280,10 @@ impl ServerFixture {
 
     pub(crate) async fn access(&self, identity: Option<&str>) -> AccessClient {
         AccessClient::new(self.channel(identity).await)
+    }
+
+    pub(crate) async fn heads(&self, identity: Option<&str>) -> HeadClient {
+        HeadClient::new(self.channel(identity).await)
     }
 
     pub(crate) async fn admin(&self, identity: Option<&str>) -> AdminClient {

@@ -26,14 +26,13 @@ enum AuditCommand {
     /// Checks that an audit is what was written: finds every change, loss, repetition and move.
     ///
     /// A cut at the end, and a chain that was made anew, show only against heads that somebody else
-    /// has: those that the cluster keeps in its log, or a file of them. The KMS has no heads in the
-    /// log. Exits with 11 when something is wrong.
+    /// has: those that the cluster keeps in its log, or a file of them. Exits with 11 when something is wrong.
     Verify(Box<verify::Verify>),
     /// Prints the last records, and with -f those that follow.
     Tail(tail::Tail),
     /// Prints the records that fit everything that is asked for.
     Grep(grep::Grep),
-    /// Lists the heads of the nodes' audits that the cluster keeps in its log.
+    /// Lists the heads of audits, of the nodes and of the KMS, that the cluster keeps in its log.
     Heads(Box<heads::Heads>),
 }
 

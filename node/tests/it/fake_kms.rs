@@ -3,6 +3,8 @@
 //! Enough to see that the node asks under the right key, with the same associated data, and on
 //! whose behalf. It proves nothing about cryptography; `kms-sim` has its own tests for that.
 
+mod heads;
+
 use std::sync::{Arc, Mutex};
 
 use lockbox_core::Randomness;
@@ -23,6 +25,7 @@ use prost::Message;
 use tokio::sync::Barrier;
 use tonic::{Code, Request, Response, Status};
 
+pub(crate) use self::heads::{FakeHead, Telling};
 use crate::fixture::SYSTEM_KEY;
 
 /// The keys that the fake has: the system key and one of a customer.
@@ -57,6 +60,7 @@ struct State {
     tokens: Vec<String>,
     meeting: Option<(Arc<Barrier>, usize)>,
     refusing: Option<(&'static str, Code)>,
+    heads: heads::Heads,
 }
 
 /// The fake; clones share their memory.

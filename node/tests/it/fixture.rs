@@ -33,6 +33,7 @@ use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::rate::RateLimits;
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::{TaskKind, Tasks};
+use lockbox_proto::lockbox::kms::v1::audit_head_service_server::AuditHeadServiceServer;
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
 use lockbox_proto::yandex::cloud::iam::v1::CreateIamTokenRequest;
 use lockbox_proto::yandex::cloud::iam::v1::create_iam_token_request::Identity;
@@ -195,6 +196,7 @@ impl Fresh {
         let kms_services = GrpcServices::new()
             .with(SymmetricCryptoServiceServer::new(kms.clone()))
             .with(KeyAccessServiceServer::new(kms.clone()))
+            .with(AuditHeadServiceServer::new(kms.clone()))
             .with(OperationServiceServer::new(kms.clone()))
             .into_service();
         let bound = bind("kms", loopback(), Security::PlaintextLoopback).await.unwrap();

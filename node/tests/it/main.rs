@@ -59,6 +59,8 @@ mod identity;
 #[cfg(test)]
 mod keyring_rotation;
 #[cfg(test)]
+mod kms_audit;
+#[cfg(test)]
 mod kms_operations;
 #[cfg(test)]
 mod kms_outage;

@@ -137,3 +137,63 @@ async fn an_audit_is_whole_through_kills_and_whatever_is_done_to_it_is_found() {
     let nothing = cluster.lockbox(&["audit", "verify", nothing.to_str().unwrap()], b"");
     assert_eq!(nothing.status.code(), Some(2));
 }
+
+/// Waits until the cluster has the last record of the KMS, which nobody calls meanwhile; writes the
+/// heads to a file.
+async fn kms_is_anchored(cluster: &Cluster, node: u16, active: &PathBuf, file: &Path) {
+    until("head of the KMS's last record", async || {
+        let heads = cluster.operator(node, &["audit", "heads", "--kms", "--format", "json"]);
+        let heads: Vec<Value> = serde_json::from_slice(&heads.stdout).ok()?;
+        assert!(heads.iter().all(|head| head["abandoned"] != true), "{heads:#?}");
+        let newest = heads.iter().filter_map(|head| head["sequence"].as_u64()).max()?;
+        std::fs::write(file, serde_json::to_vec(&heads).unwrap()).unwrap();
+        (newest == *numbers(active).last()?).then_some(())
+    })
+    .await;
+}
+
+/// The KMS is one server, and whoever owns its disk is found by what the cluster knows of it, also
+/// when another node leads by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn security_s19_the_audit_of_the_kms_is_checked_against_the_log() {
+    let mut cluster = Cluster::start(environment()).await;
+    let leader = cluster.leader().await;
+    for _ in 0..READS / 2 {
+        cluster.admin(Part::Kms).create_kms_key().await;
+    }
+    let data = cluster.data(Part::Kms);
+    let (directory, active) = (data.to_str().unwrap(), data.join("audit.jsonl"));
+    let file = cluster.directory().join("heads.json");
+    kms_is_anchored(&cluster, leader, &active, &file).await;
+    success(&cluster.operator(leader, &["audit", "verify", directory, "--cluster", "--kms"]));
+    cluster.kill(Part::Node(leader));
+    let next = cluster.leader().await;
+    cluster.admin(Part::Kms).create_kms_key().await;
+    kms_is_anchored(&cluster, next, &active, &file).await;
+    let told = cluster.operator(next, &["audit", "verify", directory, "--cluster", "--kms"]);
+    success(&told);
+    assert!(output(&told).contains("anchored records are there"), "{}", output(&told));
+
+    cluster.stop_part(Part::Kms).await;
+    let from_file = ["audit", "verify", directory, "--kms", "--heads", file.to_str().unwrap()];
+    success(&cluster.lockbox(&from_file, b""));
+    let whole = std::fs::read(&active).unwrap();
+    let found = |what: &str, said: &str| {
+        let told = cluster.lockbox(&from_file, b"");
+        assert_eq!(told.status.code(), Some(11), "{what}: {}", output(&told));
+        assert!(output(&told).contains(said), "{what}: {}", output(&told));
+        let alone = cluster.lockbox(&["audit", "verify", directory], b"");
+        assert_eq!(alone.status.code(), Some(0), "{what}: {}", output(&alone));
+    };
+    let lines: Vec<&[u8]> = whole.split_inclusive(|byte| *byte == b'\n').collect();
+    std::fs::write(&active, lines[..lines.len() - 1].concat()).unwrap();
+    found("a cut", "are missing");
+    std::fs::remove_file(&active).unwrap();
+    found("a file that is gone", "are missing");
+    // The last record is another one, which is chained as it has to be.
+    let mut forged: Value = serde_json::from_slice(lines[lines.len() - 1]).unwrap();
+    forged["event_id"] = "forged".into();
+    let forged = format!("{forged}\n").into_bytes();
+    std::fs::write(&active, [lines[..lines.len() - 1].concat(), forged].concat()).unwrap();
+    found("a chain that was made anew", "is another one than was anchored");
+}

@@ -139,6 +139,12 @@ text_id!(
 /// A Raft node. Never reused within a cluster (`openraft.md §6`).
 pub type NodeId = u64;
 
+/// The largest id of a node: what is above is for servers that are none.
+pub const NODE_ID_MAX: NodeId = u32::MAX as NodeId;
+
+/// Stands for the KMS where an audit is named by the node that it is of: no node has this id.
+pub const KMS_AUDIT_ID: NodeId = NODE_ID_MAX + 1;
+
 /// Names one attempt to change state; retries of the same attempt keep it.
 ///
 /// 16 random bytes, printed as a UUID. Exactly-once within a proposal's retries rests on it

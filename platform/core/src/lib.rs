@@ -19,8 +19,9 @@ pub use access::{AccessQuery, Decision, is_allowed};
 pub use clock::{Clock, LogTime, Randomness};
 pub use exit::ExitCode;
 pub use id::{
-    AuthorizedKeyId, CloudId, ClusterId, FolderId, IdError, KmsKeyId, KmsKeyVersionId, NodeId,
-    OperationId, OrganizationId, RequestId, SecretId, ServiceAccountId, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, ClusterId, FolderId, IdError, KMS_AUDIT_ID, KmsKeyId,
+    KmsKeyVersionId, NODE_ID_MAX, NodeId, OperationId, OrganizationId, RequestId, SecretId,
+    ServiceAccountId, TokenId, VersionId,
 };
 pub use mac::RequestMac;
 pub use mutants::{Mutant, mutant};

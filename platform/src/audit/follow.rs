@@ -16,6 +16,19 @@ use crate::audit::walk::{LineRead, Walk};
 /// # Errors
 /// When a file that is in between cannot be read.
 pub fn leads(files: &AuditFiles, from: ChainHead, to: ChainHead) -> io::Result<bool> {
+    leads_unless(files, from, to, || false)
+}
+
+/// The same, given up between two lines once `stopping` says so.
+///
+/// # Errors
+/// As [`leads`], and [`io::ErrorKind::Interrupted`] when it was given up.
+pub fn leads_unless(
+    files: &AuditFiles,
+    from: ChainHead,
+    to: ChainHead,
+    stopping: impl Fn() -> bool,
+) -> io::Result<bool> {
     if from == to {
         return Ok(true);
     }
@@ -29,6 +42,9 @@ pub fn leads(files: &AuditFiles, from: ChainHead, to: ChainHead) -> io::Result<b
     let mut line = Vec::new();
     while let Some(mut file) = walk.next_file()? {
         while file.read_line(&mut line)? == LineRead::Whole {
+            if stopping() {
+                return Err(io::ErrorKind::Interrupted.into());
+            }
             let hash = LineHash::of(&line);
             reached = match reached {
                 None => (hash == from.hash).then_some(from),

@@ -2,12 +2,15 @@
 //! the way (`design §10`).
 //!
 //! Promises: a signature that fits was made with the secret half of the key, over all that is said
-//! of the head. Refuses to know where the secret comes from, and whether what is said is true.
+//! of the head; the key is for nothing else. Refuses to know where the secret is kept that it is
+//! derived from, and whether what is said is true.
 
 use std::fmt;
 
 use aws_lc_rs::signature::{ED25519, Ed25519KeyPair, KeyPair, UnparsedPublicKey};
-use lockbox_core::{LogTime, NodeId};
+use hkdf::Hkdf;
+use lockbox_core::{LogTime, NodeId, Sensitive};
+use sha2::Sha256;
 
 use crate::audit::chain::ChainHead;
 use crate::token::SigningSeed;
@@ -19,16 +22,19 @@ const CONTEXT: &[u8] = b"lockbox audit head v1\0";
 /// The same where something is said of retention; so no such statement reads as one without.
 const CONTEXT_REMOVED: &[u8] = b"lockbox audit head v2\0";
 
+/// What the key is for.
+const INFO: &[u8] = b"lockbox audit head v1 signing key";
+
 /// What is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct HeadStatement<'a> {
     /// The cluster.
     pub cluster_id: &'a str,
-    /// The node whose audit it is.
+    /// The node whose audit it is, or [`lockbox_core::KMS_AUDIT_ID`].
     pub node_id: NodeId,
     /// Its last record.
     pub head: ChainHead,
-    /// The node's own clock when it told.
+    /// The own clock of whoever told.
     pub told_at: LogTime,
     /// The last record that retention has taken; nothing when it has taken none.
     pub removed_through: Option<u64>,
@@ -69,6 +75,16 @@ impl fmt::Debug for HeadSigner {
 }
 
 impl HeadSigner {
+    /// A signer whose key is derived from a secret that a server keeps for something else, by
+    /// HKDF-SHA256 (RFC 5869), which leads back from neither to the other; nothing when that gives
+    /// no key.
+    #[must_use]
+    pub fn derived_from(secret: &[u8]) -> Option<Self> {
+        let mut seed = Sensitive::new([0_u8; 32]);
+        Hkdf::<Sha256>::new(None, secret).expand(INFO, seed.expose_mut()).ok()?;
+        Self::from_seed(&seed)
+    }
+
     /// A signer from its seed, which must be for nothing else; nothing when that is no key.
     #[must_use]
     pub fn from_seed(seed: &SigningSeed) -> Option<Self> {
@@ -96,6 +112,16 @@ mod tests {
     use crate::audit::chain::LineHash;
     use crate::system::SystemRandom;
     use crate::token::generate_seed;
+
+    #[test]
+    fn a_derived_key_is_the_same_each_time_and_is_not_the_secret() {
+        let secret = generate_seed(&SystemRandom);
+        let key = HeadSigner::derived_from(secret.expose()).unwrap().public_key();
+        assert_eq!(HeadSigner::derived_from(secret.expose()).unwrap().public_key(), key);
+        assert_ne!(HeadSigner::from_seed(&secret).unwrap().public_key(), key);
+        let other = generate_seed(&SystemRandom);
+        assert_ne!(HeadSigner::derived_from(other.expose()).unwrap().public_key(), key);
+    }
 
     #[test]
     fn a_signature_is_of_one_key_and_of_all_that_is_said() {

@@ -32,7 +32,7 @@ pub use config::{AuditConfig, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN, Rem
 pub use details::AuditDetails;
 pub use file::{AuditFile, AuditOpenError};
 pub use files::{AuditFiles, DEFAULT_FILE_NAME};
-pub use follow::leads;
+pub use follow::{leads, leads_unless};
 pub use head_signature::{HeadSigner, HeadStatement, SIGNER_BYTES};
 pub use record::{AuditRecord, AuditTime};
 pub use walk::{LineRead, Walk, WalkedFile};

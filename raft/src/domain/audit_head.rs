@@ -1,14 +1,15 @@
-//! Heads of the nodes' audits, anchored in the log (`design §10`).
+//! Heads of the audits of the nodes and of the KMS, anchored in the log (`design §10`).
 //!
-//! A node's audit is a chain, so the hash of one record stands for all before it. What a quorum has
-//! of it cannot be taken back by whoever has the node's disk.
+//! An audit is a chain, so the hash of one record stands for all before it. What a quorum has of it
+//! cannot be taken back by whoever has the server's disk. The KMS is a node here, under an id that
+//! no node has ([`KMS_AUDIT_ID`]): the leader proposes for it.
 //!
 //! Promises: each head that is kept was followed by the next one, line by line as the node read its
 //! own files, or is kept as abandoned; whatever a node does afterwards, the first of those stay.
 
 use std::fmt;
 
-use lockbox_core::{LogTime, NodeId};
+use lockbox_core::{KMS_AUDIT_ID, LogTime, NodeId};
 use minicbor::{Decode, Encode};
 
 /// Heads of one node that are kept; with one every ten seconds, those of its last three quarters
@@ -24,7 +25,7 @@ pub const ABANDONED_MAX: usize = 32;
 /// The last record of a node's audit that was on its disk.
 #[derive(Clone, PartialEq, Eq, Encode, Decode)]
 pub struct AuditHead {
-    /// The node.
+    /// The node, or [`KMS_AUDIT_ID`].
     #[n(0)]
     pub node_id: NodeId,
     /// The record's number.
@@ -67,6 +68,14 @@ pub struct HeadMark {
     pub hash: [u8; 32],
 }
 
+impl HeadMark {
+    /// Whether numbers and hashes allow that this record leads to that one, or is the same.
+    #[must_use]
+    pub fn may_lead_to(self, later: Self) -> bool {
+        self.sequence < later.sequence || self == later
+    }
+}
+
 /// What the node read of the head that was anchored last, before it proposed another one. A head
 /// that comes behind any other is refused: a proposal that was late says nothing of what came
 /// meanwhile.
@@ -96,7 +105,10 @@ pub struct HeadSignature {
 
 impl fmt::Debug for AuditHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "record {} of the audit of node {}", self.sequence, self.node_id)
+        match self.node_id {
+            KMS_AUDIT_ID => write!(f, "record {} of the audit of the KMS", self.sequence),
+            node_id => write!(f, "record {} of the audit of node {node_id}", self.sequence),
+        }
     }
 }
 
@@ -126,16 +138,22 @@ pub struct AuditHeads {
     pub abandoned: Vec<AnchoredHead>,
 }
 
-/// The head comes behind another one than its node has read.
+/// Why a head is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct HeadMoved;
+pub enum HeadRefused {
+    /// It comes behind another one than its node has read.
+    Moved,
+    /// It is said to follow the last one, and is an earlier record, or another one in its place: so
+    /// it does not, whatever is said. Whoever sees that may say that it does not.
+    Contradicts,
+}
 
 impl AuditHeads {
     /// Takes a head in, and lets go of what is too old; false when it is the last one once more.
     ///
     /// # Errors
-    /// [`HeadMoved`]; nothing has changed then.
-    pub fn anchor(&mut self, anchored: AnchoredHead) -> Result<bool, HeadMoved> {
+    /// [`HeadRefused`]; nothing has changed then.
+    pub fn anchor(&mut self, anchored: AnchoredHead) -> Result<bool, HeadRefused> {
         let new = &anchored.head;
         let last = self.newest.last().map(|last| (last.head.mark(), last.head.removed_through));
         if last.is_some_and(|(mark, removed)| mark == new.mark() && removed >= new.removed_through)
@@ -147,10 +165,15 @@ impl AuditHeads {
             // An earlier build told nothing but numbers.
             None => last.is_none_or(|last| last.sequence < new.sequence),
             Some(After::Nothing) if last.is_none() => true,
-            Some(After::Followed(read)) if last == Some(read) => read.sequence <= new.sequence,
+            Some(After::Followed(read)) if last == Some(read) => {
+                if !read.may_lead_to(new.mark()) {
+                    return Err(HeadRefused::Contradicts);
+                }
+                true
+            }
             Some(After::Abandoned(read)) if last == Some(read) => false,
             Some(After::Nothing | After::Followed(_) | After::Abandoned(_)) => {
-                return Err(HeadMoved);
+                return Err(HeadRefused::Moved);
             }
         };
         if !goes_on {
@@ -312,7 +335,10 @@ mod tests {
     #[test]
     fn a_head_behind_another_one_than_was_read_is_refused() {
         let mut heads = AuditHeads::default();
-        assert_eq!(heads.anchor(head_after(7, 1, After::Followed(mark(3, 1)))), Err(HeadMoved));
+        assert_eq!(
+            heads.anchor(head_after(7, 1, After::Followed(mark(3, 1)))),
+            Err(HeadRefused::Moved)
+        );
         assert_eq!(heads.anchor(head_after(7, 1, After::Nothing)), Ok(true));
         let kept = heads.clone();
         for after in [
@@ -321,10 +347,26 @@ mod tests {
             After::Followed(mark(6, 1)),
             After::Abandoned(mark(6, 1)),
         ] {
-            assert_eq!(heads.anchor(head_after(9, 1, after)), Err(HeadMoved), "{after:?}");
+            assert_eq!(heads.anchor(head_after(9, 1, after)), Err(HeadRefused::Moved), "{after:?}");
         }
         assert_eq!(heads.anchor(head_after(7, 1, After::Nothing)), Ok(false), "a copy");
         assert_eq!(heads, kept);
+    }
+
+    /// Numbers that go backwards, and another record in the place of the last one, follow nothing.
+    #[test]
+    fn a_head_that_cannot_follow_is_refused_until_it_is_said_not_to() {
+        let mut heads = AuditHeads::default();
+        assert_eq!(heads.anchor(head_after(7, 1, After::Nothing)), Ok(true));
+        let kept = heads.clone();
+        for (sequence, hash) in [(6, 1), (0, 2), (7, 2)] {
+            let told = head_after(sequence, hash, After::Followed(mark(7, 1)));
+            assert_eq!(heads.anchor(told), Err(HeadRefused::Contradicts), "{sequence} {hash}");
+            assert_eq!(heads, kept);
+        }
+        let honest = head_after(7, 2, After::Abandoned(mark(7, 1)));
+        assert_eq!(heads.anchor(honest), Ok(true));
+        assert_eq!(heads.abandoned[0].head.mark(), mark(7, 1));
     }
 
     #[test]

@@ -71,6 +71,10 @@ pub enum Precondition {
     #[n(11)]
     #[error("another head of that audit was anchored meanwhile")]
     AuditHeadMoved,
+    /// The head of an audit is said to follow the last one, and cannot.
+    #[n(12)]
+    #[error("the head of that audit contradicts the one that was anchored last")]
+    AuditHeadContradicts,
 }
 
 /// Why the state refuses a command or a read. Carries ids and limits, never a value.

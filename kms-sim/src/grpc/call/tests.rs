@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use lockbox_core::Clock;
-use lockbox_platform::audit::{self, AuditConfig};
+use lockbox_platform::audit::{self, AuditConfig, AuditFiles};
 use lockbox_platform::detach::detached;
 use lockbox_platform::exit::FatalExit;
 use lockbox_platform::metrics::{Metrics, Prefix};
@@ -16,6 +16,7 @@ use tonic::Code;
 use tonic::codegen::http::HeaderMap;
 
 use super::*;
+use crate::audit_head::AuditHeads;
 use crate::authn::Authenticator;
 use crate::authn::policy::Policy;
 use crate::config::Periods;
@@ -41,11 +42,17 @@ async fn edge(directory: &Path, tasks: &Tasks) -> Edge {
     };
     let audit_config = AuditConfig::new(&directory.join("audit.jsonl"));
     let auditor = audit::open(&audit_config, Arc::clone(&clock), tasks, metrics.audit.clone());
+    let auditor = auditor.unwrap();
+    let engine = Engine::open(&directory.join("data"), parts).await.unwrap();
+    let (files, signer) = (AuditFiles::of(&audit_config.path), engine.mac_key().head_signer());
+    let (writer, signer, own_clock) = (auditor.clone(), signer.unwrap(), Arc::clone(&clock));
+    let audit_heads = AuditHeads::new(writer, files, signer, own_clock, tasks.clone());
     let hour = Duration::from_secs(3600);
     Edge {
-        engine: Arc::new(Engine::open(&directory.join("data"), parts).await.unwrap()),
+        engine: Arc::new(engine),
         authenticator: Authenticator::new(vec![], Policy::default(), None, Arc::clone(&clock)),
-        auditor: auditor.unwrap(),
+        auditor,
+        audit_heads,
         metrics: kms_metrics,
         clock,
         random: Arc::new(SystemRandom),

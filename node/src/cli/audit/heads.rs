@@ -1,9 +1,10 @@
-//! `lockbox audit heads`, and heads as the other commands take them.
+//! `lockbox audit heads`, and heads as the other commands take them. Those of the KMS are among
+//! them, as those of a node that cannot be ([`KMS_AUDIT_ID`]).
 
 use std::path::Path;
 
 use clap::Args;
-use lockbox_core::{LogTime, NodeId};
+use lockbox_core::{KMS_AUDIT_ID, LogTime, NodeId};
 use lockbox_platform::audit::{ChainHead, HeadStatement, LineHash, SIGNER_BYTES};
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use serde::Deserialize;
@@ -20,6 +21,9 @@ pub(super) struct Heads {
     /// Those of this node alone.
     #[arg(long, value_name = "ID", default_value_t = 0, hide_default_value = true)]
     node: NodeId,
+    /// Those of the KMS alone.
+    #[arg(long, conflicts_with = "node")]
+    kms: bool,
     #[command(flatten)]
     peer: PeerFlags,
 }
@@ -28,10 +32,18 @@ impl Heads {
     /// Asks for them and prints them.
     pub(super) fn run(&self, environment: &Environment) -> Result<(), Failure> {
         let target = self.peer.resolve(environment)?;
-        let heads = ask(&target, self.node)?;
+        let heads = ask(&target, if self.kms { KMS_AUDIT_ID } else { self.node })?;
         let records: Result<Vec<_>, Failure> = heads.iter().map(Record::of).collect();
         let text = output::many(target.format, &records?, || table(&heads))?;
         output::write(text.as_bytes())
+    }
+}
+
+/// Whose audit it is, within a sentence.
+pub(super) fn whose(node_id: NodeId) -> String {
+    match node_id {
+        KMS_AUDIT_ID => "the KMS".to_owned(),
+        node_id => format!("node {node_id}"),
     }
 }
 
@@ -50,7 +62,10 @@ pub(super) fn ask(
 fn table(heads: &[wire::AuditHead]) -> Table {
     let row = |head: &wire::AuditHead| {
         vec![
-            head.node_id.to_string(),
+            match head.node_id {
+                KMS_AUDIT_ID => "kms".to_owned(),
+                node_id => node_id.to_string(),
+            },
             head.sequence.to_string(),
             head.hash.clone(),
             head.index.to_string(),
@@ -64,7 +79,7 @@ fn table(heads: &[wire::AuditHead]) -> Table {
     }
 }
 
-/// The half of the cluster's key for heads that verifies.
+/// The half of a key for heads that verifies: of the cluster's, or of the KMS's.
 pub(super) type Signer = [u8; SIGNER_BYTES];
 
 /// Reads such a half as it is printed.
@@ -97,7 +112,7 @@ impl NodeHead {
         let wire::AuditHead { node_id, sequence, abandoned, removed_before, .. } = *told;
         let removed_through = removed_before.checked_sub(1);
         let wrong = |what: &dyn std::fmt::Display| {
-            Failure::usage(format_args!("record {sequence} of node {node_id}: {what}"))
+            Failure::usage(format_args!("record {sequence} of {}: {what}", whose(node_id)))
         };
         let hash = told.hash.parse::<LineHash>();
         let hash = hash.map_err(|error| wrong(&format_args!("the hash {error}")))?;
@@ -188,7 +203,7 @@ mod tests {
             index: 3,
             ..Default::default()
         };
-        let heads = [head(1, 0), head(2, 7)];
+        let heads = [head(1, 0), head(KMS_AUDIT_ID, 7)];
         let records: Vec<_> = heads.iter().map(|head| Record::of(head).unwrap()).collect();
         let text = output::many(Format::Json, &records, || table(&heads)).unwrap();
         let read = parse(text.as_bytes()).unwrap();
@@ -197,8 +212,9 @@ mod tests {
             let (signer, removed_through, abandoned) = (None, None, false);
             NodeHead { node_id, head, signer, removed_through, abandoned }
         };
-        assert_eq!(read, [expected(1, 0), expected(2, 7)]);
+        assert_eq!(read, [expected(1, 0), expected(KMS_AUDIT_ID, 7)]);
         let shown = table(&heads).render();
+        assert!(shown.lines().last().unwrap().starts_with("kms "), "{shown}");
         assert_eq!(read, heads.map(|head| NodeHead::of_wire(&head).unwrap()));
         assert!(shown.contains(&hash.to_string()), "{shown}");
     }

@@ -3,14 +3,14 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use lockbox_core::NodeId;
+use lockbox_core::{KMS_AUDIT_ID, NodeId};
 use lockbox_platform::audit::verify::{Findings, verify_removed};
 use lockbox_platform::audit::{AuditFiles, ChainHead};
 use lockbox_platform::exit::ExitCode;
 use lockbox_raft::domain::audit_head::ABANDONED_MAX;
 
 use super::files::{find, unread};
-use super::heads::{self, NodeHead, Signer};
+use super::heads::{self, NodeHead, Signer, whose};
 use crate::cli::environment::Environment;
 use crate::cli::failure::{Failure, one_line};
 use crate::cli::output;
@@ -34,8 +34,11 @@ pub(super) struct Verify {
     /// there are heads of.
     #[arg(long, value_name = "ID")]
     node: Option<NodeId>,
-    /// Count only heads that this key of the cluster has signed, as `lockbox audit heads` has shown
-    /// it at a time when the cluster was trusted.
+    /// It is the audit of the KMS.
+    #[arg(long, conflicts_with = "node")]
+    kms: bool,
+    /// Count only heads that this key has signed, the cluster's or the KMS's, as `lockbox audit
+    /// heads` has shown it at a time when the cluster was trusted.
     #[arg(long, value_name = "KEY", value_parser = heads::parse_signer)]
     signer: Option<Signer>,
     #[command(flatten)]
@@ -47,7 +50,8 @@ impl Verify {
     pub(super) fn run(&self, environment: &Environment) -> Result<(), Failure> {
         let config = self.peer.load_config(environment)?;
         let files = self.files(config.as_ref())?;
-        let node = self.node.or(config.map(|config| config.node_id));
+        let of_kms = self.kms.then_some(KMS_AUDIT_ID);
+        let node = of_kms.or(self.node).or(config.map(|config| config.node_id));
         let Compared { findings, known, left_out } = self.compare(environment, &files, node)?;
         let mut text = report(&findings, known.as_ref());
         if left_out > 0 {
@@ -94,13 +98,16 @@ impl Verify {
         }
     }
 
-    /// The heads of the node that count, if any are asked for, and how many do not count.
+    /// The heads of the node, or of the KMS, that count, if any are asked for, and how many do not.
     fn told(
         &self,
         environment: &Environment,
         node: Option<NodeId>,
     ) -> Result<(Option<Known>, usize), Failure> {
-        let known = self.known(environment)?;
+        let mut known = self.known(environment)?;
+        if let (Some(known), Some(node)) = (&mut known, node) {
+            known.retain(|head| head.node_id == node);
+        }
         let told = known.as_ref().map_or(0, Vec::len);
         let known = self.signed(known)?;
         let left_out = told - known.as_ref().map_or(0, Vec::len);
@@ -168,22 +175,30 @@ impl Known {
     }
 }
 
-/// The heads of one node: of the one that is meant, or of the only one that there is.
+/// The heads of one audit: of the node that is meant, or of the only node that there is. The KMS is
+/// meant only where it is named.
 fn of_one_node(known: &[NodeHead], node: Option<NodeId>) -> Result<Known, Failure> {
-    let node = match (node, known.first()) {
+    let mut of_nodes = known.iter().filter(|known| known.node_id != KMS_AUDIT_ID);
+    let node = match (node, of_nodes.next()) {
         (Some(node), _) => node,
-        (None, Some(first)) if known.iter().all(|known| known.node_id == first.node_id) => {
+        (None, Some(first)) if of_nodes.all(|known| known.node_id == first.node_id) => {
             first.node_id
         }
         (None, Some(_)) => {
-            let sentence = "the heads are of several nodes: say whose audit it is with --node";
+            let sentence =
+                "the heads are of several nodes: say whose audit it is with --node or --kms";
             return Err(Failure::usage(sentence));
         }
-        (None, None) => return Err(Failure::usage("there are no heads to compare with")),
+        (None, None) if known.is_empty() => {
+            return Err(Failure::usage("there are no heads to compare with"));
+        }
+        (None, None) => {
+            return Err(Failure::usage("the heads are of the KMS: say that it is meant by --kms"));
+        }
     };
     let own: Vec<&NodeHead> = known.iter().filter(|known| known.node_id == node).collect();
     if own.is_empty() {
-        return Err(Failure::usage(format_args!("there are no heads of node {node}")));
+        return Err(Failure::usage(format_args!("there are no heads of {}", whose(node))));
     }
     Ok(Known {
         heads: own.iter().map(|own| own.head).collect(),
@@ -267,6 +282,10 @@ mod tests {
         for (known, node) in [(&known[..], None), (&known[..], Some(3)), (&known[..0], None)] {
             assert!(numbers(known, node).is_err());
         }
+        let with_kms = [head(1, 4), head(KMS_AUDIT_ID, 8)];
+        assert_eq!(numbers(&with_kms, None), Ok(vec![4]));
+        assert_eq!(numbers(&with_kms, Some(KMS_AUDIT_ID)), Ok(vec![8]));
+        assert!(numbers(&with_kms[1..], None).is_err());
         let removed = |node| of_one_node(&known, Some(node)).map(|known| known.removed_through);
         assert_eq!((removed(1), removed(2)), (Ok(None), Ok(Some(5))));
     }

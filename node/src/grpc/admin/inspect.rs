@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lockbox_core::ResourceKind;
+use lockbox_core::{KMS_AUDIT_ID, NodeId, ResourceKind};
 use lockbox_platform::status::{ApiError, ErrorKind, Outcome, Precondition};
 use lockbox_proto::lockbox::cluster::v1 as wire;
 use lockbox_raft::domain::command::{Command, Envelope};
@@ -200,7 +200,7 @@ fn names(command: &Command) -> (String, String, String) {
         Command::UpdateFolder { folder_id, .. } => (none(), none(), folder_id.to_string()),
         Command::RecoverAdmin(recover) => (none(), none(), recover.key_id.to_string()),
         Command::AnchorAuditHead(head) => {
-            (none(), none(), format!("node {} record {}", head.node_id, head.sequence))
+            (none(), none(), format!("{} record {}", audit_of(head.node_id), head.sequence))
         }
         Command::ReportReads(report) => {
             (none(), none(), format!("node {} report {}", report.node_id, report.sequence))
@@ -217,6 +217,14 @@ fn names(command: &Command) -> (String, String, String) {
             (none(), none(), format!("{} data keys", rewraps.len()))
         }
         Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
+    }
+}
+
+/// Whose audit a head is of.
+fn audit_of(node_id: NodeId) -> String {
+    match node_id {
+        KMS_AUDIT_ID => "kms".to_owned(),
+        node_id => format!("node {node_id}"),
     }
 }
 

@@ -1,6 +1,6 @@
 //! Heads of audits: kept for each node, and nothing else changes.
 
-use lockbox_core::{LogTime, Subject};
+use lockbox_core::{KMS_AUDIT_ID, LogTime, Subject};
 
 use super::World;
 use crate::domain::audit_head::{After, AnchoredHead, AuditHead, HEADS_MAX, HeadMark};
@@ -107,6 +107,32 @@ fn a_head_behind_another_one_than_its_node_has_read_is_refused() {
     let heads = tables::audit_heads(&world.state, 1).unwrap();
     assert!(heads.abandoned.is_empty());
     assert_eq!(heads.newest.last().unwrap().head.mark(), second.mark());
+}
+
+/// Whoever has the KMS's disk, and has it say that nothing happened.
+#[test]
+fn a_head_of_the_kms_that_goes_backwards_or_contradicts_is_refused() {
+    let mut world = World::new();
+    let (of_node, first) = (head(1, 9), head(KMS_AUDIT_ID, 7));
+    anchor(&mut world, AuditHead { after: Some(After::Nothing), ..of_node.clone() });
+    anchor(&mut world, AuditHead { after: Some(After::Nothing), ..first.clone() });
+    let before = world.state.clone();
+    let after = Some(After::Followed(first.mark()));
+    let contradicts = Rejection::Precondition(Precondition::AuditHeadContradicts);
+    for wrong in [
+        AuditHead { after, ..head(KMS_AUDIT_ID, 6) },
+        AuditHead { after, hash: [9; 32], ..first.clone() },
+    ] {
+        let told = proposal(&mut world, wrong);
+        assert_eq!(world.refused(&told), contradicts);
+        assert_eq!(world.state, before);
+    }
+    // What is said not to follow is remembered: the record that is gone is missed for ever.
+    let after = Some(After::Abandoned(first.mark()));
+    anchor(&mut world, AuditHead { after, ..head(KMS_AUDIT_ID, 6) });
+    let heads = tables::audit_heads(&world.state, KMS_AUDIT_ID).unwrap();
+    assert_eq!(heads.abandoned[0].head.mark(), first.mark());
+    assert!(tables::audit_heads(&world.state, 1).unwrap().abandoned.is_empty());
 }
 
 #[test]
