@@ -182,6 +182,7 @@ pub(super) async fn start(
         progress: Arc::clone(&erasure),
         clock: Arc::clone(&clock),
         wall: Arc::clone(&parts.clock),
+        root: config.data_dir.clone(),
         purge_within: config.destroy.purge_within,
         blocking: config.store.blocking,
         faults: faults.clone(),

@@ -3,6 +3,8 @@
 
 pub(crate) mod commands;
 mod eraser;
+mod eraser_strays;
+mod eraser_waits;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;
