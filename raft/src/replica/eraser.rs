@@ -27,6 +27,7 @@ use self::strays::Strays;
 use super::clock::ClusterClock;
 use super::erasure::{Due, ErasureProgress};
 use super::purge::Purger;
+use super::purge_first::{PayloadStanding, PurgeFirst};
 use crate::error::StorageError;
 use crate::network::Raft;
 use crate::state::tables;
@@ -50,6 +51,7 @@ pub(super) struct Eraser {
     pub(super) renewal: SnapshotRenewal,
     pub(super) erased: ErasedRecord,
     pub(super) progress: Arc<ErasureProgress>,
+    pub(super) purge_first: Arc<PurgeFirst>,
     pub(super) clock: Arc<ClusterClock>,
     /// For what is told of the last round.
     pub(super) wall: Arc<dyn Clock>,
@@ -107,12 +109,16 @@ impl Eraser {
         let due = self.progress.look_at(&self.state);
         let due = due.inspect_err(|error| self.faults.report(error))?;
         let log_now = self.clock.log_now_at(self.state.applied().borrow().log_time);
-        let waits = self.progress.pending_for(log_now) < self.purge_within / 2;
+        let standing = self.purge_first.standing(&self.progress, &self.state, &self.clock);
+        let standing = standing.inspect_err(|error| self.faults.report(error))?;
+        let waits = self.progress.pending_for(log_now) < self.purge_within / 2
+            && standing != PayloadStanding::PurgesFirst;
         if due.pending == 0 || waits || self.is_held_up(&due, strays) {
             return Ok(());
         }
         let started = Instant::now();
         self.round(&due, finished).await?;
+        self.purge_first.purged(due.generation, due.point.count);
         if self.search_strays(&due, strays).await? {
             return Ok(());
         }

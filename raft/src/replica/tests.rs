@@ -12,6 +12,7 @@ mod membership_load;
 mod mutants;
 mod own_command;
 mod purge;
+mod purge_first;
 mod reaper;
 mod silent_leader;
 mod time;
