@@ -126,12 +126,12 @@ async fn anchor_again_and_again(app: &App, counters: &TurnCounters) {
     }
     let interval = app.config.audit.head_interval();
     let mut leadership = app.replica.watch_leadership();
-    let mut last_failure = None;
+    let mut last_failure: Option<String> = None;
     loop {
         if leadership.current().is_leader {
             let turn = turn(app, Instant::now() + TURN_TIMEOUT).await;
             counters.0.with_label_values(&[result_of(&turn)]).inc();
-            last_failure = told_once(turn.err(), last_failure);
+            last_failure = told_once(turn.err(), last_failure.as_deref());
         }
         tokio::select! {
             () = tokio::time::sleep(interval) => {}
@@ -141,10 +141,10 @@ async fn anchor_again_and_again(app: &App, counters: &TurnCounters) {
 }
 
 /// Tells of a failure unless it is the one before; gives it back to be remembered.
-fn told_once(failure: Option<TurnError>, before: Option<String>) -> Option<String> {
+fn told_once(failure: Option<TurnError>, before: Option<&str>) -> Option<String> {
     let error = failure?;
     let said = error.to_string();
-    if before.as_ref() != Some(&said) {
+    if before != Some(said.as_str()) {
         let what = "the head of the KMS's audit is not anchored";
         match error {
             TurnError::Gone { .. } | TurnError::Unsigned | TurnError::Refused => {
