@@ -183,6 +183,7 @@ fn damaged(error: StoreError) -> Failure {
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
         StoreError::InUse { .. }
         | StoreError::Missing { .. }
+        | StoreError::Unsettled { .. }
         | StoreError::Open { .. }
         | StoreError::Write(_)
         | StoreError::DiskFull(_)

@@ -271,6 +271,7 @@ const fn exit_code(error: &StoreError) -> ExitCode {
         StoreError::InUse { .. }
         | StoreError::Open { .. }
         | StoreError::Missing { .. }
+        | StoreError::Unsettled { .. }
         | StoreError::Write(_)
         | StoreError::Read(_) => ExitCode::Storage,
     }

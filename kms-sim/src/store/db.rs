@@ -4,6 +4,8 @@
 //! survives a power loss; a view never sees half a batch; damage anywhere but in the torn tail of
 //! the log is an error, never a silently shorter history. Refuses to know what rows mean.
 
+mod read_only;
+
 use std::path::{Path, PathBuf};
 
 use rocksdb::{
@@ -33,6 +35,12 @@ pub enum StoreError {
     /// Another process has it open.
     #[error("the data directory {directory} is in use by another process")]
     InUse {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Its files changed each time it was opened for reading.
+    #[error("the store in {directory} changes faster than it can be opened")]
+    Unsettled {
         /// The directory.
         directory: PathBuf,
     },
@@ -139,23 +147,6 @@ impl Db {
     #[must_use]
     pub fn without_sync(self) -> Self {
         Self { synced: false, ..self }
-    }
-
-    /// Opens the store for reading, also beside a process that writes to it. Sees the state at
-    /// the time of opening.
-    ///
-    /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::Open`].
-    pub fn open_read_only(directory: &Path) -> Result<Self, StoreError> {
-        // RocksDB would make the directory, even to say that there is nothing in it.
-        if !directory.is_dir() {
-            return Err(StoreError::Missing { directory: directory.to_owned() });
-        }
-        let names = Table::ALL.map(Table::name);
-        let rocks = DB::open_cf_for_read_only(&options(), directory, names, false)
-            .map_err(|source| open_error(directory, source))?;
-        // The tables have caches of their own, which go with them.
-        Ok(Self { rocks, synced: true, cache: Cache::new_lru_cache(0) })
     }
 
     /// A consistent view of the present state.

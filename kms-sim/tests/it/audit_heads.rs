@@ -63,9 +63,9 @@ async fn told(
     let deadline = Instant::now() + PATIENCE;
     loop {
         let answer = ask(server, request(last)).await;
-        let head = checked(&answer);
-        if head == newest {
-            return (head, answer.followed);
+        let head = answer.head.is_some().then(|| checked(&answer));
+        if head == Some(newest) {
+            return (newest, answer.followed);
         }
         assert!(Instant::now() < deadline, "{head:?} is told, and {newest:?} is the last");
         tokio::time::sleep(Duration::from_millis(20)).await;
