@@ -180,8 +180,7 @@ impl Sealer {
 }
 
 /// The wrapping key's name in associated data.
-#[must_use]
-pub fn keyring_name(id: u32) -> String {
+pub(crate) fn keyring_name(id: u32) -> String {
     format!("keyring/{id}")
 }
 

@@ -67,8 +67,7 @@ pub(super) fn of_late_copy(
     let merged = merged.map(|(secret, version)| (secret, version, false));
     for (secret, version, was_stored) in carried.chain(repeated).chain(merged) {
         if is_gone(state, secret, version, was_stored)? {
-            let key = keys::payload(secret, version);
-            return note(state, index, now, key.clone()..key);
+            return note(state, index, now, Vec::new()..Vec::new());
         }
     }
     Ok(())

@@ -3,8 +3,6 @@
 
 pub(crate) mod commands;
 mod eraser;
-mod eraser_strays;
-mod eraser_waits;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;
@@ -13,7 +11,6 @@ mod metering;
 mod mutants;
 mod own_command;
 mod purge;
-mod purge_first;
 mod reaper;
 mod silent_leader;
 mod time;
