@@ -191,6 +191,10 @@ fn security_s13_no_answer_of_the_kms_has_room_for_a_key_of_its_own() {
     let expected = [
         // Of operations: metadata and responses, which are messages of the API again.
         "google.protobuf.Any.value",
+        // Of the audit: a record's hash, and a signature with the half of a key that verifies it.
+        "lockbox.kms.v1.AuditRecordMark.hash",
+        "lockbox.kms.v1.TellAuditHeadResponse.signature",
+        "lockbox.kms.v1.TellAuditHeadResponse.signer",
         "yandex.cloud.kms.v1.GenerateDataKeyResponse.data_key_ciphertext",
         "yandex.cloud.kms.v1.GenerateDataKeyResponse.data_key_plaintext",
         "yandex.cloud.kms.v1.SymmetricDecryptResponse.plaintext",
