@@ -143,6 +143,7 @@ impl Drop for Counted<'_> {
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;
+    use tokio::task::unconstrained;
 
     use super::*;
 
@@ -155,9 +156,10 @@ mod tests {
         Instant::now() + Duration::from_secs(1)
     }
 
-    /// As many places of an address as it gets without waiting.
+    /// As many places of an address as it gets without waiting. Without a budget for its polls,
+    /// which ends after some.
     fn taken(asking: &Asking, origin: Origin) -> Vec<Place<'_>> {
-        let at_once = || asking.place(origin, soon()).now_or_never();
+        let at_once = || unconstrained(asking.place(origin, soon())).now_or_never();
         std::iter::from_fn(at_once).map_while(Result::ok).collect()
     }
 
@@ -187,10 +189,10 @@ mod tests {
         let of_one = taken(&asking, ONE);
         let waiting = (OF_ONE..CALLS_OF_ONE).map(|_| asking.place(ONE, soon()));
         let mut waiting = Box::pin(futures::future::join_all(waiting));
-        // Without a budget for its polls, so that all of them are polled.
-        let polled = tokio::task::unconstrained(async { futures::poll!(waiting.as_mut()) });
+        let polled = unconstrained(async { futures::poll!(waiting.as_mut()) });
         assert!(polled.await.is_pending());
-        assert_eq!(asking.place(ONE, soon()).now_or_never().map(|p| p.err()), Some(Some(Crowded)));
+        let next = asking.place(ONE, soon()).now_or_never().map(|place| place.err());
+        assert_eq!(next, Some(Some(Crowded)), "not at once");
         assert!(asking.place(OTHER, soon()).await.is_ok(), "another address has its own");
         drop((of_one, waiting));
         assert_eq!(taken(&asking, ONE).len(), OF_ONE);
