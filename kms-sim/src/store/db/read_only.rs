@@ -12,7 +12,7 @@ use super::{Db, StoreError, open_error, options};
 use crate::store::tables::Table;
 
 /// How often a store is opened for reading whose files change meanwhile, before that is given up.
-const OPEN_ATTEMPTS: usize = 100;
+const OPEN_ATTEMPTS: usize = 1_000;
 
 impl Db {
     /// Opens the store for reading, also beside a process that writes to it. Sees the state at
@@ -67,44 +67,53 @@ mod tests {
     use super::super::{Write, family};
     use super::*;
 
+    /// Between two pauses of the writer.
+    const COMMITS: u64 = 8;
+    const OPENS: u32 = 40;
+
     /// Its files come and go all the time, and with them the logs that hold the last rows.
     #[test]
     fn a_reader_beside_a_busy_writer_opens_and_misses_nothing() {
         let directory = tempfile::tempdir().unwrap();
         let db = Db::open(directory.path()).unwrap();
-        let (written, done) = (AtomicU64::new(0), AtomicBool::new(false));
+        let (written, opened) = (AtomicU64::new(0), AtomicU64::new(0));
+        let done = AtomicBool::new(false);
+        let commit = |number: u64| {
+            let row = number.to_be_bytes().to_vec();
+            db.commit(&[Write::put(Table::Ledger, row, vec![1])]).unwrap();
+            written.store(number, Ordering::Release);
+            db.flush().unwrap();
+        };
         std::thread::scope(|scope| {
             scope.spawn(|| {
-                for number in 1_u64.. {
-                    let row = number.to_be_bytes().to_vec();
-                    db.commit(&[Write::put(Table::Ledger, row, vec![1])]).unwrap();
-                    written.store(number, Ordering::Release);
-                    db.flush().unwrap();
+                for burst in 0.. {
+                    let before = opened.load(Ordering::Acquire);
+                    (1..=COMMITS).for_each(|number| commit(burst * COMMITS + number));
                     // Tables are merged, and the old ones removed.
-                    if number % 8 == 0 {
-                        db.rocks.compact_range_cf(
-                            family(&db.rocks, Table::Ledger),
-                            None::<&[u8]>,
-                            None::<&[u8]>,
-                        );
-                        // Now and then it pauses, as servers do.
-                        std::thread::sleep(Duration::from_millis(20));
-                    }
-                    if done.load(Ordering::Acquire) {
-                        break;
+                    let ledger = family(&db.rocks, Table::Ledger);
+                    db.rocks.compact_range_cf(ledger, None::<&[u8]>, None::<&[u8]>);
+                    // Servers pause, too; this one for as long as an open store is waited for.
+                    while opened.load(Ordering::Acquire) == before {
+                        if done.load(Ordering::Acquire) {
+                            return;
+                        }
+                        std::thread::sleep(Duration::from_millis(1));
                     }
                 }
             });
-            for _ in 0..40 {
+            let mut wrong = None;
+            for _ in 0..OPENS {
                 let before = written.load(Ordering::Acquire);
                 let reader = Db::open_read_only(directory.path());
                 let seen = reader.map(|db| db.view().scan(Table::Ledger, b"", b"").count() as u64);
+                opened.fetch_add(1, Ordering::AcqRel);
                 if !seen.as_ref().is_ok_and(|seen| *seen >= before) {
-                    done.store(true, Ordering::Release);
-                    panic!("{seen:?}, and {before} were there");
+                    wrong = Some(format!("{seen:?}, and {before} were there"));
+                    break;
                 }
             }
             done.store(true, Ordering::Release);
+            assert_eq!(wrong, None);
         });
     }
 }
