@@ -114,7 +114,7 @@ fn a_head_behind_another_one_than_its_node_has_read_is_refused() {
 fn a_head_of_the_kms_that_goes_backwards_or_contradicts_is_refused() {
     let mut world = World::new();
     let (of_node, first) = (head(1, 9), head(KMS_AUDIT_ID, 7));
-    anchor(&mut world, AuditHead { after: Some(After::Nothing), ..of_node.clone() });
+    anchor(&mut world, AuditHead { after: Some(After::Nothing), ..of_node });
     anchor(&mut world, AuditHead { after: Some(After::Nothing), ..first.clone() });
     let before = world.state.clone();
     let after = Some(After::Followed(first.mark()));
