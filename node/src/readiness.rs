@@ -2,7 +2,8 @@
 //!
 //! That is what clients will ask for, so it is what is tried: a leader that has lost its quorum
 //! and a follower whose leader is gone both know a leader, and serve nothing. A node that comes
-//! back first takes out of its files what should long be gone (`design §6`). Knows no client.
+//! was away first takes out of its files what was destroyed meanwhile (`design §6`). Knows no
+//! client.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use lockbox_platform::health::ReadinessComponent;
 use lockbox_raft::Replica;
-use lockbox_raft::replica::ReadError;
+use lockbox_raft::replica::{PayloadStanding, ReadError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -46,7 +47,6 @@ pub async fn follow(
     election_timeout: Duration,
     cancelled: CancellationToken,
 ) -> Result<(), Infallible> {
-    let mut is_back = false;
     loop {
         let deadline = Instant::now() + election_timeout * PATIENCE;
         let tried = tokio::select! {
@@ -55,14 +55,14 @@ pub async fn follow(
             tried = replica.read(deadline, |_view, _now| ()) => tried.map(drop),
         };
         let pause = match tried {
-            // Later on it is for the metrics to tell: the whole cluster may be late at once.
-            Ok(()) if !is_back && replica.erasure().is_overdue => {
+            // Who is late without having been away serves on, and the metrics tell: the whole
+            // cluster may be late at once.
+            Ok(()) if replica.payload_standing() != PayloadStanding::Serves => {
                 heard.0.store(true, Ordering::Relaxed);
-                component.not_ready("destroyed payloads are still in its files");
+                component.not_ready("what was destroyed while it was away is still in its files");
                 RETRY_PAUSE
             }
             Ok(()) => {
-                is_back = true;
                 heard.0.store(true, Ordering::Relaxed);
                 component.ready();
                 election_timeout / TRIES_PER_ELECTION

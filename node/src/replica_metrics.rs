@@ -4,7 +4,7 @@
 
 use lockbox_platform::metrics::{MetricsError, Prefix};
 use lockbox_raft::Replica;
-use lockbox_raft::replica::Role;
+use lockbox_raft::replica::{PayloadStanding, Role};
 use lockbox_raft::store::SYNC_BUCKETS_US;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
@@ -42,6 +42,7 @@ struct Gauges {
     unerased: IntGauge,
     unerased_age: IntGauge,
     erased_at: IntGauge,
+    purges_first: IntGauge,
 }
 
 struct Counters {
@@ -104,6 +105,11 @@ impl ReplicaCollector {
                 "destroyed_payloads_last_purge_timestamp_seconds",
                 "When this process last had taken all of them out of the files; 0 before.",
             )?,
+            purges_first: gauge(
+                "destroyed_payloads_purging_first",
+                "1 while this node, which was away, serves no payload before it has purged what was \
+                 destroyed meanwhile.",
+            )?,
         };
         let counters = Counters {
             read_rounds: counter("read_rounds_total", "Leadership confirmations for reads.")?,
@@ -148,6 +154,8 @@ impl ReplicaCollector {
         }
         let (gauges, erasure) = (&self.gauges, self.replica.erasure());
         gauges.has_leader.set(i64::from(self.heard.get()));
+        let purges_first = self.replica.payload_standing() == PayloadStanding::PurgesFirst;
+        gauges.purges_first.set(i64::from(purges_first));
         for (gauge, value) in [
             (&gauges.term, status.term),
             (&gauges.last_log, status.last_log),
@@ -218,6 +226,7 @@ impl ReplicaCollector {
             &gauges.unerased,
             &gauges.unerased_age,
             &gauges.erased_at,
+            &gauges.purges_first,
             &counters.read_rounds,
             &counters.reads,
             &counters.writes,

@@ -180,7 +180,8 @@ impl Sealer {
 }
 
 /// The wrapping key's name in associated data.
-pub(crate) fn keyring_name(id: u32) -> String {
+#[must_use]
+pub fn keyring_name(id: u32) -> String {
     format!("keyring/{id}")
 }
 

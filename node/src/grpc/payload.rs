@@ -2,6 +2,7 @@
 //! record is written.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use lockbox_core::{
     CloudId, FolderId, Mutant, Permission, ResourceKind, ResourcePath, SecretId, VersionId, mutant,
@@ -9,7 +10,7 @@ use lockbox_core::{
 use lockbox_platform::audit::AuditDetails;
 use lockbox_platform::audit::details::PayloadDetails;
 use lockbox_platform::audit::record::{RequestParameters, ResponseSummary};
-use lockbox_platform::status::ApiError;
+use lockbox_platform::status::{ApiError, ErrorKind, Outcome};
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_raft::apply::{Refusal, require, require_payload};
 use lockbox_raft::domain::Rejection;
@@ -17,6 +18,7 @@ use lockbox_raft::domain::outcome::Precondition;
 use lockbox_raft::domain::secret::{SecretRecord, SecretStatus};
 use lockbox_raft::domain::version::{SealedPayload, VersionRecord, VersionStatus};
 use lockbox_raft::error::StorageError;
+use lockbox_raft::replica::PayloadStanding;
 use lockbox_raft::state::{StateRead, TimedView, tables};
 use tonic::{Request, Response, Status};
 use wire::get_ex_request::Identifier;
@@ -32,6 +34,9 @@ use crate::payload::{EntryValue, Payload};
 use crate::refused::{Refused, within};
 use crate::seal::SealPlace;
 use crate::seeded;
+
+/// When a caller may try again at a node that purges first: a purge takes seconds.
+const PURGE_RETRY: Duration = Duration::from_secs(1);
 
 /// The service over the node's parts.
 #[derive(Clone)]
@@ -209,6 +214,7 @@ async fn open(
         version_id: version_id.to_owned(),
     });
     let resolved = call.read(caller, |view| resolve(view, caller, target, wanted.as_ref())).await?;
+    purged_first(call.app.replica.payload_standing())?;
     call.path = Some(resolved.path.clone());
     let noted = describe::payload(&resolved.secret, &resolved.version);
     match &mut call.details {
@@ -275,6 +281,20 @@ fn asked_version(
         }
         (None, current) => current.clone(),
     })
+}
+
+/// Refuses for a node that was away and still has in its files what was destroyed meanwhile
+/// (`design §6`). Before the KMS is asked; the other nodes serve.
+fn purged_first(standing: PayloadStanding) -> Result<(), ApiError> {
+    let message = match standing {
+        PayloadStanding::Serves => return Ok(()),
+        PayloadStanding::PurgesFirst => {
+            "this node was away and purges what was destroyed meanwhile before it serves payloads"
+        }
+        PayloadStanding::Unknown => "this node has just taken in another state",
+    };
+    let kind = ErrorKind::Unavailable { retry_after: Some(PURGE_RETRY) };
+    Err(ApiError::new(kind, message, Outcome::NotProposed))
 }
 
 /// The version that is asked for, when its payload may be read at all.
@@ -348,4 +368,23 @@ async fn unseal(
     call.kms_has_answered();
     call.kms_index = opened.kms_index;
     Ok(opened.value)
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic::Code;
+
+    use super::*;
+
+    #[test]
+    fn who_purges_first_says_when_to_try_again() {
+        assert!(purged_first(PayloadStanding::Serves).is_ok());
+        for standing in [PayloadStanding::PurgesFirst, PayloadStanding::Unknown] {
+            let error = purged_first(standing).unwrap_err();
+            assert_eq!(error.code(), Code::Unavailable);
+            assert_eq!(error.outcome(), Outcome::NotProposed);
+            let tells = matches!(error.kind(), ErrorKind::Unavailable { retry_after: Some(_) });
+            assert!(tells, "{error:?}");
+        }
+    }
 }

@@ -50,6 +50,7 @@ async fn security_s14_one_command_tells_whether_a_destroyed_payload_is_gone_from
     let operation = admin.secrets().create(admin.request(request)).await.unwrap().into_inner();
     let secret: wire::Secret = response(&operation);
     let version = secret.current_version.clone().unwrap().id;
+    let kept = admin.create("", vec![text("k", "kept")]).await;
     let refused = cluster.verify(leader, &secret.id, &version, &[]);
     assert_eq!(refused.status.code(), Some(1), "it is not destroyed");
 
@@ -90,7 +91,12 @@ async fn security_s14_one_command_tells_whether_a_destroyed_payload_is_gone_from
     let complaint = String::from_utf8(rest.stderr).unwrap();
     assert!(complaint.contains(&format!("node {away} is pending")), "{complaint}");
 
+    // It purges before it serves any payload.
     cluster.launch(Part::Node(away));
+    let late = cluster.admin(Part::Node(away));
+    until("payload from the node that was away", async || late.read(&kept).await.ok()).await;
+    let only = cluster.verify(leader, &secret.id, &version, &["--node", &away.to_string()]);
+    assert!(success(&only).starts_with(b"+------+"));
     cluster.wait_ready(Part::Node(away)).await;
     let all = until("clean files of all", async || {
         let output = cluster.verify(leader, &secret.id, &version, &[]);

@@ -28,6 +28,8 @@ mod crowd;
 #[cfg(test)]
 mod destroyed;
 #[cfg(test)]
+mod forgotten;
+#[cfg(test)]
 mod freshness;
 #[cfg(test)]
 mod http1;

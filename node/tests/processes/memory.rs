@@ -3,12 +3,13 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::{self, ErrorKind, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 
-use lockbox_core::codec;
+use lockbox_core::{KmsKeyId, KmsKeyVersionId, codec};
 use lockbox_kms_sim::engine::db_directory;
 use lockbox_kms_sim::keys::apply::{read_keys, read_versions};
-use lockbox_kms_sim::material::{MaterialPlace, WrappedMaterial, unwrap};
+use lockbox_kms_sim::material::{KeyMaterial, MaterialPlace, WrappedMaterial, unwrap};
 use lockbox_kms_sim::root_key::RootKey;
 use lockbox_kms_sim::store::Db;
 use lockbox_kms_sim::store::tables::{self, Table};
@@ -25,7 +26,7 @@ const PAGE_BYTES: usize = 4096;
 const READ_PAGES: usize = 256;
 
 /// Every page of a process that it may write to and that is not empty: heap, stacks, data.
-fn memory(pid: u32) -> io::Result<Vec<u8>> {
+pub(crate) fn memory(pid: u32) -> io::Result<Vec<u8>> {
     let maps = std::fs::read_to_string(format!("/proc/{pid}/maps"))?;
     let memory = File::open(format!("/proc/{pid}/mem"))?;
     let mut found = Vec::new();
@@ -52,14 +53,58 @@ fn memory(pid: u32) -> io::Result<Vec<u8>> {
     Ok(found)
 }
 
+/// The memory of a part, for a search. Nothing where it is closed, which is what S21 promises to
+/// whoever is not root, and where the search is left out on purpose.
+pub(crate) fn searchable(cluster: &Cluster, part: Part) -> Option<Vec<u8>> {
+    let error = match memory(cluster.pid(part)) {
+        Ok(memory) => return Some(memory),
+        Err(error) => error,
+    };
+    assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{part}: {error}");
+    let is_root = std::fs::metadata("/proc/self").unwrap().uid() == 0;
+    assert!(!is_root, "root is to see the memory of {part}, and does not: {error}");
+    let is_left_out = std::env::var_os(WITHOUT_ROOT).is_some();
+    let line = unsearched(&part.to_string(), is_left_out);
+    let line = line.unwrap_or_else(|sentence| panic!("{sentence}"));
+    writeln!(io::stderr().lock(), "{line}").unwrap();
+    None
+}
+
+/// What is told of memory that was not searched; an error when nobody has said that it need not be.
+fn unsearched(part: &str, is_left_out: bool) -> Result<String, String> {
+    let blind = format!(
+        "NOT LOOKED AT: the memory of {part} is closed to this user; run this as root, or under \
+         `unshare -Ur`"
+    );
+    if is_left_out { Ok(blind) } else { Err(format!("{blind}, or set {WITHOUT_ROOT}=1")) }
+}
+
+pub(crate) fn root_key_file(cluster: &Cluster) -> PathBuf {
+    cluster.directory().join("kms-root.key")
+}
+
 /// The keys that never leave the KMS: the root key, and the material of every version.
-fn keys_of_the_kms(cluster: &Cluster) -> Vec<Canary> {
-    let file = cluster.directory().join("kms-root.key");
+pub(crate) fn keys_of_the_kms(cluster: &Cluster) -> Vec<Canary> {
+    let file = root_key_file(cluster);
     let root = RootKey::read_file(&file).unwrap();
     let mut bytes = [0; 32];
     let digits = std::fs::read_to_string(&file).unwrap();
     hex::decode_to_slice(digits.trim(), &mut bytes).unwrap();
     let mut keys = vec![Canary { name: "root key".to_owned(), bytes: bytes.to_vec() }];
+    let materials = materials(cluster, &root).into_iter();
+    keys.extend(materials.map(|(key_id, _, material)| {
+        let name = format!("material of {key_id}");
+        Canary { name, bytes: material.expose().to_vec() }
+    }));
+    keys
+}
+
+/// The material of every version of every key of the KMS.
+pub(crate) fn materials(
+    cluster: &Cluster,
+    root: &RootKey,
+) -> Vec<(KmsKeyId, KmsKeyVersionId, KeyMaterial)> {
+    let mut materials = Vec::new();
     let db = Db::open_read_only(&db_directory(&cluster.data(Part::Kms))).unwrap();
     let view = db.view();
     for key in read_keys(&view).unwrap() {
@@ -72,12 +117,11 @@ fn keys_of_the_kms(cluster: &Cluster) -> Vec<Canary> {
                 version_id: &version.id,
                 algorithm: version.algorithm,
             };
-            let material = unwrap(&root, &wrapped, &place).ok().unwrap();
-            let name = format!("material of {}", version.key_id);
-            keys.push(Canary { name, bytes: material.expose().to_vec() });
+            let material = unwrap(root, &wrapped, &place).ok().unwrap();
+            materials.push((version.key_id.clone(), version.id.clone(), material));
         }
     }
-    keys
+    materials
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -96,14 +140,11 @@ async fn security_s13_no_key_of_the_kms_is_in_a_nodes_memory() {
     let scanner = Scanner::new(keys);
     let mut closed = 0;
     for part in PARTS {
-        let found = match memory(cluster.pid(part)) {
-            Ok(memory) => scanner.bytes(&part.to_string(), &memory),
-            Err(error) => {
-                assert_eq!(error.kind(), ErrorKind::PermissionDenied, "{part}: {error}");
-                closed += 1;
-                continue;
-            }
+        let Some(memory) = searchable(&cluster, part) else {
+            closed += 1;
+            continue;
         };
+        let found = scanner.bytes(&part.to_string(), &memory);
         let names: BTreeSet<&str> = found.iter().map(|found: &Found| &*found.canary).collect();
         match part {
             // The search finds what is there.
@@ -111,31 +152,16 @@ async fn security_s13_no_key_of_the_kms_is_in_a_nodes_memory() {
             Part::Node(_) => assert_eq!(names, BTreeSet::new(), "{part}"),
         }
     }
-    let is_left_out = std::env::var_os(WITHOUT_ROOT).is_some();
-    let line = verdict(closed, is_left_out).unwrap_or_else(|sentence| panic!("{sentence}"));
-    // Past the harness, which does not show what a test prints that passes.
-    writeln!(io::stderr().lock(), "{line}").unwrap();
-}
-
-/// What the search tells; an error when it has not looked and nobody has said that it need not.
-fn verdict(closed: usize, is_left_out: bool) -> Result<String, String> {
-    // Whoever is not root sees nothing at all, which is what S21 promises.
     assert!([0, PARTS.len()].contains(&closed), "{closed} of {} are closed", PARTS.len());
     if closed == 0 {
-        return Ok(format!("S13: the memory of {} processes was searched", PARTS.len()));
-    }
-    let blind = "S13: NOT LOOKED AT: the memory of the servers is closed to this user; run it as \
-                 root, or under `unshare -Ur`";
-    if is_left_out {
-        Ok(blind.to_owned())
-    } else {
-        Err(format!("{blind}, or set {WITHOUT_ROOT}=1"))
+        // Past the harness, which does not show what a test prints that passes.
+        writeln!(io::stderr().lock(), "S13: the memory of {} processes was searched", PARTS.len())
+            .unwrap();
     }
 }
 
 #[test]
 fn a_search_that_has_not_looked_passes_only_where_it_is_left_out_on_purpose() {
-    assert!(verdict(0, false).unwrap().ends_with("processes was searched"));
-    assert!(verdict(PARTS.len(), false).unwrap_err().contains("NOT LOOKED AT"));
-    assert!(verdict(PARTS.len(), true).unwrap().contains("NOT LOOKED AT"));
+    assert!(unsearched("node 1", false).unwrap_err().contains("NOT LOOKED AT"));
+    assert!(unsearched("node 1", true).unwrap().contains("NOT LOOKED AT"));
 }

@@ -67,7 +67,8 @@ pub(super) fn of_late_copy(
     let merged = merged.map(|(secret, version)| (secret, version, false));
     for (secret, version, was_stored) in carried.chain(repeated).chain(merged) {
         if is_gone(state, secret, version, was_stored)? {
-            return note(state, index, now, Vec::new()..Vec::new());
+            let key = keys::payload(secret, version);
+            return note(state, index, now, key.clone()..key);
         }
     }
     Ok(())

@@ -31,7 +31,8 @@ pub struct Erasure {
     /// Its number; the first is 1.
     #[n(0)]
     pub number: u64,
-    /// The first key of [`crate::state::Space::Payloads`] that was deleted.
+    /// The first key of [`crate::state::Space::Payloads`] that was deleted: that of the version, or
+    /// the beginning of those of a secret.
     #[cbor(n(1), with = "minicbor::bytes")]
     pub from: Vec<u8>,
     /// The end of the keys, exclusive; `from` when only the log holds what is to be erased.

@@ -5,9 +5,14 @@
 //! this node has come. One round does all that is pending: the tables of the state are written
 //! anew without it, then snapshots are replaced, for they share the tables of their time, then
 //! the log is purged past the last destruction, whatever the settings keep, and its files are
-//! written anew. A round that is cut short is begun again; so is everything after a snapshot of another
-//! node was installed, for its files may hold what was gone here.
+//! written anew. At last it looks into what is none of its files ([`strays`]). A round that is cut
+//! short is begun again, and goes on behind the steps that it has [`Finished`]; none of them counts
+//! after a snapshot of another node was installed, for its files may hold what was gone here.
 
+mod finished;
+mod strays;
+
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +22,12 @@ use openraft::async_runtime::watch::WatchReceiver;
 use tokio::time::{Instant, MissedTickBehavior};
 use tokio_util::sync::CancellationToken;
 
+use self::finished::Finished;
+use self::strays::Strays;
 use super::clock::ClusterClock;
-use super::erasure::ErasureProgress;
+use super::erasure::{Due, ErasureProgress};
 use super::purge::Purger;
-use crate::domain::erasure::ErasurePoint;
+use super::purge_first::{PayloadStanding, PurgeFirst};
 use crate::error::StorageError;
 use crate::network::Raft;
 use crate::state::tables;
@@ -33,7 +40,7 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(250);
 /// A round that waits longer for others begins again: whoever holds it up may be gone then. More
 /// than the log is held for a peer. What the node does itself takes as long as it takes: begun
 /// again, it would take that long again.
-const WAIT_MAX: Duration = Duration::from_secs(240);
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(240);
 
 /// The task.
 pub(super) struct Eraser {
@@ -44,9 +51,12 @@ pub(super) struct Eraser {
     pub(super) renewal: SnapshotRenewal,
     pub(super) erased: ErasedRecord,
     pub(super) progress: Arc<ErasureProgress>,
+    pub(super) purge_first: Arc<PurgeFirst>,
     pub(super) clock: Arc<ClusterClock>,
     /// For what is told of the last round.
     pub(super) wall: Arc<dyn Clock>,
+    /// The data directory.
+    pub(super) root: PathBuf,
     pub(super) purge_within: Duration,
     pub(super) blocking: Blocking,
     pub(super) faults: Faults,
@@ -83,27 +93,35 @@ impl Eraser {
 
     /// Returns when consensus or the store has stopped.
     async fn erase(&self) {
+        let (mut finished, mut strays) = (Finished::default(), Strays::default());
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(Cut::Stopped) = self.look().await {
+            if let Err(Cut::Stopped) = self.look(&mut finished, &mut strays).await {
                 return;
             }
         }
     }
 
     /// Does what is due.
-    async fn look(&self) -> Result<(), Cut> {
+    async fn look(&self, finished: &mut Finished, strays: &mut Strays) -> Result<(), Cut> {
         let due = self.progress.look_at(&self.state);
         let due = due.inspect_err(|error| self.faults.report(error))?;
         let log_now = self.clock.log_now_at(self.state.applied().borrow().log_time);
-        let waits = self.progress.pending_for(log_now) < self.purge_within / 2;
-        if due.pending == 0 || waits {
+        let standing = self.purge_first.standing(&self.progress, &self.state, &self.clock);
+        let standing = standing.inspect_err(|error| self.faults.report(error))?;
+        let waits = self.progress.pending_for(log_now) < self.purge_within / 2
+            && standing != PayloadStanding::PurgesFirst;
+        if due.pending == 0 || waits || self.is_held_up(&due, strays) {
             return Ok(());
         }
         let started = Instant::now();
-        self.round(due.generation, due.done, due.point).await?;
+        self.round(&due, finished).await?;
+        self.purge_first.purged(due.generation, due.point.count);
+        if self.search_strays(&due, strays).await? {
+            return Ok(());
+        }
         if self.state.generation_number() != due.generation {
             return Err(Cut::Again);
         }
@@ -117,32 +135,42 @@ impl Eraser {
         Ok(())
     }
 
-    /// One round: when it ends well, nothing up to `point` is in any file.
-    async fn round(&self, generation: u64, done: u64, point: ErasurePoint) -> Result<(), Cut> {
-        self.erase_from_state(generation, done, point).await?;
-        let renewal = self.renewal.begin();
+    /// One round: when it ends well, nothing up to the point is in any file of this node.
+    async fn round(&self, due: &Due, finished: &mut Finished) -> Result<(), Cut> {
+        let (generation, point) = (due.generation, due.point);
+        finished.only_of(generation);
+        self.erase_from_state(due, finished).await?;
+        self.wait_gone(generation, &mut finished.state_left).await?;
+        let renewal = finished.renewal_for(point.count, || self.renewal.begin());
         self.replace_snapshots(generation, renewal, point.index).await?;
         self.purge_log(generation, point.index).await?;
-        self.erase_from_log(generation).await?;
+        self.erase_from_log(due, finished).await?;
+        self.wait_gone(generation, &mut finished.log_left).await?;
         // What is being sent, or read of a state that was replaced, ends by itself.
         let by = Instant::now() + WAIT_MAX;
-        while !self.is_alone(renewal).inspect_err(|error| self.faults.report(error))? {
-            self.wait(generation, by).await?;
+        loop {
+            let left = self.others(renewal).await?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            self.wait(generation, by, &Files(&left)).await?;
         }
-        Ok(())
     }
 
-    /// Whether nothing is left of older snapshots and states.
-    fn is_alone(&self, renewal: u64) -> Result<bool, StorageError> {
-        Ok(self.renewal.is_done(renewal)? && self.state.is_only_generation()?)
+    /// What is left of older snapshots and states.
+    async fn others(&self, renewal: u64) -> Result<Vec<PathBuf>, Cut> {
+        let (snapshots, state) = (self.renewal.clone(), self.state.clone());
+        let others = self
+            .blocking
+            .run(move || Ok([snapshots.others(renewal)?, state.other_generations()?].concat()));
+        Ok(others.await.inspect_err(|error| self.faults.report(error))?)
     }
 
-    async fn erase_from_state(
-        &self,
-        generation: u64,
-        done: u64,
-        point: ErasurePoint,
-    ) -> Result<(), Cut> {
+    async fn erase_from_state(&self, due: &Due, finished: &mut Finished) -> Result<(), Cut> {
+        let (point, done) = (due.point, due.done.max(finished.state));
+        if done >= point.count {
+            return Ok(());
+        }
         let known = self.state.read(|view| {
             // What came since is a part of the next round.
             tables::erasures_after(view, done, tables::erasures(view)?)
@@ -157,10 +185,12 @@ impl Eraser {
             let (state, payloads) = (self.state.clone(), payloads.clone());
             let rewritten = self.blocking.run(move || state.erase_removed(&payloads)).await;
             if let Some(left) = rewritten.inspect_err(|error| self.faults.report(error))? {
-                return self.wait_gone(generation, &left).await;
+                finished.state = point.count;
+                finished.state_left.extend(left);
+                return Ok(());
             }
             // A view of before is still open.
-            self.pause(generation).await?;
+            self.pause(due.generation).await?;
         }
     }
 
@@ -186,7 +216,7 @@ impl Eraser {
         self.purger.ask(index).await.map_err(|_fatal| Cut::Stopped)?;
         let by = Instant::now() + WAIT_MAX;
         while self.covered_and_purged().1 < index {
-            self.wait(generation, by).await?;
+            self.wait(generation, by, &"the log, kept for a peer that catches up").await?;
         }
         Ok(())
     }
@@ -199,28 +229,42 @@ impl Eraser {
         (index(metrics.snapshot), index(metrics.purged))
     }
 
-    async fn erase_from_log(&self, generation: u64) -> Result<(), Cut> {
+    async fn erase_from_log(&self, due: &Due, finished: &mut Finished) -> Result<(), Cut> {
+        if finished.log >= due.point.index {
+            return Ok(());
+        }
         loop {
             if let Some(left) = self.log.erase_removed(self.blocking).await? {
-                return self.wait_gone(generation, &left).await;
+                finished.log = due.point.index;
+                finished.log_left.extend(left);
+                return Ok(());
             }
-            self.pause(generation).await?;
+            self.pause(due.generation).await?;
         }
     }
 
     /// Waits until these files are gone: who reads them keeps them.
-    async fn wait_gone(&self, generation: u64, files: &[PathBuf]) -> Result<(), Cut> {
+    async fn wait_gone(&self, generation: u64, files: &mut Vec<PathBuf>) -> Result<(), Cut> {
         let by = Instant::now() + WAIT_MAX;
-        while files.iter().any(|file| file.exists()) {
-            self.wait(generation, by).await?;
+        loop {
+            files.retain(|file| file.exists());
+            if files.is_empty() {
+                return Ok(());
+            }
+            self.wait(generation, by, &Files(files)).await?;
         }
-        Ok(())
     }
 
-    /// Waits for others.
-    async fn wait(&self, generation: u64, by: Instant) -> Result<(), Cut> {
+    /// Waits for others, because of whom `what` is still there.
+    async fn wait(
+        &self,
+        generation: u64,
+        by: Instant,
+        what: &(dyn fmt::Display + Sync),
+    ) -> Result<(), Cut> {
         if Instant::now() >= by {
-            tracing::warn!("destroyed payloads are still in files; beginning again");
+            let what = what.to_string();
+            tracing::warn!(what, "destroyed payloads wait for others to let go; beginning again");
             return Err(Cut::Again);
         }
         self.pause(generation).await
@@ -232,6 +276,19 @@ impl Eraser {
             return Err(Cut::Again);
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
+        Ok(())
+    }
+}
+
+/// Files and directories, for the log.
+struct Files<'a>(&'a [PathBuf]);
+
+impl fmt::Display for Files<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (number, path) in self.0.iter().enumerate() {
+            let separator = if number == 0 { "" } else { ", " };
+            write!(f, "{separator}{}", path.display())?;
+        }
         Ok(())
     }
 }

@@ -22,6 +22,7 @@ mod own_command;
 mod pause;
 mod proposer;
 mod purge;
+mod purge_first;
 mod read_barrier;
 mod read_point;
 mod reaper;
@@ -61,6 +62,7 @@ pub use inspect::{Effect, HashedState, LogPiece, LoggedEntry, LoggedPayload};
 pub use leadership::{Leadership, LeadershipWatch};
 pub use membership::{ChangeError, ChangeRefusal, Changed, MembershipToken};
 pub use proposer::Applied;
+pub use purge_first::PayloadStanding;
 pub use service::ReplicaRpc;
 pub use start::ReplicaParts;
 pub use status::{MemberStatus, ReplicaStatus, Role};
@@ -78,6 +80,7 @@ use erasure::ErasureProgress;
 use pause::Awaiting;
 use proposer::Proposer;
 use purge::Purger;
+use purge_first::PurgeFirst;
 use read_barrier::{ReadBarrier, RoundFailure};
 use read_point::ReadPoints;
 
@@ -113,6 +116,7 @@ struct Inner {
     links: Arc<PeerLinks>,
     purger: Arc<Purger>,
     erasure: Arc<ErasureProgress>,
+    purge_first: Arc<PurgeFirst>,
     leadership: LeadershipWatch,
     clock: Arc<ClusterClock>,
     identity: Arc<ClusterIdentity>,
@@ -388,11 +392,15 @@ impl Replica {
         let inner = &self.0;
         let mut leadership = None;
         loop {
+            let generation = inner.state.generation_number();
             if inner.draining.is_cancelled() {
                 return Err(ReadError::Draining);
             }
             let failure = match inner.barrier.pass(deadline).await? {
-                Ok(point) => return Ok(point.term),
+                Ok(point) => {
+                    inner.purge_first.confirmed(generation);
+                    return Ok(point.term);
+                }
                 Err(failure) => failure,
             };
             if let Some(error) = inner.faults.current() {

@@ -22,6 +22,7 @@ use super::membership::finish::finish_left_over;
 use super::observer::{self, Observer};
 use super::proposer::Proposer;
 use super::purge::Purger;
+use super::purge_first::PurgeFirst;
 use super::read_barrier::{Confirmer, ReadBarrier};
 use super::read_point::{ReadPoints, TimeEntry};
 use super::reaper::Reaper;
@@ -71,6 +72,8 @@ pub(super) async fn start(
     } = store;
 
     let erasure = Arc::new(ErasureProgress::new(erased.read()?.unwrap_or_default()));
+    // ORDER: before consensus, which may install a snapshot as soon as it runs.
+    let purge_first = Arc::new(PurgeFirst::new(&state, config.destroy.purge_within)?);
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::default());
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
@@ -180,8 +183,10 @@ pub(super) async fn start(
         renewal,
         erased,
         progress: Arc::clone(&erasure),
+        purge_first: Arc::clone(&purge_first),
         clock: Arc::clone(&clock),
         wall: Arc::clone(&parts.clock),
+        root: config.data_dir.clone(),
         purge_within: config.destroy.purge_within,
         blocking: config.store.blocking,
         faults: faults.clone(),
@@ -197,6 +202,7 @@ pub(super) async fn start(
         links,
         purger,
         erasure,
+        purge_first,
         log_reader,
         changing: tokio::sync::Mutex::new(()),
         hashing: tokio::sync::Mutex::new(()),

@@ -3,6 +3,8 @@
 
 pub(crate) mod commands;
 mod eraser;
+mod eraser_strays;
+mod eraser_waits;
 pub(crate) mod harness;
 mod membership;
 mod membership_load;
@@ -11,6 +13,7 @@ mod metering;
 mod mutants;
 mod own_command;
 mod purge;
+mod purge_first;
 mod reaper;
 mod silent_leader;
 mod time;

@@ -1,5 +1,6 @@
 //! Typed access to the records of a view. Views of the node and `apply` read through these.
 
+mod erasures;
 mod pages;
 mod usage;
 mod wrapped;
@@ -10,6 +11,7 @@ use lockbox_core::{
 };
 use minicbor::Decode;
 
+pub use self::erasures::{ErasedMarks, erased_marks, erasing_since, erasures, erasures_after};
 pub use self::pages::{
     PAGE_RECORD_BYTES_MAX, Page, all_secrets_page, authorized_keys_page, changes_page, clouds_page,
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
@@ -21,7 +23,6 @@ use super::{Direction, Scan, Space, StateRead, keys};
 use crate::domain::audit_head::AuditHeads;
 use crate::domain::binding::BindingSet;
 use crate::domain::codec;
-use crate::domain::erasure::{ERASURES_KEPT, Erasure, ErasurePoint};
 use crate::domain::idempotency::IdempotencyRecord;
 use crate::domain::identity::{
     AuthorizedKeyRecord, CloudRecord, ClusterRecord, FirstResources, FolderRecord,
@@ -123,46 +124,6 @@ pub fn expiry_next(view: &dyn StateRead) -> Found<LogTime> {
 /// [`StorageError`].
 pub fn changes_begin(view: &dyn StateRead) -> Found<u64> {
     load(view, Space::System, keys::SYSTEM_CHANGES_BEGIN)
-}
-
-/// How many erasures there were, and the last.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn erasures(view: &dyn StateRead) -> Result<ErasurePoint, StorageError> {
-    Ok(load(view, Space::System, keys::SYSTEM_ERASURES)?.unwrap_or_default())
-}
-
-/// The erasures behind the first `done`, up to `point`, which is this view's; nothing when there
-/// are more of them than are kept.
-///
-/// # Errors
-/// [`StorageError`]; a ring that does not hold what its point says is corruption.
-pub fn erasures_after(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<Vec<Erasure>> {
-    if point.count.saturating_sub(done) > ERASURES_KEPT {
-        return Ok(None);
-    }
-    let erasures = (done.saturating_add(1)..=point.count).map(|number| {
-        let found: Option<Erasure> = load(view, Space::System, &keys::erasure(number))?;
-        found.filter(|erasure| erasure.number == number).ok_or_else(|| {
-            StorageError::corrupt("read the state", format!("erasure {number} is missing"))
-        })
-    });
-    erasures.collect::<Result<_, _>>().map(Some)
-}
-
-/// When the first erasure behind the first `done` was, or the first one that is kept of them;
-/// nothing when there is none. `point` is this view's.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn erasing_since(view: &dyn StateRead, done: u64, point: ErasurePoint) -> Found<LogTime> {
-    let first = done.max(point.count.saturating_sub(ERASURES_KEPT)).saturating_add(1);
-    if first > point.count {
-        return Ok(None);
-    }
-    let found: Option<Erasure> = load(view, Space::System, &keys::erasure(first))?;
-    Ok(found.map(|erasure| erasure.at))
 }
 
 /// The folder of that name in a cloud; there is one at most.

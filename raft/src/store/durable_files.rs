@@ -33,14 +33,12 @@ pub(super) fn sync_tree(path: &Path) -> Result<(), StorageError> {
     sync_directory(path)
 }
 
-/// The names in a directory, sorted.
+/// The names in a directory, sorted; none that is not UTF-8, for no file of ours has such a one.
 pub(super) fn names(path: &Path) -> Result<Vec<String>, StorageError> {
     let list = || -> std::io::Result<Vec<String>> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(path)? {
-            let name = entry?.file_name().into_string();
-            names.push(name.map_err(|_| std::io::Error::other("a name is not UTF-8"))?);
-        }
+        let entries = fs::read_dir(path)?.collect::<std::io::Result<Vec<_>>>()?;
+        let names = entries.into_iter().filter_map(|entry| entry.file_name().into_string().ok());
+        let mut names: Vec<String> = names.collect();
         names.sort_unstable();
         Ok(names)
     };
@@ -68,6 +66,11 @@ pub(super) fn write_synced(path: &Path, content: &[u8]) -> Result<(), StorageErr
 pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StorageError> {
     fs::rename(from, to).map_err(|error| failed("rename into place", to, &error))?;
     to.parent().map_or(Ok(()), sync_directory)
+}
+
+/// Whether there is a directory, and not a link to one.
+pub(super) fn is_directory(path: &Path) -> bool {
+    fs::symlink_metadata(path).is_ok_and(|found| found.is_dir())
 }
 
 /// Removes a directory with all its content, if it is there.

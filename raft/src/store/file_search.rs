@@ -14,6 +14,7 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use super::layout::is_stray;
 use crate::domain::payload_mark::{PayloadMark, PayloadMarks};
 
 /// RocksDB cuts its write-ahead logs into blocks of so many bytes.
@@ -43,7 +44,7 @@ pub enum Finding {
     Unreadable(String),
 }
 
-/// One file that was looked at.
+/// One file that was looked at. See [`Self::is_stray`] for whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FileReport {
     /// Its path below the directory.
@@ -54,11 +55,21 @@ pub struct FileReport {
     pub finding: Finding,
 }
 
+impl FileReport {
+    /// Whether it lies among the node's files and is none of them: no purge takes it away.
+    #[must_use]
+    pub fn is_stray(&self) -> bool {
+        is_stray(Path::new(&self.path))
+    }
+}
+
 /// A directory, and what is looked for in it.
 #[derive(Debug, Clone)]
 pub struct FileSearch {
     root: PathBuf,
-    patterns: Vec<Pattern>,
+    patterns: Patterns,
+    /// Of all files only those that are [strays](FileReport::is_stray).
+    only_strays: bool,
     /// See [`LISTINGS_MAX`].
     listings: u32,
 }
@@ -67,7 +78,14 @@ impl FileSearch {
     /// A search below `root` for the payload with these marks.
     #[must_use]
     pub fn new(root: &Path, marks: &PayloadMarks) -> Self {
-        Self { root: root.to_owned(), patterns: marks.patterns(), listings: LISTINGS_MAX }
+        let patterns = Patterns::new(marks.patterns());
+        Self { root: root.to_owned(), patterns, only_strays: false, listings: LISTINGS_MAX }
+    }
+
+    /// A search of the strays below `root` for payloads with any of these marks.
+    pub(crate) fn of_strays(root: &Path, marks: &[PayloadMarks]) -> Self {
+        let patterns = Patterns::new(marks.iter().flat_map(PayloadMarks::patterns).collect());
+        Self { root: root.to_owned(), patterns, only_strays: true, listings: LISTINGS_MAX }
     }
 
     /// Looks at every file, in the order of their names; nothing when `goes_on` said no. What is
@@ -122,11 +140,13 @@ impl FileSearch {
         // Not of what a link leads to.
         match entry.metadata() {
             Ok(found) if found.is_dir() => open.push(path),
+            Ok(_) if self.only_strays && !is_stray(self.below(&path)) => {}
             Ok(found) if found.is_file() => {
                 let (device, number) = (found.dev(), found.ino());
                 listing.files.insert(FileId { path, device, number });
             }
-            Ok(found) if found.is_symlink() => {
+            // Wherever a stray link leads, nothing of that is here.
+            Ok(found) if found.is_symlink() && !self.only_strays => {
                 let error = io::Error::other("it is a link, and where it leads is not searched");
                 self.note_unread(listing, &path, &error);
             }
@@ -162,7 +182,11 @@ impl FileSearch {
     }
 
     fn shown(&self, path: &Path) -> String {
-        path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
+        self.below(path).display().to_string()
+    }
+
+    fn below<'p>(&self, path: &'p Path) -> &'p Path {
+        path.strip_prefix(&self.root).unwrap_or(path)
     }
 
     fn find(
@@ -229,11 +253,11 @@ struct Stream {
 
 impl Stream {
     /// Whether one of the patterns ends in this part.
-    fn brings(&mut self, part: &[u8], patterns: &[Pattern]) -> bool {
+    fn brings(&mut self, part: &[u8], patterns: &Patterns) -> bool {
         // Where the parts meet, and then within this one.
         let kept = PayloadMark::BYTES - 1;
         self.end.extend_from_slice(&part[..part.len().min(kept)]);
-        if holds(&self.end, patterns) || holds(part, patterns) {
+        if patterns.are_in(&self.end) || patterns.are_in(part) {
             return true;
         }
         if part.len() > kept {
@@ -247,16 +271,37 @@ impl Stream {
     }
 }
 
-fn holds(bytes: &[u8], patterns: &[Pattern]) -> bool {
-    // Most places need no look at each pattern.
-    let mut begins = [false; 256];
-    for pattern in patterns {
-        begins[usize::from(pattern[0])] = true;
+/// All that is looked for.
+#[derive(Debug, Clone)]
+struct Patterns {
+    sorted: Vec<Pattern>,
+    /// Whether one begins with these two bytes: most places need no further look, however many
+    /// patterns there are.
+    begins: Vec<bool>,
+}
+
+impl Patterns {
+    fn new(mut patterns: Vec<Pattern>) -> Self {
+        patterns.sort_unstable();
+        let mut begins = vec![false; 1 << u16::BITS];
+        for pattern in &patterns {
+            begins[beginning(pattern)] = true;
+        }
+        Self { sorted: patterns, begins }
     }
-    let is_one = |window: &[u8]| {
-        begins[usize::from(window[0])] && patterns.iter().any(|pattern| window == pattern)
-    };
-    bytes.windows(PayloadMark::BYTES).any(is_one)
+
+    fn are_in(&self, bytes: &[u8]) -> bool {
+        let is_one = |window: &[u8]| {
+            self.begins[beginning(window)]
+                && self.sorted.binary_search_by(|pattern| pattern.as_slice().cmp(window)).is_ok()
+        };
+        bytes.windows(PayloadMark::BYTES).any(is_one)
+    }
+}
+
+/// The first two of at least two bytes, as a number.
+fn beginning(bytes: &[u8]) -> usize {
+    usize::from(bytes[0]) << u8::BITS | usize::from(bytes[1])
 }
 
 /// The pieces of records in one block of a write-ahead log, without their headers.

@@ -13,7 +13,6 @@ use super::engine::Engines;
 use super::identity::{Current, write_current};
 use super::install_step::{InstallStep, reached};
 use super::layout::Layout;
-use super::owned_directory::OwnedDirectory;
 use super::seeded;
 use super::snapshot::{SnapshotHandle, SnapshotShelf};
 use super::state_handle::{
@@ -48,13 +47,13 @@ impl Installer {
         }
         reached(InstallStep::SnapshotPublished)?;
         let number = self.state.generation().number + 1;
-        let directory = self.layout.state(number);
+        let directory = self.state.own(self.layout.state(number));
         // Left over from an installation that failed.
-        remove_directory(&directory)?;
-        create_directory(&directory)?;
-        place_files(&snapshot, &directory)?;
+        remove_directory(directory.path())?;
+        create_directory(directory.path())?;
+        place_files(&snapshot, directory.path())?;
         reached(InstallStep::FilesPlaced)?;
-        let engine = self.engines.open_state(&directory)?;
+        let engine = self.engines.open_state(directory.path())?;
         let applied = on_view(engine.as_ref(), |state| {
             if last_applied(state)? != meta.last_log_id
                 || membership_of(state)? != meta.last_membership
@@ -68,7 +67,6 @@ impl Installer {
         let current = Current { generation: number, store_id: self.store_id };
         write_current(&self.layout.current(), &current)?;
         reached(InstallStep::CurrentReplaced)?;
-        let directory = OwnedDirectory::wanted(directory);
         self.state.swap(Generation { engine, directory, number }, applied);
         Ok(())
     }

@@ -18,7 +18,7 @@ use super::memory_log::{LogDisk, MemoryLog};
 use super::memory_state::{MemoryState, StateDisk, load_checkpoint};
 use crate::error::{StorageError, StorageFailure};
 
-const IMAGE_NAME: &str = "image";
+pub(super) const IMAGE_NAME: &str = "image";
 
 /// A failure that is injected once.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ use crate::error::StorageError;
 use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
 
 /// The one file of a checkpoint.
-const CHECKPOINT_NAME: &str = "state.bin";
+pub(super) const CHECKPOINT_NAME: &str = "state.bin";
 /// Commits after which a flush happens by itself, as RocksDB's full memtable makes one.
 const UNFLUSHED_MAX: usize = 1_024;
 

@@ -7,16 +7,16 @@ use lockbox_core::{Mutant, mutant};
 
 use super::blocking::Blocking;
 use super::directory_lock::DirectoryLock;
-use super::durable_files::{create_directory, names, remove_directory};
+use super::durable_files::{create_directory, is_directory, names, remove_directory};
 use super::engine::{Engines, LogEngine, LogOp, LogRecord, RecoveredLog, StateEngine};
 use super::erased_record::ErasedRecord;
 use super::faults::Faults;
 use super::identity::{self, Current, Found, NodeIdentity, StoreIdentity};
 use super::install::Installer;
-use super::layout::Layout;
+use super::layout::{Layout, is_of_generation};
 use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
-use super::owned_directory::OwnedDirectory;
+use super::owned_directory::{InUse, OwnedDirectory};
 use super::seeded;
 use super::snapshot::SnapshotShelf;
 use super::snapshot_receive::SnapshotInbox;
@@ -171,7 +171,7 @@ fn create_state(layout: &Layout, store: &StoreIdentity) -> Result<Current, Stora
     Ok(current)
 }
 
-/// Opens the generation that counts and removes every other one.
+/// Opens the generation that counts and removes every other one; what else is there is not ours.
 fn open_generation(
     layout: &Layout,
     engines: &dyn Engines,
@@ -182,12 +182,14 @@ fn open_generation(
         return Err(identity::wiped(layout, "the state that CURRENT names was removed"));
     }
     for name in names(&layout.states())? {
-        if name != number.to_string() {
-            remove_directory(&layout.states().join(name))?;
+        let other = layout.states().join(&name);
+        if name != number.to_string() && is_of_generation(&name) && is_directory(&other) {
+            remove_directory(&other)?;
         }
     }
     let engine = engines.open_state(&path)?;
-    Ok(Generation { engine, directory: OwnedDirectory::wanted(path), number })
+    let directory = OwnedDirectory::wanted(path, &InUse::default());
+    Ok(Generation { engine, directory, number })
 }
 
 /// Makes sure that a snapshot covers whatever is purged, or will be when openraft starts.

@@ -69,10 +69,11 @@ impl Rewrite<'_> {
         Ok(Some(before.into_iter().map(|name| path.join(name)).collect()))
     }
 
-    /// The names of all tables and write-ahead logs.
+    /// The names of all tables and write-ahead logs, as RocksDB names them: what else is there is
+    /// not RocksDB's and goes with nothing.
     fn files(&self) -> Result<BTreeSet<String>, StorageError> {
         let all = names(self.database.path())?.into_iter();
-        Ok(all.filter(|name| name.ends_with(TABLE) || name.ends_with(WRITE_AHEAD)).collect())
+        Ok(all.filter(|name| number_of(name, TABLE).or(log_number(name)).is_some()).collect())
     }
 
     fn flush(&self) -> Result<(), StorageError> {
@@ -127,7 +128,12 @@ fn name_of(table: &LiveFile) -> &str {
 
 /// The number of a write-ahead log.
 fn log_number(name: &str) -> Option<u64> {
-    name.strip_suffix(WRITE_AHEAD)?.parse().ok()
+    number_of(name, WRITE_AHEAD)
+}
+
+/// The number of a file of this kind.
+fn number_of(name: &str, kind: &str) -> Option<u64> {
+    name.strip_suffix(kind)?.parse().ok()
 }
 
 fn failed(error: &rocksdb::Error) -> StorageError {
@@ -277,14 +283,14 @@ mod tests {
         let state = RocksState::open(place.path(), &Cache::new_lru_cache(1 << 20)).unwrap();
         state.commit(&[put("a"), put("b")]).unwrap();
         state.flush().unwrap();
-        let held = std::fs::hard_link(
-            holders(place.path(), &sealed("a")).pop().unwrap(),
-            place.path().join("999999.sst"),
-        );
-        held.unwrap();
+        let table = holders(place.path(), &sealed("a")).pop().unwrap();
+        for name in ["999999.sst", "copy.sst"] {
+            std::fs::hard_link(&table, place.path().join(name)).unwrap();
+        }
         state.commit(&[delete("a")]).unwrap();
         let left = state.erase_removed(&[rows("a")]).unwrap().unwrap();
         assert!(left.iter().any(|file| file.ends_with("999999.sst")), "{left:?}");
+        assert!(!left.iter().any(|file| file.ends_with("copy.sst")), "it goes with nothing");
     }
 
     #[test]

@@ -13,13 +13,13 @@ use std::sync::{Arc, Mutex};
 use sha2::{Digest, Sha256};
 
 use super::durable_files::{
-    UNFINISHED, create_directory, failed, names, read_optional, remove_directory, rename,
-    sync_directory, write_synced,
+    UNFINISHED, create_directory, failed, is_directory, names, read_optional, remove_directory,
+    rename, sync_directory, write_synced,
 };
-use super::layout::{is_unfinished, renewed_name, snapshot_name};
+use super::layout::{is_of_snapshot, is_unfinished, renewed_name, snapshot_name};
 use super::locking::locked;
 use super::manifest::{MANIFEST_NAME, Manifest, ManifestFile};
-use super::owned_directory::OwnedDirectory;
+use super::owned_directory::{InUse, OwnedDirectory};
 use crate::error::StorageError;
 use crate::types::{LogId, Snapshot, SnapshotMeta};
 
@@ -104,6 +104,7 @@ impl SnapshotHandle {
 /// The directory of snapshots and the current one.
 pub(super) struct SnapshotShelf {
     directory: PathBuf,
+    in_use: InUse,
     current: Mutex<Option<SnapshotHandle>>,
     unfinished: AtomicU64,
     /// Counts renewals in this process.
@@ -111,17 +112,23 @@ pub(super) struct SnapshotShelf {
 }
 
 impl SnapshotShelf {
-    /// Finds the newest snapshot and removes the others and all that is unfinished.
+    /// Finds the newest snapshot and removes the others and all that is unfinished. What bears
+    /// another name, or is no directory, is none of ours and stays.
     pub(super) fn open(directory: PathBuf) -> Result<Self, StorageError> {
         create_directory(&directory)?;
+        let in_use = InUse::default();
         let mut newest: Option<SnapshotHandle> = None;
         for name in names(&directory)? {
             let path = directory.join(&name);
+            if !is_of_snapshot(&name) || !is_directory(&path) {
+                tracing::warn!(path = %path.display(), "this is no snapshot, and stays as it is");
+                continue;
+            }
             if is_unfinished(&name) {
                 remove_directory(&path)?;
                 continue;
             }
-            let found = load(path)?;
+            let found = load(path, &in_use)?;
             // ORDER: never compare by name: terms are decimal.
             if newest.as_ref().is_some_and(|newest| newest.last() >= found.last()) {
                 found.directory.discard();
@@ -130,18 +137,20 @@ impl SnapshotShelf {
             }
         }
         let current = Mutex::new(newest);
-        Ok(Self { directory, current, unfinished: AtomicU64::new(0), renewals: AtomicU64::new(0) })
+        let (unfinished, renewals) = (AtomicU64::new(0), AtomicU64::new(0));
+        Ok(Self { directory, in_use, current, unfinished, renewals })
     }
 
     pub(super) fn current(&self) -> Option<SnapshotHandle> {
         locked(&self.current).clone()
     }
 
-    /// A name for something unfinished, unique in this process; leftovers of another one are
-    /// removed at opening.
-    pub(super) fn unfinished(&self, kind: &str) -> PathBuf {
+    /// A place for something unfinished, unique in this process and not made yet; leftovers of
+    /// another one are removed at opening.
+    pub(super) fn unfinished(&self, kind: &str) -> OwnedDirectory {
         let number = self.unfinished.fetch_add(1, Ordering::Relaxed);
-        self.directory.join(format!("{kind}-{number}.{UNFINISHED}"))
+        let path = self.directory.join(format!("{kind}-{number}.{UNFINISHED}"));
+        OwnedDirectory::unwanted(path, &self.in_use)
     }
 
     /// From now on every snapshot of before is to be replaced, whatever it is of: its files may
@@ -155,13 +164,13 @@ impl SnapshotShelf {
         self.renewals.load(Ordering::Acquire)
     }
 
-    /// Whether there is nothing but the current snapshot, which was taken after this renewal.
-    pub(super) fn holds_only(&self, renewal: u64) -> Result<bool, StorageError> {
-        let Some(current) = self.current().filter(|current| current.renewal >= renewal) else {
-            return Ok(false);
-        };
-        let own = current.path().file_name().and_then(|name| name.to_str());
-        Ok(names(&self.directory)?.iter().all(|name| Some(name.as_str()) == own))
+    /// What there is beside the current snapshot, when that was taken after this renewal: others
+    /// that somebody reads, and those that are being made or received. What nobody uses is removed.
+    /// Blocks.
+    pub(super) fn others(&self, renewal: u64) -> Result<Vec<PathBuf>, StorageError> {
+        let current = self.current().filter(|current| current.renewal >= renewal);
+        let own = current.as_ref().map_or(Path::new(""), SnapshotHandle::path);
+        self.in_use.sweep(&self.directory, own, is_of_snapshot)
     }
 
     /// Gives a finished snapshot its final name and makes it the current one. If the current one
@@ -179,8 +188,9 @@ impl SnapshotShelf {
             // That of the same entry, which is being renewed.
             path = path.with_file_name(renewed_name(finished.last(), finished.renewal));
         }
-        rename(finished.path(), &path)?;
-        let directory = Arc::new(OwnedDirectory::wanted(path));
+        let directory = OwnedDirectory::wanted(path, &self.in_use);
+        rename(finished.path(), directory.path())?;
+        let directory = Arc::new(directory);
         let SnapshotHandle { manifest, renewal, .. } = finished;
         let published = SnapshotHandle { directory, manifest, renewal };
         if let Some(replaced) = current.replace(published.clone()) {
@@ -190,7 +200,7 @@ impl SnapshotShelf {
     }
 }
 
-fn load(path: PathBuf) -> Result<SnapshotHandle, StorageError> {
+fn load(path: PathBuf, in_use: &InUse) -> Result<SnapshotHandle, StorageError> {
     let manifest = read_optional(&path.join(MANIFEST_NAME))?.ok_or_else(|| {
         StorageError::corrupt("open a snapshot", format!("{} has no manifest", path.display()))
     })?;
@@ -205,7 +215,7 @@ fn load(path: PathBuf) -> Result<SnapshotHandle, StorageError> {
             return Err(StorageError::corrupt("open a snapshot", message));
         }
     }
-    Ok(SnapshotHandle::new(OwnedDirectory::wanted(path), manifest))
+    Ok(SnapshotHandle::new(OwnedDirectory::wanted(path, in_use), manifest))
 }
 
 /// Hashes a checkpoint's files and writes the manifest beside them, durably. Of a table that the
@@ -273,7 +283,8 @@ mod tests {
             fs::write(first.join(name), text).unwrap();
         }
         let before = seal(&first, SnapshotMeta::default(), None).unwrap();
-        let before = SnapshotHandle::new(OwnedDirectory::wanted(first.clone()), before);
+        let before =
+            SnapshotHandle::new(OwnedDirectory::wanted(first.clone(), &InUse::default()), before);
         fs::hard_link(first.join("1.sst"), second.join("1.sst")).unwrap();
         // Another file of the same name and length.
         fs::write(second.join("2.sst"), "here").unwrap();

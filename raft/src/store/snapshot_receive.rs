@@ -34,7 +34,7 @@ impl SnapshotInbox {
     /// # Errors
     /// [`StorageError`].
     pub fn receive(&self, manifest: Manifest) -> Result<SnapshotReceiver, StorageError> {
-        let directory = OwnedDirectory::unwanted(self.shelf.unfinished("recv"));
+        let directory = self.shelf.unfinished("recv");
         create_directory(directory.path())?;
         let bytes_left = manifest.total_bytes();
         let mut receiver =

@@ -10,10 +10,10 @@ use tokio::sync::watch;
 
 use super::codec;
 use super::directory_lock::DirectoryLock;
-use super::durable_files::names;
 use super::engine::StateEngine;
 use super::faults::Faults;
-use super::owned_directory::OwnedDirectory;
+use super::layout::is_of_generation;
+use super::owned_directory::{InUse, OwnedDirectory};
 use crate::error::StorageError;
 use crate::state::{Row, Scan, Space, StateRead, keys, tables};
 use crate::types::{LogId, StoredMembership};
@@ -54,6 +54,7 @@ struct Shared {
     generation: ArcSwap<Generation>,
     applied: watch::Sender<Applied>,
     faults: Faults,
+    in_use: InUse,
     _directory: Arc<DirectoryLock>,
 }
 
@@ -94,10 +95,12 @@ impl StateHandle {
         directory: Arc<DirectoryLock>,
     ) -> Result<Self, StorageError> {
         let applied = on_view(generation.engine.as_ref(), applied_of)??;
+        let in_use = generation.directory.in_use();
         let shared = Shared {
             generation: ArcSwap::from_pointee(generation),
             applied: watch::Sender::new(applied),
             faults,
+            in_use,
             _directory: directory,
         };
         Ok(Self { shared: Arc::new(shared) })
@@ -145,15 +148,21 @@ impl StateHandle {
         erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
-    /// Whether no other generation is on disk any more: who reads an old one keeps it there.
+    /// The other generations that are still on disk: who reads an old one keeps it there, and one
+    /// is being placed. What nobody uses is removed. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub(crate) fn is_only_generation(&self) -> Result<bool, StorageError> {
-        let generation = self.shared.generation.load();
+    pub(crate) fn other_generations(&self) -> Result<Vec<PathBuf>, StorageError> {
+        let generation = self.shared.generation.load_full();
         let own = generation.directory.path();
-        let Some(all) = own.parent() else { return Ok(true) };
-        Ok(names(all)?.iter().all(|name| all.join(name) == own))
+        let Some(all) = own.parent() else { return Ok(Vec::new()) };
+        self.shared.in_use.sweep(all, own, is_of_generation)
+    }
+
+    /// A place for another generation, not made yet.
+    pub(super) fn own(&self, directory: PathBuf) -> OwnedDirectory {
+        OwnedDirectory::wanted(directory, &self.shared.in_use)
     }
 
     /// The last applied membership.

@@ -135,7 +135,7 @@ impl StateMachine {
         {
             return Ok(Prepared::Current(current));
         }
-        let directory = OwnedDirectory::unwanted(shelf.unfinished("build"));
+        let directory = shelf.unfinished("build");
         let generation = self.installer.state.generation();
         let checkpoint = move || {
             remove_directory(directory.path())?;
@@ -296,7 +296,7 @@ pub(super) fn snapshot_now(
     installer: &Installer,
     meta: SnapshotMeta,
 ) -> Result<SnapshotHandle, StorageError> {
-    let directory = OwnedDirectory::unwanted(installer.shelf.unfinished("build"));
+    let directory = installer.shelf.unfinished("build");
     let renewal = installer.shelf.renewal();
     installer.state.generation().engine.checkpoint(directory.path())?;
     Prepared::Checkpoint { directory, meta, renewal }.finish(&installer.shelf)

@@ -16,6 +16,10 @@ use super::Work;
 use crate::call::Call;
 use crate::errors::{DecidedAt, rejected, unread};
 
+/// What is said of a file that no purge takes away.
+const STRAY_HOLDS: &str =
+    "it is none of the node's files, and the purge is pending until somebody removes it";
+
 impl Work for wire::VerifyDestroyedRequest {
     type Answer = wire::VerifyDestroyedResponse;
     const EVENT: &'static str = "VerifyDestroyed";
@@ -111,10 +115,11 @@ fn given(text: &str) -> Result<PayloadMarks, ApiError> {
 }
 
 fn searched(report: FileReport) -> wire::SearchedFile {
-    let (finding, reason) = match report.finding {
-        Finding::Clean => ("clean", String::new()),
-        Finding::Holds => ("holds", String::new()),
-        Finding::Unreadable(reason) => ("unreadable", reason),
+    let stray = |told: &str| if report.is_stray() { told.to_owned() } else { String::new() };
+    let (finding, reason) = match &report.finding {
+        Finding::Clean => ("clean", stray("it is none of the node's files")),
+        Finding::Holds => ("holds", stray(STRAY_HOLDS)),
+        Finding::Unreadable(reason) => ("unreadable", reason.clone()),
     };
     wire::SearchedFile {
         path: report.path,
@@ -162,6 +167,22 @@ mod tests {
         }
         let destroyed = version(VersionStatus::Destroyed, marks.clone());
         assert_eq!(of(Some(destroyed)).unwrap(), marks.unwrap());
+    }
+
+    #[test]
+    fn what_is_not_the_nodes_is_told_as_such() {
+        let told = |path: &str, finding| {
+            let file = searched(FileReport { path: path.into(), bytes: 9, finding });
+            (file.finding, file.reason)
+        };
+        let of = |finding: &str, reason: &str| (finding.to_owned(), reason.to_owned());
+        let (own, stray) = ("raft/000012.sst", "snapshots/notes");
+        assert_eq!(told(own, Finding::Clean), of("clean", ""));
+        assert_eq!(told(own, Finding::Holds), of("holds", ""));
+        assert_eq!(told(stray, Finding::Clean), of("clean", "it is none of the node's files"));
+        assert_eq!(told(stray, Finding::Holds), of("holds", STRAY_HOLDS));
+        let unreadable = Finding::Unreadable("no such luck".into());
+        assert_eq!(told(stray, unreadable), of("unreadable", "no such luck"));
     }
 
     #[test]

@@ -20,23 +20,23 @@ use crate::state::tables;
 use crate::store::{FileSearch, Finding, MemoryEngines, RocksEngines};
 
 /// Longer than the eraser waits for more to come.
-const LATER: Duration = Duration::from_secs(3600);
+pub(super) const LATER: Duration = Duration::from_secs(3600);
 
 /// Nothing goes from the log but by the eraser.
-fn keep_the_log(config: &mut ReplicaConfig) {
+pub(super) fn keep_the_log(config: &mut ReplicaConfig) {
     config.snapshots.logs_kept = 1_000_000;
 }
 
 /// A version, and the bytes of it that are on disk.
-struct Stored {
+pub(super) struct Stored {
     secret: SecretId,
     version: VersionId,
-    ciphertext: Vec<u8>,
-    marks: PayloadMarks,
+    pub(super) ciphertext: Vec<u8>,
+    pub(super) marks: PayloadMarks,
 }
 
 impl Stored {
-    async fn create(replica: &Replica, random: &TestRandom) -> Self {
+    pub(super) async fn create(replica: &Replica, random: &TestRandom) -> Self {
         let (mut envelope, secret, version) = create_secret_with_version(random);
         let Command::CreateSecret(create) = &mut envelope.command else { panic!("no creation") };
         let payload = &mut create.version.as_mut().unwrap().payload;
@@ -54,7 +54,7 @@ impl Stored {
     }
 
     /// Has it destroyed; the index of what this replica has read then.
-    async fn destroy(&self, replica: &Replica, random: &TestRandom) -> u64 {
+    pub(super) async fn destroy(&self, replica: &Replica, random: &TestRandom) -> u64 {
         let ids = (&self.secret, &self.version);
         let schedule = schedule_destruction(random, ids, Duration::ZERO);
         operation(&propose(replica, schedule).await);
@@ -91,7 +91,7 @@ impl Stored {
     }
 
     /// The files of a node that hold the payload or its wrapped key.
-    fn holders(&self, directory: &Path) -> Vec<String> {
+    pub(super) fn holders(&self, directory: &Path) -> Vec<String> {
         let reports = FileSearch::new(directory, &self.marks).run(&|| true).unwrap();
         assert!(reports.len() > 5, "there is not so much to look at: {reports:?}");
         let unread = |finding: &Finding| matches!(finding, Finding::Unreadable(_));
@@ -115,8 +115,8 @@ impl Stored {
     }
 }
 
-async fn on_disk() -> (Cluster, TestRandom, NodeId) {
-    let mut cluster = Cluster::blank_on(Arc::new(RocksEngines::new()), 3, keep_the_log).await;
+pub(super) async fn on_disk(size: NodeId) -> (Cluster, TestRandom, NodeId) {
+    let mut cluster = Cluster::blank_on(Arc::new(RocksEngines::new()), size, keep_the_log).await;
     cluster.initialize().await;
     let random = TestRandom::new(7);
     operation(&propose(cluster.replica(1), init_cluster(&random)).await);
@@ -125,7 +125,7 @@ async fn on_disk() -> (Cluster, TestRandom, NodeId) {
 }
 
 /// Waits until a node has erased all that it knows of.
-async fn wait_erased(replica: &Replica) {
+pub(super) async fn wait_erased(replica: &Replica) {
     let until = soon();
     loop {
         let erasure = replica.erasure();
@@ -140,7 +140,7 @@ async fn wait_erased(replica: &Replica) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn security_s14_a_destroyed_payload_is_in_no_file_of_any_node() {
-    let (cluster, random, leader) = on_disk().await;
+    let (cluster, random, leader) = on_disk(3).await;
     let replica = cluster.replica(leader).clone();
     let gone = Stored::create(&replica, &random).await;
     let kept = Stored::create(&replica, &random).await;
@@ -184,7 +184,7 @@ async fn security_s14_a_destroyed_payload_is_in_no_file_of_any_node() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_node_that_was_away_is_clean_soon_after_it_is_back() {
-    let (mut cluster, random, leader) = on_disk().await;
+    let (mut cluster, random, leader) = on_disk(3).await;
     let replica = cluster.replica(leader).clone();
     let gone = Stored::create(&replica, &random).await;
     let away = cluster.other_than(leader);
@@ -217,7 +217,7 @@ async fn a_node_that_was_away_is_clean_soon_after_it_is_back() {
 /// Its entry comes behind that of the destruction, and holds the key in the log alone.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_key_of_a_rewrap_that_comes_late_leaves_all_nodes_too() {
-    let (mut cluster, random, leader) = on_disk().await;
+    let (mut cluster, random, leader) = on_disk(3).await;
     let replica = cluster.replica(leader).clone();
     let mut gone = Stored::create(&replica, &random).await;
     gone.destroy(&replica, &random).await;

@@ -104,14 +104,46 @@ fn files_that_never_rest_and_links_are_no_proof() {
 #[test]
 fn a_stream_is_searched_as_one_whatever_its_parts() {
     let content = [[7; 20].as_slice(), &PATTERN, &[8; 20]].concat();
+    let patterns = Patterns::new(vec![OTHER, PATTERN]);
     for size in 1..content.len() {
         let mut stream = Stream::default();
-        let found = content.chunks(size).any(|part| stream.brings(part, &[OTHER, PATTERN]));
+        let found = content.chunks(size).any(|part| stream.brings(part, &patterns));
         assert!(found, "in parts of {size}");
         let mut stream = Stream::default();
         let broken: Vec<u8> = content.iter().copied().filter(|byte| *byte != b'!').collect();
-        assert!(!broken.chunks(size).any(|part| stream.brings(part, &[OTHER, PATTERN])));
+        assert!(!broken.chunks(size).any(|part| stream.brings(part, &patterns)));
     }
+}
+
+#[test]
+fn of_strays_those_are_told_and_looked_into_that_hold_one_of_many() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path();
+    for below in ["raft", "state/1", "state/1.bak", "snapshots/0000000000000007-1"] {
+        std::fs::create_dir_all(root.join(below)).unwrap();
+    }
+    for own in ["raft/000001.log", "state/1/000002.sst", "audit.jsonl"] {
+        std::fs::write(root.join(own), PATTERN).unwrap();
+    }
+    std::fs::write(root.join("snapshots/0000000000000007-1/000002.sst"), PATTERN).unwrap();
+    std::fs::write(root.join("state/1.bak/000002.sst"), PATTERN).unwrap();
+    std::fs::write(root.join("snapshots/notes"), "clean").unwrap();
+    std::os::unix::fs::symlink(root, root.join("snapshots/link")).unwrap();
+    let of = |number: u16| {
+        let mut pattern = [0x5a; PayloadMark::BYTES];
+        pattern[..2].copy_from_slice(&number.to_be_bytes());
+        PayloadMarks::told(vec![PayloadMark::searching(pattern)]).unwrap()
+    };
+    let mut marks: Vec<PayloadMarks> = (0..4000).map(of).collect();
+    marks.push(PayloadMarks::told(vec![PayloadMark::searching(PATTERN)]).unwrap());
+    let reports = FileSearch::of_strays(root, &marks).run(&|| true).unwrap();
+    assert!(reports.iter().all(FileReport::is_stray));
+    let found: Vec<_> = reports.into_iter().map(|one| (one.path, one.finding)).collect();
+    let expected = [
+        ("snapshots/notes".to_owned(), Finding::Clean),
+        ("state/1.bak/000002.sst".to_owned(), Finding::Holds),
+    ];
+    assert_eq!(found, expected);
 }
 
 /// A value that is longer than a block is cut, and the header stands somewhere within it.
