@@ -1,5 +1,5 @@
-//! A node that was away takes what was destroyed meanwhile out of its files before it serves payloads
-//! (`design §6`).
+//! A node that was away takes what was destroyed meanwhile out of its files before it serves
+//! payloads (`design §6`).
 //!
 //! Away is who starts, and who gets another node's snapshot. What there is to purge is known behind
 //! the first read barrier after that: nothing, and then payloads are served from that moment on; or

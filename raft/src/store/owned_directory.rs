@@ -34,7 +34,7 @@ impl InUse {
             if is_used(&used, &path) {
                 left.push(path);
             } else if let Err(error) = remove_directory(&path) {
-                tracing::warn!(path = %path.display(), %error, "a directory that was left over stays");
+                tracing::warn!(path = %path.display(), %error, "a left-over directory stays");
                 left.push(path);
             }
         }

@@ -2,8 +2,8 @@
 //! erasure is not done before it is gone; whatever does not, holds nothing up.
 //!
 //! No file of the node's own is judged so: those go by themselves, and hold more than can be found
-//! by the ends of messages. Where nothing is known to look for ([`tables::erased_marks`]) nobody can
-//! say, and the operator is told so.
+//! by the ends of messages. Where nothing is known to look for ([`tables::erased_marks`]) nobody
+//! can say, and the operator is told so.
 
 use std::time::Duration;
 
@@ -55,7 +55,7 @@ impl Eraser {
             tracing::warn!(
                 files,
                 unknown,
-                "these files are none of this node's, and nothing is known by which deleted secrets would be found in them"
+                "none of this node's files, and nothing is known to look for of deleted secrets"
             );
         }
         let holding = reports.iter().filter(|report| report.finding != Finding::Clean);
@@ -64,7 +64,7 @@ impl Eraser {
             let files = list(reports.iter().filter(|report| report.finding != Finding::Clean));
             tracing::warn!(
                 files,
-                "these files are none of this node's and hold destroyed payloads, or cannot be read: the purge is pending until they are removed"
+                "none of this node's files, and they keep the purge pending until they are removed"
             );
         }
         let holds_up = !holding.is_empty();
