@@ -62,6 +62,13 @@ pub(super) struct Eraser {
     pub(super) faults: Faults,
 }
 
+/// Whose files are waited for.
+#[derive(Clone, Copy)]
+enum Database {
+    State,
+    Log,
+}
+
 /// Why a round ended early.
 enum Cut {
     /// It took too long, or the state was replaced under it: it is to be begun again.
@@ -140,12 +147,12 @@ impl Eraser {
         let (generation, point) = (due.generation, due.point);
         finished.only_of(generation);
         self.erase_from_state(due, finished).await?;
-        self.wait_gone(generation, &mut finished.state_left).await?;
+        self.wait_gone(generation, Database::State, &mut finished.state_left).await?;
         let renewal = finished.renewal_for(point.count, || self.renewal.begin());
         self.replace_snapshots(generation, renewal, point.index).await?;
         self.purge_log(generation, point.index).await?;
         self.erase_from_log(due, finished).await?;
-        self.wait_gone(generation, &mut finished.log_left).await?;
+        self.wait_gone(generation, Database::Log, &mut finished.log_left).await?;
         // What is being sent, or read of a state that was replaced, ends by itself.
         let by = Instant::now() + WAIT_MAX;
         loop {
@@ -243,13 +250,26 @@ impl Eraser {
         }
     }
 
-    /// Waits until these files are gone: who reads them keeps them.
-    async fn wait_gone(&self, generation: u64, files: &mut Vec<PathBuf>) -> Result<(), Cut> {
+    /// Waits until these files are gone: who reads them keeps them, and whoever was the last to
+    /// read one does not always remove it.
+    async fn wait_gone(
+        &self,
+        generation: u64,
+        of: Database,
+        files: &mut Vec<PathBuf>,
+    ) -> Result<(), Cut> {
         let by = Instant::now() + WAIT_MAX;
         loop {
             files.retain(|file| file.exists());
             if files.is_empty() {
                 return Ok(());
+            }
+            match of {
+                Database::State => {
+                    let state = self.state.clone();
+                    self.blocking.run(move || state.remove_unread()).await?;
+                }
+                Database::Log => self.log.remove_unread(self.blocking).await?,
             }
             self.wait(generation, by, &Files(files)).await?;
         }

@@ -98,6 +98,15 @@ pub trait LogEngine: Send + Sync + 'static {
         Ok(Some(Vec::new()))
     }
 
+    /// Removes the files that are of the log no longer and whose last reader has ended, which does
+    /// not always remove them itself. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn remove_unread(&self) -> Result<(), StorageError> {
+        Ok(())
+    }
+
     /// How long a writer that is a task ([`super::WriterHost::Task`]) waits before and after each
     /// write: such an engine does not block by itself. Engines with a disk wait inside `write`.
     fn latency(&self) -> Duration {
@@ -138,6 +147,14 @@ pub trait StateEngine: Send + Sync + 'static {
         _payloads: &[Range<Vec<u8>>],
     ) -> Result<Option<Vec<PathBuf>>, StorageError> {
         Ok(Some(Vec::new()))
+    }
+
+    /// Removes the files that are of the state no longer, as [`LogEngine::remove_unread`].
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    fn remove_unread(&self) -> Result<(), StorageError> {
+        Ok(())
     }
 }
 

@@ -233,6 +233,16 @@ impl LogReader {
         erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
+    /// Removes the files that are of the log no longer and that nobody reads.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) async fn remove_unread(&self, blocking: Blocking) -> Result<(), StorageError> {
+        let engine = Arc::clone(&self.shared.engine);
+        let removed = blocking.run(move || engine.remove_unread()).await;
+        removed.inspect_err(|error| self.shared.faults.report(error))
+    }
+
     /// Whether the log has this entry. If so, all that it has before is what the cluster agreed on
     /// before it, too (log matching); if not, a snapshot took its place, and what is still there
     /// may be what a succeeded leader once wrote.

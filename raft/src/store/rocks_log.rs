@@ -17,7 +17,7 @@ use rocksdb::{
 use super::codec::decode_log_id;
 use super::engine::{LogEngine, LogOp, LogRecord, RecoveredLog};
 use super::rocks::{database_options, family, family_options, forget_blocks, storage_error};
-use super::rocks_erase::Rewrite;
+use super::rocks_erase::{self, Rewrite};
 use crate::error::StorageError;
 
 const ENTRIES: &str = "entries";
@@ -180,6 +180,10 @@ impl LogEngine for RocksLog {
         let left = rewrite.run()?;
         forget_blocks(&self.cache);
         Ok(left)
+    }
+
+    fn remove_unread(&self) -> Result<(), StorageError> {
+        rocks_erase::remove_unread(&self.database)
     }
 }
 

@@ -19,7 +19,7 @@ use super::engine::StateEngine;
 use super::rocks::{
     MEMTABLE_BYTES, database_options, family, family_options, forget_blocks, storage_error,
 };
-use super::rocks_erase::Rewrite;
+use super::rocks_erase::{self, Rewrite};
 use super::row_cache::{Cached, Moment, RowCache};
 use crate::error::StorageError;
 use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
@@ -127,6 +127,10 @@ impl StateEngine for RocksState {
         let left = rewrite.run()?;
         forget_blocks(&self.cache);
         Ok(left)
+    }
+
+    fn remove_unread(&self) -> Result<(), StorageError> {
+        rocks_erase::remove_unread(&self.database)
     }
 }
 

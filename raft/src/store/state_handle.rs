@@ -148,6 +148,15 @@ impl StateHandle {
         erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
+    /// Removes the files that are of the state no longer and that nobody reads. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn remove_unread(&self) -> Result<(), StorageError> {
+        let removed = self.shared.generation.load_full().engine.remove_unread();
+        removed.inspect_err(|error| self.shared.faults.report(error))
+    }
+
     /// The other generations that are still on disk: who reads an old one keeps it there, and one
     /// is being placed. What nobody uses is removed. Blocks.
     ///

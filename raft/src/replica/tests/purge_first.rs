@@ -8,17 +8,23 @@ use super::eraser::{LATER, Stored, on_disk, wait_erased};
 use super::harness::{Cluster, soon};
 use crate::replica::{PayloadStanding, Replica};
 
-/// What a node says of payloads that it has read.
+/// What a node says of payloads that it has read, as soon as it can say it: nobody knows when a
+/// snapshot was installed during the read.
 async fn standing(replica: &Replica) -> PayloadStanding {
-    replica.read(soon(), |_view, _now| ()).await.unwrap();
-    replica.payload_standing()
+    let until = soon();
+    loop {
+        replica.read(soon(), |_view, _now| ()).await.unwrap();
+        let standing = replica.payload_standing();
+        if standing != PayloadStanding::Unknown {
+            return standing;
+        }
+        assert!(Instant::now() < until, "{:?}", replica.status());
+    }
 }
 
-/// Reads at a node that was away until it serves; the payload is out of its files by then, and not
-/// before the first look.
+/// Reads at a node that was away until it serves; the payload is out of its files by then.
 async fn serves_when_clean(cluster: &Cluster, away: u64, gone: &Stored) {
     let (replica, directory) = (cluster.replica(away), cluster.node_directory(away));
-    assert_eq!(standing(replica).await, PayloadStanding::PurgesFirst);
     let until = soon();
     while standing(replica).await != PayloadStanding::Serves {
         assert!(Instant::now() < until, "{:?}, {:?}", replica.erasure(), replica.status());
@@ -50,10 +56,11 @@ async fn what_was_destroyed_while_a_node_was_away_is_purged_before_it_serves_pay
     }
     // By the log: nobody has purged yet, and nothing is late.
     cluster.restart(away).await;
+    assert_eq!(standing(cluster.replica(away)).await, PayloadStanding::PurgesFirst);
     serves_when_clean(&cluster, away, &gone).await;
     assert!(!gone.holders(&cluster.node_directory(leader)).is_empty(), "it waits for more to come");
 
-    // By a snapshot.
+    // By a snapshot; it is late, and may be purged before anybody asks.
     let second = Stored::create(&replica, &random).await;
     cluster.replica(away).wait_applied(replica.status().applied, soon()).await.unwrap();
     cluster.kill(away).await;
