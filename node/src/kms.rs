@@ -8,6 +8,7 @@
 mod audit_head;
 mod breaker;
 mod identity;
+mod line;
 mod metrics;
 pub mod operations;
 mod refusal;
@@ -33,6 +34,7 @@ use tonic::{Code, Request, Response, Status};
 
 use self::breaker::Breaker;
 pub use self::identity::KmsIdentity;
+use self::line::Line;
 pub use self::metrics::KmsCollector;
 use self::refusal::{RETRY_AFTER, Step, Unanswered, failed, was_answered};
 
@@ -90,23 +92,22 @@ pub struct OpenedDataKey {
 /// A client of the KMS over one multiplexed, lazily connected channel.
 #[derive(Clone)]
 pub struct KmsClient {
-    channel: Channel,
-    crypto: SymmetricCryptoServiceClient<Channel>,
-    access: KeyAccessServiceClient<Channel>,
+    line: Arc<Line>,
     hung_up: CancellationToken,
     breaker: Arc<Breaker>,
     identity: KmsIdentity,
 }
 
 impl KmsClient {
-    /// A client over a channel that presents the node's certificate. Clones share what they know
-    /// of the KMS.
+    /// A client over channels that present the node's certificate. Clones share the channel and
+    /// what they know of the KMS.
     #[must_use]
-    pub fn new(channel: Channel, random: Arc<dyn Randomness>) -> Self {
+    pub fn new(
+        connect: impl Fn() -> Channel + Send + Sync + 'static,
+        random: Arc<dyn Randomness>,
+    ) -> Self {
         Self {
-            crypto: SymmetricCryptoServiceClient::new(channel.clone()),
-            access: KeyAccessServiceClient::new(channel.clone()),
-            channel,
+            line: Arc::new(Line::new(Box::new(connect))),
             hung_up: CancellationToken::new(),
             breaker: Arc::new(Breaker::new(random)),
             identity: KmsIdentity::default(),
@@ -123,6 +124,17 @@ impl KmsClient {
     #[must_use]
     pub const fn knows_callers(&self) -> bool {
         self.identity.knows_callers()
+    }
+
+    /// Goes on over another connection: what came over the present one leaves the memory of this
+    /// process when the last call on it has ended. Keys stay in the buffers of a connection that is
+    /// quiet.
+    pub fn renew_connection(&self) {
+        self.line.renew();
+    }
+
+    fn crypto(&self) -> SymmetricCryptoServiceClient<Channel> {
+        SymmetricCryptoServiceClient::new(self.line.channel())
     }
 
     /// Lets all who wait for the KMS go with UNAVAILABLE, now and later: the node stops, and a call
@@ -148,7 +160,7 @@ impl KmsClient {
             aad_context: associated_data,
             plaintext: plaintext.expose().clone(),
         };
-        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let (mut client, identity) = (self.crypto(), &self.identity);
         let ask = move |until| async move {
             client.encrypt(identity.own(within(request, until)).await?).await
         };
@@ -172,7 +184,7 @@ impl KmsClient {
             aad_context: associated_data,
             ciphertext,
         };
-        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let (mut client, identity) = (self.crypto(), &self.identity);
         let ask = move |until| async move {
             client.decrypt(identity.own(within(request, until)).await?).await
         };
@@ -198,7 +210,8 @@ impl KmsClient {
             return Ok(None);
         }
         let message = CheckAttachRequest { key_id: key.to_string() };
-        let (mut client, identity) = (self.access.clone(), &self.identity);
+        let identity = &self.identity;
+        let mut client = KeyAccessServiceClient::new(self.line.channel());
         let ask = move |until| async move {
             client.check_attach(identity.on_behalf(within(message, until), assertion).await?).await
         };
@@ -228,7 +241,7 @@ impl KmsClient {
             data_key_spec: wire::SymmetricAlgorithm::Aes256.into(),
             skip_plaintext: false,
         };
-        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let (mut client, identity) = (self.crypto(), &self.identity);
         let ask = move |until| async move {
             let request = identity.on_behalf(within(request, until), assertion).await?;
             client.generate_data_key(request).await
@@ -261,7 +274,7 @@ impl KmsClient {
         let key_id = key.to_string();
         let request =
             wire::SymmetricDecryptRequest { key_id, aad_context: associated_data, ciphertext };
-        let (mut client, identity) = (self.crypto.clone(), &self.identity);
+        let (mut client, identity) = (self.crypto(), &self.identity);
         let ask = move |until| async move {
             client.decrypt(identity.on_behalf(within(request, until), assertion).await?).await
         };

@@ -17,6 +17,7 @@ pub mod consistency;
 pub mod convert;
 pub mod describe;
 pub mod errors;
+pub mod forget;
 pub mod fresh_ids;
 pub mod grants;
 pub mod grpc;

@@ -25,8 +25,8 @@ use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
-    lasting_channel,
+    ClientCertificates, ClientTlsFiles, IdentityFiles, LastingEndpoint, ServerTls, TlsError,
+    TlsFiles,
 };
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
@@ -48,7 +48,7 @@ use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{audit_heads, consistency, kms_audit, readiness, router, unseal};
+use crate::{audit_heads, consistency, forget, kms_audit, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -137,9 +137,10 @@ impl NodeServer {
         let ports = bind(&config).await?;
         let files = peer_files(&config);
         let (address, name) = (&config.kms.address, config.kms.server_name());
-        let channel = lasting_channel(address, name, &kms_files(&config), kms_endpoint)?;
+        let line = LastingEndpoint::load(address, name, &kms_files(&config), kms_endpoint)?;
         let identity = KmsIdentity::by(config.kms.token_file.as_ref());
-        let kms = KmsClient::new(channel, Arc::clone(&random)).identified_by(identity);
+        let kms =
+            KmsClient::new(move || line.channel(), Arc::clone(&random)).identified_by(identity);
         metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
@@ -333,6 +334,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard, of_kms: TurnCo
     tasks.spawn(TaskKind::Critical, "payload reads", reporting);
     let anchoring = kms_audit::keep_kms_anchored(Arc::clone(app), of_kms, tasks.token());
     tasks.spawn(TaskKind::Critical, "KMS audit heads", anchoring);
+    let forgetting = forget::forget_destroyed(Arc::clone(app), tasks.token());
+    tasks.spawn(TaskKind::Critical, "forget destroyed", forgetting);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

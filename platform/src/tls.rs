@@ -22,7 +22,7 @@ use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
-pub use self::lasting::lasting_channel;
+pub use self::lasting::{LastingEndpoint, lasting_channel};
 pub use self::server::ServerTls;
 
 /// HTTP/2 in ALPN.

@@ -20,7 +20,7 @@ impl KmsClient {
         request: TellAuditHeadRequest,
         deadline: Instant,
     ) -> Result<TellAuditHeadResponse, Status> {
-        let mut client = AuditHeadServiceClient::new(self.channel.clone());
+        let mut client = AuditHeadServiceClient::new(self.line.channel());
         let request = self.identity.own(within(request, deadline)).await?;
         tokio::select! {
             biased;

@@ -31,7 +31,7 @@ impl KmsClient {
             return Ok(None);
         }
         let message = GetOperationRequest { operation_id: id.to_string() };
-        let mut client = OperationServiceClient::new(self.channel.clone());
+        let mut client = OperationServiceClient::new(self.line.channel());
         let identity = &self.identity;
         let ask = move |until| async move {
             client.get(identity.on_behalf(within(message, until), assertion).await?).await

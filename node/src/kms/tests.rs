@@ -1,5 +1,7 @@
 //! The client against a KMS that is silent, and what refusals become.
 
+use std::sync::atomic::{AtomicU32, Ordering};
+
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::status::ErrorKind;
 use lockbox_platform::system::SystemRandom;
@@ -14,8 +16,35 @@ fn silent() -> KmsClient {
     let never = tower::service_fn(|_| std::future::pending::<Result<Dead, std::io::Error>>());
     // The wait for a connection ends after the callers' deadlines, as theirs are looked at here.
     let endpoint = endpoint("localhost:1", None).unwrap().connect_timeout(100 * PAUSE_MAX);
-    let channel = endpoint.connect_with_connector_lazy(never);
-    KmsClient::new(channel, Arc::new(SystemRandom))
+    let connect = move || endpoint.connect_with_connector_lazy(never);
+    KmsClient::new(connect, Arc::new(SystemRandom))
+}
+
+/// What the KMS has answered stays in a connection's buffers; whoever is to forget it needs another.
+#[tokio::test]
+async fn a_renewed_connection_is_another_one() {
+    let (made, endpoint) = (Arc::new(AtomicU32::new(0)), endpoint("localhost:1", None).unwrap());
+    let count = Arc::clone(&made);
+    let connect = move || {
+        let count = Arc::clone(&count);
+        endpoint.connect_with_connector_lazy(tower::service_fn(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::future::pending::<Result<Dead, std::io::Error>>()
+        }))
+    };
+    let kms = KmsClient::new(connect, Arc::new(SystemRandom));
+    let key = KmsKeyId::parse("abjkey").unwrap();
+    let ask = async |kms: &KmsClient| {
+        let (caller, deadline) =
+            (CallerAssertion::default(), Instant::now() + Duration::from_millis(20));
+        let opened = kms.decrypt_data_key(&key, &caller, vec![], vec![], deadline);
+        assert_eq!(opened.await.err().unwrap().code(), Code::Unavailable);
+        made.load(Ordering::Relaxed)
+    };
+    // The one that is being made is waited for again.
+    assert_eq!([ask(&kms).await, ask(&kms).await], [1, 1]);
+    kms.clone().renew_connection();
+    assert_eq!(ask(&kms).await, 2, "clones share it");
 }
 
 /// As a KMS is that takes connections and says nothing on them. tonic's own deadline does not

@@ -223,7 +223,7 @@ impl Fresh {
         };
         let keyring = Keyring::default();
         let identity = KmsIdentity::by(config.kms.token_file.as_ref());
-        let kms_client = KmsClient::new(connect(kms_address), Arc::clone(&random));
+        let kms_client = KmsClient::new(move || connect(kms_address), Arc::clone(&random));
         let kms_client = kms_client.identified_by(identity);
         let app = Arc::new(App {
             replica,

@@ -29,9 +29,7 @@ use super::{
     read_certificates, read_key,
 };
 
-/// A channel to the server at `address` that connects when it is first used, and again after a
-/// failure. Each time it accepts the server under `server_name` alone, and trusts and shows what is
-/// in `files` by then. `adjust` sets what else there is to an endpoint.
+/// A channel to the server at `address`, as those of a [`LastingEndpoint`].
 ///
 /// # Errors
 /// [`TlsError`] when the files, the name or the address cannot be used now.
@@ -41,18 +39,48 @@ pub fn lasting_channel(
     files: &ClientTlsFiles,
     adjust: impl FnOnce(Endpoint) -> Endpoint,
 ) -> Result<Channel, TlsError> {
-    let malformed = |_| TlsError::Address { address: address.to_owned() };
-    let origin: Uri = format!("https://{address}").parse().map_err(malformed)?;
-    // In clear as far as tonic knows: it would add a TLS of its own. Requests still say `https`.
-    let endpoint = adjust(endpoint(address, None)?).origin(origin);
-    let tcp_timeout = endpoint.get_connect_timeout().unwrap_or(CONNECT_TIMEOUT);
-    let connector = Connector::load(files, server_name, tcp_timeout)?;
-    // The endpoint's own limit is for all that the connector does.
-    let endpoint = endpoint.connect_timeout(tcp_timeout + CONNECT_TIMEOUT);
-    Ok(endpoint.connect_with_connector_lazy(connector))
+    Ok(LastingEndpoint::load(address, server_name, files, adjust)?.channel())
+}
+
+/// One server, and how it is connected to.
+#[derive(Clone)]
+pub struct LastingEndpoint {
+    endpoint: Endpoint,
+    connector: Connector,
+}
+
+impl LastingEndpoint {
+    /// The server at `address`, which is accepted under `server_name` alone; it is trusted and shown
+    /// what is in `files` when a connection begins. `adjust` sets what else there is to an endpoint.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the files, the name or the address cannot be used now.
+    pub fn load(
+        address: &str,
+        server_name: &str,
+        files: &ClientTlsFiles,
+        adjust: impl FnOnce(Endpoint) -> Endpoint,
+    ) -> Result<Self, TlsError> {
+        let malformed = |_| TlsError::Address { address: address.to_owned() };
+        let origin: Uri = format!("https://{address}").parse().map_err(malformed)?;
+        // In clear as far as tonic knows: it would add a TLS of its own. Requests still say `https`.
+        let endpoint = adjust(endpoint(address, None)?).origin(origin);
+        let tcp_timeout = endpoint.get_connect_timeout().unwrap_or(CONNECT_TIMEOUT);
+        let connector = Connector::load(files, server_name, tcp_timeout)?;
+        // The endpoint's own limit is for all that the connector does.
+        let endpoint = endpoint.connect_timeout(tcp_timeout + CONNECT_TIMEOUT);
+        Ok(Self { endpoint, connector })
+    }
+
+    /// A channel of its own, which connects when it is first used, and again after a failure.
+    #[must_use]
+    pub fn channel(&self) -> Channel {
+        self.endpoint.connect_with_connector_lazy(self.connector.clone())
+    }
 }
 
 /// Makes connections to one server.
+#[derive(Clone)]
 struct Connector {
     tcp: HttpConnector,
     server_name: ServerName<'static>,

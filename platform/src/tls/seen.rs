@@ -5,7 +5,7 @@ use std::path::Path;
 
 /// What files looked like at a moment; none where there was no file. Equal as long as none of them
 /// is replaced.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(super) struct Seen(Vec<Option<[u64; 4]>>);
 
 impl Seen {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use lockbox_core::LogTime;
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 use super::Replica;
@@ -28,7 +29,11 @@ pub struct ErasureStatus {
 }
 
 /// What there is to erase, and how far it is done.
-pub(super) struct ErasureProgress(Mutex<Progress>);
+pub(super) struct ErasureProgress {
+    progress: Mutex<Progress>,
+    /// How many rounds this process has done.
+    rounds: watch::Sender<u64>,
+}
 
 #[derive(Clone, Copy)]
 struct Progress {
@@ -54,9 +59,10 @@ pub(super) struct Due {
 
 impl ErasureProgress {
     /// With how far the files were when this process began.
-    pub(super) const fn new(done: Erased) -> Self {
+    pub(super) fn new(done: Erased) -> Self {
         let oldest = LogTime::from_ms(0);
-        Self(Mutex::new(Progress { done, pending: 0, oldest, since: None, last_done_ms: 0 }))
+        let progress = Progress { done, pending: 0, oldest, since: None, last_done_ms: 0 };
+        Self { progress: Mutex::new(progress), rounds: watch::Sender::new(0) }
     }
 
     /// Looks at the state for what is due, and remembers it.
@@ -100,6 +106,7 @@ impl ErasureProgress {
             progress.since = Some(since);
             progress.last_done_ms = wall_ms;
         });
+        self.rounds.send_modify(|rounds| *rounds += 1);
     }
 
     /// How long the oldest has been waiting, when it is so late on the log's clock: a node that was
@@ -114,16 +121,22 @@ impl ErasureProgress {
     }
 
     fn look(&self) -> Progress {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        *self.progress.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn change(&self, change: impl FnOnce(&mut Progress)) {
-        let mut progress = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut progress = self.progress.lock().unwrap_or_else(PoisonError::into_inner);
         change(&mut progress);
     }
 }
 
 impl Replica {
+    /// How many rounds of taking destroyed payloads out of the files this process has done.
+    #[must_use]
+    pub fn erasure_rounds(&self) -> watch::Receiver<u64> {
+        self.0.erasure.rounds.subscribe()
+    }
+
     /// How far this node has come with taking destroyed payloads out of its files; what it has
     /// applied a moment ago counts.
     #[must_use]

@@ -39,6 +39,8 @@ impl Work for wire::SealRequest {
         marked.map_err(|error| unmarked(&error))?;
         // Nothing that was made with the keys is handed to a connection after the answer.
         let ended = keyring.ended(by(call, END_WAIT)).await;
+        // ORDER: then what the KMS has answered leaves the buffers of the connection.
+        call.app.kms.renew_connection();
         let mut answer = answer(call);
         if let Err(under_way) = ended {
             answer.reason = format!("{}; {under_way}", answer.reason);
