@@ -7,7 +7,7 @@ use aes_gcm::aead::{Aead, KeyInit, Payload};
 use aes_gcm::aes::Aes192;
 use aes_gcm::{Aes128Gcm, Aes256Gcm, AesGcm};
 use hkdf::Hkdf;
-use lockbox_core::{Sensitive, SensitiveBytes};
+use lockbox_core::{Sensitive, SensitiveBytes, with_wiped_stack};
 use sha2::Sha256;
 
 use crate::algorithm::Algorithm;
@@ -38,11 +38,11 @@ pub(crate) struct Parameters<'a> {
 
 /// Encrypts; the tag is behind the ciphertext.
 pub(crate) fn seal(parameters: Parameters<'_>, plaintext: &[u8]) -> Vec<u8> {
-    let sealed = match parameters.algorithm {
+    let sealed = with_wiped_stack(|| match parameters.algorithm {
         Algorithm::Aes128 => seal_with::<Aes128Gcm>(parameters, plaintext),
         Algorithm::Aes192 => seal_with::<Aes192Gcm>(parameters, plaintext),
         Algorithm::Aes256 => seal_with::<Aes256Gcm>(parameters, plaintext),
-    };
+    });
     // INVARIANT: GCM refuses only messages near 64 GiB, and the key length is the algorithm's.
     let Ok(ciphertext) = sealed else { unreachable!("the message is within the limits of GCM") };
     ciphertext
@@ -53,11 +53,11 @@ pub(crate) fn open(
     parameters: Parameters<'_>,
     ciphertext: &[u8],
 ) -> Result<SensitiveBytes, DoesNotOpen> {
-    match parameters.algorithm {
+    with_wiped_stack(|| match parameters.algorithm {
         Algorithm::Aes128 => open_with::<Aes128Gcm>(parameters, ciphertext),
         Algorithm::Aes192 => open_with::<Aes192Gcm>(parameters, ciphertext),
         Algorithm::Aes256 => open_with::<Aes256Gcm>(parameters, ciphertext),
-    }
+    })
 }
 
 fn seal_with<C>(parameters: Parameters<'_>, plaintext: &[u8]) -> Result<Vec<u8>, DoesNotOpen>

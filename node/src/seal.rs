@@ -13,6 +13,7 @@ use aes_gcm::{Aes256Gcm, Nonce};
 use hkdf::Hkdf;
 use lockbox_core::{
     CloudId, FolderId, Mutant, Randomness, SecretId, Sensitive, SensitiveBytes, VersionId, mutant,
+    with_wiped_stack,
 };
 use sha2::Sha256;
 use subtle::ConstantTimeEq;
@@ -27,23 +28,33 @@ const INFO_MESSAGE: &[u8] = b"lockbox payload v1 message key";
 const INFO_COMMITMENT: &[u8] = b"lockbox payload v1 key commitment";
 const INFO_WRAP: &[u8] = b"lockbox keyring v1 wrap key";
 
-/// A 256-bit key: wiped when dropped, never printed.
-#[derive(Clone, Zeroize, ZeroizeOnDrop)]
-pub struct SymmetricKey([u8; KEY_BYTES]);
+/// A 256-bit key: wiped when dropped, never printed. On the heap, for a move copies what it moves
+/// and leaves the original on the stack.
+#[derive(Clone)]
+pub struct SymmetricKey(Box<[u8; KEY_BYTES]>);
 
 impl SymmetricKey {
     /// A new random key.
     #[must_use]
     pub fn generate(random: &dyn Randomness) -> Self {
-        let mut key = Self([0; KEY_BYTES]);
-        random.fill(&mut key.0);
+        let mut key = Self::blank();
+        random.fill(key.0.as_mut_slice());
         key
+    }
+
+    fn blank() -> Self {
+        Self(Box::new([0; KEY_BYTES]))
     }
 
     /// Takes 32 bytes as a key.
     #[must_use]
     pub fn from_slice(bytes: &[u8]) -> Option<Self> {
-        <[u8; KEY_BYTES]>::try_from(bytes).ok().map(Self)
+        if bytes.len() != KEY_BYTES {
+            return None;
+        }
+        let mut key = Self::blank();
+        key.0.copy_from_slice(bytes);
+        Some(key)
     }
 
     /// The key bytes. Whoever calls this must not log, store or format them.
@@ -52,6 +63,14 @@ impl SymmetricKey {
         &self.0
     }
 }
+
+impl Drop for SymmetricKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
+    }
+}
+
+impl ZeroizeOnDrop for SymmetricKey {}
 
 impl fmt::Debug for SymmetricKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -131,13 +150,15 @@ pub fn seal(
 ) -> SealedMessage {
     let mut nonce = [0; 12];
     random.fill(&mut nonce);
-    let message_key = derive(data_key, None, &[INFO_MESSAGE]);
-    let mut ciphertext =
-        encrypt(&message_key, &nonce, plaintext.expose(), &place.associated_data());
+    let (commitment, mut ciphertext) = with_wiped_stack(|| {
+        let message_key = derive(data_key, None, &[INFO_MESSAGE]);
+        let commitment = *derive(data_key, None, &[INFO_COMMITMENT]).expose();
+        let data = place.associated_data();
+        (commitment, encrypt(&message_key, &nonce, plaintext.expose(), &data))
+    });
     if mutant(Mutant::PlaintextAtRest) {
         ciphertext.clone_from(plaintext.expose());
     }
-    let commitment = *derive(data_key, None, &[INFO_COMMITMENT]).expose();
     SealedMessage { commitment, nonce, ciphertext }
 }
 
@@ -150,15 +171,17 @@ pub fn open(
     place: &SealPlace<'_>,
     message: &SealedMessage,
 ) -> Result<SensitiveBytes, OpenError> {
-    let commitment = derive(data_key, None, &[INFO_COMMITMENT]);
-    if !bool::from(commitment.expose().ct_eq(&message.commitment)) {
-        return Err(OpenError);
-    }
-    if mutant(Mutant::PlaintextAtRest) {
-        return Ok(Sensitive::new(message.ciphertext.clone()));
-    }
-    let message_key = derive(data_key, None, &[INFO_MESSAGE]);
-    decrypt(&message_key, &message.nonce, &message.ciphertext, &place.associated_data())
+    with_wiped_stack(|| {
+        let commitment = derive(data_key, None, &[INFO_COMMITMENT]);
+        if !bool::from(commitment.expose().ct_eq(&message.commitment)) {
+            return Err(OpenError);
+        }
+        if mutant(Mutant::PlaintextAtRest) {
+            return Ok(Sensitive::new(message.ciphertext.clone()));
+        }
+        let message_key = derive(data_key, None, &[INFO_MESSAGE]);
+        decrypt(&message_key, &message.nonce, &message.ciphertext, &place.associated_data())
+    })
 }
 
 /// Wraps a data key under a keyring key. A fresh salt gives every wrap its own key, so the nonce
@@ -172,8 +195,11 @@ pub fn wrap(
 ) -> ([u8; 32], Vec<u8>) {
     let mut salt = [0; 32];
     random.fill(&mut salt);
-    let wrap_key = derive(keyring_key, Some(&salt), &[INFO_WRAP]);
-    (salt, encrypt(&wrap_key, &[0; 12], data_key.expose(), associated_data))
+    let wrapped = with_wiped_stack(|| {
+        let wrap_key = derive(keyring_key, Some(&salt), &[INFO_WRAP]);
+        encrypt(&wrap_key, &[0; 12], data_key.expose(), associated_data)
+    });
+    (salt, wrapped)
 }
 
 /// Unwraps a data key.
@@ -186,14 +212,17 @@ pub fn unwrap(
     wrapped: &[u8],
     associated_data: &[u8],
 ) -> Result<SymmetricKey, OpenError> {
-    let wrap_key = derive(keyring_key, Some(salt), &[INFO_WRAP]);
-    let key = decrypt(&wrap_key, &[0; 12], wrapped, associated_data)?;
+    let key = with_wiped_stack(|| {
+        let wrap_key = derive(keyring_key, Some(salt), &[INFO_WRAP]);
+        decrypt(&wrap_key, &[0; 12], wrapped, associated_data)
+    })?;
     SymmetricKey::from_slice(key.expose()).ok_or(OpenError)
 }
 
 fn derive(key: &SymmetricKey, salt: Option<&[u8]>, info: &[&[u8]]) -> SymmetricKey {
-    let mut output = SymmetricKey([0; KEY_BYTES]);
-    let expanded = Hkdf::<Sha256>::new(salt, key.expose()).expand_multi_info(info, &mut output.0);
+    let mut output = SymmetricKey::blank();
+    let hkdf = Hkdf::<Sha256>::new(salt, key.expose());
+    let expanded = hkdf.expand_multi_info(info, output.0.as_mut_slice());
     // INVARIANT: HKDF-SHA256 gives up to 8160 bytes (RFC 5869 §2.3); 32 always fit.
     assert!(expanded.is_ok(), "HKDF output is too long");
     output

@@ -13,6 +13,7 @@ pub mod mutants;
 pub mod resource;
 pub mod role;
 pub mod sensitive;
+pub mod stack;
 pub mod subject;
 
 pub use access::{AccessQuery, Decision, is_allowed};
@@ -28,4 +29,5 @@ pub use mutants::{Mutant, mutant};
 pub use resource::{ResourceKind, ResourcePath, ResourceRef};
 pub use role::{Permission, Role};
 pub use sensitive::{Sensitive, SensitiveBytes, SensitiveString};
+pub use stack::with_wiped_stack;
 pub use subject::{Subject, SubjectKind, SystemSubject, TokenMaker};
