@@ -260,16 +260,16 @@ impl Eraser {
     ) -> Result<(), Cut> {
         let by = Instant::now() + WAIT_MAX;
         loop {
-            files.retain(|file| file.exists());
-            if files.is_empty() {
-                return Ok(());
-            }
-            match of {
+            let before = files.clone();
+            *files = match of {
                 Database::State => {
                     let state = self.state.clone();
-                    self.blocking.run(move || state.remove_unread()).await?;
+                    self.blocking.run(move || state.still_left(before)).await?
                 }
-                Database::Log => self.log.remove_unread(self.blocking).await?,
+                Database::Log => self.log.still_left(before, self.blocking).await?,
+            };
+            if files.is_empty() {
+                return Ok(());
             }
             self.wait(generation, by, &Files(files)).await?;
         }

@@ -98,13 +98,14 @@ pub trait LogEngine: Send + Sync + 'static {
         Ok(Some(Vec::new()))
     }
 
-    /// Removes the files that are of the log no longer and whose last reader has ended, which does
-    /// not always remove them itself. Blocks.
+    /// Which of the files that [`Self::erase_removed`] returned are still left. Removes those whose
+    /// last reader has ended, which does not always remove them itself. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
-    fn remove_unread(&self) -> Result<(), StorageError> {
-        Ok(())
+    fn still_left(&self, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>, StorageError> {
+        files.retain(|file| file.exists());
+        Ok(files)
     }
 
     /// How long a writer that is a task ([`super::WriterHost::Task`]) waits before and after each
@@ -149,12 +150,13 @@ pub trait StateEngine: Send + Sync + 'static {
         Ok(Some(Vec::new()))
     }
 
-    /// Removes the files that are of the state no longer, as [`LogEngine::remove_unread`].
+    /// Which of these files are still left, as [`LogEngine::still_left`].
     ///
     /// # Errors
     /// [`StorageError`].
-    fn remove_unread(&self) -> Result<(), StorageError> {
-        Ok(())
+    fn still_left(&self, mut files: Vec<PathBuf>) -> Result<Vec<PathBuf>, StorageError> {
+        files.retain(|file| file.exists());
+        Ok(files)
     }
 }
 

@@ -233,14 +233,19 @@ impl LogReader {
         erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
-    /// Removes the files that are of the log no longer and that nobody reads.
+    /// Which of the files that [`Self::erase_removed`] returned are still left, as
+    /// [`LogEngine::still_left`].
     ///
     /// # Errors
     /// [`StorageError`].
-    pub(crate) async fn remove_unread(&self, blocking: Blocking) -> Result<(), StorageError> {
+    pub(crate) async fn still_left(
+        &self,
+        files: Vec<PathBuf>,
+        blocking: Blocking,
+    ) -> Result<Vec<PathBuf>, StorageError> {
         let engine = Arc::clone(&self.shared.engine);
-        let removed = blocking.run(move || engine.remove_unread()).await;
-        removed.inspect_err(|error| self.shared.faults.report(error))
+        let left = blocking.run(move || engine.still_left(files)).await;
+        left.inspect_err(|error| self.shared.faults.report(error))
     }
 
     /// Whether the log has this entry. If so, all that it has before is what the cluster agreed on

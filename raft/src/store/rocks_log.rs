@@ -182,8 +182,8 @@ impl LogEngine for RocksLog {
         Ok(left)
     }
 
-    fn remove_unread(&self) -> Result<(), StorageError> {
-        rocks_erase::remove_unread(&self.database)
+    fn still_left(&self, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, StorageError> {
+        rocks_erase::still_left(&self.database, files)
     }
 }
 

@@ -129,8 +129,8 @@ impl StateEngine for RocksState {
         Ok(left)
     }
 
-    fn remove_unread(&self) -> Result<(), StorageError> {
-        rocks_erase::remove_unread(&self.database)
+    fn still_left(&self, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, StorageError> {
+        rocks_erase::still_left(&self.database, files)
     }
 }
 

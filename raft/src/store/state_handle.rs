@@ -148,13 +148,14 @@ impl StateHandle {
         erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
-    /// Removes the files that are of the state no longer and that nobody reads. Blocks.
+    /// Which of the files that [`Self::erase_removed`] returned are still left, as
+    /// [`StateEngine::still_left`]. Blocks.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub(crate) fn remove_unread(&self) -> Result<(), StorageError> {
-        let removed = self.shared.generation.load_full().engine.remove_unread();
-        removed.inspect_err(|error| self.shared.faults.report(error))
+    pub(crate) fn still_left(&self, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, StorageError> {
+        let left = self.shared.generation.load_full().engine.still_left(files);
+        left.inspect_err(|error| self.shared.faults.report(error))
     }
 
     /// The other generations that are still on disk: who reads an old one keeps it there, and one
