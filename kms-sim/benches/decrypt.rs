@@ -48,7 +48,7 @@ impl Kms {
         let tasks = Tasks::new(FatalExit::new());
         let metrics = Metrics::new(Prefix::Kms).expect("the names are distinct");
         let parts = EngineParts {
-            root: RootKey::from_bytes([7; 32]),
+            root: RootKey::from_bytes(&[7; 32]),
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
             quotas: Quotas { keys_per_cloud: 10, versions_per_key: 10 },

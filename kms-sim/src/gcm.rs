@@ -84,9 +84,11 @@ where
         .map_err(|_| DoesNotOpen)
 }
 
-/// Derives as many bytes as `output` takes; at most 8160 (RFC 5869 §2.3).
+/// Derives as many bytes as `output` takes; at most 8160 (RFC 5869 §2.3). An output that is secret
+/// lies on the heap: nothing of it is left on the stack.
 pub(crate) fn derive(key: &[u8], salt: Option<&[u8]>, info: &[&[u8]], output: &mut [u8]) {
-    let expanded = Hkdf::<Sha256>::new(salt, key).expand_multi_info(info, output);
+    let expanded =
+        with_wiped_stack(|| Hkdf::<Sha256>::new(salt, key).expand_multi_info(info, output));
     // INVARIANT: every caller asks for at most 32 bytes.
     assert!(expanded.is_ok(), "HKDF output is too long");
 }

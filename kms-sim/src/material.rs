@@ -151,9 +151,9 @@ pub fn unwrap(
     Ok(KeyMaterial { algorithm: place.algorithm, bytes })
 }
 
-fn wrap_key(root: &RootKey, salt: &[u8; SALT_BYTES]) -> Zeroizing<[u8; 32]> {
-    let mut key = Zeroizing::new([0; 32]);
-    root.derive(Some(salt), &[INFO_WRAP_KEY], key.as_mut_slice());
+fn wrap_key(root: &RootKey, salt: &[u8; SALT_BYTES]) -> Zeroizing<Vec<u8>> {
+    let mut key = Zeroizing::new(vec![0; Algorithm::Aes256.key_bytes()]);
+    root.derive(Some(salt), &[INFO_WRAP_KEY], &mut key);
     key
 }
 
@@ -171,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_wrap_opens_only_at_its_place_under_its_root() {
-        let root = RootKey::from_bytes([1; 32]);
+        let root = RootKey::from_bytes(&[1; 32]);
         let key_id = KmsKeyId::parse("k1").unwrap();
         let version_id = KmsKeyVersionId::parse("v1").unwrap();
         let other_version = KmsKeyVersionId::parse("v2").unwrap();
@@ -184,7 +184,7 @@ mod tests {
 
             let moved = MaterialPlace { version_id: &other_version, ..place };
             assert!(unwrap(&root, &wrapped, &moved).is_err());
-            assert!(unwrap(&RootKey::from_bytes([2; 32]), &wrapped, &place).is_err());
+            assert!(unwrap(&RootKey::from_bytes(&[2; 32]), &wrapped, &place).is_err());
             let mut damaged = wrapped.clone();
             damaged.ciphertext[0] ^= 1;
             assert!(unwrap(&root, &damaged, &place).is_err());

@@ -67,12 +67,12 @@ impl Derivation {
     pub fn root_key(&self, passphrase: &SensitiveBytes) -> Result<RootKey, DerivationError> {
         let params = self.params()?;
         let mut blocks = Zeroizing::new(vec![Block::default(); params.block_count()]);
-        let mut key = Zeroizing::new([0_u8; ROOT_KEY_BYTES]);
+        let mut key = Zeroizing::new(vec![0; ROOT_KEY_BYTES]);
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into_with_memory(
                 passphrase.expose(),
                 &self.salt,
-                key.as_mut_slice(),
+                &mut key,
                 blocks.as_mut_slice(),
             )
             .map_err(|_| DerivationError)?;

@@ -91,19 +91,27 @@ pub enum RootKeyError {
 /// Names a root key without giving it away, so that a rotation can tell old wraps from new ones.
 pub type RootKeyId = [u8; 8];
 
-/// The root key. No `Debug`, wiped when dropped.
-pub struct RootKey(Zeroizing<[u8; ROOT_KEY_BYTES]>);
+/// The root key. No `Debug`, wiped when dropped. On the heap, for a move copies what it moves and
+/// leaves the original on the stack.
+pub struct RootKey(Zeroizing<Vec<u8>>);
 
 impl RootKey {
     /// Takes 32 bytes as the root key.
     #[must_use]
-    pub fn from_bytes(bytes: [u8; ROOT_KEY_BYTES]) -> Self {
-        Self(Zeroizing::new(bytes))
+    pub fn from_bytes(bytes: &[u8; ROOT_KEY_BYTES]) -> Self {
+        Self(Zeroizing::new(bytes.to_vec()))
     }
 
-    /// The same from a buffer that is wiped.
-    pub(crate) const fn from_zeroizing(bytes: Zeroizing<[u8; ROOT_KEY_BYTES]>) -> Self {
+    /// The same from a buffer of 32 bytes that is wiped.
+    pub(crate) fn from_zeroizing(bytes: Zeroizing<Vec<u8>>) -> Self {
+        // INVARIANT: every caller makes it so long.
+        assert_eq!(bytes.len(), ROOT_KEY_BYTES, "a root key has 32 bytes");
         Self(bytes)
+    }
+
+    /// The same from however many bytes, if they are 32.
+    fn from_slice(bytes: &[u8]) -> Option<Self> {
+        (bytes.len() == ROOT_KEY_BYTES).then(|| Self(Zeroizing::new(bytes.to_vec())))
     }
 
     /// Reads a file that only its owner may read: 32 raw bytes, 64 hex digits or base64.
@@ -136,8 +144,8 @@ impl RootKey {
     /// A new random root key.
     #[must_use]
     pub fn generate(random: &dyn Randomness) -> Self {
-        let mut key = Zeroizing::new([0; ROOT_KEY_BYTES]);
-        random.fill(key.as_mut_slice());
+        let mut key = Zeroizing::new(vec![0; ROOT_KEY_BYTES]);
+        random.fill(&mut key);
         Self(key)
     }
 
@@ -147,7 +155,7 @@ impl RootKey {
     /// [`RootKeyError::Create`].
     pub fn write_file(&self, path: &Path) -> Result<(), RootKeyError> {
         // As long as the text is from the start: a growing buffer would leave a copy behind.
-        let mut text = Zeroizing::new([b'\n'; 2 * ROOT_KEY_BYTES + 1]);
+        let mut text = Zeroizing::new(vec![b'\n'; 2 * ROOT_KEY_BYTES + 1]);
         // INVARIANT: two digits for each byte.
         let written = hex::encode_to_slice(self.0.as_slice(), &mut text[..2 * ROOT_KEY_BYTES]);
         assert!(written.is_ok(), "the digits of a root key fit");
@@ -163,7 +171,7 @@ impl RootKey {
     }
 
     /// The bytes, for recovery shares. Whoever calls this must not log, store or format them.
-    pub(crate) const fn expose(&self) -> &Zeroizing<[u8; ROOT_KEY_BYTES]> {
+    pub(crate) fn expose(&self) -> &[u8] {
         &self.0
     }
 
@@ -204,8 +212,8 @@ pub(crate) fn read_private(
 }
 
 fn parse(content: &[u8]) -> Option<RootKey> {
-    if let Ok(raw) = <[u8; ROOT_KEY_BYTES]>::try_from(content) {
-        return Some(RootKey::from_bytes(raw));
+    if let Some(raw) = RootKey::from_slice(content) {
+        return Some(raw);
     }
     let text = std::str::from_utf8(content).ok()?.trim();
     let decoded = if text.len() == 2 * ROOT_KEY_BYTES {
@@ -213,7 +221,7 @@ fn parse(content: &[u8]) -> Option<RootKey> {
     } else {
         Zeroizing::new(STANDARD.decode(text).ok()?)
     };
-    <[u8; ROOT_KEY_BYTES]>::try_from(decoded.as_slice()).ok().map(RootKey::from_bytes)
+    RootKey::from_slice(&decoded)
 }
 
 #[cfg(test)]
@@ -246,7 +254,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("root.key");
         let bytes = [0xc3_u8; ROOT_KEY_BYTES];
-        let expected = RootKey::from_bytes(bytes).id();
+        let expected = RootKey::from_bytes(&bytes).id();
         let base64 = STANDARD.encode(bytes);
         let hexed = hex::encode(bytes) + "\n";
         for content in [bytes.as_slice(), base64.as_bytes(), hexed.as_bytes()] {

@@ -181,7 +181,8 @@ pub fn split(
     let share = |number: u8| {
         let mut value = Value::default();
         // Horner's rule; the key itself comes last.
-        for row in coefficients.iter().chain([root.expose()]) {
+        let rows = coefficients.iter().map(|row| row.as_slice());
+        for row in rows.chain([root.expose()]) {
             for (byte, coefficient) in value.iter_mut().zip(row.iter()) {
                 *byte = multiply(*byte, number) ^ coefficient;
             }
@@ -219,7 +220,7 @@ pub fn combine(shares: &[Share]) -> Result<RootKey, ShareError> {
     if others.iter().any(|share| !share.has_value(&value_at(share.number, points))) {
         return Err(ShareError::Altered);
     }
-    let root = RootKey::from_zeroizing(value_at(0, points));
+    let root = RootKey::from_bytes(&value_at(0, points));
     // A share whose checksum was made to fit still gives another key, with another name.
     if root.id() != first.root {
         return Err(ShareError::Altered);

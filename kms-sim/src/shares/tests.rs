@@ -41,7 +41,7 @@ fn security_s16_every_subset_that_is_large_enough_gives_the_root_key_and_no_othe
                     continue;
                 }
                 let found = found.ok().unwrap();
-                assert_eq!(found.expose().as_slice(), root.expose().as_slice(), "{chosen:b}");
+                assert_eq!(found.expose(), root.expose(), "{chosen:b}");
             }
         }
     }

@@ -22,7 +22,7 @@ const NEXT: [u8; 32] = [0x3c; 32];
 const QUOTAS: Quotas = Quotas { keys_per_cloud: 100, versions_per_key: 100 };
 
 fn key(bytes: [u8; 32]) -> RootSecret {
-    RootSecret::Key(RootKey::from_bytes(bytes))
+    RootSecret::Key(RootKey::from_bytes(&bytes))
 }
 
 fn words(directory: &Path, text: &str) -> RootSecret {

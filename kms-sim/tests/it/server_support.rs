@@ -240,7 +240,7 @@ impl ServerFixture {
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
         };
-        let kms = KmsSim::start(&config, RootKey::from_bytes(ROOT), deps).await?;
+        let kms = KmsSim::start(&config, RootKey::from_bytes(&ROOT), deps).await?;
         Ok(Self { kms, tasks, metrics, directory, certificates, cluster: None })
     }
 

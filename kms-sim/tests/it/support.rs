@@ -67,7 +67,7 @@ pub(crate) async fn open_with(
     let tasks = Tasks::new(FatalExit::new());
     let metrics = Metrics::new(Prefix::Kms).unwrap();
     let parts = EngineParts {
-        root: RootKey::from_bytes(root),
+        root: RootKey::from_bytes(&root),
         clock,
         random: Arc::new(SystemRandom),
         quotas,

@@ -9,23 +9,26 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use hkdf::Hkdf;
 use lockbox::keyring::associated_data;
 use lockbox::seal::{self, SealPlace};
 use lockbox::sealer::keyring_name;
 use lockbox_core::{KmsKeyId, KmsKeyVersionId, Randomness, SecretId, VersionId};
 use lockbox_kms_sim::ciphertext::Ciphertext;
-use lockbox_kms_sim::material::KeyMaterial;
+use lockbox_kms_sim::material::{KeyMaterial, MaterialPlace, WrappedMaterial, unwrap};
 use lockbox_kms_sim::root_key::RootKey;
+use lockbox_kms_sim::store::records::VersionRecord;
 use lockbox_platform::system::SystemRandom;
 use lockbox_proto::yandex::cloud::lockbox::v1 as wire;
 use lockbox_raft::domain::version::WrappedDataKey;
 use lockbox_raft::state::{StateRead, tables};
 use lockbox_raft::store::{Engines, RocksEngines};
+use sha2::Sha256;
 use tokio::time::{Instant, sleep};
 
 use crate::cluster::{Cluster, NODES, Part, success};
 use crate::http1;
-use crate::memory::{materials, root_key_file, searchable};
+use crate::memory::{materials, root_key_file, searchable, wrapped_materials};
 use crate::messages::{binary, pairs, response, text};
 use crate::scan::{Canary, Scanner};
 use crate::waiting::{PAUSE, WAIT, until};
@@ -202,25 +205,25 @@ fn copy_files(from: &Path, to: &Path) {
 }
 
 /// What of these is in a node's memory; nothing when that is closed.
-fn found(cluster: &Cluster, node: u16, scanner: &Scanner) -> Option<BTreeSet<String>> {
-    let memory = searchable(cluster, Part::Node(node))?;
-    let found = scanner.bytes(&Part::Node(node).to_string(), &memory);
+fn found(cluster: &Cluster, part: Part, scanner: &Scanner) -> Option<BTreeSet<String>> {
+    let memory = searchable(cluster, part)?;
+    let found = scanner.bytes(&part.to_string(), &memory);
     Some(found.into_iter().map(|found| format!("{} ({})", found.canary, found.spelling)).collect())
 }
 
 /// Waits until none of these is in a node's memory: connections that were closed take a moment to
 /// end. Says whether it could look.
-async fn forgets(cluster: &Cluster, node: u16, secrets: Vec<Canary>, control: &Canary) -> bool {
+async fn forgets(cluster: &Cluster, part: Part, secrets: Vec<Canary>, control: &Canary) -> bool {
     let (control, name) = (Scanner::new(vec![control.clone()]), control.name.clone());
-    let Some(seen) = found(cluster, node, &control) else { return false };
-    assert!(!seen.is_empty(), "node {node}: the search does not see {name}, which is there");
+    let Some(seen) = found(cluster, part, &control) else { return false };
+    assert!(!seen.is_empty(), "{part}: the search does not see {name}, which is there");
     let (scanner, deadline) = (Scanner::new(secrets), Instant::now() + WAIT / 2);
     loop {
-        let left = found(cluster, node, &scanner).unwrap_or_default();
+        let left = found(cluster, part, &scanner).unwrap_or_default();
         if left.is_empty() {
             return true;
         }
-        assert!(Instant::now() < deadline, "still in the memory of node {node}: {left:#?}");
+        assert!(Instant::now() < deadline, "still in the memory of {part}: {left:#?}");
         sleep(PAUSE).await;
     }
 }
@@ -248,7 +251,8 @@ async fn security_s14_a_destroyed_payload_is_in_no_nodes_memory() {
     let mut searched = 0;
     for node in NODES {
         let control = &written[0].description;
-        searched += usize::from(forgets(&cluster, node, secrets.clone(), control).await);
+        searched +=
+            usize::from(forgets(&cluster, Part::Node(node), secrets.clone(), control).await);
     }
     println!("S14: the memory of {searched} nodes was searched for {} things", secrets.len());
 }
@@ -262,11 +266,55 @@ async fn security_s15_a_sealed_node_has_no_value_and_no_key_in_memory() {
     let secrets: Vec<Canary> = values.chain(keys.data).chain(keys.keyring).collect();
     let mut searched = 0;
     for node in NODES {
-        let before = found(&cluster, node, &keyring);
+        let before = found(&cluster, Part::Node(node), &keyring);
         assert!(before.is_none_or(|found| !found.is_empty()), "a node that serves has its keys");
         success(&cluster.operator(node, &["admin", "seal", &node.to_string()]));
         let control = &written[0].description;
-        searched += usize::from(forgets(&cluster, node, secrets.clone(), control).await);
+        searched +=
+            usize::from(forgets(&cluster, Part::Node(node), secrets.clone(), control).await);
     }
     println!("S15: the memory of {searched} nodes was searched for {} things", secrets.len());
+}
+
+/// What a version's wrapped material and the root key give: who has either of the last two opens what
+/// the version has encrypted.
+fn keys_of(version: &VersionRecord, wrapped: &WrappedMaterial, root: &RootKey) -> Vec<Canary> {
+    let derived = |key: &[u8], salt: Option<&[u8]>, info: &str| {
+        let mut output = vec![0; 32];
+        Hkdf::<Sha256>::new(salt, key).expand(info.as_bytes(), &mut output).unwrap();
+        output
+    };
+    let place = MaterialPlace {
+        key_id: &version.key_id,
+        version_id: &version.id,
+        algorithm: version.algorithm,
+    };
+    let material = unwrap(root, wrapped, &place).ok().unwrap();
+    let message = derived(material.expose(), None, "lockbox kms ciphertext v1 message key");
+    let canary = |name: &str, bytes| Canary { name: name.to_owned(), bytes };
+    vec![canary("material", material.expose().to_vec()), canary("message key", message)]
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn security_s14_a_deleted_key_is_not_in_the_memory_of_the_kms() {
+    let retention = ("KMS_CONFIG_LIMITS__DELETED_KEY_RETENTION_S", "1".to_owned());
+    let cluster = Cluster::start(vec![retention]).await;
+    let admin = cluster.admin(Part::Node(cluster.leader().await));
+    let own_key = cluster.admin(Part::Kms).create_kms_key().await;
+    let secret = admin.create(&own_key, vec![text("k", "v")]).await;
+    for node in NODES {
+        let read = cluster.admin(Part::Node(node)).read(&secret).await;
+        assert_eq!(read.unwrap(), pairs(&[("k", b"v")]));
+    }
+    let root = RootKey::read_file(&root_key_file(&cluster)).unwrap();
+    let stored = wrapped_materials(&cluster).into_iter();
+    let of_key = stored.filter(|(version, _)| version.key_id.as_str() == own_key);
+    let keys: Vec<Canary> =
+        of_key.flat_map(|(version, wrapped)| keys_of(&version, &wrapped, &root)).collect();
+    assert_eq!(keys.len(), 2);
+    cluster.destroy_key(&own_key).await;
+    // Its id stays in the records of the ledger.
+    let control = Canary { name: "id of the key".to_owned(), bytes: own_key.clone().into_bytes() };
+    let searched = usize::from(forgets(&cluster, Part::Kms, keys, &control).await);
+    println!("S14: the memory of {searched} KMS was searched for the keys of a deleted one");
 }

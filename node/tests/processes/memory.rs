@@ -12,6 +12,7 @@ use lockbox_kms_sim::keys::apply::{read_keys, read_versions};
 use lockbox_kms_sim::material::{KeyMaterial, MaterialPlace, WrappedMaterial, unwrap};
 use lockbox_kms_sim::root_key::RootKey;
 use lockbox_kms_sim::store::Db;
+use lockbox_kms_sim::store::records::VersionRecord;
 use lockbox_kms_sim::store::tables::{self, Table};
 
 use crate::cluster::{Cluster, NODES, PARTS, Part};
@@ -104,21 +105,29 @@ pub(crate) fn materials(
     cluster: &Cluster,
     root: &RootKey,
 ) -> Vec<(KmsKeyId, KmsKeyVersionId, KeyMaterial)> {
+    let wrapped = wrapped_materials(cluster).into_iter();
+    let unwrapped = wrapped.map(|(version, wrapped)| {
+        let place = MaterialPlace {
+            key_id: &version.key_id,
+            version_id: &version.id,
+            algorithm: version.algorithm,
+        };
+        let material = unwrap(root, &wrapped, &place).ok().unwrap();
+        (version.key_id, version.id, material)
+    });
+    unwrapped.collect()
+}
+
+/// Every version of every key of the KMS whose material is there, as it is stored.
+pub(crate) fn wrapped_materials(cluster: &Cluster) -> Vec<(VersionRecord, WrappedMaterial)> {
     let mut materials = Vec::new();
     let db = Db::open_read_only(&db_directory(&cluster.data(Part::Kms))).unwrap();
     let view = db.view();
     for key in read_keys(&view).unwrap() {
         for version in read_versions(&view, &key).unwrap() {
             let row = tables::version(&version.key_id, &version.id);
-            let wrapped = view.get(Table::Materials, &row).unwrap().unwrap();
-            let wrapped: WrappedMaterial = codec::decode(&wrapped).unwrap();
-            let place = MaterialPlace {
-                key_id: &version.key_id,
-                version_id: &version.id,
-                algorithm: version.algorithm,
-            };
-            let material = unwrap(root, &wrapped, &place).ok().unwrap();
-            materials.push((version.key_id.clone(), version.id.clone(), material));
+            let wrapped = view.get(Table::Materials, &row).unwrap();
+            materials.extend(wrapped.map(|wrapped| (version, codec::decode(&wrapped).unwrap())));
         }
     }
     materials

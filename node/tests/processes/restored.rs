@@ -65,7 +65,7 @@ impl Cluster {
     }
 
     /// Deletes a key of the KMS, and waits until it has no material any more.
-    async fn destroy_key(&self, id: &str) {
+    pub(crate) async fn destroy_key(&self, id: &str) {
         let admin = self.admin(Part::Kms);
         let mut keys = SymmetricKeyServiceClient::new(admin.channel.clone());
         let delete = DeleteSymmetricKeyRequest { key_id: id.to_owned() };

@@ -4,9 +4,9 @@
 use zeroize::Zeroize;
 
 /// More than any cipher or hash that we call has on the stack.
-const WIPED_WORDS: usize = 2 << 10;
+const WIPED_WORDS: usize = 4 << 10;
 
-/// Does `work`, and then overwrites 16 KiB of the stack that it had. What it returns stays; so does
+/// Does `work`, and then overwrites 32 KiB of the stack that it had. What it returns stays; so does
 /// what its caller has there itself.
 pub fn with_wiped_stack<R>(work: impl FnOnce() -> R) -> R {
     let result = below(work);

@@ -33,7 +33,7 @@ async fn edge(directory: &Path, tasks: &Tasks) -> Edge {
     let kms_metrics = KmsMetrics::register(&metrics).unwrap();
     let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
     let parts = EngineParts {
-        root: RootKey::from_bytes([9; 32]),
+        root: RootKey::from_bytes(&[9; 32]),
         clock: Arc::clone(&clock),
         random: Arc::new(SystemRandom),
         quotas: Quotas { keys_per_cloud: 1, versions_per_key: 1 },
