@@ -20,7 +20,7 @@ use crate::ledger::listing::{self, ListingError};
 use crate::ledger::print::{self, Format};
 use crate::ledger::report::{first_hour, report};
 use crate::ledger::span_check::verify_span;
-use crate::ledger::verify::{Problem, verify};
+use crate::ledger::verify::{Problem, read_all, verify};
 use crate::store::{Db, StoreError};
 
 #[derive(Debug, Subcommand)]
@@ -79,6 +79,11 @@ pub(super) fn run(command: Billing) -> Result<(), Failure> {
         Billing::Report { data, from, to, format, prices } => {
             let prices = prices.map(|path| Prices::load(&path)).transpose();
             let prices = prices.map_err(Failure::usage)?;
+            if let (Some(from), Some(to)) = (from, to)
+                && to < from
+            {
+                return Err(Failure::usage("--to is before --from"));
+            }
             let now = LogTime::from_ms(SystemClock::new().wall_ms());
             let db = place(&data)?.open()?;
             let view = db.view();
@@ -125,6 +130,7 @@ fn check(place: &Place) -> Result<(), Failure> {
         .map_err(|error| Failure::new(ExitCode::Storage, CompareError::from(error)))?;
     let db = place.open()?;
     let view = db.view();
+    read_all(&view).map_err(damaged)?;
     let result = verify(&view).map_err(damaged)?;
     let audited = match end {
         Some(end) => audited::compare(&view, &place.audit, end).map_err(|error| match error {
@@ -148,6 +154,13 @@ fn check(place: &Place) -> Result<(), Failure> {
         let audit = place.audit.active().display();
         print(&format_args!(
             "there is no audit in {audit}: a cut at the ledger's end would not show"
+        ))?;
+    }
+    if end.is_some() && audited.unnamed > 0 {
+        print(&format_args!(
+            "the newest {} records are named by no call of the audit: a cut at the ledger's end would \
+             not show",
+            audited.unnamed
         ))?;
     }
     if problems == 0 {

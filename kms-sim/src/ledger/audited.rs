@@ -43,8 +43,13 @@ pub struct Audited {
     pub calls: u64,
     /// Those whose record is not there.
     pub missing: u64,
-    /// The same, as problems; the first ones of many.
+    /// The same, as problems, the first ones of many; and what shows that the audit is not as it was
+    /// written.
     pub problems: Vec<Problem>,
+    /// Records of the ledger behind the last one that the audit names.
+    pub unnamed: u64,
+    /// The last one that it names.
+    named: Option<u64>,
 }
 
 /// A line of the audit, as far as it matters here.
@@ -101,20 +106,44 @@ pub fn end(files: &AuditFiles) -> io::Result<Option<End>> {
 pub fn compare(view: &View<'_>, files: &AuditFiles, end: End) -> Result<Audited, CompareError> {
     let mut audited = Audited::default();
     let mut walk = Walk::new(files);
-    let mut line = Vec::new();
+    let (mut line, mut before) = (Vec::new(), None);
     while let Some(mut file) = walk.next_file()? {
         while file.read_line(&mut line)? == LineRead::Whole {
             match parse(&line) {
-                Some(read) if Some(read.sequence) > end.last => return Ok(audited.ended()),
-                Some(read) => audited.look(view, read)?,
-                // Torn by a crash, or changed: `audit verify` tells.
-                None => {}
+                Some(read) => {
+                    let follows = before
+                        .is_none_or(|before: u64| before.checked_add(1) == Some(read.sequence));
+                    // Of a later call; but a number alone, which somebody may have changed, does not
+                    // end the comparison.
+                    if follows && Some(read.sequence) > end.last {
+                        return audited.ended(view);
+                    }
+                    if !follows {
+                        audited.problems.push(Problem::AuditJump {
+                            from: before.unwrap_or_default(),
+                            to: read.sequence,
+                        });
+                    }
+                    // One jump, and not two, of a number that was changed.
+                    before = if follows {
+                        Some(read.sequence)
+                    } else {
+                        before.map(|before| before.saturating_add(1))
+                    };
+                    audited.look(view, read)?;
+                }
+                None => {
+                    audited
+                        .problems
+                        .push(Problem::AuditUnreadable { after: before.unwrap_or_default() });
+                    before = before.map(|before| before.saturating_add(1));
+                }
             }
             line.clear();
         }
         line.clear();
     }
-    Ok(audited.ended())
+    audited.ended(view)
 }
 
 /// Compares the ledger with the last lines of an audit that nobody writes to.
@@ -127,13 +156,14 @@ pub(crate) fn compare_latest(view: &View<'_>, files: &AuditFiles) -> Result<Audi
     for line in lines.iter().filter_map(|line| parse(line)) {
         audited.look(view, line)?;
     }
-    Ok(audited.ended())
+    audited.ended(view)
 }
 
 impl Audited {
     fn look(&mut self, view: &View<'_>, line: Line) -> Result<(), StoreError> {
         let Some(place) = line.details.ledger else { return Ok(()) };
         self.calls += 1;
+        self.named = self.named.max(Some(place.sequence));
         if holds(view, &place)? {
             return Ok(());
         }
@@ -145,11 +175,16 @@ impl Audited {
         Ok(())
     }
 
-    fn ended(mut self) -> Self {
+    fn ended(mut self, view: &View<'_>) -> Result<Self, CompareError> {
         if let Some(more) = self.missing.checked_sub(MISSING_MAX).filter(|more| *more > 0) {
             self.problems.push(Problem::MoreMissing { more });
         }
-        self
+        let behind = self.named.map_or(0, |named| named.saturating_add(1));
+        for row in view.scan(Table::Ledger, b"", &tables::ledger(behind)) {
+            row?;
+            self.unnamed += 1;
+        }
+        Ok(self)
     }
 }
 

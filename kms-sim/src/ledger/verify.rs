@@ -60,6 +60,18 @@ pub enum Problem {
         /// How many.
         more: u64,
     },
+    /// A record of the audit is not the one that followed: lines are missing, or a number is changed.
+    AuditJump {
+        /// The number of the one before it.
+        from: u64,
+        /// Its own.
+        to: u64,
+    },
+    /// A whole line of the audit is no record.
+    AuditUnreadable {
+        /// The number of the record before it.
+        after: u64,
+    },
     /// A version's number of encryptions is not what the records give.
     WrongUsage {
         /// The version.
@@ -95,6 +107,12 @@ impl fmt::Display for Problem {
             ),
             Self::MoreMissing { more } => {
                 write!(f, "{more} more calls of the audit are not in the ledger")
+            }
+            Self::AuditJump { from, to } => {
+                write!(f, "record {from} of the audit is followed by {to}")
+            }
+            Self::AuditUnreadable { after } => {
+                write!(f, "what follows record {after} of the audit cannot be read")
             }
             Self::WrongUsage { version, stored, recomputed } => write!(
                 f,
@@ -172,6 +190,18 @@ pub fn verify(view: &View<'_>) -> Result<Recomputed, StoreError> {
         result.problems.push(Problem::WrongUsage { version, stored, recomputed: 0 });
     }
     Ok(result)
+}
+
+/// Reads every row of the store, and with it every block of its tables: what is damaged there is an
+/// error, whether anything above reads it or not.
+///
+/// # Errors
+/// [`StoreError`].
+pub fn read_all(view: &View<'_>) -> Result<(), StoreError> {
+    for table in Table::ALL {
+        view.scan(table, b"", b"").try_for_each(|row| row.map(drop))?;
+    }
+    Ok(())
 }
 
 /// Compares what the records give with what is stored.

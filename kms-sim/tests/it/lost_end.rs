@@ -132,6 +132,47 @@ async fn security_s19_a_ledger_that_was_cut_at_its_end_does_not_agree_with_the_a
     assert!(output.contains(&format!(" {lost} problems")), "{output}");
 }
 
+/// What is compared does not end where somebody has changed a number, and an audit that names nothing
+/// proves nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn security_s19_an_altered_audit_does_not_hide_a_cut_ledger() {
+    let directory = tempfile::tempdir().unwrap();
+    let copy = directory.path().join("copy");
+    let server = ServerFixture::start(|_| {}).await;
+    let key_id = create(&mut server.keys(None).await).await.id;
+    settled(&db_directory(&server.data_dir())).await;
+    encrypt(&server, &key_id, CALLS).await;
+    as_killed(&server.data_dir(), &copy);
+    server.stop().await;
+    let audit = copy.join("audit.jsonl");
+    let whole = fs::read_to_string(&audit).unwrap();
+    let altered = |text: &str| {
+        fs::write(&audit, text).unwrap();
+        billing_verify(&copy)
+    };
+    let last = format!("the newest {CALLS} records are named by no call of the audit");
+    let (code, output) = altered("");
+    assert!(code == 0 && output.contains(&last), "{output}");
+
+    let second = whole.lines().nth(1).unwrap();
+    let changed = {
+        let (begin, rest) = second.split_once("\"sequence\":").unwrap();
+        let (_, end) = rest.split_once([',', '}']).unwrap();
+        let separator = &rest[rest.len() - end.len() - 1..rest.len() - end.len()];
+        format!("{begin}\"sequence\":99999999{separator}{end}")
+    };
+    for other in [changed.as_str(), "no record", ""] {
+        let (code, output) =
+            altered(&whole.replacen(&format!("{second}\n"), &format!("{other}\n"), 1));
+        assert_eq!(code, 11, "{output}");
+        assert!(output.contains(" 1 problems"), "{output}");
+    }
+    cut(&db_directory(&copy));
+    let (code, output) = altered(&whole.replacen(second, &changed, 1));
+    assert_eq!(code, 11, "{output}");
+    assert!(output.contains("of the ledger, which is not there"), "{output}");
+}
+
 #[test]
 fn a_ledger_without_its_audit_is_said_to_have_none() {
     let directory = tempfile::tempdir().unwrap();
