@@ -16,11 +16,11 @@ pub async fn forget_destroyed(
     app: Arc<App>,
     cancelled: CancellationToken,
 ) -> Result<(), Infallible> {
-    let mut rounds = app.replica.erasure_rounds();
+    let mut clean_ups = app.replica.clean_ups();
     loop {
         tokio::select! {
             () = cancelled.cancelled() => return Ok(()),
-            changed = rounds.changed() => match changed {
+            changed = clean_ups.changed() => match changed {
                 Ok(()) => app.kms.renew_connection(),
                 // The replica is gone, and the node ends.
                 Err(_) => {

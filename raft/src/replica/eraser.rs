@@ -126,6 +126,7 @@ impl Eraser {
         let started = Instant::now();
         self.round(&due, finished).await?;
         self.purge_first.purged(due.generation, due.point.count);
+        self.progress.out_of_files(due.generation, due.point.count);
         if self.search_strays(&due, strays).await? {
             return Ok(());
         }

@@ -31,13 +31,15 @@ pub struct ErasureStatus {
 /// What there is to erase, and how far it is done.
 pub(super) struct ErasureProgress {
     progress: Mutex<Progress>,
-    /// How many rounds this process has done.
-    rounds: watch::Sender<u64>,
+    /// How often payloads have left this node's own files.
+    clean_ups: watch::Sender<u64>,
 }
 
 #[derive(Clone, Copy)]
 struct Progress {
     done: Erased,
+    /// As `done`, but for what lies beside the node's own files.
+    out_of_files: Erased,
     pending: u64,
     oldest: LogTime,
     since: Option<Instant>,
@@ -61,8 +63,10 @@ impl ErasureProgress {
     /// With how far the files were when this process began.
     pub(super) fn new(done: Erased) -> Self {
         let oldest = LogTime::from_ms(0);
-        let progress = Progress { done, pending: 0, oldest, since: None, last_done_ms: 0 };
-        Self { progress: Mutex::new(progress), rounds: watch::Sender::new(0) }
+        let out_of_files = done;
+        let progress =
+            Progress { done, out_of_files, pending: 0, oldest, since: None, last_done_ms: 0 };
+        Self { progress: Mutex::new(progress), clean_ups: watch::Sender::new(0) }
     }
 
     /// Looks at the state for what is due, and remembers it.
@@ -106,7 +110,19 @@ impl ErasureProgress {
             progress.since = Some(since);
             progress.last_done_ms = wall_ms;
         });
-        self.rounds.send_modify(|rounds| *rounds += 1);
+    }
+
+    /// So many erasures of this generation are out of the node's own files, whatever lies beside
+    /// them.
+    pub(super) fn out_of_files(&self, generation: u64, count: u64) {
+        let now = Erased { generation, count };
+        let mut is_new = false;
+        self.change(|progress| {
+            is_new = std::mem::replace(&mut progress.out_of_files, now) != now;
+        });
+        if is_new {
+            self.clean_ups.send_modify(|clean_ups| *clean_ups += 1);
+        }
     }
 
     /// How long the oldest has been waiting, when it is so late on the log's clock: a node that was
@@ -131,10 +147,10 @@ impl ErasureProgress {
 }
 
 impl Replica {
-    /// How many rounds of taking destroyed payloads out of the files this process has done.
+    /// Changes whenever destroyed payloads have left this node's own files.
     #[must_use]
-    pub fn erasure_rounds(&self) -> watch::Receiver<u64> {
-        self.0.erasure.rounds.subscribe()
+    pub fn clean_ups(&self) -> watch::Receiver<u64> {
+        self.0.erasure.clean_ups.subscribe()
     }
 
     /// How far this node has come with taking destroyed payloads out of its files; what it has
