@@ -36,11 +36,12 @@ impl Work for wire::SealRequest {
         tracing::warn!("an operator has sealed the node");
         let marked = SealMark::of(&call.app.config.data_dir).set();
         drop(turn);
-        marked.map_err(|error| unmarked(&error))?;
         // Nothing that was made with the keys is handed to a connection after the answer.
         let ended = keyring.ended(by(call, END_WAIT)).await;
         // ORDER: then what the KMS has answered leaves the buffers of the connection.
         call.app.kms.renew_connection();
+        // The node is sealed all the same, but only until it is started again.
+        marked.map_err(|error| unmarked(&error))?;
         let mut answer = answer(call);
         if let Err(under_way) = ended {
             answer.reason = format!("{}; {under_way}", answer.reason);
