@@ -35,6 +35,7 @@ mod seeded;
 pub mod server;
 pub mod shares;
 pub mod store;
+mod usage;
 
 pub use config::KmsConfig;
 pub use engine::{SYSTEM_FOLDER_ID, SYSTEM_KEY_ID};

@@ -1,6 +1,7 @@
 //! The metrics of `kms-sim`: crypto calls, the bill and the ledger's disk.
 //!
-//! Names carry the prefix `kms_`. No label is an id: counts per key are in `billing report`.
+//! Names carry the prefix `kms_`. No label is an id: the series of each key have a path of their
+//! own (`usage.rs`), and what is billed of each is in `billing report`.
 
 use lockbox_platform::metric_names::MetricName;
 use lockbox_platform::metrics::{COUNT_BUCKETS, DURATION_BUCKETS, Metrics, MetricsError};

@@ -54,6 +54,7 @@ use crate::metrics::{KmsMetrics, LedgerMetrics};
 use crate::root_key::RootKey;
 use crate::schedule;
 use crate::store::StoreError;
+use crate::usage::{self, KeyOperations};
 
 type AccessServer = KeyAccessServiceServer<AccessService>;
 type AdminServer = KeyAdminServiceServer<AdminService>;
@@ -200,6 +201,7 @@ impl KmsSim {
             auditor,
             audit_heads,
             metrics: kms_metrics,
+            key_operations: KeyOperations::default(),
             clock,
             random: Arc::clone(&random),
             calls: calls.clone(),
@@ -220,7 +222,8 @@ impl KmsSim {
             let readiness = Readiness::new();
             readiness.component("ledger").ready();
             let tls_metrics = metrics.tls.clone();
-            let routes = health::router(metrics, readiness, tasks.fatal().clone());
+            let routes = health::router(metrics, readiness, tasks.fatal().clone())
+                .merge(usage::router(Arc::clone(&edge)));
             bound.start(routes, &tasks, ListenerLimits::default(), tls_metrics)
         });
         let fatal = tasks.fatal().clone();

@@ -8,13 +8,14 @@
 //! secrets that are deleted now is in it, too ([`crate::read_meter`]).
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use lockbox_core::{CloudId, LogTime, SecretId};
+use lockbox_platform::resource_counts::ResourceCounts;
 use lockbox_raft::error::StorageError;
 use lockbox_raft::state::{StateRead, tables};
 use prometheus::{CounterVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
@@ -32,43 +33,24 @@ const SERVICE: &str = "lockbox";
 /// `Get` and `GetEx` are one operation to the meter (`contract §13` no. 25).
 const GET_PAYLOAD: &str = "get_payload";
 
-/// Secrets whose reads are counted for their series; the bill has nothing of this. With more, as of deleted ones that nobody has asked the meters
-/// about since, all counters begin again, which whoever forms a rate takes for a restart.
-const COUNTED_MAX: usize = 100_000;
-
-/// Completed payload reads of each secret. Clones share them.
-#[derive(Debug, Clone)]
+/// Completed payload reads of each secret, for its series; the bill has nothing of this.
+#[derive(Debug)]
 pub struct PayloadReads {
-    of: Arc<Mutex<HashMap<SecretId, u64>>>,
+    of: ResourceCounts<SecretId>,
     /// One scan of the secrets at a time, however many ask for it.
     scanning: Arc<Semaphore>,
 }
 
 impl Default for PayloadReads {
     fn default() -> Self {
-        Self { of: Arc::default(), scanning: Arc::new(Semaphore::new(1)) }
+        Self { of: ResourceCounts::default(), scanning: Arc::new(Semaphore::new(1)) }
     }
 }
 
 impl PayloadReads {
     /// Counts one that has succeeded.
     pub fn count(&self, secret: SecretId) {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        if of.len() >= COUNTED_MAX && !of.contains_key(&secret) {
-            of.clear();
-        }
-        *of.entry(secret).or_default() += 1;
-    }
-
-    fn of(&self, secret: &SecretId) -> u64 {
-        let of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        of.get(secret).copied().unwrap_or_default()
-    }
-
-    /// Forgets what was read of other secrets than these.
-    fn keep(&self, stored: &HashMap<SecretId, u32>) {
-        let mut of = self.of.lock().unwrap_or_else(PoisonError::into_inner);
-        of.retain(|secret, _| stored.contains_key(secret));
+        self.of.count(secret);
     }
 }
 
@@ -86,8 +68,9 @@ async fn secrets_text(State(app): State<Arc<App>>) -> Response {
         let _one = one;
         let usage = app.replica.read_stale(|view, now| Usage::read(view, now));
         let usage = usage.and_then(|read| read.value).map_err(|error| error.to_string())?;
-        app.payload_reads.keep(&usage.stored);
-        text(&usage, &app.payload_reads).map_err(|error| error.to_string())
+        let reads = &app.payload_reads.of;
+        reads.keep(|secret| usage.stored.contains_key(secret));
+        text(&usage, reads).map_err(|error| error.to_string())
     });
     match text.await {
         Ok(Ok(text)) => {
@@ -156,7 +139,7 @@ fn stored_versions(view: &dyn StateRead) -> Result<HashMap<SecretId, u32>, Stora
     }
 }
 
-fn text(usage: &Usage, reads: &PayloadReads) -> prometheus::Result<String> {
+fn text(usage: &Usage, reads: &ResourceCounts<SecretId>) -> prometheus::Result<String> {
     let versions = IntGaugeVec::new(
         Opts::new("key_active_versions_count", "Stored versions of the secret."),
         &["service", "secret"],
@@ -206,12 +189,12 @@ mod tests {
     #[test]
     fn each_secret_has_its_series_and_a_deleted_one_has_none() {
         let secret = |id: &str| SecretId::parse(id).unwrap();
-        let reads = PayloadReads::default();
+        let reads = ResourceCounts::default();
         for id in ["e6qone", "e6qone", "e6qgone"] {
             reads.count(secret(id));
         }
         let stored = HashMap::from([(secret("e6qone"), 3), (secret("e6qtwo"), 0)]);
-        reads.keep(&stored);
+        reads.keep(|id| stored.contains_key(id));
         assert_eq!(reads.of(&secret("e6qgone")), 0);
         let cloud = CloudId::parse("b1gcloud").unwrap();
         let billed = vec![Billed { cloud, version_hours: 1.5, reads: 7 }];
@@ -227,17 +210,5 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{text}");
         }
         assert!(!text.contains("e6qgone"));
-    }
-
-    #[test]
-    fn no_more_secrets_are_counted_than_are_kept() {
-        let secret = |number: usize| SecretId::parse(&format!("e6q{number}")).unwrap();
-        let reads = PayloadReads::default();
-        (0..COUNTED_MAX).for_each(|number| reads.count(secret(number)));
-        reads.count(secret(0));
-        assert_eq!(reads.of(&secret(0)), 2);
-        reads.count(secret(COUNTED_MAX));
-        assert_eq!(reads.of.lock().unwrap().len(), 1);
-        assert_eq!(reads.of(&secret(COUNTED_MAX)), 1);
     }
 }

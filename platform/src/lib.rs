@@ -2,7 +2,8 @@
 //!
 //! Owns process concerns (tasks, exit codes, logs, metrics, health), the edge (TLS, listener,
 //! request context, error mapping, REST) and identity on the wire (tokens, JWTs, authorized
-//! keys), the audit file, and how bills are priced and printed. Refuses to know secrets, keys of the KMS, or Raft.
+//! keys), the audit file, counters of each resource, and how bills are priced and printed. Refuses
+//! to know secrets, keys of the KMS, or Raft.
 
 mod arrival;
 pub mod audit;
@@ -31,6 +32,7 @@ pub mod public_key;
 pub mod rate;
 pub mod request;
 pub mod request_layer;
+pub mod resource_counts;
 pub mod rest;
 pub mod status;
 pub mod system;

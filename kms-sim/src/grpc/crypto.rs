@@ -69,6 +69,12 @@ impl CryptoService {
         let code = answer.as_ref().map_or_else(Status::code, |_| Code::Ok);
         let labels = [operation.as_str(), code_name(code)];
         edge.metrics.crypto.with_label_values(&labels).inc();
+        if answer.is_ok()
+            && let Some(key) = observed.key
+        {
+            // The key that is billed: of a re-encryption the target.
+            edge.key_operations.count(key.id);
+        }
         answer
     }
 

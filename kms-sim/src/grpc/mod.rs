@@ -31,6 +31,7 @@ use crate::authn::Authenticator;
 use crate::config::Periods;
 use crate::engine::Engine;
 use crate::metrics::KmsMetrics;
+use crate::usage::KeyOperations;
 
 /// What every service needs.
 pub(crate) struct Edge {
@@ -44,6 +45,8 @@ pub(crate) struct Edge {
     pub(crate) audit_heads: AuditHeads,
     /// How often.
     pub(crate) metrics: KmsMetrics,
+    /// And with which key, for its series.
+    pub(crate) key_operations: KeyOperations,
     /// When.
     pub(crate) clock: Arc<dyn Clock>,
     /// For the ids of events.

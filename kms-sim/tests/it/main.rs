@@ -84,4 +84,6 @@ mod unaudited;
 #[cfg(test)]
 mod unread;
 #[cfg(test)]
+mod usage;
+#[cfg(test)]
 mod versions;

@@ -262,6 +262,10 @@ impl ServerFixture {
         self.cluster.as_ref().map_or(0, |cluster| cluster.hung.load(Ordering::SeqCst))
     }
 
+    pub(crate) fn metrics_addr(&self) -> Option<SocketAddr> {
+        self.kms.metrics_addr()
+    }
+
     pub(crate) fn metrics_text(&self) -> String {
         self.metrics.text()
     }

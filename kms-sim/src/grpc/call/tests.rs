@@ -24,6 +24,7 @@ use crate::engine::{Engine, EngineParts};
 use crate::keys::command::Quotas;
 use crate::metrics::KmsMetrics;
 use crate::root_key::RootKey;
+use crate::usage::KeyOperations;
 
 /// The longest that a test waits for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -54,6 +55,7 @@ async fn edge(directory: &Path, tasks: &Tasks) -> Edge {
         auditor,
         audit_heads,
         metrics: kms_metrics,
+        key_operations: KeyOperations::default(),
         clock,
         random: Arc::new(SystemRandom),
         calls: TaskTracker::new(),
