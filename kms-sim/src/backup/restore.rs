@@ -123,7 +123,7 @@ fn rows_of(
     header: &BackupHeader,
     bound: [u8; 32],
     root: &RootKey,
-) -> Result<Rows<BufReader<File>>, BackupError> {
+) -> Result<Rows<File>, BackupError> {
     if root.id() != header.root_key_id {
         return Err(BackupError::WrongRootKey { made: hex::encode(header.root_key_id) });
     }

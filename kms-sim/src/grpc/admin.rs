@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use lockbox_platform::detach::detached;
 use lockbox_platform::status::ApiError;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_server::KeyAdminService;
 use lockbox_proto::lockbox::kms::v1::{BackupRequest, UndeleteKeyRequest, UndeleteKeyResponse};
