@@ -91,7 +91,7 @@ async fn serve(
     process.until_told().await;
     until_told.cancel();
     manager.stopping();
-    let stopped = supervise::in_time(node.stop()).await;
+    let stopped = Box::pin(supervise::in_time(node.stop())).await;
     // A fault that ended it says more than how it ended.
     process.end().await.and(stopped)
 }
