@@ -19,6 +19,8 @@ use crate::store::{StoreError, View};
 
 /// Calls that are missing and are told one by one.
 const MISSING_MAX: u64 = 1000;
+/// Problems of the audit itself that are told beside them.
+const PROBLEMS_MAX: usize = 2000;
 /// Lines at the end of the audit that a start looks at: as many as calls can be under way, for their
 /// records may come in any order.
 const LATEST_LINES: usize = 8192;
@@ -95,7 +97,8 @@ pub fn end(files: &AuditFiles) -> io::Result<Option<End>> {
         Err(error) => return Err(error),
     }
     let (lines, _) = Tail::begin(files, TORN_LINES_MAX)?;
-    let last = lines.iter().rev().find_map(|line| parse(line)).map(|line| line.sequence);
+    // The highest: the very last may be the one that was changed.
+    let last = lines.iter().filter_map(|line| parse(line)).map(|line| line.sequence).max();
     Ok(Some(End { last }))
 }
 
@@ -115,11 +118,12 @@ pub fn compare(view: &View<'_>, files: &AuditFiles, end: End) -> Result<Audited,
                         .is_none_or(|before: u64| before.checked_add(1) == Some(read.sequence));
                     // Of a later call; but a number alone, which somebody may have changed, does not
                     // end the comparison.
-                    if follows && Some(read.sequence) > end.last {
+                    let is_placed = before.is_some() || end.last.is_none();
+                    if follows && is_placed && Some(read.sequence) > end.last {
                         return audited.ended(view);
                     }
                     if !follows {
-                        audited.problems.push(Problem::AuditJump {
+                        audited.tell(Problem::AuditJump {
                             from: before.unwrap_or_default(),
                             to: read.sequence,
                         });
@@ -160,6 +164,13 @@ pub(crate) fn compare_latest(view: &View<'_>, files: &AuditFiles) -> Result<Audi
 }
 
 impl Audited {
+    /// One of the first problems of many; the first says enough of an audit that is not whole.
+    fn tell(&mut self, problem: Problem) {
+        if self.problems.len() < PROBLEMS_MAX {
+            self.problems.push(problem);
+        }
+    }
+
     fn look(&mut self, view: &View<'_>, line: Line) -> Result<(), StoreError> {
         let Some(place) = line.details.ledger else { return Ok(()) };
         self.calls += 1;

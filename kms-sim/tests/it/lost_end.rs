@@ -167,6 +167,17 @@ async fn security_s19_an_altered_audit_does_not_hide_a_cut_ledger() {
         assert_eq!(code, 11, "{output}");
         assert!(output.contains(" 1 problems"), "{output}");
     }
+    // Nor at either end: neither number says where the audit begins or ends.
+    let numbered = |line: &str, number: u64| {
+        let (begin, rest) = line.split_once("\"sequence\":").unwrap();
+        let end = rest.trim_start_matches(|digit: char| digit.is_ascii_digit());
+        format!("{begin}\"sequence\":{number}{end}")
+    };
+    let (first, last) = (whole.lines().next().unwrap(), whole.lines().last().unwrap());
+    for (line, number) in [(first, 99_999_999), (last, 0), (last, 99_999_999)] {
+        let (code, output) = altered(&whole.replacen(line, &numbered(line, number), 1));
+        assert_eq!(code, 11, "{number}: {output}");
+    }
     cut(&db_directory(&copy));
     let (code, output) = altered(&whole.replacen(second, &changed, 1));
     assert_eq!(code, 11, "{output}");
