@@ -398,7 +398,11 @@ impl Replica {
             }
             let failure = match inner.barrier.pass(deadline).await? {
                 Ok(point) => {
-                    inner.purge_first.confirmed(generation);
+                    let confirmed = inner.purge_first.confirmed(generation, &inner.state);
+                    confirmed.map_err(|error| {
+                        inner.faults.report(&error);
+                        ReadError::Storage(error)
+                    })?;
                     return Ok(point.term);
                 }
                 Err(failure) => failure,

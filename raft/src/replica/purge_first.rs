@@ -3,11 +3,11 @@
 //!
 //! Away is who starts, and who gets another node's snapshot. What there is to purge is known behind
 //! the first read barrier after that: nothing, and then payloads are served from that moment on; or
-//! something that was destroyed since, or is late. Nothing is purged for it that this node had
-//! applied before its start and that is not late: that goes in its own time, as on a node that has
-//! been there all the time, so that a restart costs nothing. (Applied durably: what a crash took of
-//! the state counts as missed.) Consensus knows nothing of it: the node
-//! votes, replicates and leads, and others serve payloads by its read points.
+//! something that was destroyed since, or is late. What is destroyed after that barrier goes in its
+//! own time, as on a node that has been there all the time, and so does what this node had applied
+//! before its start and is not late, so that a restart costs nothing. (Applied durably: what a
+//! crash took of the state counts as missed.) Consensus knows nothing of it: the node votes,
+//! replicates and leads, and others serve payloads by its read points.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -38,7 +38,10 @@ pub(super) struct PurgeFirst {
     /// Whatever is pending for longer is late.
     late_after: Duration,
     /// The newest generation of the state in which a read barrier was passed. The first is 1.
+    /// ORDER: behind `missed`, which it is the quick look at.
     confirmed_in: AtomicU64,
+    /// What had been destroyed when the first barrier was passed in it.
+    missed: Mutex<Option<Erasures>>,
     /// The newest one in which payloads are served.
     open_in: AtomicU64,
     /// What has to be purged in the newest one in which there is something.
@@ -63,14 +66,42 @@ impl PurgeFirst {
             began: Erasures { generation: state.generation_number(), count },
             late_after: purge_within / 2,
             confirmed_in: AtomicU64::new(0),
+            missed: Mutex::default(),
             open_in: AtomicU64::new(0),
             wanted: Mutex::default(),
         })
     }
 
-    /// A read barrier was passed that began in this generation.
-    pub(super) fn confirmed(&self, generation: u64) {
-        self.confirmed_in.fetch_max(generation, Ordering::AcqRel);
+    /// A read barrier was passed that began in this generation. The first one says what was
+    /// destroyed while the node was away.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(super) fn confirmed(
+        &self,
+        generation: u64,
+        state: &StateHandle,
+    ) -> Result<(), StorageError> {
+        if self.confirmed_in.load(Ordering::Acquire) >= generation {
+            return Ok(());
+        }
+        let count = state.read(|view| tables::erasures(view))??.count;
+        if state.generation_number() != generation {
+            // It is another state's by now, perhaps: the first barrier in that one will say.
+            return Ok(());
+        }
+        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        if self.confirmed_in.load(Ordering::Acquire) < generation {
+            *missed = Some(Erasures { generation, count });
+            self.confirmed_in.store(generation, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// What was destroyed before this generation was confirmed, if it is.
+    fn missed_in(&self, generation: u64) -> Option<Erasures> {
+        let missed = *self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        missed.filter(|missed| missed.generation == generation)
     }
 
     /// Whether payloads are served now: to be asked for after the view that they come from is read.
@@ -84,9 +115,9 @@ impl PurgeFirst {
         if self.open_in.load(Ordering::Acquire) == generation {
             return Ok(PayloadStanding::Serves);
         }
-        if self.confirmed_in.load(Ordering::Acquire) != generation {
+        let Some(missed) = self.missed_in(generation) else {
             return Ok(PayloadStanding::Unknown);
-        }
+        };
         let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
         if wanted.is_some_and(|wanted| wanted.generation == generation) {
             // It may be done since the first look.
@@ -101,16 +132,16 @@ impl PurgeFirst {
         if due.generation != generation {
             return Ok(PayloadStanding::Unknown);
         }
+        let payloads = missed.count.saturating_sub(due.done);
         let began = self.began;
-        let is_known = generation == began.generation && due.point.count <= began.count;
+        let is_known = generation == began.generation && missed.count <= began.count;
         let log_now = clock.log_now_at(state.applied().borrow().log_time);
         let is_late = erasure.pending_for(log_now) >= self.late_after;
-        if due.pending == 0 || is_known && !is_late {
+        if payloads == 0 || is_known && !is_late {
             self.open_in.fetch_max(generation, Ordering::AcqRel);
             return Ok(PayloadStanding::Serves);
         }
-        *wanted = Some(Erasures { generation, count: due.point.count });
-        let payloads = due.pending;
+        *wanted = Some(missed);
         tracing::info!(
             payloads,
             "what was destroyed meanwhile is purged before payloads are served"

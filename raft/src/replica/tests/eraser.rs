@@ -70,6 +70,13 @@ impl Stored {
         }
     }
 
+    /// Deletes its secret, which destroys it at once; the index of the entry.
+    pub(super) async fn delete(&self, replica: &Replica, random: &TestRandom) -> u64 {
+        let (mut delete, _, _) = create_secret_with_version(random);
+        delete.command = Command::DeleteSecret { secret_id: self.secret.clone() };
+        propose(replica, delete).await.index
+    }
+
     /// Proposes another wrapping of its data key, and from here on looks for that alone; the index
     /// of the entry.
     async fn rewrap(&mut self, replica: &Replica, random: &TestRandom) -> u64 {
@@ -259,9 +266,7 @@ async fn a_deleted_secret_is_erased_with_its_versions_and_nothing_is_overdue_bef
     operation(&propose(cluster.replica(1), init_cluster(&random)).await);
     let replica = cluster.replica(1).clone();
     let gone = Stored::create(&replica, &random).await;
-    let (mut delete, _, _) = create_secret_with_version(&random);
-    delete.command = Command::DeleteSecret { secret_id: gone.secret.clone() };
-    let deleted = propose(&replica, delete).await.index;
+    let deleted = gone.delete(&replica, &random).await;
     let until = soon();
     while replica.erasure().pending == 0 {
         assert!(Instant::now() < until, "nobody knows of it");

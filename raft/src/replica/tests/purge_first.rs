@@ -92,3 +92,25 @@ async fn what_a_node_knew_before_its_start_goes_in_its_own_time_unless_it_is_lat
     serves_when_clean(&cluster, 1, &gone).await;
     cluster.end().await;
 }
+
+/// Whoever has passed a barrier was there when it was destroyed, even if nobody has asked yet.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_destroyed_on_a_node_that_is_back_goes_in_its_own_time() {
+    let (mut cluster, random, leader) = on_disk(1).await;
+    let gone = Stored::create(&cluster.replica(leader).clone(), &random).await;
+    for is_new in [false, true] {
+        cluster.shut_down(1).await;
+        cluster.restart(1).await;
+        let replica = cluster.replica(1).clone();
+        replica.read(soon(), |_view, _now| ()).await.unwrap();
+        if is_new {
+            Stored::create(&replica, &random).await.delete(&replica, &random).await;
+        } else {
+            gone.delete(&replica, &random).await;
+        }
+        assert!(replica.erasure().pending > 0, "nothing was destroyed");
+        let standing = replica.payload_standing();
+        assert_eq!(standing, PayloadStanding::Serves, "it has missed nothing");
+    }
+    cluster.end().await;
+}
