@@ -48,8 +48,8 @@ pub use codec::{
     encode_entry, encode_log_id, encode_membership, encode_snapshot_meta, encode_vote,
 };
 pub use engine::{Engines, LogEngine, StateEngine};
-pub(crate) use erased_record::Erased;
 pub use erased_record::ErasedRecord;
+pub(crate) use erased_record::{Erased, Recorded};
 pub use faults::Faults;
 pub use file_search::{FileReport, FileSearch, Finding};
 pub use identity::{FORMAT_VERSION, NodeIdentity};

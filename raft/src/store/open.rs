@@ -13,7 +13,7 @@ use super::erased_record::ErasedRecord;
 use super::faults::Faults;
 use super::identity::{self, Current, Found, NodeIdentity, StoreIdentity};
 use super::install::Installer;
-use super::layout::{Layout, is_of_generation};
+use super::layout::{FIRST_GENERATION, Layout, is_of_generation};
 use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
 use super::owned_directory::{InUse, OwnedDirectory};
@@ -25,8 +25,6 @@ use super::state_handle::{Generation, StateHandle, last_applied, membership_of, 
 use super::state_machine::{ChunkLimits, StateMachine, snapshot_now};
 use crate::error::StorageError;
 use crate::types::{LogId, SnapshotMeta, StoreId};
-
-const FIRST_GENERATION: u64 = 1;
 
 /// Bounds and hosts of a store.
 #[derive(Debug, Clone, Copy)]
