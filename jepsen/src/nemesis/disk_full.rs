@@ -1,6 +1,6 @@
 //! Disks without room. A node that cannot write must end by itself, and acknowledge nothing.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
@@ -13,11 +13,13 @@ use super::victims::{choose, names, parts};
 use super::{Begun, Fault};
 use crate::cluster::part::Part;
 use crate::cluster::server::Life;
-use crate::moment::until;
+use crate::moment::{now, until};
 use crate::random::Random;
 
 /// A node that met the fault at its last moment still has to end; then it is started.
 const LAST_WRITE: Duration = Duration::from_secs(3);
+/// Between two looks at whether there is room again.
+const PAUSE: Duration = Duration::from_millis(300);
 
 pub(super) struct DiskFull {
     who: Victims,
@@ -48,6 +50,21 @@ impl Fault for DiskFull {
             }
         }
         Ok(Begun::on(names(&self.full)))
+    }
+
+    /// Whoever fails to write a file removes what it has of it, and whoever ends removes more: that
+    /// room is taken as well.
+    fn during(&mut self, scene: &Scene, end: Instant) -> Result<()> {
+        while now() < end && scene.ending().wait_until((now() + PAUSE).min(end)) {
+            for part in &self.full {
+                let disk = scene.cluster.disk(*part)?;
+                if !disk.is_full()? {
+                    // If it does not get full, `verify` says so.
+                    disk.fill().ok();
+                }
+            }
+        }
+        Ok(())
     }
 
     fn verify(&mut self, scene: &Scene) -> Result<Outcome> {

@@ -261,8 +261,10 @@ fn disks_get_full_and_forget_and_rot() {
         let small = small(true);
         disks_fail(&scene(&small));
         let scene = scene(&small);
-        takes_effect(&scene, Action::DiskFull { who: Victims::Follower }, SHORT).unwrap();
-        takes_effect(&scene, Action::DiskFull { who: Victims::Leader }, SHORT).unwrap();
+        // Until those that meet it have ended, and the room that this gives back is taken.
+        let lasts = Duration::from_secs(4);
+        takes_effect(&scene, Action::DiskFull { who: Victims::Follower }, lasts).unwrap();
+        takes_effect(&scene, Action::DiskFull { who: Victims::Leader }, lasts).unwrap();
     });
 }
 
