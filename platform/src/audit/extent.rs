@@ -4,10 +4,15 @@
 
 use std::fs::{File, Metadata};
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use super::files::AuditFiles;
-use super::walk::{WalkedFile, found, identity, open_file, open_finished};
+use super::walk::{WalkedFile, identity, open_file, open_finished};
+
+/// Looks at what is left of a file that was removed, and the time between them.
+const REMOVAL_LOOKS: u32 = 20;
+const REMOVAL_PAUSE: Duration = Duration::from_millis(50);
 
 /// The files of one audit as they are at a moment.
 #[derive(Debug)]
@@ -15,8 +20,9 @@ pub struct Extent {
     files: AuditFiles,
     /// The finished ones, by their last records, the oldest first.
     finished: std::vec::IntoIter<u64>,
-    /// The one that is written to, and its length in bytes.
-    active: Option<(File, u64)>,
+    /// The one that is written to, and its length in bytes; an error when it is there and cannot be
+    /// opened.
+    active: Option<io::Result<(File, u64)>>,
 }
 
 /// One of these files, in the order of their records.
@@ -32,28 +38,41 @@ impl Extent {
     /// As they are now; nothing without any file.
     ///
     /// # Errors
-    /// When the directory, or the file that is written to, cannot be read.
+    /// When the directory cannot be read.
     pub fn now(files: &AuditFiles) -> io::Result<Option<Self>> {
         loop {
-            let active = found(open_file(files.active()))?;
+            let active = Self::open_active(files.active());
             let finished = match files.finished() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 finished => finished?,
             };
-            let opened = active.as_ref().map(File::metadata).transpose()?;
             // ORDER: one that was finished between the two is not missed, nor there twice.
-            let there = found(std::fs::metadata(files.active()))?;
-            let same = |metadata: &Metadata| identity(metadata);
-            if opened.as_ref().map(same) != there.as_ref().map(same) {
-                continue;
-            }
+            let there = std::fs::metadata(files.active()).ok().map(|there| identity(&there));
+            let active = match active {
+                Some(Ok((file, opened))) if there == Some(identity(&opened)) => {
+                    Some(Ok((file, opened.len())))
+                }
+                None if there.is_none() => None,
+                Some(Err(error)) => Some(Err(error)),
+                Some(Ok(_)) | None => continue,
+            };
             if finished.is_empty() && active.is_none() {
                 return Ok(None);
             }
-            let length = opened.map_or(0, |opened| opened.len());
-            let active = active.map(|active| (active, length));
             let files = files.clone();
             return Ok(Some(Self { files, finished: finished.into_iter(), active }));
+        }
+    }
+
+    /// The file that is written to; nothing when there is none, not even a name that leads nowhere.
+    fn open_active(path: &Path) -> Option<io::Result<(File, Metadata)>> {
+        let opened =
+            open_file(path).and_then(|file| file.metadata().map(|metadata| (file, metadata)));
+        match opened {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                path.symlink_metadata().is_ok().then_some(Err(error))
+            }
+            opened => Some(opened),
         }
     }
 
@@ -68,21 +87,25 @@ impl Extent {
             let path = if plain.exists() { plain } else { self.files.compressed(number) };
             return Some(ExtentFile { path, opened });
         }
-        let (active, length) = self.active.take()?;
         let path = self.files.active().to_owned();
-        let opened = WalkedFile::begin_of(&path, active, length).map(Some);
+        let opened = self
+            .active
+            .take()?
+            .and_then(|(active, length)| WalkedFile::begin_of(&path, active, length).map(Some));
         Some(ExtentFile { path, opened })
     }
 
     /// That this file, which was there, is gone with all that are older, and nothing has its name.
+    /// One that is being compressed when it is removed comes back for a moment.
     fn demand_removed(&self, number: u64) -> io::Result<()> {
-        match self.files.finished()?.first() {
-            Some(oldest) if *oldest <= number => Err(io::Error::new(
-                io::ErrorKind::NotFound,
-                "it is gone, and neither it nor what is older was removed in order",
-            )),
-            Some(_) | None => Ok(()),
+        for _ in 0..REMOVAL_LOOKS {
+            if self.files.finished()?.first().is_none_or(|oldest| *oldest > number) {
+                return Ok(());
+            }
+            std::thread::sleep(REMOVAL_PAUSE);
         }
+        let message = "it is gone, and neither it nor what is older was removed in order";
+        Err(io::Error::new(io::ErrorKind::NotFound, message))
     }
 }
 
@@ -164,7 +187,22 @@ mod tests {
         let mut extent = Extent::now(&files).unwrap().unwrap();
         assert!(extent.next_file().unwrap().opened.is_err());
         pipe(files.active());
-        assert!(Extent::now(&files).is_err());
+        let mut extent = Extent::now(&files).unwrap().unwrap();
+        assert!(extent.next_file().unwrap().opened.is_err());
+        assert!(extent.next_file().unwrap().opened.is_err());
+        assert!(extent.next_file().is_none());
+    }
+
+    #[test]
+    fn a_name_that_leads_nowhere_is_not_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = AuditFiles::at(directory.path());
+        std::os::unix::fs::symlink("nowhere", files.active()).unwrap();
+        let mut extent = Extent::now(&files).unwrap().unwrap();
+        assert_eq!(
+            extent.next_file().unwrap().opened.err().unwrap().kind(),
+            io::ErrorKind::NotFound
+        );
     }
 
     #[test]

@@ -132,7 +132,7 @@ pub(crate) fn open_file(path: &Path) -> io::Result<File> {
 }
 
 /// Nothing when it is not there.
-pub(crate) fn found<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
+fn found<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
     match opened {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
