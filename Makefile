@@ -2,7 +2,7 @@
 SHELL := bash
 .ONESHELL:
 .SHELLFLAGS := -euo pipefail -c
-.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain check fix doc fuzz-long replace-drill bill kill-switch jepsen-smoke evidence verify-evidence mutants
+.PHONY: setup programs dev cluster cluster-stop demo bench test test-clients fuzz supply-chain overload docs docs-test check fix doc fuzz-long drill replace-drill upgrade-drill churn dist bill kill-switch jepsen-smoke jepsen-upgrade evidence verify-evidence mutants deploy-test dashboards-test
 
 # Sets the variables that make the build link the prebuilt RocksDB. Two steps: a failure inside
 # the argument of `eval` would go unnoticed.
@@ -83,11 +83,60 @@ bench:
 	@$(ROCKSDB)
 	scripts/bench.sh
 
+# Ten times the load that three nodes carry: what is accepted, what is refused, and whether anything
+# grows or changes hands; some minutes. Appends tables to bench/results.
+overload:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	scripts/overload.sh "$(TARGET)/release" $(ARGS)
+
+# Writes anew what of the documents is made from the programs.
+docs:
+	@$(ROCKSDB)
+	UPDATE_DOCS=1 cargo test --locked -p lockbox-node -p lockbox-kms-sim --lib the_reference_is
+
+# Every command of the documents, each document against servers of its own.
+# `make docs-test ARGS=docs/tutorial.md` runs one.
+docs-test:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
+	scripts/docs-test.py "$(TARGET)/$(PROFILE)" $(ARGS)
+
 # A follower and then the leader of three nodes are replaced while writers write.
 replace-drill:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
 	LOCKBOX_BIN="$(TARGET)/release" scripts/replace-drill.sh
+
+# From the programs of the last tag to those of this commit, back, and there again, while writers
+# write; `make upgrade-drill OLD=DIR` takes the programs of a directory instead.
+upgrade-drill:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	old="$(OLD)"
+	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
+	scripts/upgrade-drill.sh "$$old" "$(TARGET)/release"
+
+# The life of a cluster under load: upgrade and back, backup, two disks and the quorum lost, restore,
+# the KMS's disk and root key lost, a node replaced, certificates rotated (docs/drill.md). Begins
+# with the programs of the last tag; `make drill OLD=DIR` takes those of a directory, OLD=none no others.
+drill:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-bench
+	old="$(OLD)"
+	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
+	[ "$$old" != none ] || old=""
+	LOCKBOX_BIN="$(TARGET)/release" LOCKBOX_OLD_BIN="$$old" scripts/drill.sh
+
+# What a release consists of, in dist/: stripped programs, their symbols, checksums, the bill of
+# materials. A whole build of its own: about a quarter of an hour.
+dist:
+	@scripts/dist.sh
+
+# What stays on the disk of a node after a million overwrites; some minutes.
+churn:
+	@$(ROCKSDB)
+	scripts/churn.sh
 
 # 10,000 reads and writes under own keys while nodes and the KMS are killed; then the clients', the
 # nodes' and the KMS's books are compared, and the bill is printed. `make bill SEED=7` repeats one.
@@ -120,12 +169,27 @@ jepsen-smoke:
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
 
+# The same, and each orderly restart takes a node to the programs of the last tag or back from them.
+jepsen-upgrade:
+	@$(ROCKSDB)
+	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
+	old="$(OLD)"
+	[ -n "$$old" ] || old=$$(scripts/build-tag.sh)
+	LOCKBOX_OTHER_BIN="$$old" LOCKBOX_BIN="$(TARGET)/release" scripts/jepsen-smoke.sh $(SEED)
+
 # The evidence of this commit in .lockbox/evidence/<commit>: of a smoke run that is made now, or of
 # runs that are there: `make evidence RUNS="dir dir" MATRIX=jepsen/results/kill-matrix.json`.
 evidence:
 	@$(ROCKSDB)
 	cargo build --locked --release -p lockbox-node -p lockbox-kms-sim -p lockbox-jepsen
 	LOCKBOX_BIN="$(TARGET)/release" MATRIX="$(MATRIX)" scripts/evidence.sh $(RUNS)
+
+# The dashboards and alert rules against the real Prometheus on a cluster under load; draws them to
+# .lockbox/dashboards. About three minutes.
+dashboards-test:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
+	LOCKBOX_BIN="$(TARGET)/$(PROFILE)" scripts/dashboards-test.sh
 
 # Checks a bundle offline; that of this commit, or `make verify-evidence DIR=...`.
 verify-evidence:
@@ -137,3 +201,10 @@ verify-evidence:
 mutants:
 	@$(ROCKSDB)
 	LOCKBOX_TARGET="$(TARGET)/mutants" scripts/mutants.sh $(ARGS)
+
+# Units, manifests and the image of deploy/, which is started in namespaces where there is no container
+# engine; some minutes, as root. `make deploy-test ARGS="units manifests"` tries some of it.
+deploy-test:
+	@$(ROCKSDB)
+	cargo build --locked $(if $(filter release,$(PROFILE)),--release) -p lockbox-node -p lockbox-kms-sim
+	deploy/test/run.sh "$(TARGET)/$(PROFILE)" $(ARGS)

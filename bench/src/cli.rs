@@ -14,7 +14,9 @@ use crate::fill::{self, FillArguments};
 use crate::first_read::{self, FirstReadArguments};
 use crate::fsync::{self, FsyncArguments};
 use crate::kill_switch::{self, KillSwitchArguments, LateReads};
+use crate::ledger::{self, LedgerArguments};
 use crate::lockbox::{self, LoadArguments};
+use crate::overload::{self, OverloadArguments};
 use crate::report::{self, ReportArguments};
 
 /// It failed, or does not hold.
@@ -47,6 +49,10 @@ enum Command {
     Fill(FillArguments),
     /// Lets many writers add entries to one secret, and looks for lost ones.
     Contend(ContendArguments),
+    /// Writes for as long as a drill takes, notes what is acknowledged, and looks for it later.
+    Ledger(LedgerArguments),
+    /// Asks for many times what a cluster carries, and looks what becomes of the calls.
+    Overload(OverloadArguments),
     /// Takes rights away, stops nodes meanwhile, and looks who still reads.
     KillSwitch(KillSwitchArguments),
     /// Waits until each endpoint answers a payload read, and tells how long it took.
@@ -81,6 +87,8 @@ fn exit_code(command: &Command, error: &anyhow::Error) -> u8 {
         | Command::EchoServer(_)
         | Command::Fill(_)
         | Command::Contend(_)
+        | Command::Ledger(_)
+        | Command::Overload(_)
         | Command::FirstRead(_)
         | Command::Fsync(_)
         | Command::Certificates(_)
@@ -101,6 +109,8 @@ fn run(cli: &Cli) -> Result<()> {
         Command::EchoServer(arguments) => runtime.block_on(echo::serve(arguments)),
         Command::Fill(arguments) => runtime.block_on(fill::run(arguments)),
         Command::Contend(arguments) => runtime.block_on(contend::run(arguments)),
+        Command::Ledger(arguments) => runtime.block_on(ledger::run(arguments)),
+        Command::Overload(arguments) => runtime.block_on(overload::run(arguments)),
         Command::KillSwitch(arguments) => runtime.block_on(kill_switch::run(arguments)),
         Command::FirstRead(arguments) => runtime.block_on(first_read::run(arguments)),
         Command::Fsync(arguments) => fsync::run(arguments),

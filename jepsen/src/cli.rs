@@ -93,6 +93,10 @@ struct Run {
     /// Directory of the programs `lockbox` and `kms-sim`.
     #[arg(long, value_name = "DIR", env = "LOCKBOX_BIN")]
     bin: PathBuf,
+    /// Directory with `lockbox` of another build, such as the last release: nodes change between
+    /// the two with each orderly restart.
+    #[arg(long, value_name = "DIR", env = "LOCKBOX_OTHER_BIN")]
+    other_bin: Option<PathBuf>,
     /// Where the run's record is written; it must not exist, or be empty.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
@@ -162,13 +166,13 @@ fn outside(run: &Run) -> Result<u8> {
     let scratch = Scratch::make(&run.scratch)?;
     if !plan.profile.is_enclosed() {
         // On loopback there is nothing to enclose.
-        let programs = Programs::in_directory(&bin)?;
+        let programs = Programs::in_directory(&bin)?.beside(run.other_bin.as_deref())?;
         return Ok(whole::run(&plan, &programs, &out, scratch.path())?.exit_code());
     }
     // What the inner process is told; the run keeps a copy of its own.
     let planned = scratch.path().join("plan.json");
     RunDirectory::write_json(&planned, &plan)?;
-    let arguments: Vec<OsString> = vec![
+    let mut arguments: Vec<OsString> = vec![
         "run".into(),
         "--plan".into(),
         planned.into(),
@@ -177,6 +181,10 @@ fn outside(run: &Run) -> Result<u8> {
         "--out".into(),
         out.into(),
     ];
+    if let Some(other) = &run.other_bin {
+        let other = other.canonicalize().with_context(|| other.display().to_string())?;
+        arguments.extend(["--other-bin".into(), other.into()]);
+    }
     let mut command = enclosure::command(arguments)?;
     command.env(SCRATCH, scratch.path());
     Ok(enclosure::exit_code(enclosure::supervise(command)?))
@@ -186,7 +194,7 @@ fn inside(run: &Run) -> Result<u8> {
     enclosure::prepare()?;
     let scratch = std::env::var_os(SCRATCH).context("the inner process is told its scratch")?;
     let plan = run.plan()?;
-    let programs = Programs::in_directory(&run.bin)?;
+    let programs = Programs::in_directory(&run.bin)?.beside(run.other_bin.as_deref())?;
     Ok(whole::run(&plan, &programs, &run.out, scratch.as_ref())?.exit_code())
 }
 

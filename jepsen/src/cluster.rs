@@ -8,6 +8,7 @@
 pub mod addresses;
 pub mod admin;
 pub mod audit_files;
+pub mod backups;
 pub mod disk;
 pub mod enclosure;
 pub mod files;
@@ -36,6 +37,7 @@ use anyhow::{Context, Result, anyhow};
 
 use self::addresses::Network;
 use self::admin::Admin;
+use self::backups::Backups;
 use self::disk::Disk;
 use self::files::{Files, Knobs};
 use self::loopback::Block;
@@ -48,6 +50,16 @@ use self::switch::Switch;
 
 /// How long the first start may take on a busy machine.
 const START: Duration = Duration::from_secs(120);
+/// Keys that a build before this one would refuse in a file that both read. What a run leaves free
+/// on its smallest disk is far more than the mark ([`disk::LOW_BYTES`]). Damage is looked for
+/// several times in a run, and states are compared; in the kill matrix neither
+/// (`kill_matrix::disguise`).
+const OF_THIS_BUILD: [&str; 4] = [
+    "LOCKBOX_CONFIG_DISK__LOW_BYTES=16777216",
+    "LOCKBOX_CONFIG_DISK__BALLAST_BYTES=0",
+    "LOCKBOX_CONFIG_DISK__SCRUB_INTERVAL_SECONDS=30",
+    "LOCKBOX_CONFIG_DISK__STATE_CHECK_INTERVAL_SECONDS=120",
+];
 
 /// The programs under test.
 #[derive(Debug, Clone)]
@@ -56,6 +68,9 @@ pub struct Programs {
     pub lockbox: PathBuf,
     /// `kms-sim`.
     pub kms_sim: PathBuf,
+    /// `lockbox` of another build, if one is tried beside it: a node changes to the other of the
+    /// two with each orderly restart, which makes an upgrade of it, or a way back.
+    pub other_lockbox: Option<PathBuf>,
 }
 
 impl Programs {
@@ -68,7 +83,16 @@ impl Programs {
             let path = directory.join(name);
             path.canonicalize().with_context(|| format!("there is no {}", path.display()))
         };
-        Ok(Self { lockbox: find("lockbox")?, kms_sim: find("kms-sim")? })
+        Ok(Self { lockbox: find("lockbox")?, kms_sim: find("kms-sim")?, other_lockbox: None })
+    }
+
+    /// The same, beside `lockbox` in another directory.
+    ///
+    /// # Errors
+    /// When it is not there.
+    pub fn beside(self, directory: Option<&Path>) -> Result<Self> {
+        let other = directory.map(Self::in_directory).transpose()?;
+        Ok(Self { other_lockbox: other.map(|other| other.lockbox), ..self })
     }
 }
 
@@ -111,6 +135,9 @@ pub struct Cluster {
     disks: BTreeMap<Part, Disk>,
     servers: BTreeMap<Part, Server>,
     members: Mutex<BTreeSet<u16>>,
+    backups: Backups,
+    /// The nodes that are started by the other build.
+    on_other_build: Mutex<BTreeSet<Part>>,
     /// Its addresses on loopback: the last to go.
     _block: Option<Block>,
 }
@@ -142,10 +169,14 @@ impl Cluster {
     fn make(spec: Spec, nodes: &[u16]) -> Result<Self> {
         std::fs::create_dir_all(&spec.logs)?;
         let preload = Preload::make(&spec.directory, spec.forgetful)?;
-        let block = if spec.enclosed { None } else { Some(Block::take(spec.nodes + spec.spares)?) };
+        // One more than there can be members: see `restored_node`.
+        let ids = spec.nodes + spec.spares + 1;
+        let block = if spec.enclosed { None } else { Some(Block::take(ids)?) };
         let network = block.as_ref().map_or(Network::Private, Block::network);
         let files = Files::make(&spec.directory, network, &spec.programs.lockbox)?;
         let admin = Admin::new(spec.programs.lockbox.clone(), files.clone());
+        // One from the beginning: the cluster may use no more than both builds understand.
+        let on_other_build = nodes.last().map(|id| Part::Node(*id)).into_iter().collect();
         let mut cluster = Self {
             network,
             files,
@@ -157,11 +188,12 @@ impl Cluster {
             disks: BTreeMap::new(),
             servers: BTreeMap::new(),
             members: Mutex::new(nodes.iter().copied().collect()),
+            backups: Backups::default(),
+            on_other_build: Mutex::new(on_other_build),
             spec,
             _block: block,
         };
-        let all = 1..=cluster.spec.nodes + cluster.spec.spares;
-        let all: Vec<_> = all.map(Part::Node).chain([Part::Kms]).collect();
+        let all: Vec<_> = (1..=ids).map(Part::Node).chain([Part::Kms]).collect();
         match network {
             Network::Private => cluster.make_private(&all)?,
             Network::Loopback(_) => cluster.make_doors(&all)?,
@@ -203,7 +235,7 @@ impl Cluster {
         match part {
             Part::Node(id) => self.files.write_node(id, &self.spec.knobs),
             // Also those that join later: in the end the first ones may all have been replaced.
-            Part::Kms => self.files.write_kms(self.spec.nodes + self.spec.spares),
+            Part::Kms => self.files.write_kms(self.restored_node()),
         }
     }
 
@@ -308,15 +340,35 @@ impl Cluster {
         *self.lock_members() = members.iter().copied().collect();
     }
 
+    fn lock_on_other_build(&self) -> MutexGuard<'_, BTreeSet<Part>> {
+        // A set of parts is whole at any moment.
+        self.on_other_build.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Has the other build start a node from now on. False when there is one build alone.
+    pub(crate) fn change_build(&self, node: Part) -> bool {
+        let mut on_other = self.lock_on_other_build();
+        if !on_other.remove(&node) {
+            on_other.insert(node);
+        }
+        self.spec.programs.other_lockbox.is_some()
+    }
+
+    fn program(&self, part: Part) -> &Path {
+        let programs = &self.spec.programs;
+        match (part, &programs.other_lockbox) {
+            (Part::Kms, _) => &programs.kms_sim,
+            (Part::Node(_), Some(other)) if self.lock_on_other_build().contains(&part) => other,
+            (Part::Node(_), _) => &programs.lockbox,
+        }
+    }
+
     /// Starts a server that does not run, and does not wait.
     ///
     /// # Errors
     /// When it runs, or cannot be started.
     pub fn launch(&self, part: Part) -> Result<()> {
-        let program = match part {
-            Part::Kms => &self.spec.programs.kms_sim,
-            Part::Node(_) => &self.spec.programs.lockbox,
-        };
+        let program = self.program(part);
         // `env` sets the libraries for the server alone, not for what starts it.
         let env = Path::new("env");
         let mut command = match self.network {
@@ -333,6 +385,9 @@ impl Cluster {
                 assignment.push(value);
                 command.arg(assignment);
             }
+        }
+        if matches!(part, Part::Node(_)) && program == self.spec.programs.lockbox.as_path() {
+            command.args(OF_THIS_BUILD);
         }
         command.arg(program).args(["serve", "--config"]).arg(self.files.config(part));
         self.server(part)?.start(command)

@@ -9,6 +9,7 @@ use serde::Serialize;
 
 use crate::cluster::Programs;
 use crate::cluster::admin::knows;
+use crate::cluster::backups::makes_backups;
 use crate::cluster::program::{exists, run};
 use crate::nemesis::class::FaultClass;
 use crate::plan::Profile;
@@ -147,7 +148,13 @@ fn commands(programs: &Programs) -> Vec<Finding> {
         detail: programs.lockbox.display().to_string(),
         needed_by: needed_by.to_vec(),
     };
-    asked.into_iter().map(finding).collect()
+    let backup = Finding {
+        what: "lockbox admin backup",
+        is_there: makes_backups(&programs.lockbox),
+        detail: programs.lockbox.display().to_string(),
+        needed_by: vec![FaultClass::Restore],
+    };
+    asked.into_iter().map(finding).chain([backup]).collect()
 }
 
 #[cfg(test)]

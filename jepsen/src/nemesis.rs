@@ -11,6 +11,7 @@ pub mod class;
 mod client_cut;
 mod clock_step;
 mod disk_full;
+mod disk_low;
 pub mod event;
 mod filter;
 pub mod grudge;
@@ -23,6 +24,7 @@ mod pause;
 mod power_loss;
 mod probing;
 mod reach;
+mod restore;
 mod rolling_restart;
 pub mod scene;
 pub mod schedule;
@@ -117,7 +119,8 @@ pub fn fault(action: Action, random: Random) -> Box<dyn Fault> {
         Action::ClockStep { who, offset_s } => {
             Box::new(clock_step::ClockStep::new(who, offset_s, random))
         }
-        Action::DiskFull { who } => Box::new(disk_full::DiskFull::new(who, random)),
+        Action::DiskFull { who, low: false } => Box::new(disk_full::DiskFull::new(who, random)),
+        Action::DiskFull { who, low: true } => Box::new(disk_low::DiskLow::new(who, random)),
         Action::SyncFault { who, trouble } => {
             Box::new(sync_fault::SyncFault::new(who, trouble, random))
         }
@@ -137,5 +140,6 @@ pub fn fault(action: Action, random: Random) -> Box<dyn Fault> {
         }
         Action::Kms { trouble } => Box::new(kms::Kms::new(trouble)),
         Action::RollingRestart => Box::new(rolling_restart::RollingRestart::new()),
+        Action::Restore => Box::new(restore::Restore::new(random)),
     }
 }

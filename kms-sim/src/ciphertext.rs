@@ -18,7 +18,7 @@ pub const CIPHERTEXT_BYTES_MAX: usize = 64 * 1024;
 /// The first bytes of every ciphertext.
 const MAGIC: &[u8; 3] = b"LKC";
 /// The only layout so far.
-const FORMAT: u8 = 1;
+pub(crate) const FORMAT: u8 = 1;
 const COMMITMENT_BYTES: usize = 32;
 const INFO_MESSAGE_KEY: &[u8] = b"lockbox kms ciphertext v1 message key";
 const INFO_COMMITMENT: &[u8] = b"lockbox kms ciphertext v1 key commitment";

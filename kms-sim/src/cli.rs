@@ -1,40 +1,38 @@
-//! The command line: `serve`, `init-root`, `root`, `billing report|verify|records`, `admin`.
+//! The command line: `serve`, `health`, `init-root`, `root`, `billing report|verify|records`,
+//! `backup`, `restore`, `admin`, `version`, `config check`.
 //!
 //! Every failure is one sentence on standard error and an exit code of its own.
 
 mod admin;
+mod backup;
 mod billing;
+#[cfg(test)]
+#[path = "../../platform/core/tests/shared/command_reference.rs"]
+mod command_reference;
+mod config;
+mod health;
 mod root;
+mod serve;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use clap::{Parser, Subcommand};
-use lockbox_platform::confinement::{confine_directory, confine_process, lock_memory};
-use lockbox_platform::exit::{ExitCode, FatalExit};
-use lockbox_platform::file_limit::raise_file_limit;
-use lockbox_platform::metrics::{Metrics, Prefix};
-use lockbox_platform::system::{SystemClock, SystemRandom};
-use lockbox_platform::tasks::Tasks;
-use lockbox_platform::telemetry;
-use tokio::signal::unix::{SignalKind, signal};
+use lockbox_platform::confinement::confine_process;
+use lockbox_platform::exit::ExitCode;
+use lockbox_platform::system::SystemRandom;
 
 use self::admin::AdminArgs;
+use self::backup::{BackupArgs, RestoreArgs};
 use self::billing::Billing;
+use self::config::ConfigArgs;
+use self::health::HealthArgs;
 use self::root::RootArgs;
-use crate::config::{KmsConfig, RootVariables};
-use crate::root_key::{self, RootKey};
-use crate::server::{KmsDeps, KmsSim, StartError};
-
-/// How long calls in flight may take when the process ends.
-const CALLS_GRACE: Duration = Duration::from_secs(3);
-/// How long the rest may take.
-const TASKS_GRACE: Duration = Duration::from_secs(1);
-/// How long their threads may take after that: one that a broken disk holds would never end.
-const THREADS_GRACE: Duration = Duration::from_secs(1);
+use self::version::VersionArgs;
+use crate::config::RootVariables;
+use crate::root_key;
 
 /// The KMS node: symmetric keys, crypto, billing ledger.
 #[derive(Debug, Parser)]
@@ -52,6 +50,8 @@ enum Command {
         #[arg(long)]
         config: PathBuf,
     },
+    /// Asks a server of this machine whether it serves, for the health check of a container.
+    Health(HealthArgs),
     /// Creates a root key file that only its owner can read.
     InitRoot {
         /// The file; it must not exist.
@@ -65,8 +65,20 @@ enum Command {
         #[command(subcommand)]
         command: Billing,
     },
+    /// Looks at backups, without a server.
+    Backup(BackupArgs),
+    /// Puts the store of a backup into a data directory that has none; the server must be stopped.
+    ///
+    /// When the server is started next it asks the cluster how far it had been and what it had
+    /// destroyed, and serves nobody before it knows. Keys and versions that were made after the
+    /// backup are lost, with all that is encrypted under them: restore the newest one.
+    Restore(RestoreArgs),
     /// Does what only an operator may, at a running server.
     Admin(AdminArgs),
+    /// Says which build this is, and which formats it writes and reads.
+    Version(VersionArgs),
+    /// Checks a configuration without starting the server.
+    Config(ConfigArgs),
     /// Lists the seeded bugs of this build.
     #[cfg(feature = "mutants")]
     Mutants {
@@ -108,11 +120,16 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     let result = match cli.command {
-        Command::Serve { config } => serve(&config),
+        Command::Serve { config } => serve::run(&config),
+        Command::Health(arguments) => health::run(&arguments),
         Command::InitRoot { file } => init_root(&file),
         Command::Root(arguments) => root::run(arguments),
         Command::Billing { command } => billing::run(command),
+        Command::Backup(arguments) => backup::run(arguments),
+        Command::Restore(arguments) => backup::restore(&arguments),
         Command::Admin(arguments) => admin::run(arguments),
+        Command::Version(arguments) => version::run(&arguments),
+        Command::Config(arguments) => config::run(&arguments),
         #[cfg(feature = "mutants")]
         Command::Mutants { format } => list_mutants(format),
     };
@@ -146,73 +163,6 @@ fn list_mutants(format: lockbox_platform::mutants::ListFormat) -> Result<(), Fai
     io::stdout().lock().write_all(list.as_bytes()).map_err(|error| Failure::output(&error))
 }
 
-fn serve(config: &Path) -> Result<(), Failure> {
-    confine()?;
-    raise_file_limit().map_err(|error| {
-        let sentence = format!("cannot raise the limit on open files: {error}");
-        Failure::new(ExitCode::Internal, sentence)
-    })?;
-    let (environment, variables) = environment();
-    let config = KmsConfig::load(config, &environment).map_err(Failure::usage)?;
-    telemetry::init(config.log.format.into(), config.log.filter.as_deref())
-        .map_err(Failure::usage)?;
-    #[cfg(feature = "mutants")]
-    lockbox_platform::mutants::begin(&[lockbox_core::mutants::Program::Kms], &environment)
-        .map_err(Failure::usage)?;
-    if config.lock_memory {
-        // Before there is a key in it.
-        lock_memory().map_err(|error| {
-            Failure::usage(format_args!("cannot keep the memory out of the swap: {error}"))
-        })?;
-    }
-    let data = &config.data_dir;
-    confine_directory(data).map_err(|error| {
-        let sentence = format!("cannot close {} to other users: {error}", data.display());
-        Failure::new(ExitCode::Storage, sentence)
-    })?;
-    let secret = config.load_root_secret(variables).map_err(Failure::usage)?;
-    let root = secret.open(data, &SystemRandom).map_err(StartError::from);
-    let root = root.map_err(|error| Failure::new(error.exit_code(), error))?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    let ended = runtime.block_on(serve_until_told(&config, root));
-    runtime.shutdown_timeout(THREADS_GRACE);
-    ended
-}
-
-async fn serve_until_told(config: &KmsConfig, root: RootKey) -> Result<(), Failure> {
-    let fatal = FatalExit::new();
-    let tasks = Tasks::new(fatal.clone());
-    let internal = |error| Failure::new(ExitCode::Internal, error);
-    let metrics = Metrics::new(Prefix::Kms).map_err(internal)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::usage)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::usage)?;
-    let deps = KmsDeps {
-        tasks: tasks.clone(),
-        metrics,
-        clock: Arc::new(SystemClock::new()),
-        random: Arc::new(SystemRandom),
-    };
-    let started = KmsSim::start(config, root, deps).await;
-    let kms = started.map_err(|error| Failure::new(error.exit_code(), error))?;
-    tracing::info!(address = %kms.addr(), metrics = ?kms.metrics_addr(), "kms-sim is ready");
-    tokio::select! {
-        _ = terminate.recv() => tracing::info!("asked to stop"),
-        _ = interrupt.recv() => tracing::info!("asked to stop"),
-        _ = fatal.wait() => {}
-    }
-    kms.stop(CALLS_GRACE).await;
-    if let Err(left) = tasks.shutdown(TASKS_GRACE).await {
-        tracing::warn!(%left, "the end was not orderly");
-    }
-    match fatal.raised() {
-        None => Ok(()),
-        Some(fatal) => Err(Failure::new(fatal.code, fatal.reason)),
-    }
-}
-
 /// The environment's variables that are text, and apart from them the root key.
 fn environment() -> (Vec<(String, String)>, RootVariables) {
     let text = |(name, value): (OsString, OsString)| {
@@ -231,5 +181,12 @@ mod tests {
     fn the_command_line_is_consistent() {
         use clap::CommandFactory;
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_reference_is_what_the_parser_says() {
+        use clap::CommandFactory;
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/kms-sim.md");
+        command_reference::holds(Cli::command(), Path::new(file));
     }
 }

@@ -4,20 +4,27 @@
 //! between the table and the key. Secrets are named by file paths only, but for the root key,
 //! which may come from `KMS_ROOT_KEY` or `KMS_ROOT_PASSPHRASE`.
 
+mod backup;
+mod files;
 mod root_key;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lockbox_platform::audit::shipping::SyslogConfig;
 use lockbox_platform::audit::{self, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
 use lockbox_platform::body_budget;
+use lockbox_platform::config_check::{self, Mistake};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
+use lockbox_platform::otlp::OtlpConfig;
 use lockbox_platform::rate::Rate;
 use lockbox_platform::telemetry::LogFormat;
+use lockbox_platform::trace::TracesConfig;
 use serde::Deserialize;
 
+pub use self::backup::BackupConfig;
 pub use self::root_key::{RootKeyConfig, RootVariables};
 use crate::authn::introspect::ClusterNode;
 use crate::authn::names::NodeName;
@@ -55,6 +62,9 @@ pub struct KmsConfig {
     /// The audit file.
     #[serde(default)]
     pub audit: AuditConfig,
+    /// Scheduled backups.
+    #[serde(default)]
+    pub backup: BackupConfig,
     /// The connections of nodes and direct users.
     #[serde(default)]
     pub connections: ConnectionsConfig,
@@ -64,6 +74,9 @@ pub struct KmsConfig {
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Traces of calls; none unless a collector is named.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Whether `kms-sim serve` keeps all of its memory out of the swap, and does not start where it
     /// may not: it takes `ulimit -l unlimited`.
     #[serde(default)]
@@ -186,6 +199,10 @@ pub struct AuditConfig {
     /// Finished files that are kept; all of them when absent. With `[cluster]` the others go once the
     /// cluster's log says so.
     pub finished_files_max: Option<u32>,
+    /// A receiver of copies by syslog; none when absent.
+    pub syslog: Option<SyslogConfig>,
+    /// A collector of copies by OTLP; none when absent.
+    pub otlp: Option<OtlpConfig>,
 }
 
 impl Default for AuditConfig {
@@ -195,6 +212,8 @@ impl Default for AuditConfig {
             sync: AuditSyncMode::default(),
             file_bytes_max: FILE_BYTES_DEFAULT,
             finished_files_max: None,
+            syslog: None,
+            otlp: None,
         }
     }
 }
@@ -317,10 +336,24 @@ impl KmsConfig {
         if self.audit.file_bytes_max < FILE_BYTES_MIN {
             return wrong("audit.file_bytes_max", "must be at least 4096");
         }
+        self.backup.check()?;
         if self.audit.finished_files_max == Some(0) {
             return wrong("audit.finished_files_max", "must be positive");
         }
+        if let Some(Err(problem)) = self.audit.syslog.as_ref().map(SyslogConfig::receiver) {
+            return wrong("audit.syslog", problem);
+        }
+        if let Some(Err(problem)) = self.audit.otlp.as_ref().map(OtlpConfig::check) {
+            return wrong("audit.otlp", problem);
+        }
+        self.traces.check()?;
         self.connections.check()
+    }
+
+    /// All that is wrong with a text, by line; the environment is not asked.
+    #[must_use]
+    pub fn mistakes(text: &str) -> Vec<Mistake> {
+        config_check::mistakes::<Self>(text, Self::check)
     }
 
     /// The audit file.

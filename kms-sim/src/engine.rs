@@ -25,9 +25,10 @@ use crate::metrics::LedgerMetrics;
 use crate::passphrase::DerivationError;
 use crate::root_key::RootKey;
 use crate::root_proof;
+use crate::store::identity::{RestoreMark, StoreIdentity};
 use crate::store::records::{FolderPath, KeyRecord, KeyScope, VersionRecord};
 use crate::store::tables::{self, MAC_KEY, Table};
-use crate::store::{Db, StoreError, View, Write};
+use crate::store::{Db, StoreError, StoreStats, View, Write};
 use lockbox_core::codec::encode;
 
 /// Id of the system key, the same in every installation, so that a node finds it by name.
@@ -77,6 +78,12 @@ pub enum OpenError {
     /// The store does not open or is damaged.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The store is one of a backup that has not caught up.
+    #[error("the store in {path} was restored, and has not learnt yet what happened since")]
+    Restored {
+        /// The data directory.
+        path: PathBuf,
+    },
     /// The system key cannot be made.
     #[error("cannot make the system key: {0}")]
     SystemKey(String),
@@ -137,7 +144,13 @@ impl Engine {
     async fn on(db: Db, data_dir: &Path, parts: EngineParts) -> Result<Self, OpenError> {
         let db = Arc::new(db);
         let EngineParts { root, clock, random, quotas, metrics, tasks } = parts;
+        if RestoreMark::read(&db.view())?.is_some() {
+            return Err(OpenError::Restored { path: data_dir.to_owned() });
+        }
         let mac_key = open_mac_key(&db, &root, random.as_ref(), data_dir)?;
+        if StoreIdentity::read(&db.view())?.is_none() {
+            db.commit(&[StoreIdentity::fresh(random.as_ref()).write()])?;
+        }
         let writers_clock = Arc::clone(&clock);
         let committer = Committer::start(Arc::clone(&db), writers_clock, quotas, metrics, &tasks)?;
         let engine = Self { db, root, mac_key, committer, random, clock };
@@ -173,10 +186,21 @@ impl Engine {
         purge_wraps(&self.db)
     }
 
+    /// What the store says of itself.
+    #[must_use]
+    pub fn store_stats(&self) -> StoreStats {
+        self.db.stats()
+    }
+
     /// Orders and records calls.
     #[must_use]
     pub const fn committer(&self) -> &Committer {
         &self.committer
+    }
+
+    /// What wraps all material, for backups. Whoever calls this must not log, store or format it.
+    pub(crate) const fn root(&self) -> &RootKey {
+        &self.root
     }
 
     /// Random bytes.
@@ -369,7 +393,7 @@ pub(crate) fn mac_key_name() -> Option<(KmsKeyId, KmsKeyVersionId)> {
 }
 
 /// Opens the MAC key, or makes it at the first start. It opens only under the right root key.
-fn open_mac_key(
+pub(crate) fn open_mac_key(
     db: &Db,
     root: &RootKey,
     random: &dyn Randomness,

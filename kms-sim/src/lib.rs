@@ -9,6 +9,7 @@
 pub mod algorithm;
 mod audit_head;
 pub mod authn;
+pub mod backup;
 pub mod caller;
 pub mod ciphertext;
 pub mod cli;
@@ -17,10 +18,12 @@ pub mod config;
 pub mod crypto;
 pub mod engine;
 pub mod error;
+pub mod formats;
 mod gcm;
 mod gf256;
 mod grpc;
 pub mod keys;
+mod kms_metrics;
 pub mod ledger;
 pub mod mac;
 pub mod material;
@@ -36,6 +39,7 @@ pub mod server;
 pub mod shares;
 pub mod store;
 mod usage;
+pub mod witness;
 
 pub use config::KmsConfig;
 pub use engine::{SYSTEM_FOLDER_ID, SYSTEM_KEY_ID};

@@ -15,7 +15,7 @@ use crate::gcm::{self, NONCE_BYTES, Parameters, push_part};
 use crate::root_key::{RootKey, RootKeyId};
 
 /// Format of wraps.
-const WRAP_FORMAT: u8 = 1;
+pub(crate) const WRAP_FORMAT: u8 = 1;
 const SALT_BYTES: usize = 32;
 const COMMITMENT_BYTES: usize = 32;
 const INFO_WRAP_KEY: &[u8] = b"lockbox kms material v1 wrap key";

@@ -5,7 +5,11 @@
 
 use lockbox_platform::metric_names::MetricName;
 use lockbox_platform::metrics::{COUNT_BUCKETS, DURATION_BUCKETS, Metrics, MetricsError};
+use lockbox_platform::request_layer::code_name;
 use prometheus::{HistogramVec, IntCounterVec, IntGauge};
+use tonic::Code;
+
+use crate::ledger::record::CryptoOperation;
 
 const CRYPTO_OPERATIONS: MetricName =
     MetricName::new("crypto_operations_total", "Crypto calls answered, by operation and code.");
@@ -20,6 +24,46 @@ const LEDGER_LOST: MetricName = MetricName::new(
     "ledger_lost_calls",
     "Calls among the latest of the audit that the ledger did not have at the start.",
 );
+
+const COMMITS_RESERVED: MetricName = MetricName::new(
+    "commits_reserved",
+    "Commits that may still be made before the cluster has to reserve more; 0 while the cluster \
+     knows nothing of this KMS, and then there is no bound.",
+);
+const DESTRUCTIONS_WAITING: MetricName = MetricName::new(
+    "destructions_waiting",
+    "Keys and versions that are due for destruction and wait until the cluster knows of it.",
+);
+const BACKUPS: MetricName =
+    MetricName::new("backups_total", "Scheduled backups by result: written, failed.");
+const BACKUP_TIME: MetricName = MetricName::new(
+    "backup_last_success_timestamp_seconds",
+    "When this process last wrote a scheduled backup, seconds since the epoch; 0 before the first.",
+);
+const BACKUP_COMMIT: MetricName = MetricName::new(
+    "backup_last_commit",
+    "The last commit of the scheduled backup that this process wrote last; 0 before the first.",
+);
+
+/// What is measured of the cluster's witness.
+#[derive(Debug, Clone)]
+pub struct WitnessMetrics {
+    /// Commits that may still be made.
+    pub reserved: IntGauge,
+    /// Destructions that wait for the cluster.
+    pub waiting: IntGauge,
+}
+
+/// What is measured of scheduled backups.
+#[derive(Debug, Clone)]
+pub struct BackupMetrics {
+    /// Backups by `result`.
+    pub written: IntCounterVec,
+    /// When the last one was written, in seconds since the epoch.
+    pub time: IntGauge,
+    /// The last commit in it.
+    pub commit: IntGauge,
+}
 
 /// What is measured of the ledger.
 #[derive(Debug, Clone)]
@@ -41,6 +85,10 @@ pub struct KmsMetrics {
     pub crypto: IntCounterVec,
     /// The ledger.
     pub ledger: LedgerMetrics,
+    /// The cluster's witness.
+    pub witness: WitnessMetrics,
+    /// Scheduled backups.
+    pub backup: BackupMetrics,
 }
 
 impl KmsMetrics {
@@ -49,13 +97,33 @@ impl KmsMetrics {
     /// # Errors
     /// [`MetricsError`] when they are registered already.
     pub fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+        let crypto = metrics.counters(&CRYPTO_OPERATIONS, &["operation", "code"])?;
+        let billed = metrics.counters(&BILLED_OPERATIONS, &["operation"])?;
+        // There from the start: what is not there yet cannot be told from what is not measured.
+        for operation in CryptoOperation::ALL {
+            crypto.with_label_values(&[operation.as_str(), code_name(Code::Ok)]).inc_by(0);
+            billed.with_label_values(&[operation.as_str()]).inc_by(0);
+        }
+        let backups = metrics.counters(&BACKUPS, &["result"])?;
+        for result in ["written", "failed"] {
+            backups.with_label_values(&[result]).inc_by(0);
+        }
         Ok(Self {
-            crypto: metrics.counters(&CRYPTO_OPERATIONS, &["operation", "code"])?,
+            crypto,
             ledger: LedgerMetrics {
-                billed: metrics.counters(&BILLED_OPERATIONS, &["operation"])?,
+                billed,
                 sync: metrics.histograms(&LEDGER_SYNC, &[], &DURATION_BUCKETS)?,
                 group: metrics.histograms(&LEDGER_GROUP, &[], &COUNT_BUCKETS)?,
                 lost: metrics.gauge(&LEDGER_LOST)?,
+            },
+            witness: WitnessMetrics {
+                reserved: metrics.gauge(&COMMITS_RESERVED)?,
+                waiting: metrics.gauge(&DESTRUCTIONS_WAITING)?,
+            },
+            backup: BackupMetrics {
+                written: backups,
+                time: metrics.gauge(&BACKUP_TIME)?,
+                commit: metrics.gauge(&BACKUP_COMMIT)?,
             },
         })
     }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use lockbox_core::{Randomness, Sensitive};
+use lockbox_platform::credentials;
 use zeroize::Zeroizing;
 
 use crate::gcm;
@@ -24,8 +25,6 @@ pub const ROOT_KEY_VARIABLE: &str = "KMS_ROOT_KEY";
 
 /// Longest file that can be a root key in any of the accepted forms.
 const FILE_BYTES_MAX: usize = 256;
-/// The mode bits of group and others.
-const MODE_OTHERS: u32 = 0o077;
 const INFO_ROOT_ID: &[u8] = b"lockbox kms root key v1 id";
 
 /// Why there is no root key; one sentence that says what to do.
@@ -189,7 +188,7 @@ pub fn create_file(path: &Path, random: &dyn Randomness) -> Result<(), RootKeyEr
     RootKey::generate(random).write_file(path)
 }
 
-/// The beginning of a file that nobody but its owner may read, at most so many bytes of it.
+/// The beginning of a file that nobody but its reader may read, at most so many bytes of it.
 ///
 /// # Errors
 /// [`RootKeyError::Read`] or [`RootKeyError::Exposed`].
@@ -201,8 +200,9 @@ pub(crate) fn read_private(
     let failed = |source| RootKeyError::Read { what, path: path.to_owned(), source };
     let file = File::open(path).map_err(failed)?;
     // Asked of the open file: the name could be moved to another one in between.
-    let mode = file.metadata().map_err(failed)?.mode() & 0o777;
-    if mode & MODE_OTHERS != 0 {
+    let metadata = file.metadata().map_err(failed)?;
+    if !credentials::is_private(path, &metadata) {
+        let mode = metadata.mode() & 0o777;
         return Err(RootKeyError::Exposed { what, path: path.to_owned(), mode });
     }
     // As large as it may get: a growing buffer would leave a copy behind.

@@ -11,7 +11,7 @@ use lockbox_core::{Randomness, Sensitive, SensitiveBytes};
 
 use crate::engine::{OpenError, open_db};
 use crate::passphrase::{
-    Derivation, PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, PASSPHRASE_VARIABLE,
+    Derivation, DerivationError, PASSPHRASE_BYTES_MAX, PASSPHRASE_BYTES_MIN, PASSPHRASE_VARIABLE,
 };
 use crate::root_key::{RootKey, RootKeyError, read_private};
 use crate::store::tables::{MAC_KEY, ROOT_DERIVATION, Table};
@@ -85,6 +85,24 @@ impl RootSecret {
         match self {
             Self::Key(root) => Ok(root),
             Self::Passphrase(passphrase) => derived(&db.view(), data_dir, &passphrase),
+        }
+    }
+
+    /// The root key that a backup was made under; none for a passphrase when that was no passphrase.
+    /// The key itself opens what its passphrase does: recovery shares give the key.
+    ///
+    /// # Errors
+    /// [`DerivationError`].
+    pub(crate) fn of_backup(
+        self,
+        derivation: Option<&Derivation>,
+    ) -> Result<Option<RootKey>, DerivationError> {
+        match (self, derivation) {
+            (Self::Key(root), _) => Ok(Some(root)),
+            (Self::Passphrase(Passphrase(passphrase)), Some(derivation)) => {
+                derivation.root_key(&passphrase).map(Some)
+            }
+            (Self::Passphrase(_), None) => Ok(None),
         }
     }
 

@@ -3,6 +3,7 @@
 //! A pass looks for what is due and hands it to the commit writer, which carries out only what is
 //! still promised at that commit, and only once the commit's own time has reached it: a pass that
 //! is early, late or repeated does no harm. What a crash interrupts, the next pass finds again.
+//! Nothing is destroyed before the cluster that bears witness has its tombstone.
 //! Rotations are audited as anybody's, which the commit leaves to `grpc/automatic.rs`: an audit that
 //! hangs stands in the way of no destruction. The end of a version is not an event
 //! (`contract §6.1`).
@@ -18,12 +19,14 @@ use crate::commit::staged::ENCRYPTIONS_WARN;
 use crate::commit::{CommitFailure, Mutated};
 use crate::engine::Engine;
 use crate::error::KmsError;
-use crate::keys::apply::{Refusal, read_keys};
+use crate::keys::apply::{Refusal, Tombstone, read_keys, read_primary, read_versions};
 use crate::keys::command::{Command, Envelope, RotateKey, RotationCause, VersionOf};
 use crate::store::StoreError;
 use crate::store::due::Due;
-use crate::store::records::{KeyRecord, KeyStatus, OperationRecord};
+use crate::store::identity::Restores;
+use crate::store::records::{KeyRecord, KeyStatus, OperationRecord, VersionStatus};
 use crate::store::tables::{self, Table};
+use crate::witness::Keeper;
 
 /// Time between two passes: what is due waits at most that much longer.
 const PASS_EVERY: Duration = Duration::from_secs(1);
@@ -59,8 +62,10 @@ pub struct Pass {
 }
 
 /// Finds what is due and does it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Scheduler {
+    /// Who tells the cluster what is going to be destroyed; none where there is no cluster.
+    keeper: Option<Arc<Keeper>>,
     /// Keys that have as many versions as they may, and when to try again. One entry for each such
     /// key at most.
     refused: BTreeMap<KmsKeyId, LogTime>,
@@ -70,8 +75,12 @@ pub struct Scheduler {
 ///
 /// # Errors
 /// [`ScheduleError`].
-pub(crate) async fn run(engine: Arc<Engine>, stop: CancellationToken) -> Result<(), ScheduleError> {
-    let mut scheduler = Scheduler::default();
+pub(crate) async fn run(
+    engine: Arc<Engine>,
+    keeper: Option<Arc<Keeper>>,
+    stop: CancellationToken,
+) -> Result<(), ScheduleError> {
+    let mut scheduler = Scheduler::announcing(keeper);
     // What was destroyed before the last end may still be in files.
     let mut purge_at = Some(1);
     for pass in 1_u64.. {
@@ -92,7 +101,7 @@ pub(crate) async fn run(engine: Arc<Engine>, stop: CancellationToken) -> Result<
             purge_at = Some(pass + 1);
         }
         match result {
-            Ok(()) | Err(KmsError::Commit(CommitFailure::Busy)) => {}
+            Ok(()) | Err(KmsError::Commit(CommitFailure::Busy | CommitFailure::Unreserved)) => {}
             // The writer ends by itself, or has said why it had to.
             Err(KmsError::Commit(CommitFailure::Stopped | CommitFailure::Unknown)) => break,
             Err(error) => return Err(error.into()),
@@ -120,6 +129,12 @@ async fn purge(engine: &Arc<Engine>) -> Result<Option<u64>, ScheduleError> {
 }
 
 impl Scheduler {
+    /// One that tells the cluster before it destroys.
+    #[must_use]
+    pub fn announcing(keeper: Option<Arc<Keeper>>) -> Self {
+        Self { keeper, ..Self::default() }
+    }
+
     /// Does what is due now, as much as one pass may.
     ///
     /// # Errors
@@ -127,8 +142,11 @@ impl Scheduler {
     pub async fn pass(&mut self, engine: &Engine, done: &mut Pass) -> Result<(), KmsError> {
         let now = engine.now()?;
         self.refused.retain(|_, retry_at| *retry_at > now);
-        for (at, due) in self.due(engine, now)? {
+        let due = self.due(engine, now)?;
+        let may_destroy = self.announce(engine, &due).await?;
+        for (at, due) in due {
             match due {
+                Due::DestroyVersion(..) | Due::DestroyKey(_) if !may_destroy => {}
                 Due::DestroyVersion(key_id, version_id) => {
                     tracing::info!(%key_id, %version_id, "a key version is to be destroyed");
                     let version = VersionOf { key_id, version_id };
@@ -159,6 +177,15 @@ impl Scheduler {
             }
         }
         Ok(())
+    }
+
+    /// Tells the cluster what is going to be destroyed; false when it does not know of it yet. From
+    /// the moment on that something is due it cannot be called off any more, so what is told comes
+    /// true.
+    async fn announce(&self, engine: &Engine, due: &[(LogTime, Due)]) -> Result<bool, StoreError> {
+        let Some(keeper) = &self.keeper else { return Ok(true) };
+        let told = buried(engine, due)?;
+        Ok(told.is_empty() || keeper.announce(&told).await)
     }
 
     /// What is due, the earliest first, without the rotations that were refused a short time ago.
@@ -234,13 +261,47 @@ async fn commit(
     Ok(outcome)
 }
 
+/// The tombstones of what is due.
+fn buried(engine: &Engine, due: &[(LogTime, Due)]) -> Result<Vec<Tombstone>, StoreError> {
+    let view = engine.view();
+    let mut found = Vec::new();
+    for (at, due) in due {
+        let key_id = due.key_id().clone();
+        match due {
+            Due::DestroyVersion(_, version_id) => {
+                let version_id = Some(version_id.clone());
+                found.push(Tombstone { key_id, version_id, destroyed_at: *at });
+            }
+            Due::DestroyKey(_) => {
+                let key: Option<KeyRecord> = view.record(Table::Keys, &tables::key(&key_id))?;
+                let versions = key.map(|key| read_versions(&view, &key)).transpose()?;
+                let left = versions.unwrap_or_default().into_iter();
+                let left = left.filter(|version| version.status != VersionStatus::Destroyed);
+                found.extend(left.map(|version| Tombstone {
+                    key_id: version.key_id,
+                    version_id: Some(version.id),
+                    destroyed_at: *at,
+                }));
+                found.push(Tombstone { key_id, version_id: None, destroyed_at: *at });
+            }
+            Due::Rotate(_) => {}
+        }
+    }
+    Ok(found)
+}
+
 /// The active keys whose primary version has encrypted enough.
 fn worn(engine: &Engine) -> Result<Vec<KeyRecord>, StoreError> {
     let view = engine.view();
+    let restores = Restores::read(&view)?;
     let mut found = Vec::new();
     for key in read_keys(&view)? {
         let row = tables::usage(&key.primary_version_id);
-        let uses: u64 = view.record(Table::Usage, &row)?.unwrap_or(0);
+        let mut uses: u64 = view.record(Table::Usage, &row)?.unwrap_or(0);
+        if !restores.is_empty() {
+            let primary = read_primary(&view, &key)?;
+            uses = uses.saturating_add(restores.carried(primary.created_at));
+        }
         let active = key.status == KeyStatus::Active && key.deletion.is_none();
         if active && uses >= ENCRYPTIONS_WARN {
             found.push(key);

@@ -4,12 +4,16 @@
 //! same services. Promises an orderly end: no new calls, then the calls in flight, then the ledger.
 
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, LogTime, Randomness};
+use lockbox_platform::audit::shipping::{self, Origin, Shipping};
 use lockbox_platform::audit::{self, AuditFiles, AuditOpenError};
 use lockbox_platform::body_budget::BodyBudget;
+use lockbox_platform::certificate_expiry;
+use lockbox_platform::detach::Calls;
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::grpc_services::GrpcServices;
 use lockbox_platform::health::{self, Readiness};
@@ -20,9 +24,8 @@ use lockbox_platform::rate::RateLimits;
 use lockbox_platform::request_layer::RequestLayer;
 use lockbox_platform::rest::{RestError, RestGateway};
 use lockbox_platform::tasks::{TaskKind, Tasks};
-use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, ServerTls, TlsError, TlsFiles,
-};
+use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles, ServerTls, TlsError};
+use lockbox_platform::{disk_metrics, process_metrics};
 use lockbox_proto::FILE_DESCRIPTOR_SET;
 use lockbox_proto::lockbox::kms::v1::audit_head_service_server::AuditHeadServiceServer;
 use lockbox_proto::lockbox::kms::v1::key_access_service_server::KeyAccessServiceServer;
@@ -32,14 +35,14 @@ use lockbox_proto::yandex::cloud::kms::v1::{
 };
 use lockbox_proto::yandex::cloud::operation::operation_service_server::OperationServiceServer;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 use tonic::server::NamedService;
 
 use crate::audit_head::AuditHeads;
 use crate::authn::Authenticator;
 use crate::authn::introspect::{ClusterIntrospector, Introspector};
 use crate::authn::policy::{Policy, PolicyError};
-use crate::config::KmsConfig;
+use crate::backup;
+use crate::config::{ClusterConfig, KmsConfig};
 use crate::engine::{Engine, EngineParts, OpenError};
 use crate::grpc::access::AccessService;
 use crate::grpc::admin::AdminService;
@@ -52,9 +55,10 @@ use crate::grpc::{Edge, automatic};
 use crate::ledger::audited;
 use crate::metrics::{KmsMetrics, LedgerMetrics};
 use crate::root_key::RootKey;
-use crate::schedule;
 use crate::store::StoreError;
 use crate::usage::{self, KeyOperations};
+use crate::witness::{self, ClusterWitness, Keeper, SettleError, Witness, settle};
+use crate::{kms_metrics, schedule};
 
 type AccessServer = KeyAccessServiceServer<AccessService>;
 type AdminServer = KeyAdminServiceServer<AdminService>;
@@ -87,6 +91,9 @@ pub enum StartError {
     /// The data directory cannot be used, or not with this root key.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// The store was restored, and cannot learn what happened since.
+    #[error(transparent)]
+    Settle(#[from] SettleError),
     /// The audit file cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditOpenError),
@@ -113,20 +120,13 @@ impl StartError {
     pub const fn exit_code(&self) -> ExitCode {
         match self {
             Self::Listen(error) => error.exit_code(),
-            Self::Open(OpenError::WrongRootKey { .. } | OpenError::NoPassphrase { .. }) => {
+            Self::Settle(SettleError::Open(error)) => open_exit_code(error),
+            Self::Settle(SettleError::NoCluster { .. } | SettleError::Unknown) => ExitCode::Usage,
+            Self::Settle(SettleError::Foreign | SettleError::Replaced { .. }) => {
                 ExitCode::IdentityMismatch
             }
-            Self::Open(OpenError::Store(StoreError::DiskFull(_))) => ExitCode::DiskFull,
-            Self::Open(OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_)) => {
-                ExitCode::CorruptLog
-            }
-            Self::Open(
-                OpenError::Store(_) | OpenError::NoKeys { .. } | OpenError::SystemKey(_),
-            ) => ExitCode::Storage,
-            Self::Open(OpenError::Directory { .. })
-            | Self::Tls(_)
-            | Self::Audit(_)
-            | Self::Policy(_) => ExitCode::Usage,
+            Self::Open(error) => open_exit_code(error),
+            Self::Tls(_) | Self::Audit(_) | Self::Policy(_) => ExitCode::Usage,
             Self::HeadSigner | Self::Metrics(_) | Self::Rest(_) | Self::Reflection(_) => {
                 ExitCode::Internal
             }
@@ -134,16 +134,32 @@ impl StartError {
     }
 }
 
+/// What the process exits with when the store does not open.
+const fn open_exit_code(error: &OpenError) -> ExitCode {
+    match error {
+        OpenError::WrongRootKey { .. }
+        | OpenError::NoPassphrase { .. }
+        | OpenError::Store(StoreError::Newer { .. }) => ExitCode::IdentityMismatch,
+        OpenError::Store(StoreError::DiskFull(_)) => ExitCode::DiskFull,
+        OpenError::Store(StoreError::Damaged { .. }) | OpenError::Derivation(_) => {
+            ExitCode::CorruptLog
+        }
+        OpenError::Store(_) | OpenError::NoKeys { .. } | OpenError::SystemKey(_) => {
+            ExitCode::Storage
+        }
+        OpenError::Directory { .. } | OpenError::Restored { .. } => ExitCode::Usage,
+    }
+}
+
 /// How long calls whose callers have gone may take at the end, to their records.
 const CALLS_END: Duration = Duration::from_secs(10);
 /// How long the ledger may take, with what is queued.
 const LEDGER_END: Duration = Duration::from_secs(10);
-
 /// A running server.
 pub struct KmsSim {
     api: Serving,
     metrics: Option<Serving>,
-    calls: TaskTracker,
+    calls: Calls,
     engine: Arc<Engine>,
     fatal: FatalExit,
     /// Ends what the server does by itself.
@@ -161,11 +177,7 @@ impl KmsSim {
         deps: KmsDeps,
     ) -> Result<Self, StartError> {
         let KmsDeps { tasks, metrics, clock, random } = deps;
-        let tls = ServerTls::load(&TlsFiles {
-            certificate: config.api.certificate.clone(),
-            key: config.api.key.clone(),
-            clients: ClientCertificates::Optional(config.api.client_ca.clone()),
-        })?;
+        let tls = ServerTls::load(&config.api_tls())?;
         let authenticator = authenticator(config, Arc::clone(&clock))?;
         // The ports before the data: a second server by mistake must not touch the directory.
         let health = match &config.metrics {
@@ -176,13 +188,26 @@ impl KmsSim {
             None => None,
         };
         let api = listener::bind("KMS API", config.api.listen, Security::Tls(tls)).await?;
-        let kms_metrics = KmsMetrics::register(&metrics)?;
+        let measured = KmsMetrics::register(&metrics)?;
+        let readiness = Readiness::new();
+        let ledger = readiness.component("ledger");
+        // Before the store: one that was restored may have to wait for the cluster, and says so.
+        let served = usage::Served::default();
+        let health = health.map(|bound| {
+            let routes = health::router(metrics.clone(), readiness, tasks.fatal().clone());
+            let routes = routes.merge(usage::router(Arc::clone(&served)));
+            bound.start(routes, &tasks, ListenerLimits::default(), metrics.tls.clone())
+        });
+        let witness = cluster_witness(config)?;
+        let wall = LogTime::from_ms(clock.wall_ms());
+        ledger.not_ready("opening; a store that was restored waits for the cluster");
+        settle(&config.data_dir, &root, witness.as_deref(), random.as_ref(), wall).await?;
         let parts = EngineParts {
             root,
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
             quotas: config.quotas(),
-            metrics: kms_metrics.ledger.clone(),
+            metrics: measured.ledger.clone(),
             tasks: tasks.clone(),
         };
         let engine = Arc::new(Engine::open(&config.data_dir, parts).await?);
@@ -190,17 +215,27 @@ impl KmsSim {
         let auditor = audit::open(&audit, Arc::clone(&clock), &tasks, metrics.audit.clone())?;
         let files = AuditFiles::of(&audit.path);
         // ORDER: before the first call, which would take the place of a lost one.
-        tell_of_lost_calls(&engine, &files, &kms_metrics.ledger);
+        tell_of_lost_calls(&engine, &files, &measured.ledger);
         let signer = engine.mac_key().head_signer().ok_or(StartError::HeadSigner)?;
         let own_clock = Arc::clone(&clock);
         let audit_heads = AuditHeads::new(auditor.clone(), files, signer, own_clock, tasks.clone());
-        let calls = TaskTracker::new();
+        let (of_witness, of_backups) = (measured.witness.clone(), measured.backup.clone());
+        let shipping = Shipping {
+            path: config.audit_path(),
+            synced: auditor.synced_head(),
+            origin: Origin { program: "kms-sim", host: "kms".to_owned() },
+            syslog: config.audit.syslog.clone(),
+            otlp: config.audit.otlp.clone(),
+        };
+        shipping::start(shipping, &tasks, &metrics.audit.shipping)?;
+        let calls = Calls::default();
+        register_metrics(&metrics, config, &engine, (&calls, clock.as_ref()))?;
         let edge = Arc::new(Edge {
             engine: Arc::clone(&engine),
             authenticator,
             auditor,
             audit_heads,
-            metrics: kms_metrics,
+            metrics: measured,
             key_operations: KeyOperations::default(),
             clock,
             random: Arc::clone(&random),
@@ -212,22 +247,37 @@ impl KmsSim {
         });
         let router = router(config, &edge, random, &metrics).await?;
         let unscheduled = tasks.token().child_token();
-        let work = schedule::run(Arc::clone(&engine), unscheduled.clone());
+        // Nobody else sets it.
+        served.set(Arc::clone(&edge)).ok();
+        let keeper = witness.map(|witness| {
+            let (engine, fatal) = (Arc::clone(&engine), tasks.fatal().clone());
+            Arc::new(Keeper::new(engine, witness, of_witness, fatal, unscheduled.clone()))
+        });
+        if let Some(keeper) = &keeper {
+            tasks.spawn(TaskKind::Critical, "kms-witness", witness::run(Arc::clone(keeper)));
+        }
+        let work = schedule::run(Arc::clone(&engine), keeper, unscheduled.clone());
         tasks.spawn(TaskKind::Critical, "kms-schedule", work);
         let work = automatic::run(Arc::clone(&edge), unscheduled.clone());
         tasks.spawn(TaskKind::Critical, "kms-owed-audit", work);
+        if let Some(settings) = config.scheduled_backups() {
+            let work = backup::scheduled::run(
+                Arc::clone(&engine),
+                settings,
+                of_backups,
+                unscheduled.clone(),
+            );
+            tasks.spawn(TaskKind::Critical, "kms-backups", work);
+        }
+        let (certificates, clock) = (metrics.certificates.clone(), Arc::clone(&edge.clock));
+        let files = config.certificates();
+        let watching = certificate_expiry::watch(files, certificates, clock, tasks.token());
+        tasks.spawn(TaskKind::Background, "certificate expiry", watching);
         let of_clients = config.connections.limits();
         let api = api.start(router, &tasks, of_clients, metrics.tls.clone());
-        let metrics = health.map(|bound| {
-            let readiness = Readiness::new();
-            readiness.component("ledger").ready();
-            let tls_metrics = metrics.tls.clone();
-            let routes = health::router(metrics, readiness, tasks.fatal().clone())
-                .merge(usage::router(Arc::clone(&edge)));
-            bound.start(routes, &tasks, ListenerLimits::default(), tls_metrics)
-        });
+        ledger.ready();
         let fatal = tasks.fatal().clone();
-        Ok(Self { api, metrics, calls, engine, fatal, unscheduled })
+        Ok(Self { api, metrics: health, calls, engine, fatal, unscheduled })
     }
 
     /// Where it serves.
@@ -287,6 +337,19 @@ fn tell_of_lost_calls(engine: &Engine, files: &AuditFiles, metrics: &LedgerMetri
     }
 }
 
+/// What is read at each scrape.
+fn register_metrics(
+    metrics: &Metrics,
+    config: &KmsConfig,
+    engine: &Arc<Engine>,
+    (calls, clock): (&Calls, &dyn Clock),
+) -> Result<(), MetricsError> {
+    kms_metrics::register(metrics, engine, calls)?;
+    process_metrics::register(metrics, clock.wall_ms())?;
+    let audit = config.audit_path().parent().map_or_else(PathBuf::new, Path::to_owned);
+    disk_metrics::register(metrics, vec![("data", config.data_dir.clone()), ("audit", audit)])
+}
+
 fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authenticator, StartError> {
     let policy = match &config.policy {
         Some(policy) => Policy::load(&policy.file)?,
@@ -294,18 +357,30 @@ fn authenticator(config: &KmsConfig, clock: Arc<dyn Clock>) -> Result<Authentica
     };
     let introspector: Option<Arc<dyn Introspector>> = match &config.cluster {
         Some(cluster) => {
-            let files = ClientTlsFiles {
-                ca: cluster.ca.clone().unwrap_or_else(|| config.api.client_ca.clone()),
-                identity: Some(IdentityFiles {
-                    certificate: config.api.certificate.clone(),
-                    key: config.api.key.clone(),
-                }),
-            };
+            let files = cluster_files(config, cluster);
             Some(Arc::new(ClusterIntrospector::new(&cluster.cluster_nodes(), &files)?))
         }
         None => None,
     };
     Ok(Authenticator::new(config.node_names(), policy, introspector, clock))
+}
+
+/// The cluster as a witness, if there is one.
+fn cluster_witness(config: &KmsConfig) -> Result<Option<Arc<dyn Witness>>, TlsError> {
+    let Some(cluster) = &config.cluster else { return Ok(None) };
+    let files = cluster_files(config, cluster);
+    Ok(Some(Arc::new(ClusterWitness::new(&cluster.cluster_nodes(), &files)?)))
+}
+
+/// What the KMS shows to the nodes, and who vouches for them.
+fn cluster_files(config: &KmsConfig, cluster: &ClusterConfig) -> ClientTlsFiles {
+    ClientTlsFiles {
+        ca: cluster.ca.clone().unwrap_or_else(|| config.api.client_ca.clone()),
+        identity: Some(IdentityFiles {
+            certificate: config.api.certificate.clone(),
+            key: config.api.key.clone(),
+        }),
+    }
 }
 
 async fn router(

@@ -6,7 +6,7 @@
 //! series: it is neither billed nor listed (`contract §3.4`).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -47,12 +47,18 @@ impl KeyOperations {
     }
 }
 
+/// What is served, from the moment on that it is: the metrics port serves before that.
+pub(crate) type Served = Arc<OnceLock<Arc<Edge>>>;
+
 /// The route of the series of each key.
-pub(crate) fn router(edge: Arc<Edge>) -> axum::Router {
-    axum::Router::new().route(PATH, get(keys_text)).with_state(edge)
+pub(crate) fn router(served: Served) -> axum::Router {
+    axum::Router::new().route(PATH, get(keys_text)).with_state(served)
 }
 
-async fn keys_text(State(edge): State<Arc<Edge>>) -> Response {
+async fn keys_text(State(served): State<Served>) -> Response {
+    let Some(edge) = served.get().cloned() else {
+        return StatusCode::SERVICE_UNAVAILABLE.into_response();
+    };
     let Ok(one) = Arc::clone(&edge.key_operations.scanning).acquire_owned().await else {
         return StatusCode::SERVICE_UNAVAILABLE.into_response();
     };

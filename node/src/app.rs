@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
+use lockbox_platform::detach::Calls;
 use lockbox_platform::health::Readiness;
 use lockbox_platform::jwt::AcceptedAudiences;
 use lockbox_platform::rate::RateLimits;
 use lockbox_raft::Replica;
-use tokio_util::task::TaskTracker;
 
 use crate::authn::Authenticator;
+use crate::backup::make::Turn as BackupTurn;
 use crate::config::Config;
 use crate::keyring::Keyring;
 use crate::kms::KmsClient;
@@ -53,11 +54,13 @@ pub struct App {
     /// Stale reads that wait for an entry which their caller has seen.
     pub catching_up: WaitingRoom,
     /// Calls under way, see [`lockbox_platform::detach`]; joined at shutdown.
-    pub calls: TaskTracker,
+    pub calls: Calls,
     /// Streams of changes that are open; ended before the connections at shutdown.
     pub streams: Streams,
     /// How far the rotation of the keyring has come on this node.
     pub rotation: Rotation,
+    /// Whose turn it is to make a backup on this node.
+    pub backups: BackupTurn,
     /// Completed payload reads of each secret, for its series.
     pub payload_reads: PayloadReads,
     /// Completed payload reads of each cloud, on their way to the meters.

@@ -98,7 +98,7 @@ pub async fn initialise(
     if known.map_err(|error| ApiError::internal(error.to_string()))?.is_some() {
         return repeat(app, &public_key, deadline).await;
     }
-    let init = plan(app, system_key_id, names, &public_key, deadline).await?;
+    let mut init = plan(app, system_key_id, names, &public_key, deadline).await?;
     match app.replica.initialize(init.cluster.id.clone(), members).await {
         // An earlier attempt came this far and no further: the state decides what is next.
         Ok(()) | Err(InitializeError::AlreadyInitialised) => {}
@@ -111,6 +111,7 @@ pub async fn initialise(
             return Err(ApiError::invalid("members", error.to_string()));
         }
     }
+    init.feature_level = feature_level(app, deadline).await;
     let Some(created_at) = propose(app, &init, deadline).await? else {
         return repeat(app, &public_key, deadline).await;
     };
@@ -124,6 +125,18 @@ pub async fn initialise(
         public_key_pem: init.admin_key.public_key_pem,
         created_at,
     })
+}
+
+/// The level that all first members understand. When one of them does not answer any more the
+/// cluster begins at the lowest, and an operator raises it.
+async fn feature_level(app: &App, deadline: Instant) -> u32 {
+    match app.replica.common_feature_level(deadline).await {
+        Ok(level) => level,
+        Err(error) => {
+            tracing::warn!(%error, "the cluster begins at feature level 0");
+            0
+        }
+    }
 }
 
 /// The answer of the first call, for who shows the key of the first call.
@@ -197,6 +210,7 @@ async fn plan(
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: system_key_id.to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: names.cloud_id.unwrap_or_else(|| CloudId::generate(random)),
@@ -205,6 +219,8 @@ async fn plan(
         admin,
         admin_key,
         keyring,
+        // The members are asked once there is a membership.
+        feature_level: 0,
     })
 }
 

@@ -4,24 +4,35 @@
 //! underscores between the table and the key. Secrets are named by file paths only.
 
 mod audit_file;
+mod backup;
+mod disk;
+mod files;
 mod keyring;
 mod kms;
 mod limits;
+mod log;
+mod raft;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use lockbox_core::{NODE_ID_MAX, NodeId};
+use lockbox_core::{ClusterId, NODE_ID_MAX, NodeId};
 use lockbox_platform::audit::DEFAULT_FILE_NAME;
+use lockbox_platform::config_check::{self, Mistake};
 use lockbox_platform::config_file::{self, ConfigError, WrongValue};
 use lockbox_platform::listener::ConnectionsConfig;
+use lockbox_platform::trace::TracesConfig;
 use serde::Deserialize;
 
 pub use self::audit_file::{AuditConfig, AuditSyncMode};
+pub use self::backup::{BackupConfig, BucketConfig};
+pub use self::disk::DiskConfig;
 pub use self::keyring::KeyringConfig;
 pub use self::kms::KmsConfig;
 pub use self::limits::LimitsConfig;
+pub use self::log::{LogConfig, LogStyle};
+pub use self::raft::RaftConfig;
 
 /// What the environment's overrides begin with.
 const OVERRIDE_PREFIX: &str = "LOCKBOX_CONFIG_";
@@ -32,6 +43,10 @@ const OVERRIDE_PREFIX: &str = "LOCKBOX_CONFIG_";
 pub struct Config {
     /// This node's id: a positive number, never reused within a cluster.
     pub node_id: NodeId,
+    /// The id of the cluster, as `lockbox cluster status` prints it. A node whose data are of
+    /// another one does not start; without it, which is the default, any cluster's data are taken.
+    #[serde(default)]
+    pub cluster_id: Option<String>,
     /// Where the node keeps its data.
     pub data_dir: PathBuf,
     /// The listener for clients.
@@ -63,9 +78,18 @@ pub struct Config {
     /// What becomes of destroyed payloads.
     #[serde(default)]
     pub destroy: DestroyConfig,
+    /// Backups.
+    #[serde(default)]
+    pub backup: BackupConfig,
+    /// The disk: its room, and damage on it.
+    #[serde(default)]
+    pub disk: DiskConfig,
     /// Logging.
     #[serde(default)]
     pub log: LogConfig,
+    /// Traces of calls; none unless a collector is named. Of `lockbox serve` alone.
+    #[serde(default)]
+    pub traces: TracesConfig,
     /// Whether `lockbox serve` keeps all of its memory out of the swap, and does not start where it
     /// may not: it takes `ulimit -l unlimited`.
     #[serde(default)]
@@ -137,38 +161,6 @@ impl IdentityConfig {
     }
 }
 
-/// Consensus: timing and snapshots (`openraft.md §5.4`).
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct RaftConfig {
-    /// Time between heartbeats; also the deadline of one, in milliseconds.
-    pub heartbeat_ms: u64,
-    /// Shortest election timeout, in milliseconds.
-    pub election_min_ms: u64,
-    /// Longest election timeout, in milliseconds.
-    pub election_max_ms: u64,
-    /// Entries between snapshots.
-    pub snapshot_entries: u64,
-    /// Entries kept in the log behind a snapshot.
-    pub entries_kept: u64,
-    /// Entries kept at most for a peer that is being sent a snapshot, so that it needs no second
-    /// one: the log may grow by so many on disk.
-    pub entries_held_max: u64,
-}
-
-impl Default for RaftConfig {
-    fn default() -> Self {
-        Self {
-            heartbeat_ms: 100,
-            election_min_ms: 400,
-            election_max_ms: 800,
-            snapshot_entries: 50_000,
-            entries_kept: 20_000,
-            entries_held_max: 200_000,
-        }
-    }
-}
-
 /// What becomes of destroyed payloads (`design §6`).
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -182,27 +174,6 @@ impl Default for DestroyConfig {
     fn default() -> Self {
         Self { purge_within_seconds: 600 }
     }
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum LogStyle {
-    /// One JSON object a line.
-    #[default]
-    Json,
-    /// For people.
-    Human,
-}
-
-/// Logging.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct LogConfig {
-    /// How lines look.
-    pub format: LogStyle,
-    /// Filter, as in `LOCKBOX_LOG`.
-    pub filter: Option<String>,
 }
 
 impl Config {
@@ -219,27 +190,24 @@ impl Config {
         if self.node_id == 0 || self.node_id > NODE_ID_MAX {
             return wrong("node_id", "must be a positive number of at most 4294967295");
         }
-        let raft = &self.raft;
-        if raft.heartbeat_ms == 0 || raft.election_min_ms < 2 * raft.heartbeat_ms {
-            return wrong("raft.election_min_ms", "must be at least twice raft.heartbeat_ms");
+        if self.cluster_id.as_deref().is_some_and(|id| ClusterId::parse(id).is_err()) {
+            return wrong("cluster_id", "must be the id of a cluster");
         }
-        if raft.election_max_ms <= raft.election_min_ms {
-            return wrong("raft.election_max_ms", "must be larger than raft.election_min_ms");
-        }
-        if raft.snapshot_entries == 0 {
-            return wrong("raft.snapshot_entries", "must be positive");
-        }
+        self.raft.check()?;
         self.audit.check()?;
         if self.destroy.purge_within_seconds == 0 {
             return wrong("destroy.purge_within_seconds", "must be positive");
         }
         self.limits.check()?;
         self.keyring.check()?;
+        self.backup.check()?;
+        self.disk.check()?;
         let lifetime = self.identity.token_lifetime_seconds;
         if lifetime == 0 || lifetime > 12 * 3600 {
             return wrong("identity.token_lifetime_seconds", "must be between 1 and 43200");
         }
         self.connections.check()?;
+        self.traces.check()?;
         for (key, address) in [
             ("api.advertise", &self.api.advertise),
             ("peer.advertise", &self.peer.advertise),
@@ -250,6 +218,12 @@ impl Config {
             }
         }
         Ok(())
+    }
+
+    /// All that is wrong with a text, by line; the environment is not asked.
+    #[must_use]
+    pub fn mistakes(text: &str) -> Vec<Mistake> {
+        config_check::mistakes::<Self>(text, Self::check)
     }
 
     /// The audit file.
@@ -305,6 +279,7 @@ mod tests {
         assert_eq!(config.raft.election_max_ms, 800);
         assert_eq!(config.destroy.purge_within_seconds, 600);
         assert_eq!(config.keyring.rotate_after(), None);
+        assert_eq!((config.backup.every(), config.backup.has_place()), (None, false));
     }
 
     #[test]
@@ -312,6 +287,9 @@ mod tests {
         let overrides = [("LOCKBOX_CONFIG_NODE_ID", "3"), ("LOCKBOX_CONFIG_LIMITS__ENTRIES", "7")];
         let config = load(FILE, &overrides).unwrap();
         assert_eq!((config.node_id, config.limits.entries), (3, 7));
+        let nested = [("LOCKBOX_CONFIG_AUDIT__SYSLOG__TO", "unix:///dev/log")];
+        let config = load(FILE, &nested).unwrap();
+        assert_eq!(config.audit.syslog.unwrap().to, "unix:///dev/log");
     }
 
     #[test]
@@ -360,12 +338,36 @@ mod tests {
             let error = load(&wrong, &[]).unwrap_err();
             assert!(error.contains(&format!("audit.{key} must be")), "{error}");
         }
+        let cluster = FILE.replace("node_id = 1", "node_id = 1\ncluster_id = \"a b\"");
+        assert!(load(&cluster, &[]).unwrap_err().contains("cluster_id must be the id"));
+        for (table, problem) in [
+            ("[audit.syslog]\nto = \"udp://logs:514\"", "audit.syslog must go to tls://"),
+            ("[audit.otlp]\nendpoint = \"logs:4317\"", "audit.otlp must have a ca"),
+            ("[traces]\nratio = 1.5", "traces.ratio must be from 0 to 1"),
+            ("[traces.otlp]\nendpoint = \"collector\"", "traces.otlp must have an endpoint"),
+        ] {
+            let error = load(&format!("{FILE}\n{table}"), &[]).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
         let port = FILE.replace("localhost:8470", "localhost");
         assert!(load(&port, &[]).unwrap_err().contains("kms.address must be host:port"));
         let never = format!("{FILE}\n[destroy]\npurge_within_seconds = 0\n");
         assert!(load(&never, &[]).unwrap_err().contains("purge_within_seconds must be positive"));
         let nobody = format!("{FILE}\n[connections]\nmax = 0\n");
         assert!(load(&nobody, &[]).unwrap_err().contains("connections.max must be positive"));
+        let forgets = format!("{FILE}\n[disk]\nretained_bytes_max = 1\n");
+        assert!(load(&forgets, &[]).unwrap_err().contains("disk.retained_bytes_max must be at"));
+        for (backup, problem) in [
+            ("every_seconds = 59", "backup.every_seconds must be 0 or at least 60"),
+            ("every_seconds = 60", "backup.every_seconds needs backup.directory or"),
+            ("every_seconds = 60\ndirectory = \"b\"", "needs backup.recipients or"),
+            ("recipients = [\"nobody\"]", "backup.recipients must be recipients of"),
+            ("keep_newest = 0", "backup.keep_newest must be positive"),
+            ("destroyed_within_seconds = 0", "destroyed_within_seconds must be positive"),
+        ] {
+            let error = load(&format!("{FILE}\n[backup]\n{backup}\n"), &[]).unwrap_err();
+            assert!(error.contains(problem), "{error}");
+        }
         let never = format!("{FILE}\n[keyring]\nrewraps_per_second = 0\n");
         assert!(load(&never, &[]).unwrap_err().contains("keyring.rewraps_per_second must be"));
     }

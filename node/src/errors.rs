@@ -113,6 +113,7 @@ fn state_precondition(precondition: &StatePrecondition) -> Precondition {
         StatePrecondition::AuditHeadMoved | StatePrecondition::AuditHeadContradicts => {
             ("AUDIT_HEAD", String::new())
         }
+        StatePrecondition::FeatureLevel => ("FEATURE_LEVEL", String::new()),
     };
     Precondition { kind, subject, description: precondition.to_string() }
 }
@@ -167,12 +168,22 @@ pub fn unproposed(error: &ProposeError) -> ApiError {
     let unavailable = ErrorKind::Unavailable { retry_after: None };
     let kind = match error {
         ProposeError::NotProposed(NotProposedReason::QueueFull) => return busy(),
+        ProposeError::NotProposed(NotProposedReason::NoRoom) => {
+            ErrorKind::ResourceExhausted(Exhausted::Quota {
+                subject: "disk".to_owned(),
+                description: "what deletes and destroys is still taken".to_owned(),
+            })
+        }
         ProposeError::NotProposed(
             NotProposedReason::NoLeader
             | NotProposedReason::Deadline
             | NotProposedReason::Draining
             | NotProposedReason::Refused,
         ) => unavailable,
+        // Another try finds the same until an operator has finished the upgrade.
+        ProposeError::NotProposed(NotProposedReason::FeatureLevel) => {
+            ErrorKind::FailedPrecondition(state_precondition(&StatePrecondition::FeatureLevel))
+        }
         ProposeError::Unknown(
             UnknownReason::Deadline | UnknownReason::EarlierTry | UnknownReason::Stopped,
         ) => ErrorKind::DeadlineExceeded,
@@ -211,6 +222,9 @@ mod tests {
         }
         let nobody = unproposed(&ProposeError::NotProposed(NotProposedReason::NoLeader));
         assert_eq!((nobody.code(), nobody.outcome()), (Code::Unavailable, Outcome::NotProposed));
+        let full = unproposed(&ProposeError::NotProposed(NotProposedReason::NoRoom));
+        assert_eq!((full.code(), full.outcome()), (Code::ResourceExhausted, Outcome::NotProposed));
+        assert!(full.message().contains("too little room left"), "{full}");
         for reason in [UnknownReason::Deadline, UnknownReason::EarlierTry, UnknownReason::Stopped] {
             let late = unproposed(&ProposeError::Unknown(reason));
             assert_eq!((late.code(), late.outcome()), (Code::DeadlineExceeded, Outcome::Unknown));

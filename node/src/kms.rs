@@ -5,6 +5,7 @@
 //! address and a token (`identity`). One call for each access; nothing is cached (`design §6`).
 //! While the KMS does not answer, calls fail at once (`breaker`).
 
+mod asked;
 mod audit_head;
 mod breaker;
 mod identity;
@@ -21,7 +22,10 @@ use std::time::Duration;
 
 use lockbox_core::{KmsKeyId, KmsKeyVersionId, Randomness, Sensitive, SensitiveBytes};
 use lockbox_platform::headers;
+use lockbox_platform::metrics::{Metrics, MetricsError};
+use lockbox_platform::request_layer::code_name;
 use lockbox_platform::status::ApiError;
+use lockbox_platform::trace;
 use lockbox_proto::lockbox::kms::v1::key_access_service_client::KeyAccessServiceClient;
 use lockbox_proto::lockbox::kms::v1::{CallerAssertion, CheckAttachRequest};
 use lockbox_proto::yandex::cloud::kms::v1 as wire;
@@ -31,10 +35,15 @@ use tokio_util::sync::CancellationToken;
 use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Request, Response, Status};
+use tracing::Instrument;
+use tracing::field::Empty;
 
+use self::asked::KmsCall;
 use self::breaker::Breaker;
+pub use self::breaker::Load;
 pub use self::identity::KmsIdentity;
 use self::line::Line;
+use self::metrics::CallMetrics;
 pub use self::metrics::KmsCollector;
 use self::refusal::{RETRY_AFTER, Step, Unanswered, failed, was_answered};
 
@@ -96,6 +105,8 @@ pub struct KmsClient {
     hung_up: CancellationToken,
     breaker: Arc<Breaker>,
     identity: KmsIdentity,
+    /// Nothing where nobody looks, as in a test.
+    measured: Option<CallMetrics>,
 }
 
 impl KmsClient {
@@ -111,6 +122,7 @@ impl KmsClient {
             hung_up: CancellationToken::new(),
             breaker: Arc::new(Breaker::new(random)),
             identity: KmsIdentity::default(),
+            measured: None,
         }
     }
 
@@ -118,6 +130,20 @@ impl KmsClient {
     #[must_use]
     pub fn identified_by(self, identity: KmsIdentity) -> Self {
         Self { identity, ..self }
+    }
+
+    /// The same; its calls are counted and timed here.
+    ///
+    /// # Errors
+    /// [`MetricsError`] when another client's are.
+    pub fn measured_by(self, metrics: &Metrics) -> Result<Self, MetricsError> {
+        Ok(Self { measured: Some(CallMetrics::register(metrics)?), ..self })
+    }
+
+    /// How many calls there are.
+    #[must_use]
+    pub fn load(&self) -> Load {
+        self.breaker.load()
     }
 
     /// Whether the KMS judges the rights of callers on its keys; otherwise whoever asks it does.
@@ -164,7 +190,8 @@ impl KmsClient {
         let ask = move |until| async move {
             client.encrypt(identity.own(within(request, until)).await?).await
         };
-        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
+        let response =
+            self.in_time(KmsCall::WrapKeyring, deadline, ask).await.map_err(Status::from)?;
         Ok(response.into_inner().ciphertext)
     }
 
@@ -188,7 +215,8 @@ impl KmsClient {
         let ask = move |until| async move {
             client.decrypt(identity.own(within(request, until)).await?).await
         };
-        let response = self.in_time(deadline, ask).await.map_err(Status::from)?;
+        let response =
+            self.in_time(KmsCall::UnwrapKeyring, deadline, ask).await.map_err(Status::from)?;
         Ok(Sensitive::new(response.into_inner().plaintext))
     }
 
@@ -215,7 +243,7 @@ impl KmsClient {
         let ask = move |until| async move {
             client.check_attach(identity.on_behalf(within(message, until), assertion).await?).await
         };
-        match self.in_time(deadline, ask).await {
+        match self.in_time(KmsCall::CheckAttach, deadline, ask).await {
             Ok(response) => Ok(kms_index(response.metadata())),
             Err(Unanswered::Status(status)) if status.code() == Code::Unimplemented => Ok(None),
             Err(unanswered) => Err(self.failed(&unanswered, key, Step::Make(KeyOrigin::Request))),
@@ -246,7 +274,7 @@ impl KmsClient {
             let request = identity.on_behalf(within(request, until), assertion).await?;
             client.generate_data_key(request).await
         };
-        let answer = self.in_time(deadline, ask).await;
+        let answer = self.in_time(KmsCall::GenerateDataKey, deadline, ask).await;
         let response = answer.map_err(|none| self.failed(&none, key, Step::Make(origin)))?;
         let kms_index = kms_index(response.metadata());
         let response = response.into_inner();
@@ -278,7 +306,7 @@ impl KmsClient {
         let ask = move |until| async move {
             client.decrypt(identity.on_behalf(within(request, until), assertion).await?).await
         };
-        let answer = self.in_time(deadline, ask).await;
+        let answer = self.in_time(KmsCall::DecryptDataKey, deadline, ask).await;
         let response = answer.map_err(|none| self.failed(&none, key, Step::Open))?;
         let kms_index = kms_index(response.metadata());
         let plaintext = Sensitive::new(response.into_inner().plaintext);
@@ -301,6 +329,7 @@ impl KmsClient {
     /// sent, so that it carries the end of the wait as it is then.
     async fn in_time<T, F>(
         &self,
+        call: KmsCall,
         deadline: Instant,
         ask: impl FnOnce(Instant) -> F,
     ) -> Result<Response<T>, Unanswered>
@@ -313,16 +342,28 @@ impl KmsClient {
             () = self.hung_up.cancelled() => return Err(hung_up()),
             ticket = self.breaker.enter(deadline) => ticket.map_err(Unanswered::NotAsked)?,
         };
+        let span = tracing::trace_span!(
+            target: "lockbox_trace",
+            "call_kms",
+            operation = call.name(),
+            code = Empty,
+        );
+        let traced = span.clone();
         let begun = Instant::now();
         let until = deadline.min(begun + CALL_MAX);
         let answer = tokio::select! {
             biased;
             () = self.hung_up.cancelled() => return Err(hung_up()),
-            answer = ask(until) => answer,
+            answer = ask(until).instrument(span) => answer,
             () = tokio::time::sleep_until(until) => {
                 Err(Status::deadline_exceeded("no answer in time"))
             }
         };
+        let code = answer.as_ref().err().map_or(Code::Ok, Status::code);
+        traced.record("code", code_name(code));
+        if let Some(measured) = &self.measured {
+            measured.note(call, answer.as_ref().err(), begun.elapsed());
+        }
         match was_answered(answer.as_ref().err(), begun.elapsed()) {
             Some(true) => ticket.answered(),
             Some(false) => ticket.failed(),
@@ -341,6 +382,7 @@ fn hung_up() -> Unanswered {
 fn within<T>(message: T, deadline: Instant) -> Request<T> {
     let mut request = Request::new(message);
     request.set_timeout(deadline.saturating_duration_since(Instant::now()));
+    trace::tell(request.metadata_mut());
     request
 }
 

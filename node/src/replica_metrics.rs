@@ -5,11 +5,13 @@
 use lockbox_platform::metrics::{MetricsError, Prefix};
 use lockbox_raft::Replica;
 use lockbox_raft::replica::{PayloadStanding, Role};
+use lockbox_raft::state::tables;
 use lockbox_raft::store::SYNC_BUCKETS_US;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::{Bucket, Histogram, Metric, MetricFamily, MetricType};
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts};
 
+use crate::disk_guard::DiskIsLow;
 use crate::readiness::LeaderHeard;
 
 const MICROS: f64 = 1e6;
@@ -23,6 +25,7 @@ const ROLES: [Role; 5] =
 pub struct ReplicaCollector {
     replica: Replica,
     heard: LeaderHeard,
+    disk: DiskIsLow,
     role: IntGaugeVec,
     matched: IntGaugeVec,
     gauges: Gauges,
@@ -43,6 +46,13 @@ struct Gauges {
     unerased_age: IntGauge,
     erased_at: IntGauge,
     purges_first: IntGauge,
+    epoch: IntGauge,
+    disk_is_low: IntGauge,
+    growth_refused: IntGauge,
+    retained: IntGauge,
+    scrubbed_at: IntGauge,
+    agreed: IntGauge,
+    split: IntGauge,
 }
 
 struct Counters {
@@ -51,6 +61,7 @@ struct Counters {
     writes: IntCounter,
     entries: IntCounter,
     bytes: IntCounter,
+    scrubbed: IntCounter,
 }
 
 fn options(name: &str, help: &str) -> Opts {
@@ -110,6 +121,34 @@ impl ReplicaCollector {
                 "1 while this node, which was away, serves no payload before it has purged what was \
                  destroyed meanwhile.",
             )?,
+            epoch: gauge(
+                "cluster_epoch",
+                "The epoch of the cluster: one more with each quorum that was lost for good.",
+            )?,
+            disk_is_low: gauge(
+                "disk_is_low",
+                "1 while less than disk.low_bytes is free where the data or the audit are.",
+            )?,
+            growth_refused: gauge(
+                "disk_growth_refused",
+                "1 while this node, if it leads, refuses what makes the data grow.",
+            )?,
+            retained: gauge(
+                "retained_bytes",
+                "What operations and idempotency records take in the state, before compression.",
+            )?,
+            scrubbed_at: gauge(
+                "scrub_last_timestamp_seconds",
+                "When this process last had read all its files and found them whole; 0 before.",
+            )?,
+            agreed: gauge(
+                "state_check_agreed_index",
+                "Entry of the last comparison that found this node's state to be that of most.",
+            )?,
+            split: gauge(
+                "state_check_split_index",
+                "Entry of the last comparison that found no state to be that of most members.",
+            )?,
         };
         let counters = Counters {
             read_rounds: counter("read_rounds_total", "Leadership confirmations for reads.")?,
@@ -117,6 +156,7 @@ impl ReplicaCollector {
             writes: counter("log_writes_total", "Batches that the log writer wrote.")?,
             entries: counter("log_entries_total", "Entries appended to the log.")?,
             bytes: counter("log_bytes_total", "Encoded bytes appended to the log.")?,
+            scrubbed: counter("scrub_bytes_total", "Bytes of files read to find damage.")?,
         };
         let name = "log_sync_duration_seconds";
         let sync = Desc::new(
@@ -128,6 +168,7 @@ impl ReplicaCollector {
         Ok(Self {
             replica,
             heard,
+            disk: DiskIsLow::default(),
             role: gauges("raft_role", "1 for the part that this node plays.", "role")?,
             matched: gauges(
                 "raft_matched_index",
@@ -138,6 +179,19 @@ impl ReplicaCollector {
             counters,
             sync: sync.map_err(|source| MetricsError { name, source })?,
         })
+    }
+
+    /// The same, with what the disk guard finds.
+    #[must_use]
+    pub fn with_disk(self, disk: DiskIsLow) -> Self {
+        Self { disk, ..self }
+    }
+
+    /// What is kept of operations; 0 while it is not counted, or cannot be read.
+    fn retained(&self) -> u64 {
+        let read = self.replica.read_stale(|view, _| tables::retention(view));
+        let meter = read.and_then(|reading| reading.value).ok().flatten();
+        meter.map_or(0, |meter| meter.bytes)
     }
 
     fn refresh(&self) {
@@ -153,6 +207,9 @@ impl ReplicaCollector {
             }
         }
         let (gauges, erasure) = (&self.gauges, self.replica.erasure());
+        let integrity = self.replica.integrity();
+        gauges.disk_is_low.set(i64::from(self.disk.get()));
+        gauges.growth_refused.set(i64::from(self.replica.refuses_growth()));
         gauges.has_leader.set(i64::from(self.heard.get()));
         let purges_first = self.replica.payload_standing() == PayloadStanding::PurgesFirst;
         gauges.purges_first.set(i64::from(purges_first));
@@ -167,6 +224,11 @@ impl ReplicaCollector {
             (&gauges.unerased, erasure.pending),
             (&gauges.unerased_age, erasure.pending_for.as_secs()),
             (&gauges.erased_at, erasure.last_done_ms / 1000),
+            (&gauges.epoch, status.cluster_epoch),
+            (&gauges.retained, self.retained()),
+            (&gauges.scrubbed_at, integrity.scrubbed_at_ms / 1000),
+            (&gauges.agreed, integrity.agreed_index),
+            (&gauges.split, integrity.split_index),
         ] {
             gauge.set(signed(value));
         }
@@ -177,6 +239,7 @@ impl ReplicaCollector {
             (&counters.writes, stats.writes()),
             (&counters.entries, stats.entries()),
             (&counters.bytes, stats.bytes()),
+            (&counters.scrubbed, integrity.scrubbed_bytes),
         ] {
             counter.inc_by(total.saturating_sub(counter.get()));
         }
@@ -227,11 +290,19 @@ impl ReplicaCollector {
             &gauges.unerased_age,
             &gauges.erased_at,
             &gauges.purges_first,
+            &gauges.epoch,
+            &gauges.disk_is_low,
+            &gauges.growth_refused,
+            &gauges.retained,
+            &gauges.scrubbed_at,
+            &gauges.agreed,
+            &gauges.split,
             &counters.read_rounds,
             &counters.reads,
             &counters.writes,
             &counters.entries,
             &counters.bytes,
+            &counters.scrubbed,
         ]
     }
 }

@@ -13,6 +13,7 @@ use lockbox_platform::unhandled::naming_unknown_methods;
 use lockbox_proto::lockbox::cluster::v1::admin_service_server::AdminServiceServer;
 use lockbox_proto::lockbox::cluster::v1::cluster_service_server::ClusterServiceServer;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::IntrospectionServiceServer;
+use lockbox_proto::lockbox::cluster::v1::kms_witness_service_server::KmsWitnessServiceServer;
 use lockbox_proto::lockbox::iam::v1::access_service_server::AccessServiceServer;
 use lockbox_proto::lockbox::watch::v1::watch_service_server::WatchServiceServer;
 use lockbox_proto::yandex::cloud::endpoint::api_endpoint_service_server::ApiEndpointServiceServer;
@@ -39,6 +40,7 @@ use crate::grpc::health::HealthGrpc;
 use crate::grpc::iam_token::IamTokenGrpc;
 use crate::grpc::introspection::IntrospectionGrpc;
 use crate::grpc::key::KeyGrpc;
+use crate::grpc::kms_witness::KmsWitnessGrpc;
 use crate::grpc::operation::OperationGrpc;
 use crate::grpc::payload::PayloadGrpc;
 use crate::grpc::reflection;
@@ -65,10 +67,11 @@ pub const OWN_SERVICES: [&str; 2] =
     ["lockbox.iam.v1.AccessService", "lockbox.watch.v1.WatchService"];
 
 /// What is called on the listener for peers; consensus between nodes is beside them.
-pub const PEER_SERVICES: [&str; 3] = [
+pub const PEER_SERVICES: [&str; 4] = [
     "lockbox.cluster.v1.AdminService",
     "lockbox.cluster.v1.ClusterService",
     "lockbox.cluster.v1.IntrospectionService",
+    "lockbox.cluster.v1.KmsWitnessService",
 ];
 
 /// What the public listener serves.
@@ -98,7 +101,7 @@ pub fn public(app: &Arc<App>, metrics: RpcMetrics) -> Result<HttpService, RestEr
     let random = Arc::clone(&app.random);
     let budget = body_budget(app);
     let layer = RequestLayer::new(Arc::clone(&random), metrics).served_by(config.node_id);
-    let grpc = layer.within(budget.clone()).around(recorded);
+    let grpc = layer.within(budget.clone()).among(app.calls.clone()).around(recorded);
     Ok(RestGateway::new(&served, grpc, random)?.within(budget).into_service())
 }
 
@@ -121,7 +124,9 @@ pub fn peer(app: &Arc<App>, metrics: RpcMetrics) -> HttpService {
     let cluster = ClusterServiceServer::new(ClusterGrpc::new(Arc::clone(app)));
     let introspection = IntrospectionServiceServer::new(IntrospectionGrpc::new(Arc::clone(app)));
     let admin = AdminServiceServer::new(AdminGrpc::new(Arc::clone(app)));
-    let called = GrpcServices::new().with(cluster).with(admin).with(introspection).into_service();
+    let witness = KmsWitnessServiceServer::new(KmsWitnessGrpc::new(Arc::clone(app)));
+    let called = GrpcServices::new().with(cluster).with(admin).with(introspection).with(witness);
+    let called = called.into_service();
     let called = naming_unknown_methods(unread_peers::recorded(Arc::clone(app), called));
     GrpcServices::new().with(raft).with(replica).with_others(layer.around(called)).into_service()
 }

@@ -7,12 +7,15 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, ClusterId, Randomness};
+use lockbox_platform::audit::shipping::{self, Origin, Shipping};
 use lockbox_platform::audit::{self, AuditOpenError};
+use lockbox_platform::certificate_expiry;
+use lockbox_platform::disk_space::FileSystems;
 use lockbox_platform::exit::{ExitCode, FatalExit};
 use lockbox_platform::health::{self, Readiness};
 use lockbox_platform::jwt::AcceptedAudiences;
@@ -20,23 +23,23 @@ use lockbox_platform::listener::{
     self, BoundListener, ListenError, ListenerLimits, Security, Serving,
 };
 use lockbox_platform::metrics::{Metrics, MetricsError};
-use lockbox_platform::own_certificate;
 use lockbox_platform::rate::RateLimits;
 use lockbox_platform::rest::RestError;
 use lockbox_platform::tasks::{TaskKind, Tasks};
-use lockbox_platform::tls::{
-    ClientCertificates, ClientTlsFiles, IdentityFiles, LastingEndpoint, ServerTls, TlsError,
-    TlsFiles,
-};
+use lockbox_platform::tls::{ClientTlsFiles, IdentityFiles, LastingEndpoint, ServerTls, TlsError};
+use lockbox_platform::{disk_metrics, own_certificate, process_metrics};
 use lockbox_raft::replica::{ReplicaConfig, ReplicaParts, StartError as ReplicaError};
 use lockbox_raft::store::RocksEngines;
 use lockbox_raft::{Replica, replica};
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::authn::Authenticator;
+use crate::backup::make::Turn as BackupTurn;
+use crate::backup::metrics::BackupMetrics;
+use crate::backup::schedule;
 use crate::config::Config;
+use crate::disk_guard::{self, DiskGuard};
 use crate::keyring::Keyring;
 use crate::kms::{KmsClient, KmsCollector, KmsIdentity, kms_endpoint};
 use crate::kms_audit::TurnCounters;
@@ -48,7 +51,7 @@ use crate::rotation::{self, Rotation};
 use crate::sealer::Sealer;
 use crate::streams::Streams;
 use crate::usage::{self, PayloadReads};
-use crate::{audit_heads, consistency, forget, kms_audit, readiness, router, unseal};
+use crate::{audit_heads, consistency, forget, kms_audit, node_metrics, readiness, router, unseal};
 
 /// How long clients' connections may take to finish at a stop.
 const CONNECTIONS_GRACE: Duration = Duration::from_millis(1_000);
@@ -80,6 +83,9 @@ pub enum StartError {
     /// The data directory cannot be used, or a setting of consensus is wrong.
     #[error(transparent)]
     Replica(#[from] ReplicaError),
+    /// The disk does not say how much room it has, or the ballast cannot be removed.
+    #[error("the room on the disk is not known: {0}")]
+    Disk(#[source] std::io::Error),
     /// The audit file cannot be used.
     #[error(transparent)]
     Audit(#[from] AuditOpenError),
@@ -101,6 +107,7 @@ impl StartError {
             Self::Replica(ReplicaError::Config(_)) | Self::Tls(_) | Self::Audit(_) => {
                 ExitCode::Usage
             }
+            Self::Disk(_) => ExitCode::Storage,
             Self::Metrics(_) | Self::Rest(_) => ExitCode::Internal,
         }
     }
@@ -136,11 +143,7 @@ impl NodeServer {
         own_certificate::check(own, ca, &node_dns_name(config.node_id), now)?;
         let ports = bind(&config).await?;
         let files = peer_files(&config);
-        let (address, name) = (&config.kms.address, config.kms.server_name());
-        let line = LastingEndpoint::load(address, name, &kms_files(&config), kms_endpoint)?;
-        let identity = KmsIdentity::by(config.kms.token_file.as_ref());
-        let kms =
-            KmsClient::new(move || line.channel(), Arc::clone(&random)).identified_by(identity);
+        let kms = kms_client(&config, Arc::clone(&random))?.measured_by(&metrics)?;
         metrics.collector(Box::new(KmsCollector::new(kms.clone())?))?;
         let parts = ReplicaParts {
             engines: Arc::new(RocksEngines::new()),
@@ -149,14 +152,26 @@ impl NodeServer {
             clock: Arc::clone(&clock),
             random: Arc::clone(&random),
         };
+        // ORDER: before anything is written, for there may be no room to write.
+        let guard = DiskGuard::begin(&config, Arc::new(FileSystems)).map_err(StartError::Disk)?;
         let replica = Replica::start(replica_config(&config), parts).await?;
         let app = app(config, replica.clone(), kms, &tasks, &metrics, clock, random)?;
         let heard = LeaderHeard::default();
-        metrics.collector(Box::new(ReplicaCollector::new(replica, heard.clone())?))?;
+        let collector = ReplicaCollector::new(replica.clone(), heard.clone())?;
+        metrics.collector(Box::new(collector.with_disk(guard.is_low())))?;
+        let keeping = disk_guard::keep_room(Arc::new(guard), replica, tasks.token());
+        tasks.spawn(TaskKind::Critical, "disk guard", keeping);
+        let backup_metrics = BackupMetrics::new(&metrics)?;
+        register_metrics(&metrics, &app)?;
+        ship_audit(&app, &tasks, &metrics)?;
         let readiness = app.readiness.clone();
         let (limits, of_clients) = (ListenerLimits::default(), app.config.connections.limits());
         let api_router = router::public(&app, metrics.rpc.clone())?;
-        spawn_tasks(&app, &tasks, heard, TurnCounters::register(&metrics)?);
+        spawn_tasks(&app, &tasks, heard, TurnCounters::register(&metrics)?, backup_metrics);
+        let (certificates, clock) = (metrics.certificates.clone(), Arc::clone(&app.clock));
+        let files = app.config.certificates();
+        let watching = certificate_expiry::watch(files, certificates, clock, tasks.token());
+        tasks.spawn(TaskKind::Background, "certificate expiry", watching);
         let tls_metrics = || metrics.tls.clone();
         let peer = ports.peer.start(
             router::peer(&app, metrics.rpc.clone()),
@@ -197,6 +212,8 @@ impl NodeServer {
 
     /// Ends the node. Call it before the tasks are shut down: the auditor ends with them.
     pub async fn stop(self) {
+        // Whoever asks before they send something goes elsewhere from now on.
+        self.readiness.component("shutdown").not_ready("the node is shutting down");
         // ORDER: clients first; peers last, for leadership is handed over through them. Streams
         // before their connections, which would wait for them.
         self.app.streams.end(CALLS_GRACE).await;
@@ -222,16 +239,8 @@ impl NodeServer {
 }
 
 async fn bind(config: &Config) -> Result<Ports, StartError> {
-    let api = ServerTls::load(&TlsFiles {
-        certificate: config.api.certificate.clone(),
-        key: config.api.key.clone(),
-        clients: ClientCertificates::None,
-    })?;
-    let peer = ServerTls::load(&TlsFiles {
-        certificate: config.peer.certificate.clone(),
-        key: config.peer.key.clone(),
-        clients: ClientCertificates::Required(config.peer.ca.clone()),
-    })?;
+    let api = ServerTls::load(&config.api_tls())?;
+    let peer = ServerTls::load(&config.peer_tls())?;
     let of_metrics = &config.metrics;
     let security = Security::of_metrics(of_metrics.listen, of_metrics.plaintext, &api);
     Ok(Ports {
@@ -251,6 +260,20 @@ fn peer_files(config: &Config) -> ClientTlsFiles {
     }
 }
 
+/// A client of the KMS as this node is known to it.
+///
+/// # Errors
+/// [`TlsError`] when the address or a file cannot be used.
+pub(crate) fn kms_client(
+    config: &Config,
+    random: Arc<dyn Randomness>,
+) -> Result<KmsClient, TlsError> {
+    let (address, name) = (&config.kms.address, config.kms.server_name());
+    let line = LastingEndpoint::load(address, name, &kms_files(config), kms_endpoint)?;
+    let identity = KmsIdentity::by(config.kms.token_file.as_ref());
+    Ok(KmsClient::new(move || line.channel(), random).identified_by(identity))
+}
+
 fn kms_files(config: &Config) -> ClientTlsFiles {
     let ClientTlsFiles { ca, identity } = peer_files(config);
     // Who has a token shows nothing else.
@@ -262,6 +285,8 @@ fn replica_config(config: &Config) -> ReplicaConfig {
     let raft = &config.raft;
     let defaults = ReplicaConfig::new(config.node_id, config.data_dir.clone());
     ReplicaConfig {
+        // Whether it is one was checked when the configuration was read.
+        cluster_id: config.cluster_id.as_deref().and_then(|id| ClusterId::parse(id).ok()),
         timing: replica::Timing {
             heartbeat_ms: raft.heartbeat_ms,
             election_timeout_min_ms: raft.election_min_ms,
@@ -276,6 +301,12 @@ fn replica_config(config: &Config) -> ReplicaConfig {
         },
         destroy: replica::DestroySettings {
             purge_within: Duration::from_secs(config.destroy.purge_within_seconds),
+        },
+        integrity: replica::IntegritySettings {
+            scrub_interval: config.disk.scrub_interval(),
+            scrub_bytes_per_second: config.disk.scrub_bytes_per_second,
+            state_check_interval: config.disk.state_check_interval(),
+            retained_bytes_max: Some(config.disk.retained_bytes_max),
         },
         ..defaults
     }
@@ -292,6 +323,7 @@ fn app(
 ) -> Result<Arc<App>, StartError> {
     let audit_config = config.audit.of_writer(config.audit_path());
     let auditor = audit::open(&audit_config, Arc::clone(&clock), tasks, metrics.audit.clone())?;
+    let calls = config.limits.calls(metrics)?;
     let keyring = Keyring::default();
     let advertised = [config.api.advertise.clone()];
     Ok(Arc::new(App {
@@ -310,14 +342,43 @@ fn app(
         random,
         turns: crate::turns::Turns::default(),
         catching_up: consistency::waiting_room(),
-        calls: TaskTracker::new(),
+        calls,
         streams: Streams::default(),
         rotation: Rotation::default(),
+        backups: BackupTurn::default(),
         payload_reads: PayloadReads::default(),
     }))
 }
 
-fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard, of_kms: TurnCounters) {
+/// Starts what copies the audit to others.
+fn ship_audit(app: &App, tasks: &Tasks, metrics: &Metrics) -> Result<(), TlsError> {
+    let (node_id, audit) = (app.config.node_id, &app.config.audit);
+    let shipping = Shipping {
+        path: app.config.audit_path(),
+        synced: app.auditor.synced_head(),
+        origin: Origin { program: "lockbox", host: format!("node-{node_id}") },
+        syslog: audit.syslog.clone(),
+        otlp: audit.otlp.clone(),
+    };
+    shipping::start(shipping, tasks, &metrics.audit.shipping)
+}
+
+/// What is read at each scrape.
+fn register_metrics(metrics: &Metrics, app: &App) -> Result<(), MetricsError> {
+    let config = &app.config;
+    node_metrics::register(metrics, app)?;
+    process_metrics::register(metrics, app.clock.wall_ms())?;
+    let audit = config.audit_path().parent().map_or_else(PathBuf::new, Path::to_owned);
+    disk_metrics::register(metrics, vec![("data", config.data_dir.clone()), ("audit", audit)])
+}
+
+fn spawn_tasks(
+    app: &Arc<App>,
+    tasks: &Tasks,
+    heard: LeaderHeard,
+    of_kms: TurnCounters,
+    backups: BackupMetrics,
+) {
     let sealed = app.readiness.component("keyring");
     let unsealing = unseal::keep_unsealed(Arc::clone(app), sealed, tasks.token());
     tasks.spawn(TaskKind::Critical, "unseal", unsealing);
@@ -336,6 +397,8 @@ fn spawn_tasks(app: &Arc<App>, tasks: &Tasks, heard: LeaderHeard, of_kms: TurnCo
     tasks.spawn(TaskKind::Critical, "KMS audit heads", anchoring);
     let forgetting = forget::forget_destroyed(Arc::clone(app), tasks.token());
     tasks.spawn(TaskKind::Critical, "forget destroyed", forgetting);
+    let backing_up = schedule::keep_backed_up(Arc::clone(app), backups, tasks.token());
+    tasks.spawn(TaskKind::Critical, "backups", backing_up);
     let watching = watch_replica(app.replica.clone(), tasks.fatal().clone(), tasks.token());
     tasks.spawn(TaskKind::Critical, "replica watch", watching);
 }

@@ -63,6 +63,12 @@ impl Drop for Slot {
 }
 
 impl Streams {
+    /// How many are open, and how many may be.
+    #[must_use]
+    pub fn open(&self) -> (usize, usize) {
+        (STREAMS_MAX.saturating_sub(self.slots.available_permits()), STREAMS_MAX)
+    }
+
     /// Takes a slot for a stream of this subject.
     ///
     /// # Errors

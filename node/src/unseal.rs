@@ -166,7 +166,7 @@ async fn unwrap(
     deadline: Instant,
 ) -> Result<SymmetricKey, UnsealError> {
     let id = record.id;
-    let data = associated_data(cluster.id.as_str(), id, record.purpose);
+    let data = associated_data(cluster.keyring_scope().as_str(), id, record.purpose);
     let system_key = cluster.system_key_id.as_str();
     let wrapped = record.wrapped.clone();
     let unwrapped = app.kms.system_decrypt(system_key, data, wrapped, deadline).await;

@@ -9,6 +9,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::extract::State;
 use axum::http::{StatusCode, header};
@@ -37,20 +38,30 @@ const GET_PAYLOAD: &str = "get_payload";
 #[derive(Debug)]
 pub struct PayloadReads {
     of: ResourceCounts<SecretId>,
+    /// Those of all secrets, deleted ones too.
+    total: Arc<AtomicU64>,
     /// One scan of the secrets at a time, however many ask for it.
     scanning: Arc<Semaphore>,
 }
 
 impl Default for PayloadReads {
     fn default() -> Self {
-        Self { of: ResourceCounts::default(), scanning: Arc::new(Semaphore::new(1)) }
+        let (of, scanning) = (ResourceCounts::default(), Arc::new(Semaphore::new(1)));
+        Self { of, total: Arc::default(), scanning }
     }
 }
 
 impl PayloadReads {
     /// Counts one that has succeeded.
     pub fn count(&self, secret: SecretId) {
+        self.total.fetch_add(1, Ordering::Relaxed);
         self.of.count(secret);
+    }
+
+    /// Counts all of them since the start.
+    #[must_use]
+    pub fn total(&self) -> Arc<AtomicU64> {
+        Arc::clone(&self.total)
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Promises: keys are written with mode 0600 before anything can read them; an authority that is
 //! still valid is kept, so that clients which trust it go on trusting. Not for production use:
-//! the authority's key lies beside the certificates.
+//! the authority's key lies beside the certificates; there [`crate::authority`] is.
 
 use std::fs::{self, OpenOptions};
 use std::io::Write;
@@ -98,14 +98,16 @@ pub fn issue_all(
         .map_err(|source| CertificateError::File { path: dir.to_owned(), source })?;
     let files = CaFiles { certificate: dir.join("ca.pem"), key: dir.join("ca-key.pem") };
     if !is_usable(&files, now_ms) {
-        make_authority(&files, now_ms)?;
+        make_authority(&files, now_ms, CA_DAYS)?;
     }
     let key_text = Zeroizing::new(read(&files.key)?);
     let failed = |source| CertificateError::Make { name: "ca".to_owned(), source };
     let key = KeyPair::from_pem(&key_text).map_err(failed)?;
     let issuer = Issuer::from_ca_cert_pem(&read(&files.certificate)?, key).map_err(failed)?;
+    let purposes = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    let terms = Terms { purposes, days: LEAF_DAYS };
     for leaf in leaves {
-        issue(dir, leaf, &issuer, now_ms)?;
+        issue(dir, leaf, &issuer, now_ms, &terms)?;
     }
     Ok(files)
 }
@@ -127,7 +129,12 @@ fn is_usable(files: &CaFiles, now_ms: u64) -> bool {
     same_key && until_ms >= now_ms + CA_DAYS_LEFT_MIN * DAY_MS
 }
 
-fn make_authority(files: &CaFiles, now_ms: u64) -> Result<(), CertificateError> {
+/// Makes an authority, in place of what is there.
+pub(crate) fn make_authority(
+    files: &CaFiles,
+    now_ms: u64,
+    days: u64,
+) -> Result<(), CertificateError> {
     let failed = |source| CertificateError::Make { name: "ca".to_owned(), source };
     let key = KeyPair::generate().map_err(failed)?;
     let mut params = CertificateParams::default();
@@ -135,18 +142,28 @@ fn make_authority(files: &CaFiles, now_ms: u64) -> Result<(), CertificateError> 
     params.distinguished_name.push(DnType::CommonName, "Lockbox private CA");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    set_validity(&mut params, now_ms, CA_DAYS)?;
+    set_validity(&mut params, now_ms, days)?;
     let certificate = params.self_signed(&key).map_err(failed)?;
     // ORDER: the key first, so that a certificate never stands without its key.
     write_private(&files.key, &Zeroizing::new(key.serialize_pem()))?;
     write_public(&files.certificate, &certificate.pem())
 }
 
-fn issue(
+/// What a certificate is for, and for how long.
+pub(crate) struct Terms {
+    /// What it may be shown as.
+    pub(crate) purposes: Vec<ExtendedKeyUsagePurpose>,
+    /// How long it is valid.
+    pub(crate) days: u64,
+}
+
+/// Issues a certificate, in place of what is there.
+pub(crate) fn issue(
     dir: &Path,
     leaf: &LeafSpec,
     issuer: &Issuer<'_, KeyPair>,
     now_ms: u64,
+    terms: &Terms,
 ) -> Result<(), CertificateError> {
     let failed = |source| CertificateError::Make { name: leaf.file_stem.clone(), source };
     let key = KeyPair::generate().map_err(failed)?;
@@ -160,10 +177,9 @@ fn issue(
     }
     params.subject_alt_names.extend(leaf.ips.iter().copied().map(SanType::IpAddress));
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    params.extended_key_usages =
-        vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
+    params.extended_key_usages.clone_from(&terms.purposes);
     params.use_authority_key_identifier_extension = true;
-    set_validity(&mut params, now_ms, LEAF_DAYS)?;
+    set_validity(&mut params, now_ms, terms.days)?;
     let certificate = params.signed_by(&key, issuer).map_err(failed)?;
     let files = leaf_files(dir, &leaf.file_stem);
     write_private(&files.key, &Zeroizing::new(key.serialize_pem()))?;
@@ -189,16 +205,16 @@ fn set_validity(
     Ok(())
 }
 
-fn read(path: &Path) -> Result<String, CertificateError> {
+pub(crate) fn read(path: &Path) -> Result<String, CertificateError> {
     fs::read_to_string(path)
         .map_err(|source| CertificateError::File { path: path.to_owned(), source })
 }
 
-fn write_private(path: &Path, text: &str) -> Result<(), CertificateError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), CertificateError> {
     write(path, text, 0o600)
 }
 
-fn write_public(path: &Path, text: &str) -> Result<(), CertificateError> {
+pub(crate) fn write_public(path: &Path, text: &str) -> Result<(), CertificateError> {
     write(path, text, 0o644)
 }
 

@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 
+use crate::credentials::{self, NoCredentials};
+
 /// Why there is no configuration; one sentence that says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
@@ -34,6 +36,14 @@ pub enum ConfigError {
         name: String,
         /// What is wrong with it.
         problem: String,
+    },
+    /// A path is that of a credential, and there is no directory of them.
+    #[error("configuration {path} is wrong: {error}")]
+    Credentials {
+        /// The file.
+        path: PathBuf,
+        /// What is missing.
+        error: NoCredentials,
     },
     /// A value is out of range.
     #[error("configuration {path} is wrong: {key} {problem}")]
@@ -69,7 +79,9 @@ pub fn load<T: DeserializeOwned>(
     let text = std::fs::read_to_string(path)
         .map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let overrides = overrides(environment, prefix);
-    let config: T = parse(&text, &overrides).map_err(|mistake| match mistake {
+    let credentials = credentials::of(environment);
+    let config: T = parse(&text, &overrides, credentials).map_err(|mistake| match mistake {
+        Mistake::Credentials(error) => ConfigError::Credentials { path: path.to_owned(), error },
         Mistake::Text(problem) => ConfigError::Parse { path: path.to_owned(), problem },
         Mistake::Variable { key, problem } => {
             ConfigError::Variable { name: format!("{prefix}{key}"), problem }
@@ -103,17 +115,24 @@ enum Mistake {
     Text(String),
     /// In one override.
     Variable { key: String, problem: String },
+    /// Neither: systemd has not said where its credentials are.
+    Credentials(NoCredentials),
 }
 
 /// Parses a TOML text.
-fn parse<T: DeserializeOwned>(text: &str, overrides: &[(&str, &str)]) -> Result<T, Mistake> {
+fn parse<T: DeserializeOwned>(
+    text: &str,
+    overrides: &[(&str, &str)],
+    credentials: Option<&str>,
+) -> Result<T, Mistake> {
     let in_text = |error: &toml::de::Error| Mistake::Text(one_line(text, error));
-    if overrides.is_empty() {
+    if overrides.is_empty() && !text.contains(credentials::PREFIX) {
         // Straight from the text, so that the parser can name the line.
         return toml::from_str(text).map_err(|error| in_text(&error));
     }
     let table: toml::Table = toml::from_str(text).map_err(|error| in_text(&error))?;
-    let whole = overridden(table.clone(), overrides)?;
+    let mut whole = overridden(table.clone(), overrides)?;
+    credentials::place(&mut whole, credentials).map_err(Mistake::Credentials)?;
     let error = match whole.try_into() {
         Ok(config) => return Ok(config),
         Err(error) => one_line("", &error),
@@ -176,24 +195,30 @@ fn key_on(before: &str) -> Option<&str> {
     rest.trim().is_empty().then_some(key.trim())
 }
 
-/// Sets `TABLE__KEY`; a number or boolean where the text is one. Fails with the name of a key
+/// Sets `TABLE__KEY`, also of a table within a table; a number or boolean where the text is one. Fails with the name of a key
 /// that is no table.
 fn override_key(table: &mut toml::Table, key: &str, value: &str) -> Result<(), String> {
-    let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
-        (Ok(number), _) => toml::Value::Integer(number),
-        (_, Ok(flag)) => toml::Value::Boolean(flag),
-        (Err(_), Err(_)) => toml::Value::String(value.to_owned()),
-    };
     let lower = key.to_ascii_lowercase();
-    match lower.split_once("__") {
-        None => drop(table.insert(lower, parsed)),
-        Some((name, inner)) => {
-            let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
-            let inner_table = entry.as_table_mut().ok_or(name)?;
-            inner_table.insert(inner.to_owned(), parsed);
-        }
-    }
-    Ok(())
+    let Some((name, inner)) = lower.split_once("__") else {
+        let parsed = match (value.parse::<i64>(), value.parse::<bool>()) {
+            (Ok(number), _) => toml::Value::Integer(number),
+            (_, Ok(flag)) => toml::Value::Boolean(flag),
+            (Err(_), Err(_)) => match fraction(value) {
+                Some(fraction) => toml::Value::Float(fraction),
+                None => toml::Value::String(value.to_owned()),
+            },
+        };
+        table.insert(lower, parsed);
+        return Ok(());
+    };
+    let entry = table.entry(name).or_insert_with(|| toml::Table::new().into());
+    override_key(entry.as_table_mut().ok_or(name)?, inner, value)
+}
+
+/// A number such as 0.25; no word that could be read as one.
+fn fraction(value: &str) -> Option<f64> {
+    let shape = |byte: u8| byte.is_ascii_digit() || byte == b'.';
+    value.bytes().all(shape).then(|| value.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -239,6 +264,38 @@ mod tests {
             problem,
             "the environment variable X_NAME__Z is wrong: it names a key inside name"
         );
+    }
+
+    #[test]
+    fn paths_of_credentials_are_those_of_the_service() {
+        let text = "name = \"$CREDENTIALS_DIRECTORY/key\"\n[inner]\nsize = 1\n";
+        let path = |name: &str| Outer { name: name.into(), inner: Inner { size: 1 } };
+        let directory = ("CREDENTIALS_DIRECTORY", "/run/credentials/a");
+        assert_eq!(loaded(text, &[directory]), Ok(path("/run/credentials/a/key")));
+        let named = ("X_NAME", "$CREDENTIALS_DIRECTORY/other");
+        assert_eq!(loaded(FILE, &[directory, named]), Ok(path("/run/credentials/a/other")));
+        let alone = loaded(text, &[]).unwrap_err();
+        assert!(alone.contains("CREDENTIALS_DIRECTORY is not set"), "{alone}");
+        let wrong = loaded(&text.replace("size = 1", "size = -1"), &[directory]).unwrap_err();
+        assert!(wrong.contains("line 3: size: "), "{wrong}");
+    }
+
+    #[test]
+    fn variables_are_what_they_look_like_in_tables_within_tables_too() {
+        let mut table = toml::Table::new();
+        for (key, value) in [
+            ("A__B__C", "0.25"),
+            ("A__B__D", "7"),
+            ("A__E", "true"),
+            ("F", "1.2.3"),
+            ("G", "inf"),
+            ("H", "."),
+        ] {
+            override_key(&mut table, key, value).unwrap();
+        }
+        let expected = "f = \"1.2.3\"\ng = \"inf\"\nh = \".\"\n\
+                        [a]\ne = true\n[a.b]\nc = 0.25\nd = 7\n";
+        assert_eq!(table, toml::from_str::<toml::Table>(expected).unwrap());
     }
 
     #[test]

@@ -48,12 +48,18 @@ impl Security {
     /// asks for `plaintext`, else with `tls` (`peers.md` S1).
     #[must_use]
     pub fn of_metrics(address: SocketAddr, plaintext: bool, tls: &ServerTls) -> Self {
-        if plaintext || address.ip().is_loopback() {
+        if metrics_in_clear(address, plaintext) {
             Self::PlaintextHealth
         } else {
             Self::Tls(tls.clone())
         }
     }
+}
+
+/// Whether the listener for metrics and health has no TLS at this address.
+#[must_use]
+pub fn metrics_in_clear(address: SocketAddr, plaintext: bool) -> bool {
+    plaintext || address.ip().is_loopback()
 }
 
 /// Why a listener cannot start.

@@ -46,6 +46,34 @@ pub const AUDIT_HEALTHY: MetricName = MetricName::new(
     "audit_healthy",
     "1 while the audit file accepts records; 0 while calls are refused because it does not.",
 );
+/// Audit records that wait for the writer.
+pub const AUDIT_QUEUE: MetricName =
+    MetricName::new("audit_queue_records", "Audit records that wait to be written.");
+/// The number of the last record.
+pub const AUDIT_LAST_SEQUENCE: MetricName = MetricName::new(
+    "audit_last_sequence",
+    "Number of the last audit record that was written; 0 before the first of this process.",
+);
+/// Records that a receiver has, by receiver.
+pub const AUDIT_SHIPPED: MetricName = MetricName::new(
+    "audit_shipped_records_total",
+    "Audit records that a receiver beside the file has confirmed, by receiver.",
+);
+/// Records that a receiver does not have yet, by receiver.
+pub const AUDIT_SHIPPING_LAG: MetricName = MetricName::new(
+    "audit_shipping_lag_records",
+    "Audit records on disk that a receiver has not confirmed yet; 0 where none is configured.",
+);
+/// Tries to ship that failed, by receiver.
+pub const AUDIT_SHIPPING_FAILURES: MetricName = MetricName::new(
+    "audit_shipping_failures_total",
+    "Tries to ship audit records that failed, by receiver; they are repeated.",
+);
+/// Records that no receiver will ever get, by receiver.
+pub const AUDIT_SHIPPING_MISSED: MetricName = MetricName::new(
+    "audit_shipping_missed_records_total",
+    "Audit records that were removed before a receiver had them, or that it refused for good.",
+);
 /// TLS handshakes by result.
 pub const TLS_HANDSHAKES: MetricName =
     MetricName::new("tls_handshakes_total", "TLS handshakes by listener and result.");
@@ -53,8 +81,15 @@ pub const TLS_HANDSHAKES: MetricName =
 pub const CONNECTIONS_OPEN: MetricName =
     MetricName::new("connections_open", "Connections open at this moment, by listener.");
 
+/// When certificates end.
+pub const CERTIFICATE_EXPIRY: MetricName = MetricName::new(
+    "certificate_expiry_timestamp_seconds",
+    "When the certificate of a file on disk ends, by what the file is for; seconds since the Unix \
+     epoch, 0 while it cannot be read.",
+);
+
 /// Every name of this file.
-pub const ALL: [MetricName; 9] = [
+pub const ALL: [MetricName; 16] = [
     RPC_REQUESTS,
     RPC_DURATION,
     RPC_IN_FLIGHT,
@@ -62,8 +97,15 @@ pub const ALL: [MetricName; 9] = [
     AUDIT_BATCH,
     AUDIT_SYNC_DURATION,
     AUDIT_HEALTHY,
+    AUDIT_QUEUE,
+    AUDIT_LAST_SEQUENCE,
+    AUDIT_SHIPPED,
+    AUDIT_SHIPPING_LAG,
+    AUDIT_SHIPPING_FAILURES,
+    AUDIT_SHIPPING_MISSED,
     TLS_HANDSHAKES,
     CONNECTIONS_OPEN,
+    CERTIFICATE_EXPIRY,
 ];
 
 #[cfg(test)]

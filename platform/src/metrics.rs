@@ -9,6 +9,7 @@ use prometheus::{
 };
 
 use crate::metric_names::{self as names, MetricName};
+use crate::sampled::{Reading, SampledCollector, Series};
 
 /// Upper bounds of the time histograms, in seconds: 100 µs to 10 s.
 pub const DURATION_BUCKETS: [f64; 16] = [
@@ -70,6 +71,48 @@ pub struct AuditMetrics {
     pub sync: HistogramVec,
     /// 1 or 0.
     pub healthy: IntGauge,
+    /// Records that wait for the writer.
+    pub queue: IntGauge,
+    /// The number of the last record.
+    pub last_sequence: IntGauge,
+    /// What becomes of copies for others.
+    pub shipping: ShippingMetrics,
+}
+
+/// The receivers of copies of the audit: the values of their label `receiver`.
+pub const AUDIT_RECEIVERS: [&str; 2] = ["syslog", "otlp"];
+
+/// What is measured of the copies of the audit for others, each by `receiver`.
+#[derive(Debug, Clone)]
+pub struct ShippingMetrics {
+    /// Records that are confirmed.
+    pub shipped: IntCounterVec,
+    /// Records that are not.
+    pub lag: IntGaugeVec,
+    /// Tries that failed.
+    pub failures: IntCounterVec,
+    /// Records that will never be.
+    pub missed: IntCounterVec,
+}
+
+impl ShippingMetrics {
+    fn new(new: &Registration) -> Result<Self, MetricsError> {
+        let labels = ["receiver"];
+        let made = Self {
+            shipped: new.counters(&names::AUDIT_SHIPPED, &labels)?,
+            lag: new.gauges(&names::AUDIT_SHIPPING_LAG, &labels)?,
+            failures: new.counters(&names::AUDIT_SHIPPING_FAILURES, &labels)?,
+            missed: new.counters(&names::AUDIT_SHIPPING_MISSED, &labels)?,
+        };
+        // There from the start: a rule on a series that is not there never fires.
+        for receiver in AUDIT_RECEIVERS {
+            made.lag.with_label_values(&[receiver]).set(0);
+            for counter in [&made.shipped, &made.failures, &made.missed] {
+                counter.with_label_values(&[receiver]).inc_by(0);
+            }
+        }
+        Ok(made)
+    }
 }
 
 /// What is measured of connections.
@@ -92,6 +135,8 @@ pub struct Metrics {
     pub audit: AuditMetrics,
     /// Connections.
     pub tls: TlsMetrics,
+    /// When certificates end, by `certificate`: see [`crate::certificate_expiry`].
+    pub certificates: IntGaugeVec,
 }
 
 impl Metrics {
@@ -112,12 +157,19 @@ impl Metrics {
             batch: new.histograms(&names::AUDIT_BATCH, &[], &COUNT_BUCKETS)?,
             sync: new.histograms(&names::AUDIT_SYNC_DURATION, &[], durations)?,
             healthy: new.gauge(&names::AUDIT_HEALTHY)?,
+            queue: new.gauge(&names::AUDIT_QUEUE)?,
+            last_sequence: new.gauge(&names::AUDIT_LAST_SEQUENCE)?,
+            shipping: ShippingMetrics::new(&new)?,
         };
+        for result in ["written", "failed", "busy", "late"] {
+            audit.records.with_label_values(&[result]).inc_by(0);
+        }
         let tls = TlsMetrics {
             handshakes: new.counters(&names::TLS_HANDSHAKES, &["listener", "result"])?,
             open: new.gauges(&names::CONNECTIONS_OPEN, &["listener"])?,
         };
-        Ok(Self { registry: new.registry, prefix, rpc, audit, tls })
+        let certificates = new.gauges(&names::CERTIFICATE_EXPIRY, &["certificate"])?;
+        Ok(Self { registry: new.registry, prefix, rpc, audit, tls, certificates })
     }
 
     /// Registers counters of this name, one for each set of label values.
@@ -169,6 +221,24 @@ impl Metrics {
     pub fn collector(&self, collector: Box<dyn Collector>) -> Result<(), MetricsError> {
         let registered = self.registry.register(collector);
         registered.map_err(|source| MetricsError { name: "collector", source })
+    }
+
+    /// Registers series that are read at each scrape. The prefix is put before their names.
+    ///
+    /// # Errors
+    /// [`MetricsError`] when one of their names is taken or malformed.
+    pub fn sampled(
+        &self,
+        series: &'static [Series],
+        read: impl Fn(&mut Reading) + Send + Sync + 'static,
+    ) -> Result<(), MetricsError> {
+        self.collector(Box::new(SampledCollector::new(self.prefix, series, Box::new(read))?))
+    }
+
+    /// What the names begin with.
+    #[must_use]
+    pub const fn prefix(&self) -> Prefix {
+        self.prefix
     }
 
     /// Everything, in the text format that Prometheus reads.

@@ -21,15 +21,18 @@ use http_body::{Frame, SizeHint};
 use lockbox_core::Randomness;
 use tokio::time::Instant;
 use tonic::Code;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use crate::arrival::TimelyBody;
 use crate::body_budget::BodyBudget;
+use crate::detach::Calls;
 use crate::headers;
 use crate::http_service::HttpService;
 use crate::listener::ConnectionInfo;
 use crate::metrics::RpcMetrics;
 use crate::request::{DEADLINE_DEFAULT, RequestContext};
+use crate::trace;
+use crate::unhandled::no_room;
 
 /// The label of a method that is in no definition of ours.
 const METHOD_UNKNOWN: &str = "unknown";
@@ -49,6 +52,8 @@ struct Shared {
     served_by: Option<HeaderValue>,
     /// What of requests is in memory at one time.
     budget: BodyBudget,
+    /// The calls under way, which say when there is no room for more.
+    calls: Calls,
 }
 
 impl RequestLayer {
@@ -56,7 +61,15 @@ impl RequestLayer {
     #[must_use]
     pub fn new(random: Arc<dyn Randomness>, metrics: RpcMetrics) -> Self {
         let (methods, budget) = (known_methods(), BodyBudget::default());
-        Self { shared: Shared { random, metrics, methods, served_by: None, budget } }
+        let (served_by, calls) = (None, Calls::default());
+        Self { shared: Shared { random, metrics, methods, served_by, budget, calls } }
+    }
+
+    /// The same; a call for which there is no room among these is refused before it is read.
+    #[must_use]
+    pub fn among(mut self, calls: Calls) -> Self {
+        self.shared.calls = calls;
+        self
     }
 
     /// The same; what is in memory of requests is within this budget.
@@ -112,15 +125,28 @@ impl Shared {
             RequestContext::take(&method, request.headers_mut(), connection.as_ref(), random);
         let context = Arc::new(context);
         request.extensions_mut().insert(Arc::clone(&context));
-        let span = tracing::info_span!("rpc", method, request_id = %context.request_id);
+        let traced = trace::server_span(|| self.label(&method), request.headers());
+        // Within it, so that what is done for the call is a part of its trace.
+        let span = traced
+            .in_scope(|| tracing::info_span!("rpc", method, request_id = %context.request_id));
         // The client's own time, but not more than a call has that does not say.
         let deadline = context.deadline.min(Instant::now() + DEADLINE_DEFAULT);
-        let observed = Observed::begin(self, Arc::clone(&context));
+        let observed = Observed::begin(self, Arc::clone(&context), traced.clone());
+        if self.calls.turns_away(&context.method) {
+            let refused = no_room().into_status(&context.request_id).into_http();
+            return async move { observed.answer(refused) }.instrument(span).boxed();
+        }
         let budget = &self.budget;
         let request =
             request.map(|body| Body::new(TimelyBody::new(body, deadline, budget, context)));
         let answered = services.answer(request);
-        async move { observed.answer(answered.await) }.instrument(span).boxed()
+        let answering = async move { observed.answer(answered.await) }.instrument(span);
+        if traced.is_disabled() { answering.boxed() } else { answering.instrument(traced).boxed() }
+    }
+
+    /// The method as labels have it.
+    fn label<'m>(&self, method: &'m str) -> &'m str {
+        if self.methods.contains(method) { method } else { METHOD_UNKNOWN }
     }
 }
 
@@ -130,12 +156,15 @@ struct Observed {
     context: Arc<RequestContext>,
     begun: Instant,
     finished: bool,
+    /// Ends with this.
+    traced: Span,
 }
 
 impl Observed {
-    fn begin(shared: &Arc<Shared>, context: Arc<RequestContext>) -> Self {
+    fn begin(shared: &Arc<Shared>, context: Arc<RequestContext>, traced: Span) -> Self {
         shared.metrics.in_flight.inc();
-        Self { shared: Arc::clone(shared), context, begun: Instant::now(), finished: false }
+        let (shared, begun) = (Arc::clone(shared), Instant::now());
+        Self { shared, context, begun, finished: false, traced }
     }
 
     /// Adds the response ids, and watches the body for how the call ends.
@@ -162,9 +191,9 @@ impl Observed {
         if std::mem::replace(&mut self.finished, true) {
             return;
         }
-        let Shared { metrics, methods, .. } = self.shared.as_ref();
-        let method = self.context.method.as_str();
-        let label = if methods.contains(method) { method } else { METHOD_UNKNOWN };
+        let metrics = &self.shared.metrics;
+        let label = self.shared.label(&self.context.method);
+        self.traced.record("code", code_name(code));
         let elapsed = self.begun.elapsed();
         metrics.in_flight.dec();
         metrics.requests.with_label_values(&[label, code_name(code)]).inc();

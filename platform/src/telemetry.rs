@@ -8,6 +8,11 @@ use std::any::Any;
 use std::panic::PanicHookInfo;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+
+use crate::trace::{self, TraceLayer};
 
 /// The variable that filters logs, in the syntax of `tracing`'s directives.
 pub const FILTER_VARIABLE: &str = "LOCKBOX_LOG";
@@ -68,14 +73,8 @@ pub enum TelemetryError {
 /// # Errors
 /// [`TelemetryError`] when the filter does not parse or logging is already set up.
 pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryError> {
-    let chosen = match filter {
-        Some(filter) => filter.to_owned(),
-        None => std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| FILTER_DEFAULT.to_owned()),
-    };
-    let directives = with_quiet_consensus(&chosen);
-    let parsed = EnvFilter::try_new(&directives)
-        .map_err(|source| TelemetryError::Filter { filter: chosen, source })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(parsed).with_writer(std::io::stderr);
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter_of(filter)?).with_writer(std::io::stderr);
     let installed = match format {
         LogFormat::Human => builder.try_init(),
         LogFormat::Json => builder.json().flatten_event(true).try_init(),
@@ -83,6 +82,40 @@ pub fn init(format: LogFormat, filter: Option<&str>) -> Result<(), TelemetryErro
     installed.map_err(|_already| TelemetryError::AlreadySet)?;
     std::panic::set_hook(Box::new(log_panic));
     Ok(())
+}
+
+/// The same, and records traces. They do not depend on what is logged.
+///
+/// # Errors
+/// As [`init`].
+pub fn init_with_traces(
+    format: LogFormat,
+    filter: Option<&str>,
+    traces: TraceLayer,
+) -> Result<(), TelemetryError> {
+    let spans = Targets::new().with_target(trace::TARGET, LevelFilter::TRACE);
+    let recording = tracing_subscriber::registry().with(traces.with_filter(spans));
+    let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let filter = filter_of(filter)?;
+    let installed = match format {
+        LogFormat::Human => recording.with(lines.with_filter(filter)).try_init(),
+        LogFormat::Json => {
+            recording.with(lines.json().flatten_event(true).with_filter(filter)).try_init()
+        }
+    };
+    installed.map_err(|_already| TelemetryError::AlreadySet)?;
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(())
+}
+
+fn filter_of(filter: Option<&str>) -> Result<EnvFilter, TelemetryError> {
+    let chosen = match filter {
+        Some(filter) => filter.to_owned(),
+        None => std::env::var(FILTER_VARIABLE).unwrap_or_else(|_| FILTER_DEFAULT.to_owned()),
+    };
+    let directives = with_quiet_consensus(&chosen);
+    EnvFilter::try_new(&directives)
+        .map_err(|source| TelemetryError::Filter { filter: chosen, source })
 }
 
 fn log_panic(info: &PanicHookInfo<'_>) {

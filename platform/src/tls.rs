@@ -8,6 +8,7 @@ mod lasting;
 mod seen;
 mod server;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,19 +17,21 @@ use rustls::RootCertStore;
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
+use rustls::sign::CertifiedKey;
 use rustls_pki_types::pem::PemObject;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity};
 use x509_parser::extensions::GeneralName;
 use zeroize::Zeroizing;
 
+pub(crate) use self::lasting::client_config;
 pub use self::lasting::{LastingEndpoint, lasting_channel};
 pub use self::server::ServerTls;
 
 /// HTTP/2 in ALPN.
 pub(crate) const ALPN_H2: &[u8] = b"h2";
 /// HTTP/1.1 in ALPN.
-const ALPN_HTTP1: &[u8] = b"http/1.1";
+pub(crate) const ALPN_HTTP1: &[u8] = b"http/1.1";
 /// How long a client waits for a connection, and then for the other side's part of TLS: a process
 /// that hangs still gets connections from its system.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -38,6 +41,12 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 /// Window of an HTTP/2 connection of ours to a peer, in bytes.
 const WINDOW_BYTES: u32 = 4 << 20;
+
+/// The bits of a mode that say who may do what.
+const MODE_BITS: u32 = 0o777;
+/// What users may do who are neither the owner nor of its group. Groups are how orchestrators give
+/// a file to one process that runs under another user.
+const MODE_EVERYBODY: u32 = 0o007;
 
 /// Why TLS could not be set up.
 #[derive(Debug, thiserror::Error)]
@@ -51,6 +60,17 @@ pub enum TlsError {
         path: PathBuf,
         /// Why it cannot be read.
         source: std::io::Error,
+    },
+    /// A private key that every user of the machine can read.
+    #[error(
+        "the private key {} has mode {mode:03o}: everybody on this machine can read it; run chmod \
+         600 on it", path.display()
+    )]
+    Exposed {
+        /// The file.
+        path: PathBuf,
+        /// Its mode bits.
+        mode: u32,
     },
     /// A file was read and is not what it should be.
     #[error("{} holds no {what} in PEM", path.display())]
@@ -220,8 +240,15 @@ pub fn client_tls(files: &ClientTlsFiles, server_name: &str) -> Result<ClientTls
         .timeout(CONNECT_TIMEOUT)
         .domain_name(server_name);
     if let Some(identity) = &files.identity {
-        read_certificates("certificate", &identity.certificate)?;
-        read_key(&identity.key)?;
+        let chain = read_certificates("certificate", &identity.certificate)?;
+        // Else it shows when the endpoint is made, as a wrong address.
+        CertifiedKey::from_der(chain, read_key(&identity.key)?, &provider()).map_err(|source| {
+            TlsError::Unusable {
+                certificate: identity.certificate.clone(),
+                key: identity.key.clone(),
+                source,
+            }
+        })?;
         let certificate = read_file("certificate", &identity.certificate)?;
         let key = read_file("private key", &identity.key)?;
         config = config.identity(Identity::from_pem(certificate.as_slice(), key.as_slice()));
@@ -278,6 +305,15 @@ pub(crate) fn read_certificates(
 
 fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     let text = read_file("private key", path)?;
+    let metadata = std::fs::metadata(path).map_err(|source| TlsError::Read {
+        what: "private key",
+        path: path.to_owned(),
+        source,
+    })?;
+    let mode = metadata.permissions().mode() & MODE_BITS;
+    if mode & MODE_EVERYBODY != 0 {
+        return Err(TlsError::Exposed { path: path.to_owned(), mode });
+    }
     PrivateKeyDer::from_pem_slice(&text)
         .map_err(|_malformed| TlsError::NotPem { what: "private key", path: path.to_owned() })
 }
@@ -306,6 +342,31 @@ mod tests {
         let wrong = files(empty, absent, ClientCertificates::None);
         let text = ServerTls::load(&wrong).map(|_| ()).map_err(|e| e.to_string());
         assert!(text.is_err_and(|t| t.ends_with("empty.pem holds no certificate in PEM")));
+    }
+
+    #[test]
+    fn a_key_that_everybody_can_read_is_refused_with_the_remedy() {
+        let dir = tempfile::tempdir().unwrap();
+        let leaf = crate::certificates::LeafSpec {
+            file_stem: "server".to_owned(),
+            dns_names: vec!["localhost".to_owned()],
+            ips: Vec::new(),
+        };
+        let clock = crate::system::SystemClock::new();
+        crate::certificates::issue_all(dir.path(), &[leaf], &clock).unwrap();
+        let own = crate::certificates::leaf_files(dir.path(), "server");
+        let listener = files(own.certificate, own.key.clone(), ClientCertificates::None);
+        let load = || ServerTls::load(&listener).map(drop).map_err(|error| error.to_string());
+        let allow = |mode| {
+            std::fs::set_permissions(&own.key, std::fs::Permissions::from_mode(mode)).unwrap();
+        };
+        for mode in [0o600, 0o400, 0o440] {
+            allow(mode);
+            assert_eq!(load(), Ok(()), "{mode:o}");
+        }
+        allow(0o644);
+        let refused = load().unwrap_err();
+        assert!(refused.contains("has mode 644") && refused.contains("chmod 600"), "{refused}");
     }
 
     #[test]

@@ -137,7 +137,8 @@ fn shown(method: &str) -> String {
     shown
 }
 
-fn no_room() -> ApiError {
+/// The refusal of a call for which there is no room.
+pub(crate) fn no_room() -> ApiError {
     let busy = Exhausted::Busy { retry_after: NO_ROOM_RETRY };
     let kind = ErrorKind::ResourceExhausted(busy);
     ApiError::new(kind, "too many calls are under way", Outcome::NotProposed)

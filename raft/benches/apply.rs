@@ -86,6 +86,7 @@ fn init_cluster() -> Command {
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: "system".to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: CloudId::parse("cloud").expect(WELL_FORMED),
@@ -108,6 +109,7 @@ fn init_cluster() -> Command {
             keys_per_account_max: 0,
         },
         keyring: Vec::new(),
+        feature_level: 0,
     }))
 }
 

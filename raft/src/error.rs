@@ -21,6 +21,8 @@ pub enum StorageFailure {
     /// The directory was wiped, as a whole or in part: it is not the one that the cluster knows
     /// this node by.
     StoreLost,
+    /// The state is another one than most members of the cluster have.
+    Diverged,
 }
 
 /// A storage failure with what was being done.
@@ -66,6 +68,29 @@ impl StorageError {
         }
     }
 
+    /// Data of a newer build: this one would not know what it does.
+    #[must_use]
+    pub fn newer_build(level: u32, understood: u32) -> Self {
+        Self {
+            failure: StorageFailure::WrongIdentity,
+            context: "read the state".to_owned(),
+            message: format!(
+                "the cluster is at feature level {level}, this build understands level \
+                 {understood} at most: use the newer build again"
+            ),
+        }
+    }
+
+    /// A state that no log has led to, as the comparison at this entry has shown.
+    #[must_use]
+    pub fn diverged(index: u64) -> Self {
+        Self {
+            failure: StorageFailure::Diverged,
+            context: "compare the state with the other members'".to_owned(),
+            message: format!("at entry {index} this node's state is not that of most members"),
+        }
+    }
+
     /// An error of the operating system.
     #[must_use]
     pub fn io(context: &str, error: &io::Error) -> Self {
@@ -86,6 +111,7 @@ impl StorageError {
             StorageFailure::DiskFull => ExitCode::DiskFull,
             StorageFailure::WrongIdentity => ExitCode::IdentityMismatch,
             StorageFailure::StoreLost => ExitCode::StoreLost,
+            StorageFailure::Diverged => ExitCode::StateDiverged,
         }
     }
 }

@@ -13,6 +13,7 @@ use crate::history::log_dump::CommittedLog;
 use crate::history::sample::RaftRole;
 
 use super::laws::{Finding, Law, LawReport, deactivation};
+use super::room::is_refused_for_room;
 
 /// What a run has to have done. Part of its plan, and stored beside its history.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,6 +44,10 @@ pub struct Required {
     pub keys_off: u64,
     /// Operations that asked for a key while it was certainly off, and were told so.
     pub tried_while_off: u64,
+    /// Calls that were refused because disks were low.
+    pub refused_for_room: u64,
+    /// Clusters that were restored from backups.
+    pub restored: u64,
     /// Laws that have to have been looked at.
     pub laws: BTreeSet<Law>,
 }
@@ -103,6 +108,10 @@ pub fn cover(
     rows.push(row("keys switched off".into(), required.keys_off, keys_off(history)));
     let tried = tried_while_off(laws);
     rows.push(row(deactivation::TRIED_WHILE_OFF.into(), required.tried_while_off, tried));
+    let refused = history.ops.iter().filter(|op| is_refused_for_room(op)).count() as u64;
+    rows.push(row("calls refused for want of room".into(), required.refused_for_room, refused));
+    let restored: BTreeSet<u64> = history.restored.iter().map(|answer| answer.cluster).collect();
+    rows.push(row("restored clusters".into(), required.restored, restored.len() as u64));
     for law in &required.laws {
         let report = laws.iter().find(|report| report.law == *law);
         let checked =
@@ -209,7 +218,9 @@ fn dumped_of_thousand(log: &CommittedLog) -> u64 {
 mod tests {
     use crate::check::script::{Script, add, dump, get, refused, secret};
     use crate::history::answer::Code;
+    use crate::history::event::Event;
     use crate::history::log_dump::{EntryKind, LogDump, LogRange};
+    use crate::history::restored::RestoredAnswer;
 
     use super::*;
 
@@ -233,6 +244,11 @@ mod tests {
         for step in [SwitchStep::Asked, SwitchStep::Acknowledged, SwitchStep::Asked] {
             script.key_switch(false, step);
         }
+        // One cluster, asked twice.
+        for answer in [secret(None), refused(Code::NotFound)] {
+            let (cluster, index, call) = (1, 1, get());
+            script.push(|at| Event::Restored(RestoredAnswer { at, cluster, index, call, answer }));
+        }
         let history = script.history();
         let required = Required {
             ops: 5,
@@ -247,6 +263,8 @@ mod tests {
             dumped_of_thousand: 999,
             keys_off: 2,
             tried_while_off: 2,
+            refused_for_room: 1,
+            restored: 2,
             laws: BTreeSet::from([Law::L1]),
         };
         let log = dump(1, &[(EntryKind::Blank, None), (EntryKind::Blank, None)]);
@@ -272,6 +290,8 @@ mod tests {
             "of a thousand committed entries, in a dump: 500 of 999",
             "keys switched off: 1 of 2",
             "tried while such a key was off: 1 of 2",
+            "calls refused for want of room: 0 of 1",
+            "restored clusters: 1 of 2",
             "law L1 looked at: 0 of 1",
         ];
         assert_eq!(missing, expected);

@@ -18,6 +18,7 @@ mod order;
 pub mod partition;
 pub mod realtime;
 pub mod replay;
+pub mod room;
 mod target;
 pub mod verdict;
 mod ways;

@@ -73,6 +73,54 @@ struct Progress {
     changed_by: Option<OpId>,
 }
 
+impl Progress {
+    const fn before_all() -> Self {
+        Self { state: SecretState::Absent, changed_by: None }
+    }
+}
+
+/// A secret as an entry of the log left it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsOf {
+    /// The secret.
+    pub state: SecretState,
+    /// The last operation that changed it, if any did.
+    pub changed_by: Option<OpId>,
+}
+
+/// All secrets as an entry of the log left them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct States {
+    /// Each that is told of anywhere; none where not all effects on it up to there are known, or
+    /// answers contradict them.
+    pub secrets: BTreeMap<SecretId, Option<AsOf>>,
+    /// Whether no other creation can have happened up to there.
+    pub all_known: bool,
+}
+
+/// The secrets as the specification has them after the entry of this index.
+#[must_use]
+pub fn states_at(
+    history: &History,
+    resolution: &Resolution,
+    log: Option<&CommittedLog>,
+    index: u64,
+) -> States {
+    let horizons = horizons(history, resolution);
+    let mut secrets = BTreeMap::new();
+    for (secret, mut items) in by_secret(history, resolution, log) {
+        items.sort_by_key(|item| (item.index, item.observes, item.order));
+        let (mut progress, mut compared) = (Progress::before_all(), 0);
+        let mut is_known = horizons.of(&secret, &items) >= index;
+        for item in items.iter().take_while(|item| item.index <= index) {
+            is_known = is_known && advance(&mut progress, &item.what, &mut compared).is_none();
+        }
+        let Progress { state, changed_by } = progress;
+        secrets.insert(secret, is_known.then_some(AsOf { state, changed_by }));
+    }
+    States { secrets, all_known: horizons.of_creations >= index }
+}
+
 /// Compares.
 #[must_use]
 pub fn replay(history: &History, resolution: &Resolution, log: Option<&CommittedLog>) -> Replay {
@@ -80,13 +128,9 @@ pub fn replay(history: &History, resolution: &Resolution, log: Option<&Committed
     let mut replay = Replay::default();
     for (secret, mut items) in by_secret(history, resolution, log) {
         items.sort_by_key(|item| (item.index, item.observes, item.order));
-        let mut horizon = horizons.of_secret.get(&secret).copied().unwrap_or(u64::MAX);
-        if !items.iter().any(|item| item.what.creates()) {
-            // A page shows what a creation without an answer may have made.
-            horizon = horizon.min(horizons.of_creations);
-        }
+        let horizon = horizons.of(&secret, &items);
         replay.secrets += 1;
-        let mut progress = Progress { state: SecretState::Absent, changed_by: None };
+        let mut progress = Progress::before_all();
         for item in &items {
             if item.index > horizon {
                 replay.left_to_search += u64::from(item.what.is_answer());
@@ -229,6 +273,18 @@ struct Horizons {
     of_secret: BTreeMap<SecretId, u64>,
     /// All creations.
     of_creations: u64,
+}
+
+impl Horizons {
+    /// That of a secret with these items.
+    fn of(&self, secret: &SecretId, items: &[Item<'_>]) -> u64 {
+        let horizon = self.of_secret.get(secret).copied().unwrap_or(u64::MAX);
+        if items.iter().any(|item| item.what.creates()) {
+            return horizon;
+        }
+        // A page shows what a creation without an answer may have made.
+        horizon.min(self.of_creations)
+    }
 }
 
 fn horizons(history: &History, resolution: &Resolution) -> Horizons {

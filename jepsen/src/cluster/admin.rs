@@ -142,7 +142,7 @@ impl Admin {
         knows(&self.lockbox, name)
     }
 
-    fn run(
+    pub(super) fn run(
         &self,
         node: u16,
         group: &str,

@@ -12,6 +12,8 @@ use anyhow::{Context, Result, bail};
 
 use super::program::run;
 
+/// A node whose disk has less than this free says that it is low: `disk.low_bytes` of the runs.
+pub const LOW_BYTES: u64 = 16 << 20;
 /// A probe of this size does not fit into what is free by rounding.
 const PROBE_BYTES: usize = 1 << 20;
 /// Tries to leave no room, each with more slack than the one before …
@@ -47,8 +49,7 @@ impl Disk {
         // Whoever writes at the same moment may need more than was just counted. What is left then
         // is less than a probe, and the next writes take it.
         for attempt in 0..FILLS {
-            let status = rustix::fs::statvfs(&self.directory)?;
-            let used = (status.f_blocks - status.f_bfree) * status.f_frsize;
+            let used = self.used()?;
             let resized = self.resize(&format!("{}", used + attempt * SLACK_BYTES));
             if resized.is_ok() && self.is_full()? {
                 return Ok(());
@@ -58,6 +59,20 @@ impl Disk {
             "the disk {} does not get full",
             self.directory.file_name().unwrap_or_default().display()
         )
+    }
+
+    /// Leaves so many bytes of room.
+    ///
+    /// # Errors
+    /// When the machine refuses.
+    pub fn leave(&self, bytes: u64) -> Result<()> {
+        let used = self.used()?;
+        self.resize(&format!("{}", used + bytes))
+    }
+
+    fn used(&self) -> Result<u64> {
+        let status = rustix::fs::statvfs(&self.directory)?;
+        Ok((status.f_blocks - status.f_bfree) * status.f_frsize)
     }
 
     /// Gives the room back.

@@ -5,7 +5,9 @@
 //! address of its own.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
@@ -253,9 +255,16 @@ impl Files {
         let key = KeyPair::generate()?;
         let certificate = params.signed_by(&key, &issuer)?;
         let stem = part.to_string();
-        write(&self.key(&stem), &key.serialize_pem())?;
+        write_private(&self.key(&stem), &key.serialize_pem())?;
         write(&self.certificate(&stem), &certificate.pem())
     }
+}
+
+/// A key that others could read is refused by the servers.
+fn write_private(path: &Path, text: &str) -> Result<()> {
+    let file = OpenOptions::new().create(true).truncate(true).write(true).mode(0o600).open(path);
+    file.and_then(|mut file| file.write_all(text.as_bytes()))
+        .with_context(|| format!("cannot write {}", path.display()))
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {

@@ -59,6 +59,12 @@ impl Cluster {
         observe::is_ready(self.network, part)
     }
 
+    /// Whether a node says that its disk is low; none when it does not answer.
+    #[must_use]
+    pub fn disk_is_low(&self, node: u16) -> Option<bool> {
+        observe::disk_is_low(self.network, node)
+    }
+
     /// Each running node as it sees itself now.
     #[must_use]
     pub fn views(&self) -> Vec<NodeView> {

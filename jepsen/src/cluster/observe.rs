@@ -87,6 +87,14 @@ pub fn unready_reason(network: Network, part: Part) -> String {
     get(network, part, "/readyz").map(|(_, body)| body).unwrap_or_default()
 }
 
+/// Whether a node says that its disk is low. None when it does not answer.
+#[must_use]
+pub fn disk_is_low(network: Network, node: u16) -> Option<bool> {
+    let (status, body) = get(network, Part::Node(node), "/metrics")?;
+    let is_low = if status == 200 { read_value(&body, "lockbox_disk_is_low") } else { None };
+    is_low.map(|value| value == 1)
+}
+
 fn get(network: Network, part: Part, path: &str) -> Option<(u16, String)> {
     let address = SocketAddr::from((network.address(part.host()), METRICS_PORT));
     let mut stream = TcpStream::connect_timeout(&address, PATIENCE).ok()?;
@@ -102,13 +110,16 @@ fn get(network: Network, part: Part, path: &str) -> Option<(u16, String)> {
     Some((status, body.to_owned()))
 }
 
+/// The value of a series without labels, or of the one whose labels are written with its name.
+fn read_value(metrics: &str, name: &str) -> Option<u64> {
+    let lines = metrics.lines();
+    let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    // Prometheus numbers are floating; these are whole ones.
+    values.next()?.trim().parse().ok()
+}
+
 fn read_view(node: u16, metrics: &str) -> Option<NodeView> {
-    let value = |name: &str| {
-        let lines = metrics.lines();
-        let mut values = lines.filter_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        // Prometheus numbers are floating; these are whole ones.
-        values.next()?.trim().parse::<u64>().ok()
-    };
+    let value = |name: &str| read_value(metrics, name);
     let plays = |name: &str| value(&format!("lockbox_raft_role{{role=\"{name}\"}}")) == Some(1);
     let (role, _) = Role::ALL.into_iter().find(|(_, name)| plays(name))?;
     Some(NodeView {
@@ -158,6 +169,8 @@ lockbox_clock_skew_milliseconds 4
             skew_ms: 4,
         };
         assert_eq!(read_view(2, METRICS), Some(expected));
+        assert_eq!(read_value(METRICS, "lockbox_raft_term"), Some(3));
+        assert_eq!(read_value(METRICS, "lockbox_raft"), None);
         let silent = METRICS.replace("\"leader\"} 1", "\"leader\"} 0");
         assert_eq!(read_view(2, &silent), None);
         assert_eq!(read_view(2, &METRICS.replace("raft_term 3", "raft_time 3")), None);

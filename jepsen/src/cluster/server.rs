@@ -43,6 +43,8 @@ pub struct Server {
 struct State {
     child: Option<Child>,
     paused: bool,
+    /// What the last process ended with by itself.
+    exit_code: Option<i32>,
 }
 
 impl Server {
@@ -80,7 +82,7 @@ impl Server {
             .stderr(output)
             .spawn()
             .with_context(|| format!("cannot start {}", self.part))?;
-        *state = State { child: Some(child), paused: false };
+        *state = State { child: Some(child), ..State::default() };
         Ok(())
     }
 
@@ -90,6 +92,16 @@ impl Server {
     /// When the kernel does not say.
     pub fn life(&self) -> Result<Life> {
         life(&mut self.lock())
+    }
+
+    /// What its last process exited with. None while it runs, when it was killed, and when a signal
+    /// of its own ended it.
+    #[must_use]
+    pub fn exit_code(&self) -> Option<i32> {
+        let mut state = self.lock();
+        // When the kernel does not say whether it has ended, it is taken to run.
+        life(&mut state).ok();
+        state.exit_code
     }
 
     /// Its process id, while there is a process.
@@ -195,8 +207,8 @@ impl Drop for Server {
 
 fn life(state: &mut State) -> Result<Life> {
     let Some(child) = &mut state.child else { return Ok(Life::Down) };
-    if child.try_wait()?.is_some() {
-        *state = State::default();
+    if let Some(status) = child.try_wait()? {
+        *state = State { exit_code: status.code(), ..State::default() };
         return Ok(Life::Down);
     }
     Ok(if state.paused { Life::Paused } else { Life::Runs })
@@ -237,10 +249,14 @@ mod tests {
         assert!(server.pause().unwrap());
         assert!(server.kill().unwrap(), "a paused process can be killed");
         assert_eq!((server.life().unwrap(), process_state(pid)), (Life::Down, None));
+        assert_eq!(server.exit_code(), None, "it said nothing");
 
-        server.start(Command::new("true")).unwrap();
+        let mut command = Command::new("sh");
+        command.args(["-c", "exit 11"]);
+        server.start(command).unwrap();
         let gone = || (server.life().unwrap() == Life::Down).then_some(());
         until(KERNEL, gone).expect("a process that ends by itself is down");
+        assert_eq!(server.exit_code(), Some(11));
     }
 
     #[test]

@@ -7,6 +7,7 @@ use super::ids::{NodeId, OpId};
 use super::key_switch::KeySwitch;
 use super::ledger::{CanaryScan, LedgerLine};
 use super::op::{Invocation, Outcome, Stamp};
+use super::restored::RestoredAnswer;
 use super::sample::RaftSample;
 
 /// Version of the file format. A reader refuses every other one.
@@ -48,6 +49,8 @@ pub enum Event {
     Ledger(LedgerLine),
     /// A search for canaries.
     Scan(CanaryScan),
+    /// An answer of a cluster that was restored from a backup.
+    Restored(RestoredAnswer),
     /// The harness failed at something; such a run is invalid.
     HarnessFailure(HarnessFailure),
 }
@@ -137,6 +140,7 @@ impl Event {
             Self::KeySwitch(event) => event.at,
             Self::Ledger(event) => event.at,
             Self::Scan(event) => event.at,
+            Self::Restored(event) => event.at,
             Self::HarnessFailure(event) => event.at,
         }
     }

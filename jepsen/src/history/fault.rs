@@ -119,4 +119,6 @@ pub enum FaultClass {
     RollingRestart,
     /// A client that goes away after it asked.
     ClientCrash,
+    /// A backup that is made, and restored when the run is over.
+    Restore,
 }

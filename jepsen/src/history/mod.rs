@@ -22,6 +22,7 @@ pub mod recorded;
 pub mod recorder;
 pub mod register;
 pub mod resolve;
+pub mod restored;
 pub mod sample;
 
 pub use recorded::History;

@@ -12,6 +12,7 @@ use super::ids::{OpId, ProcessId};
 use super::key_switch::KeySwitch;
 use super::ledger::{CanaryScan, LedgerLine};
 use super::op::{Op, Stamp};
+use super::restored::RestoredAnswer;
 use super::sample::RaftSample;
 
 /// All that a run recorded, each kind in the order of its stamps.
@@ -35,6 +36,8 @@ pub struct History {
     pub ledger: Vec<LedgerLine>,
     /// Searches for canaries.
     pub scans: Vec<CanaryScan>,
+    /// Answers of clusters that were restored from backups.
+    pub restored: Vec<RestoredAnswer>,
     /// What the harness could not do.
     pub failures: Vec<HarnessFailure>,
     /// The last stamp; zeros if nothing was recorded.
@@ -122,6 +125,7 @@ impl HistoryBuilder {
             key_switches: Vec::new(),
             ledger: Vec::new(),
             scans: Vec::new(),
+            restored: Vec::new(),
             failures: Vec::new(),
             end: Stamp { order: 0, ns: 0 },
         };
@@ -161,6 +165,7 @@ impl HistoryBuilder {
             Event::KeySwitch(event) => self.history.key_switches.push(event),
             Event::Ledger(line) => self.history.ledger.push(line),
             Event::Scan(scan) => self.history.scans.push(scan),
+            Event::Restored(answer) => self.history.restored.push(answer),
             Event::HarnessFailure(failure) => self.history.failures.push(failure),
         }
         self.history.end = found;
@@ -225,6 +230,7 @@ impl History {
         events.extend(self.key_switches.iter().cloned().map(Event::KeySwitch));
         events.extend(self.ledger.iter().cloned().map(Event::Ledger));
         events.extend(self.scans.iter().cloned().map(Event::Scan));
+        events.extend(self.restored.iter().cloned().map(Event::Restored));
         events.extend(self.failures.iter().cloned().map(Event::HarnessFailure));
         events.sort_by_key(|event| event.at().order);
         events

@@ -21,6 +21,7 @@ use super::jsonl;
 use super::key_switch::KeySwitch;
 use super::ledger::{CanaryScan, LedgerLine};
 use super::op::{Invocation, Outcome, Stamp};
+use super::restored::RestoredAnswer;
 use super::sample::RaftSample;
 
 /// Events that may wait for the disk.
@@ -157,6 +158,17 @@ impl Recorder {
     /// [`RecordError::Stopped`].
     pub fn scan(&self, scan: impl FnOnce(Stamp) -> CanaryScan) -> Result<(), RecordError> {
         self.write(self.lock(), |at| Event::Scan(scan(at)))
+    }
+
+    /// Records an answer of a restored cluster.
+    ///
+    /// # Errors
+    /// [`RecordError::Stopped`].
+    pub fn restored(
+        &self,
+        answer: impl FnOnce(Stamp) -> RestoredAnswer,
+    ) -> Result<(), RecordError> {
+        self.write(self.lock(), |at| Event::Restored(answer(at)))
     }
 
     /// Records that the harness failed at something.

@@ -15,6 +15,12 @@ use super::listing::Listed;
 use super::naming;
 use crate::cluster::Programs;
 
+/// By what a node finds out itself that its data are wrong, and ends: here a law is to see that.
+const UNWATCHED: [&str; 2] = [
+    "LOCKBOX_CONFIG_DISK__SCRUB_INTERVAL_SECONDS",
+    "LOCKBOX_CONFIG_DISK__STATE_CHECK_INTERVAL_SECONDS",
+];
+
 /// A directory of programs.
 #[derive(Debug)]
 pub(super) struct Disguise {
@@ -45,6 +51,7 @@ impl Disguise {
             }
             if name == "lockbox" {
                 variables.extend(focus.log_level().map(|level| ("LOCKBOX_LOG", level)));
+                variables.extend(UNWATCHED.map(|variable| (variable, "0")));
             }
             write_script(&bin.join(name), program, &variables)?;
         }
@@ -85,7 +92,8 @@ mod tests {
     #[test]
     fn the_mutant_is_told_its_name_and_nobody_else() {
         let directory = tempfile::tempdir().unwrap();
-        let programs = Programs { lockbox: "/usr/bin/env".into(), kms_sim: "/usr/bin/env".into() };
+        let env = PathBuf::from("/usr/bin/env");
+        let programs = Programs { lockbox: env.clone(), kms_sim: env, other_lockbox: None };
         let listed = Listed {
             name: "it's".to_owned(),
             broken: String::new(),
@@ -98,6 +106,10 @@ mod tests {
         let disguise = Disguise::make(&path, &programs, Some(&listed), &Focus::calm()).unwrap();
         let seen = |name: &str| run(&disguise.path().join(name).display().to_string(), [""; 0]);
         assert!(seen("kms-sim").unwrap().lines().any(|line| line == "LOCKBOX_MUTANT=it's"));
-        assert!(!seen("lockbox").unwrap().contains("LOCKBOX_MUTANT"));
+        let of_node = seen("lockbox").unwrap();
+        assert!(!of_node.contains("LOCKBOX_MUTANT"));
+        for variable in UNWATCHED {
+            assert!(of_node.contains(&format!("{variable}=0\n")), "{of_node}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! The faults that show a mutant soon: a plan with these alone, one after the other.
 //!
-//! A bug is seen where its fault meets the load; drawn among fifteen classes that takes hours, and
+//! A bug is seen where its fault meets the load; drawn among sixteen classes that takes hours, and
 //! every run that misses it costs a minute. A mutant that is not in the table, and every third run
 //! of one that is, gets the plan that the profile draws.
 
@@ -70,6 +70,9 @@ const UNEVEN: Blow = (
     },
     (6_000, 9_000),
 );
+
+/// Backups, one after the other; the first and the last one are restored.
+const BACKED_UP: Blow = (Action::Restore, (0, 500));
 
 /// Which faults.
 #[derive(Debug, Clone, Copy)]
@@ -142,6 +145,7 @@ impl Focus {
             "keys-forgotten-at-leader-change" => {
                 Self::on("leader-changes", &[PAUSED_LEADER, KILLED_LEADER])
             }
+            "destroyed-unlisted" => Self::on("backups", &[BACKED_UP]),
             "stale-read-point" => Self::on("uneven-links", &[UNEVEN]),
             "served-unbilled" => Self::on("kms-killed", &[KMS_KILLED]),
             "retry-billed-twice" => Self::on("kms-slow", &[KMS_SLOW, KILLED_LEADER]),

@@ -146,6 +146,9 @@ pub enum Action {
     DiskFull {
         /// Whose disks.
         who: Victims,
+        /// Whether they are only low: a write fits, and there is less room than the mark.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        low: bool,
     },
     /// See [`FaultClass::SyncFault`].
     SyncFault {
@@ -188,6 +191,8 @@ pub enum Action {
     },
     /// See [`FaultClass::RollingRestart`].
     RollingRestart,
+    /// See [`FaultClass::Restore`].
+    Restore,
 }
 
 impl Action {
@@ -210,6 +215,7 @@ impl Action {
             Self::TransferStorm { .. } => FaultClass::TransferStorm,
             Self::Kms { .. } => FaultClass::Kms,
             Self::RollingRestart => FaultClass::RollingRestart,
+            Self::Restore => FaultClass::Restore,
         }
     }
 }

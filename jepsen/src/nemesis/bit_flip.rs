@@ -1,15 +1,16 @@
 //! Bits of a stopped node's files that change, and change back at the end.
 //!
 //! One node at a time, so a majority always has undamaged data. The node must refuse to start,
-//! repair itself, or answer right; the laws judge the answers. A node that still does not start
-//! with its bits restored is replaced.
+//! repair itself, answer right, or end once it reads what is damaged, saying why by its exit code;
+//! the laws judge the answers. A node that has marked its data as damaged is replaced, and so is
+//! one that still does not start with its bits restored.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 
 use super::action::Victims;
 use super::claims::Claim;
@@ -26,6 +27,11 @@ use crate::random::Random;
 
 /// How long a node may take to say that it refuses, or to be ready.
 const START: Duration = Duration::from_secs(15);
+/// What a node exits with that cannot go on with its data: they cannot be read, are damaged, are of
+/// somebody else, are lost, or are others than most members have (`docs/disk.md`).
+const REFUSALS: [i32; 5] = [10, 11, 13, 16, 18];
+/// The file by which a node knows that it must not start on its data.
+const DAMAGED: &str = "DAMAGED";
 
 pub(super) struct BitFlip {
     bits: u8,
@@ -80,19 +86,29 @@ impl Fault for BitFlip {
         Ok(Begun::on(format!("{part}: {}", names.collect::<Vec<_>>().join(" "))))
     }
 
-    fn verify(&mut self, _scene: &Scene) -> Result<Outcome> {
+    fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
+        let Some(node) = self.node else {
+            return Ok(Outcome::Skipped("no bit was changed".to_owned()));
+        };
+        if self.flips.is_empty() {
+            return Ok(Outcome::Indeterminate("the node has no files".to_owned()));
+        }
         // Each was read back after it was changed.
-        Ok(if self.flips.is_empty() {
-            Outcome::Indeterminate("the node has no files".to_owned())
-        } else {
-            Outcome::Installed
-        })
+        says_why(scene, Part::Node(node))?;
+        Ok(Outcome::Installed)
     }
 
     fn heal(&mut self, scene: &Scene) -> Result<()> {
         let Some(node) = self.node.take() else { return Ok(()) };
         let part = Part::Node(node);
         scene.cluster.server(part)?.kill()?;
+        if scene.cluster.files().data(part).join(DAMAGED).exists() {
+            // It does not start on them again, whatever is in them by now.
+            self.flips.clear();
+            replace_lost(scene, node).with_context(|| format!("{part} has damaged data"))?;
+            self.claim = None;
+            return Ok(());
+        }
         // Two of them may have hit one byte: the last one first.
         for flip in self.flips.drain(..).rev() {
             flip.back()?;
@@ -112,6 +128,26 @@ impl Fault for BitFlip {
         }
         self.claim = None;
         Ok(())
+    }
+}
+
+/// Makes sure that a node which has ended did so for its data. What an earlier build ends with is
+/// not ours to judge.
+fn says_why(scene: &Scene, part: Part) -> Result<()> {
+    let server = scene.cluster.server(part)?;
+    let two_builds = scene.cluster.spec().programs.other_lockbox.is_some();
+    if two_builds || server.life()? != Life::Down {
+        return Ok(());
+    }
+    match server.exit_code() {
+        Some(code) if REFUSALS.contains(&code) => Ok(()),
+        code => {
+            let last_words = server.last_words();
+            bail!(
+                "{part} ended with {code:?} over damaged data, which is none of {REFUSALS:?}: \
+                 {last_words}"
+            )
+        }
     }
 }
 

@@ -32,7 +32,7 @@ pub enum FaultClass {
     SlowLink,
     /// Wall clocks that jump.
     ClockStep,
-    /// Disks without room.
+    /// Disks without room, or with little.
     DiskFull,
     /// Disks that sync slowly or fail to.
     SyncFault,
@@ -50,11 +50,13 @@ pub enum FaultClass {
     Kms,
     /// Orderly restarts, one node at a time.
     RollingRestart,
+    /// Backups while everything runs, and a cluster out of them when it is over.
+    Restore,
 }
 
 impl FaultClass {
     /// All of them.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Kill,
         Self::Pause,
         Self::Partition,
@@ -70,6 +72,7 @@ impl FaultClass {
         Self::TransferStorm,
         Self::Kms,
         Self::RollingRestart,
+        Self::Restore,
     ];
 
     /// Its name, as in JSON.
@@ -91,6 +94,7 @@ impl FaultClass {
             Self::TransferStorm => "transfer_storm",
             Self::Kms => "kms",
             Self::RollingRestart => "rolling_restart",
+            Self::Restore => "restore",
         }
     }
 }

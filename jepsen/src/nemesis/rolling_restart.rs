@@ -1,4 +1,6 @@
-//! Orderly restarts, one node at a time, each ready before the next one goes.
+//! Orderly restarts, one node at a time, each ready before the next one goes. Where two builds are
+//! tried beside each other, each node comes back on the other one: a rolling upgrade, and the way
+//! back.
 
 use std::time::{Duration, Instant};
 
@@ -20,11 +22,12 @@ pub(super) struct RollingRestart {
     restarted: usize,
     forced: usize,
     busy: usize,
+    changed: usize,
 }
 
 impl RollingRestart {
     pub(super) const fn new() -> Self {
-        Self { restarted: 0, forced: 0, busy: 0 }
+        Self { restarted: 0, forced: 0, busy: 0, changed: 0 }
     }
 
     fn restart(&mut self, scene: &Scene, part: Part) -> Result<()> {
@@ -37,6 +40,7 @@ impl RollingRestart {
         if !server.stop()? {
             self.forced += 1;
         }
+        self.changed += usize::from(scene.cluster.change_build(part));
         scene.cluster.launch(part)?;
         self.restarted += usize::from(before.is_some() && server.pid() != before);
         drop(claim);
@@ -51,8 +55,11 @@ impl RollingRestart {
 }
 
 impl Fault for RollingRestart {
-    fn inject(&mut self, _scene: &Scene) -> Result<Begun> {
-        Ok(Begun::on("all nodes, one after the other"))
+    fn inject(&mut self, scene: &Scene) -> Result<Begun> {
+        Ok(Begun::on(match scene.cluster.spec().programs.other_lockbox {
+            None => "all nodes, one after the other",
+            Some(_) => "all nodes, one after the other, each on the other build",
+        }))
     }
 
     fn during(&mut self, scene: &Scene, _until: Instant) -> Result<()> {
@@ -65,9 +72,13 @@ impl Fault for RollingRestart {
         Ok(())
     }
 
-    fn verify(&mut self, _scene: &Scene) -> Result<Outcome> {
-        let Self { restarted, forced, busy } = self;
+    fn verify(&mut self, scene: &Scene) -> Result<Outcome> {
+        let Self { restarted, forced, busy, changed } = self;
+        let two_builds = scene.cluster.spec().programs.other_lockbox.is_some();
         Ok(match (*restarted, *forced) {
+            (1.., _) if two_builds && *changed == 0 => {
+                Outcome::Indeterminate("no node has changed its build".to_owned())
+            }
             (0, _) => Outcome::Indeterminate(format!("{busy} nodes had other faults")),
             (_, 0) => Outcome::Installed,
             (_, forced) => Outcome::Indeterminate(format!("{forced} nodes had to be killed")),

@@ -44,7 +44,7 @@ pub(super) fn draw_action(class: FaultClass, profile: Profile, random: &mut Rand
         },
         FaultClass::SlowLink => draw_slow_link(random),
         FaultClass::ClockStep => draw_clock_step(random),
-        FaultClass::DiskFull => Action::DiskFull { who: hit_one(random) },
+        FaultClass::DiskFull => draw_disk_full(random),
         FaultClass::SyncFault => Action::SyncFault {
             who: hit_one(random),
             trouble: match random.below(4) {
@@ -80,6 +80,7 @@ pub(super) fn draw_action(class: FaultClass, profile: Profile, random: &mut Rand
         }
         FaultClass::Kms => Action::Kms { trouble: draw_kms(profile, random) },
         FaultClass::RollingRestart => Action::RollingRestart,
+        FaultClass::Restore => Action::Restore,
     }
 }
 
@@ -100,6 +101,16 @@ fn hit_hard(random: &mut Random) -> Victims {
 fn hit_one(random: &mut Random) -> Victims {
     let choices = [(5, Victims::Leader), (3, Victims::Follower), (2, Victims::Minority)];
     weighted(&choices, Victims::One, random)
+}
+
+/// Full disks of no more than the cluster can do without; low ones of so many that what makes the
+/// data grow is refused, or of the leader, which has to leave.
+fn draw_disk_full(random: &mut Random) -> Action {
+    if random.chance(50) {
+        return Action::DiskFull { who: hit_one(random), low: false };
+    }
+    let choices = [(2, Victims::Leader), (3, Victims::Majority), (3, Victims::All)];
+    Action::DiskFull { who: weighted(&choices, Victims::All, random), low: true }
 }
 
 fn draw_partition(profile: Profile, random: &mut Random) -> Action {
@@ -179,7 +190,7 @@ pub(super) fn draw_length_ms(class: FaultClass, random: &mut Random) -> u64 {
         FaultClass::SnapshotStorm => (4_000, 10_000),
         FaultClass::TransferStorm => (4_000, 12_000),
         FaultClass::Kms => (1_000, 8_000),
-        FaultClass::RollingRestart => (0, 0),
+        FaultClass::RollingRestart | FaultClass::Restore => (0, 0),
     };
     random.between(shortest, longest)
 }

@@ -42,7 +42,7 @@ pub(super) struct Shape {
 const SECOND_MS: u64 = 1_000;
 
 /// Classes that need neither root nor namespaces nor a mounted disk.
-const BASIC: [FaultClass; 12] = [
+const BASIC: [FaultClass; 13] = [
     FaultClass::Kill,
     FaultClass::Pause,
     FaultClass::Partition,
@@ -55,6 +55,7 @@ const BASIC: [FaultClass; 12] = [
     FaultClass::TransferStorm,
     FaultClass::Kms,
     FaultClass::RollingRestart,
+    FaultClass::Restore,
 ];
 
 /// What makes a bill wrong: a server that ends between two of its steps.

@@ -172,6 +172,7 @@ pub(super) const fn class_name(class: FaultClass) -> &'static str {
         FaultClass::KmsDegraded => "KMS degraded",
         FaultClass::RollingRestart => "rolling restart",
         FaultClass::ClientCrash => "client crash",
+        FaultClass::Restore => "backup",
     }
 }
 
@@ -198,9 +199,10 @@ pub(super) const fn family(class: FaultClass) -> &'static str {
         | FaultClass::DiskFreeze
         | FaultClass::Corruption => "disk",
         FaultClass::ClockStep => "clock",
-        FaultClass::Membership | FaultClass::SnapshotStorm | FaultClass::LeaderTransfer => {
-            "cluster"
-        }
+        FaultClass::Membership
+        | FaultClass::SnapshotStorm
+        | FaultClass::LeaderTransfer
+        | FaultClass::Restore => "cluster",
         FaultClass::KmsDown
         | FaultClass::KmsKilled
         | FaultClass::KmsPause

@@ -53,7 +53,22 @@ pub fn of_cluster(cluster: &Arc<Cluster>) -> Result<Site> {
     })
 }
 
-/// The places of all servers that have ever been started.
+/// Describes the cluster that is restored from a backup of this one: one node, the same KMS.
+///
+/// # Errors
+/// When a file cannot be read.
+pub fn of_restored(cluster: &Arc<Cluster>) -> Result<Site> {
+    let (id, network) = (cluster.restored_node(), cluster.network());
+    let part = Part::Node(id);
+    let node = NodeSite {
+        node: NodeId(id.into()),
+        api: address(part.api(network), part),
+        peer: address(part.peer(network), part),
+    };
+    Ok(Site { nodes: vec![node], ..of_cluster(cluster)? })
+}
+
+/// The places of all servers that have ever been started; not those of restored clusters.
 ///
 /// # Errors
 /// When the cluster lacks one of its parts.

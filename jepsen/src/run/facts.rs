@@ -28,6 +28,9 @@ pub struct Facts {
     /// SHA-256 of each program that ran, by its name; of an old record, nothing.
     #[serde(default)]
     pub programs: BTreeMap<String, String>,
+    /// SHA-256 of the other build of `lockbox` that nodes changed to and from; empty without one.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub other_build: String,
 }
 
 impl Facts {
@@ -47,10 +50,12 @@ impl Facts {
         ] {
             hashes.insert(name.to_owned(), digest::of_file(path)?.1);
         }
+        let other = programs.other_lockbox.as_deref().map(digest::of_file).transpose()?;
         Ok(Self {
             commit: std::env::var(COMMIT_VARIABLE).unwrap_or_default(),
             left_out: left_out.into_iter().map(|(class, what)| (class, what.to_owned())).collect(),
             programs: hashes,
+            other_build: other.map(|(_, hash)| hash).unwrap_or_default(),
         })
     }
 

@@ -27,6 +27,7 @@ pub mod readers;
 pub mod recorded_faults;
 pub mod recovery;
 pub mod requirements;
+pub mod restored;
 pub mod sampler;
 pub mod setup;
 pub mod site;

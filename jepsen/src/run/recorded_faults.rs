@@ -219,6 +219,7 @@ pub fn class_of(class: FaultClass, action: Option<&Action>) -> fault::FaultClass
         (FaultClass::Kms, Some(Action::Kms { trouble })) => class_of_kms(*trouble),
         (FaultClass::Kms, _) => fault::FaultClass::KmsDown,
         (FaultClass::RollingRestart, _) => fault::FaultClass::RollingRestart,
+        (FaultClass::Restore, _) => fault::FaultClass::Restore,
     }
 }
 

@@ -6,6 +6,7 @@ use super::recorded_faults::recorded_class;
 use crate::check::coverage::Required;
 use crate::check::laws::Law;
 use crate::history::fault::FaultClass;
+use crate::nemesis::action::{Action, Victims};
 use crate::plan::{Plan, Profile};
 
 /// A class that is planned so often has to have taken effect once: any single fault may be skipped,
@@ -58,7 +59,11 @@ pub fn required(plan: &Plan) -> Required {
     let minutes = (plan.phases.quiet_ms + plan.phases.faults_ms) / 60_000;
     let is_bill = plan.profile == Profile::Bill;
     let keys_switched = plan.mix().keys_switched;
-    let laws = if is_bill { LAWS_OF_A_BILL.into() } else { Law::ALL.into() };
+    let mut laws: BTreeSet<Law> = if is_bill { LAWS_OF_A_BILL.into() } else { Law::ALL.into() };
+    let restores = count(plan, |action| *action == Action::Restore) >= PLANNED_OFTEN;
+    if !restores {
+        laws.remove(&Law::L18);
+    }
     let mut planned: BTreeMap<FaultClass, u64> = BTreeMap::new();
     for fault in &plan.faults {
         *planned.entry(recorded_class(fault)).or_default() += 1;
@@ -93,8 +98,20 @@ pub fn required(plan: &Plan) -> Required {
         dumped_of_thousand: DUMPED_OF_THOUSAND,
         keys_off: if keys_switched { KEYS_OFF_PER_MINUTE * minutes } else { 0 },
         tried_while_off: if keys_switched { TRIED_WHILE_OFF_PER_MINUTE * minutes } else { 0 },
+        refused_for_room: u64::from(count(plan, refuses_growth) >= PLANNED_OFTEN),
+        restored: u64::from(restores),
         laws,
     }
+}
+
+/// How many faults of a plan do this.
+fn count(plan: &Plan, does: impl Fn(&Action) -> bool) -> u64 {
+    plan.faults.iter().filter(|fault| does(&fault.action)).count() as u64
+}
+
+/// Whether so many disks are low that no leader takes what makes the data grow.
+const fn refuses_growth(action: &Action) -> bool {
+    matches!(action, Action::DiskFull { who: Victims::Majority | Victims::All, low: true })
 }
 
 /// How often a class that is planned often has to have taken effect.
@@ -128,5 +145,22 @@ mod tests {
             assert_eq!((smoke.leaders_killed, smoke.keys_tried_again), (0, 0));
             assert!(smoke.tried_while_off > 0 && bill.tried_while_off == 0);
         }
+    }
+
+    #[test]
+    fn a_run_that_makes_backups_has_to_restore_one() {
+        let mut restoring = 0;
+        for seed in 0..50 {
+            let plan = Plan::draw(seed, Profile::Smoke);
+            let backups = count(&plan, |action| *action == Action::Restore);
+            let required = required(&plan);
+            let is_owed = backups >= PLANNED_OFTEN;
+            assert_eq!(required.restored > 0, is_owed, "seed {seed}");
+            assert_eq!(required.laws.contains(&Law::L18), is_owed, "seed {seed}");
+            restoring += u64::from(is_owed);
+        }
+        assert!(restoring >= 25, "{restoring} of 50");
+        let bill = required(&Plan::draw(1, Profile::Bill));
+        assert_eq!((bill.restored, bill.refused_for_room), (0, 0));
     }
 }

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
@@ -16,6 +16,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 
 use super::audits::Against;
+use super::books::Planted;
 use super::cluster_site;
 use super::conduct::{Collect, Conducted, Durations, Score, conduct};
 use super::directory::RunDirectory;
@@ -24,7 +25,7 @@ use super::planned_trouble::PlannedTrouble;
 use super::recorded_faults::RecordedFaults;
 use super::requirements::required;
 use super::wall_clock::since_epoch;
-use super::{audits, evidence, keep_data, ledgers};
+use super::{audits, evidence, keep_data, ledgers, restored};
 use crate::check::directory::{REQUIRED_FILE, SEARCH_FILE, check_directory};
 use crate::check::export::export_directory;
 use crate::check::verdict::{Judgement, SearchBounds, Verdict};
@@ -83,8 +84,16 @@ pub fn run(plan: &Plan, programs: &Programs, out: &Path, scratch: &Path) -> Resu
         began,
         &plan.faults,
     )?);
-    let staged = Stage { plan, programs, directory: &directory, cluster: &cluster, mix };
+    let planted = Arc::new(OnceLock::new());
+    let staged = Stage { plan, programs, directory: &directory, cluster: &cluster, mix, planted };
     let conducted = staged.conduct(&runtime, &recorder, &faults, &interrupt)?;
+    if !conducted.interrupted {
+        let planted = staged.planted.get().map_or(&[][..], Vec::as_slice);
+        let looked = restored::look(&runtime, &cluster, &directory, &recorder, planted);
+        if let Err(error) = looked {
+            recorder.failure(format!("restoring a backup: {error:#}"))?;
+        }
+    }
     print(&faults.summary().to_string())?;
     drop(faults);
     let recorder = Arc::into_inner(recorder).context("somebody still records")?;
@@ -106,6 +115,8 @@ struct Stage<'a> {
     directory: &'a RunDirectory,
     cluster: &'a Arc<Cluster>,
     mix: Mix,
+    /// The canaries, once they are all planted.
+    planted: Arc<OnceLock<Vec<Planted>>>,
 }
 
 impl Stage<'_> {
@@ -146,7 +157,10 @@ impl Stage<'_> {
         let kms_sim = self.programs.kms_sim.clone();
         let directory = self.directory.clone();
         let profile = self.plan.profile;
+        let known = Arc::clone(&self.planted);
         Box::new(move |recorder, planted| {
+            // It is collected once.
+            known.set(planted.to_vec()).ok();
             evidence::scan(recorder, planted, &cluster_site::places(&cluster)?)?;
             ledgers::collect(recorder, &cluster)?;
             let bill = evidence::bill(&kms_sim, &cluster.files().config(Part::Kms), &directory);
@@ -162,6 +176,10 @@ impl Stage<'_> {
                 keep_data::keep_audits(&cluster, &directory.kept_audits())?;
                 let data = cluster.files().data(Part::Kms);
                 keep_data::keep_whole(cluster.server(Part::Kms)?, &data, &directory.kms())?;
+            }
+            if !cluster.backups().is_empty() {
+                // Its nodes are stopped for those that are restored: nobody is owed a leader.
+                recorder.majority(false)?;
             }
             Ok(())
         })

@@ -93,7 +93,7 @@ fn a_bundle_is_written_and_verified_and_the_same_each_time() {
     for part in [
         "manifest: ",
         "run smoke-5: seed 5, Smoke: plan redrawn; 3 faults in force",
-        "judged anew by 17 laws",
+        "judged anew by 18 laws",
         "kill matrix: of this commit: 1 of 1 mutants killed, each by a law expected of it",
         COMMIT,
     ] {

@@ -54,7 +54,8 @@ pub(crate) fn record(run: &Path) {
     let hash = |name: &str| (name.to_owned(), digest::of_bytes(name.as_bytes()));
     let programs: BTreeMap<_, _> =
         ["lockbox", "kms-sim", "lockbox-jepsen"].into_iter().map(hash).collect();
-    let facts = Facts { commit: COMMIT.to_owned(), left_out: Vec::new(), programs };
+    let commit = COMMIT.to_owned();
+    let facts = Facts { commit, programs, ..Facts::default() };
     facts.write(&directory.facts()).unwrap();
     fs::write(directory.bill(), "{\"billed\":0}").unwrap();
     fs::write(run.join("logs/node-1.log"), "ready\n").unwrap();

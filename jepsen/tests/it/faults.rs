@@ -35,11 +35,11 @@ impl FaultLog for Deaf {
     fn unexpected_end(&self, _: Instant, _: &str, _: &str) {}
 }
 
-fn scene(small: &Small) -> Scene {
+pub(crate) fn scene(small: &Small) -> Scene {
     Scene::new(Arc::clone(&small.cluster), Arc::new(Deaf), Arc::new(Ending::default()))
 }
 
-fn all_ready(scene: &Scene) {
+pub(crate) fn all_ready(scene: &Scene) {
     scene.cluster.wait_ready(Part::Kms, WAIT).unwrap();
     for node in scene.cluster.members() {
         scene.cluster.wait_ready(Part::Node(node), WAIT).unwrap();
@@ -48,7 +48,7 @@ fn all_ready(scene: &Scene) {
 
 /// Begins a fault, lets it last, looks at it, heals it; the cluster is ready before and after.
 /// Returns what it hit; none when this machine or this `lockbox` cannot do it.
-fn takes_effect(scene: &Scene, action: Action, lasts: Duration) -> Option<String> {
+pub(crate) fn takes_effect(scene: &Scene, action: Action, lasts: Duration) -> Option<String> {
     all_ready(scene);
     let mut fault = fault(action, Random::new(3));
     let begun = fault.inject(scene).unwrap();
@@ -97,7 +97,7 @@ fn busy<T>(scene: &Scene, work: impl FnOnce() -> T) -> T {
     })
 }
 
-const SHORT: Duration = Duration::from_millis(500);
+pub(crate) const SHORT: Duration = Duration::from_millis(500);
 
 /// Everyone that a fault can hit.
 const VICTIMS: [Victims; 6] = [
@@ -261,8 +261,12 @@ fn disks_get_full_and_forget_and_rot() {
         let small = small(true);
         disks_fail(&scene(&small));
         let scene = scene(&small);
-        takes_effect(&scene, Action::DiskFull { who: Victims::Follower }, SHORT).unwrap();
-        takes_effect(&scene, Action::DiskFull { who: Victims::Leader }, SHORT).unwrap();
+        for who in [Victims::Follower, Victims::Leader] {
+            takes_effect(&scene, Action::DiskFull { who, low: false }, SHORT).unwrap();
+        }
+        for who in [Victims::Leader, Victims::All] {
+            takes_effect(&scene, Action::DiskFull { who, low: true }, SHORT).unwrap();
+        }
     });
 }
 

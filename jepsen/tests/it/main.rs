@@ -38,6 +38,8 @@ mod generators;
 #[cfg(test)]
 mod long;
 #[cfg(test)]
+mod lost_data;
+#[cfg(test)]
 mod mutate;
 #[cfg(test)]
 mod mutated_histories;

@@ -98,6 +98,27 @@ fn without_root_a_run_kills_and_stops_processes_on_loopback() {
 }
 
 #[test]
+fn backups_of_a_run_become_clusters_with_the_state_of_their_index() {
+    let faults = vec![
+        planned(1, 4_000, 0, Action::Restore),
+        planned(2, 6_000, 3_000, Action::Kill { who: Victims::Leader }),
+        planned(3, 12_000, 0, Action::Restore),
+        planned(4, 18_000, 0, Action::Restore),
+    ];
+    let mut plan = short(Profile::SmokeBasic, faults);
+    // Longer than a run waits for what is destroyed.
+    plan.knobs.purge_within_s = 600;
+    let (base, verdict) = run(&plan);
+    holds(&base, &verdict, &[FaultClass::Kill, FaultClass::Restore]);
+    let law = verdict.laws.iter().find(|report| report.law == Law::L18).unwrap();
+    assert_eq!(law.finding, Finding::Holds);
+    let count = |what: &str| law.counts.iter().find(|(name, _)| name == what).unwrap().1;
+    assert!(count("answers compared") > 100, "{:?}", law.counts);
+    assert_eq!(count("restored clusters"), 2, "{:?}", law.counts);
+    assert!(count("destroyed or deleted since") > 0, "{:?}", law.counts);
+}
+
+#[test]
 fn a_bill_is_reconciled_under_kills_and_its_ledger_is_kept() {
     let faults = vec![
         planned(1, 4_000, 2_000, Action::Kill { who: Victims::Leader }),

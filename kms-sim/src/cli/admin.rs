@@ -1,16 +1,18 @@
 //! `kms-sim admin`: what only operators do, at a running server, by their certificate.
 
 use std::error::Error;
+use std::fs::{self, OpenOptions};
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Args, Subcommand};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::request_layer::code_name;
 use lockbox_platform::tls::{self, ClientTlsFiles, IdentityFiles};
-use lockbox_proto::lockbox::kms::v1::UndeleteKeyRequest;
 use lockbox_proto::lockbox::kms::v1::key_admin_service_client::KeyAdminServiceClient;
+use lockbox_proto::lockbox::kms::v1::{BackupRequest, UndeleteKeyRequest};
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
@@ -18,6 +20,8 @@ use super::Failure;
 
 /// Longest wait for the server.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the next part of a backup.
+const CHUNK_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// `kms-sim admin`.
 #[derive(Debug, Args)]
@@ -84,17 +88,75 @@ enum AdminCommand {
         #[arg(value_name = "ID")]
         key_id: String,
     },
+    /// Writes a backup of the running server into a file: keys, ledger and commit sequence.
+    ///
+    /// It is sealed under the root key, which is not in it: keep that, or its recovery shares,
+    /// elsewhere. `kms-sim backup verify` says whether it can be restored.
+    Backup {
+        /// The file to write; it must not exist.
+        #[arg(long, value_name = "FILE")]
+        to: PathBuf,
+    },
 }
 
 /// Runs `kms-sim admin`.
 pub(super) fn run(arguments: AdminArgs) -> Result<(), Failure> {
-    let AdminArgs { server, command: AdminCommand::UndeleteKey { key_id } } = arguments;
+    let AdminArgs { server, command } = arguments;
     let target = server.resolve()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| Failure::new(ExitCode::Internal, error))?;
-    let name = runtime.block_on(undelete(&target, &key_id))?;
-    writeln!(io::stdout().lock(), "restored symmetric key {key_id} ({name})")
-        .map_err(|error| Failure::output(&error))
+    let said = match command {
+        AdminCommand::UndeleteKey { key_id } => {
+            let name = runtime.block_on(undelete(&target, &key_id))?;
+            format!("restored symmetric key {key_id} ({name})")
+        }
+        AdminCommand::Backup { to } => {
+            let bytes = runtime.block_on(back_up(&target, &to))?;
+            format!("backed up into {}, {bytes} bytes", to.display())
+        }
+    };
+    writeln!(io::stdout().lock(), "{said}").map_err(|error| Failure::output(&error))
+}
+
+/// Asks for a backup and writes it; the file has its name only once it is whole. Gives its length.
+async fn back_up(target: &Target, to: &Path) -> Result<u64, Failure> {
+    let cannot =
+        |error: &io::Error| Failure::usage(format_args!("cannot write {}: {error}", to.display()));
+    let mut partial = to.as_os_str().to_owned();
+    partial.push(".partial");
+    let partial = PathBuf::from(partial);
+    if to.exists() {
+        return Err(cannot(&io::ErrorKind::AlreadyExists.into()));
+    }
+    let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&partial);
+    let mut file = file.map_err(|error| {
+        Failure::usage(format_args!("cannot write {}: {error}", partial.display()))
+    })?;
+    let received = receive(target, &mut file).await;
+    let written = received.and_then(|bytes| {
+        let kept = file.sync_all().and_then(|()| fs::rename(&partial, to));
+        kept.map(|()| bytes).map_err(|error| cannot(&error))
+    });
+    if written.is_err() {
+        // What is half a backup is none.
+        fs::remove_file(&partial).ok();
+    }
+    written
+}
+
+async fn receive(target: &Target, sink: &mut dyn Write) -> Result<u64, Failure> {
+    let channel = connect(target).await?;
+    let answer = KeyAdminServiceClient::new(channel).backup(Request::new(BackupRequest {})).await;
+    let mut chunks = answer.map_err(|status| failed(target, &status))?.into_inner();
+    let mut bytes = 0_u64;
+    loop {
+        let next = tokio::time::timeout(CHUNK_TIMEOUT, chunks.message()).await;
+        let next = next.map_err(|_elapsed| unreachable(target, "the backup does not go on"))?;
+        let Some(chunk) = next.map_err(|status| failed(target, &status))? else { break };
+        sink.write_all(&chunk.sealed).map_err(|error| Failure::output(&error))?;
+        bytes += chunk.sealed.len() as u64;
+    }
+    Ok(bytes)
 }
 
 /// Asks for the key back; gives its name.

@@ -13,6 +13,7 @@ use lockbox_platform::exit::ExitCode;
 use lockbox_platform::system::SystemClock;
 
 use super::{Failure, environment};
+use crate::backup::shown;
 use crate::config::KmsConfig;
 use crate::engine::db_directory;
 use crate::ledger::audited::{self, Audited, CompareError};
@@ -21,6 +22,7 @@ use crate::ledger::print::{self, Format};
 use crate::ledger::report::{first_hour, report};
 use crate::ledger::span_check::verify_span;
 use crate::ledger::verify::{Problem, read_all, verify};
+use crate::store::identity::Restores;
 use crate::store::{Db, StoreError};
 
 #[derive(Debug, Subcommand)]
@@ -132,6 +134,7 @@ fn check(place: &Place) -> Result<(), Failure> {
     let view = db.view();
     read_all(&view).map_err(damaged)?;
     let result = verify(&view).map_err(damaged)?;
+    let restores = Restores::read(&view).map_err(damaged)?;
     let audited = match end {
         Some(end) => audited::compare(&view, &place.audit, end).map_err(|error| match error {
             CompareError::Store(error) => damaged(error),
@@ -150,6 +153,16 @@ fn check(place: &Place) -> Result<(), Failure> {
     print(&format_args!(
         "{records} records, {counters} counters, {calls} audited calls, {problems} problems"
     ))?;
+    for restore in &restores.restores {
+        let (made, from, to) = (shown(restore.backed_up_at), restore.from, restore.to);
+        print(&format_args!(
+            "restored from a backup of {made}: commits between {from} and {to} are not here"
+        ))?;
+    }
+    if audited.restored > 0 {
+        let calls = audited.restored;
+        print(&format_args!("{calls} audited calls are of commits that no restore brought back"))?;
+    }
     if end.is_none() {
         let audit = place.audit.active().display();
         print(&format_args!(
@@ -194,6 +207,7 @@ impl Place {
 fn damaged(error: StoreError) -> Failure {
     let code = match error {
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
+        StoreError::Newer { .. } => ExitCode::IdentityMismatch,
         StoreError::InUse { .. }
         | StoreError::Missing { .. }
         | StoreError::Unsettled { .. }

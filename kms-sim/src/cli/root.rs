@@ -10,6 +10,7 @@ use lockbox_platform::system::SystemRandom;
 use zeroize::Zeroizing;
 
 use super::{Failure, confine, environment};
+use crate::backup;
 use crate::config::KmsConfig;
 use crate::engine::OpenError;
 use crate::root_key::{RootKey, read_private};
@@ -54,11 +55,11 @@ enum RootCommand {
     },
     /// Writes the root key that recovery shares give into a new file that only its owner can read.
     ///
-    /// The key has to open the server's data: else nothing is written.
+    /// The key has to open the server's data, or where they are lost a backup of them: else nothing
+    /// is written.
     Recover {
-        /// The server's configuration, which says where the data is.
-        #[arg(long, value_name = "FILE")]
-        config: PathBuf,
+        #[command(flatten)]
+        opens: Opens,
         /// The file to write; it must not exist.
         #[arg(long, value_name = "FILE")]
         file: PathBuf,
@@ -79,6 +80,36 @@ enum RootCommand {
         #[command(flatten)]
         next: Next,
     },
+}
+
+/// What the root key has to open.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+struct Opens {
+    /// The server's configuration, which says where the data is.
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// A backup, where the data is lost: `kms-sim restore` takes the root key then.
+    #[arg(long, value_name = "BACKUP")]
+    backup: Option<PathBuf>,
+}
+
+impl Opens {
+    /// Proves that this root key does, and says what it opens.
+    fn prove(&self, root: &RootKey) -> Result<String, Failure> {
+        match (&self.config, &self.backup) {
+            (Some(config), _) => {
+                let config = KmsConfig::load(config, &environment().0).map_err(Failure::usage)?;
+                prove(&config.data_dir, root).map_err(not_opened)?;
+                Ok(config.data_dir.display().to_string())
+            }
+            (None, Some(file)) => {
+                backup::prove(file, root).map_err(|error| super::backup::failed(file, &error))?;
+                Ok(file.display().to_string())
+            }
+            (None, None) => Err(Failure::usage("--config or --backup is needed")),
+        }
+    }
 }
 
 /// The root key that is to be.
@@ -111,7 +142,7 @@ pub(super) fn run(arguments: RootArgs) -> Result<(), Failure> {
     confine()?;
     match arguments.command {
         RootCommand::Shares { config, of, need } => print_shares(&config, of, need),
-        RootCommand::Recover { config, file, shares } => recover(&config, &file, &shares),
+        RootCommand::Recover { opens, file, shares } => recover(&opens, &file, &shares),
         RootCommand::Rotate { config, next } => rotate_root(&config, &next),
     }
 }
@@ -158,8 +189,7 @@ fn rotate_root(config: &Path, next: &Next) -> Result<(), Failure> {
         .map_err(|error| Failure::output(&error))
 }
 
-fn recover(config: &Path, file: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
-    let config = KmsConfig::load(config, &environment().0).map_err(Failure::usage)?;
+fn recover(opens: &Opens, file: &Path, sources: &[PathBuf]) -> Result<(), Failure> {
     let mut shares = Vec::new();
     if sources.is_empty() {
         add_shares(INPUT, &read_input(io::stdin().lock())?, &mut shares)?;
@@ -171,14 +201,12 @@ fn recover(config: &Path, file: &Path, sources: &[PathBuf]) -> Result<(), Failur
     }
     let root = combine(&shares).map_err(Failure::usage)?;
     // ORDER: before there is a file that somebody would trust.
-    prove(&config.data_dir, &root).map_err(|error| {
-        let Failure { code, sentence } = not_opened(error);
+    let opened = opens.prove(&root).map_err(|Failure { code, sentence }| {
         let shares = "the recovery shares give a root key, and nothing was written";
         Failure::new(code, format_args!("{shares}: {sentence}"))
     })?;
     root.write_file(file).map_err(Failure::usage)?;
-    let data = config.data_dir.display();
-    writeln!(io::stdout().lock(), "recovered the root key of {data} into {}", file.display())
+    writeln!(io::stdout().lock(), "recovered the root key of {opened} into {}", file.display())
         .map_err(|error| Failure::output(&error))
 }
 

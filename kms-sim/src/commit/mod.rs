@@ -11,12 +11,14 @@ use lockbox_core::Clock;
 use lockbox_platform::tasks::{TaskKind, Tasks};
 use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{mpsc, oneshot};
+use tracing::Instrument;
 
 use self::staged::{CryptoCommit, CryptoRefusal, Recorded};
 use self::writer::{Writer, WriterParts};
 use crate::keys::apply::Refusal;
 use crate::keys::command::{Envelope, Quotas};
 use crate::metrics::LedgerMetrics;
+use crate::store::identity::{RestoreMark, StoreIdentity};
 use crate::store::records::OperationRecord;
 use crate::store::{Db, StoreError};
 
@@ -29,6 +31,9 @@ pub enum CommitFailure {
     /// The queue is full; nothing was handed over.
     #[error("too many calls are waiting for the ledger")]
     Busy,
+    /// The commits that the cluster has reserved are used up; nothing was decided.
+    #[error("no more commits are reserved: the KMS has not reached its cluster for too long")]
+    Unreserved,
     /// The writer has stopped before it took the call.
     #[error("the server is stopping")]
     Stopped,
@@ -55,6 +60,10 @@ enum Job {
     Mutation(Box<Envelope>, oneshot::Sender<Result<Mutated, CommitFailure>>),
     /// The audit has the operation of this commit now.
     AuditPaid(u64, oneshot::Sender<Result<(), CommitFailure>>),
+    /// The cluster has reserved commits.
+    Reserved(StoreIdentity, oneshot::Sender<Result<(), CommitFailure>>),
+    /// The store is older than it should be: it has to catch up at the next start.
+    Marked(RestoreMark, oneshot::Sender<Result<(), CommitFailure>>),
     Stop(oneshot::Sender<()>),
 }
 
@@ -87,6 +96,13 @@ impl Committer {
         Ok(Self { jobs: sender })
     }
 
+    /// Calls that wait for the writer, and how many may.
+    #[must_use]
+    pub fn waiting(&self) -> (usize, usize) {
+        let max = self.jobs.max_capacity();
+        (max.saturating_sub(self.jobs.capacity()), max)
+    }
+
     /// Records a crypto call; returns once the record is durable.
     ///
     /// # Errors
@@ -97,7 +113,8 @@ impl Committer {
     ) -> Result<Result<Recorded, CryptoRefusal>, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Crypto(Box::new(commit), reply))?;
-        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_ledger");
+        answer.instrument(span).await.unwrap_or(Err(CommitFailure::Unknown))
     }
 
     /// Decides a mutation and, unless it is refused or a repeat, makes it durable.
@@ -107,6 +124,27 @@ impl Committer {
     pub async fn mutate(&self, envelope: Envelope) -> Result<Mutated, CommitFailure> {
         let (reply, answer) = oneshot::channel();
         self.send(Job::Mutation(Box::new(envelope), reply))?;
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_ledger");
+        answer.instrument(span).await.unwrap_or(Err(CommitFailure::Unknown))
+    }
+
+    /// Notes what the cluster has reserved; commits up to there may be made once it returns.
+    ///
+    /// # Errors
+    /// [`CommitFailure`].
+    pub async fn reserved(&self, identity: StoreIdentity) -> Result<(), CommitFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Reserved(identity, reply))?;
+        answer.await.unwrap_or(Err(CommitFailure::Unknown))
+    }
+
+    /// Notes that the store has to catch up when it is opened next.
+    ///
+    /// # Errors
+    /// [`CommitFailure`].
+    pub async fn mark(&self, mark: RestoreMark) -> Result<(), CommitFailure> {
+        let (reply, answer) = oneshot::channel();
+        self.send(Job::Marked(mark, reply))?;
         answer.await.unwrap_or(Err(CommitFailure::Unknown))
     }
 

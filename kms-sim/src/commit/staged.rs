@@ -12,8 +12,11 @@ use lockbox_core::{KmsKeyId, LogTime, Mutant, RequestMac, mutant};
 
 use crate::keys::apply::{IDEMPOTENCY_RETENTION, push_expiring};
 use crate::ledger::counters::{CounterKey, Counters, Counts, Usage};
-use crate::ledger::record::{self, Chain, LedgerEntry, LedgerRecord, UNITS_PER_OPERATION};
-use crate::store::records::{BilledRequest, Head, KeyScope};
+use crate::ledger::record::{
+    self, Chain, KeyVersionRef, LedgerEntry, LedgerRecord, UNITS_PER_OPERATION,
+};
+use crate::store::identity::Restores;
+use crate::store::records::{BilledRequest, Head, KeyScope, VersionRecord};
 use crate::store::tables::{self, Expiring, HEAD, Table};
 use crate::store::{StoreError, View, Write};
 use lockbox_core::codec::encode;
@@ -73,6 +76,8 @@ pub enum CryptoRefusal {
 pub struct Staged<'a> {
     view: &'a View<'a>,
     revisions: &'a Revisions,
+    /// What the store has missed, if anything.
+    restores: Option<&'a Restores>,
     head: Head,
     writes: Vec<Write>,
     counters: Counters,
@@ -87,12 +92,25 @@ impl<'a> Staged<'a> {
         Self {
             view,
             revisions,
+            restores: None,
             head,
             writes: Vec::new(),
             counters: Counters::new(),
             usage: Usage::new(),
             billed: BTreeMap::new(),
         }
+    }
+
+    /// The same of a store that may have missed some encryptions.
+    #[must_use]
+    pub fn behind(self, restores: &'a Restores) -> Self {
+        Self { restores: Some(restores).filter(|restores| !restores.is_empty()), ..self }
+    }
+
+    /// The sequence of the last record that is staged, or of the last commit before it.
+    #[must_use]
+    pub const fn sequence(&self) -> u64 {
+        self.head.sequence
     }
 
     /// Decides one call and stages its record.
@@ -185,15 +203,24 @@ impl<'a> Staged<'a> {
             Some(staged) => *staged,
             None => self.view.record(Table::Usage, &tables::usage(version_id))?.unwrap_or(0),
         };
-        if uses >= ENCRYPTIONS_MAX {
+        let carried = self.carried(&entry.target)?;
+        if uses.saturating_add(carried) >= ENCRYPTIONS_MAX {
             return Ok(false);
         }
-        if uses + 1 == ENCRYPTIONS_WARN {
+        if uses + carried + 1 == ENCRYPTIONS_WARN {
             let key_id = &entry.target.key_id;
             tracing::warn!(%key_id, %version_id, uses, "key version has encrypted enough");
         }
         self.usage.insert(version_id.clone(), uses + 1);
         Ok(true)
+    }
+
+    /// Encryptions that the version may have done and that no record of this store tells of.
+    fn carried(&self, target: &KeyVersionRef) -> Result<u64, StoreError> {
+        let Some(restores) = self.restores else { return Ok(0) };
+        let row = tables::version(&target.key_id, &target.version_id);
+        let version: Option<VersionRecord> = self.view.record(Table::Versions, &row)?;
+        Ok(version.map_or(0, |version| restores.carried(version.created_at)))
     }
 
     fn count(&mut self, record: &LedgerRecord) -> Result<(), StoreError> {
@@ -224,10 +251,15 @@ pub fn head_write(head: &Head) -> Write {
 
 #[cfg(test)]
 mod tests {
+    use lockbox_core::KmsKeyVersionId;
+
     use super::*;
+    use crate::algorithm::Algorithm;
     use crate::ledger::record::CryptoOperation;
     use crate::ledger::record::tests::entry;
     use crate::store::Db;
+    use crate::store::identity::Restore;
+    use crate::store::records::VersionStatus;
 
     fn commit(operation: CryptoOperation, id: u8, mac: u8) -> CryptoCommit {
         let mut entry = entry(operation, "k", "v");
@@ -324,5 +356,39 @@ mod tests {
         let refused = Err(CryptoRefusal::VersionExhausted);
         assert_eq!(stage(CryptoOperation::GenerateDataKey, 2), refused);
         assert!(stage(CryptoOperation::Decrypt, 3).is_ok());
+    }
+
+    #[test]
+    fn a_restored_version_counts_what_it_may_have_done_in_between() {
+        let directory = tempfile::tempdir().unwrap();
+        let db = Db::open(directory.path()).unwrap();
+        let version = |id: &str, created_at| VersionRecord {
+            id: KmsKeyVersionId::parse(id).unwrap(),
+            key_id: KmsKeyId::parse("k").unwrap(),
+            status: VersionStatus::Active,
+            algorithm: Algorithm::Aes256,
+            created_at: LogTime::from_ms(created_at),
+            destroy_at: None,
+            destroyed_at: None,
+        };
+        let put = |version: &VersionRecord| {
+            let row = tables::version(&version.key_id, &version.id);
+            Write::put(Table::Versions, row, encode(version))
+        };
+        db.commit(&[put(&version("v", 100)), put(&version("w", 101))]).unwrap();
+        let encryptions = ENCRYPTIONS_MAX - 1;
+        let at = LogTime::from_ms(100);
+        let restore = Restore { from: 1, to: 9, backed_up_at: at, at, encryptions, epoch: 2 };
+        let restores = Restores { restores: vec![restore] };
+        let (view, revisions) = (db.view(), revisions());
+        let mut staged = Staged::new(&view, &revisions, Head::default()).behind(&restores);
+        let mut stage = |version: &str, id| {
+            let mut encrypt = commit(CryptoOperation::Encrypt, id, id);
+            encrypt.entry.target.version_id = KmsKeyVersionId::parse(version).unwrap();
+            staged.stage(encrypt, LogTime::default()).unwrap()
+        };
+        assert!(stage("v", 1).is_ok(), "one is left");
+        assert_eq!(stage("v", 2), Err(CryptoRefusal::VersionExhausted));
+        assert!(stage("w", 3).is_ok() && stage("w", 4).is_ok(), "it was made later");
     }
 }

@@ -17,6 +17,7 @@ use crate::keys::apply::{self, Decision, Place};
 use crate::keys::command::{Envelope, Quotas};
 use crate::ledger::record::CryptoOperation;
 use crate::metrics::LedgerMetrics;
+use crate::store::identity::{Restores, StoreIdentity};
 use crate::store::records::Head;
 use crate::store::tables::{self, Table};
 use crate::store::{Db, StoreError, Write};
@@ -44,6 +45,10 @@ pub(super) struct Writer {
     jobs: mpsc::Receiver<Job>,
     head: Head,
     revisions: Revisions,
+    /// The last commit that may be made before the cluster has reserved more.
+    limit: u64,
+    /// What the store has missed.
+    restores: Restores,
     /// Where the search for expired rows goes on, and before when there is none.
     expired: Expired,
 }
@@ -60,13 +65,16 @@ type MutationReply = oneshot::Sender<Result<Mutated, CommitFailure>>;
 
 impl Writer {
     pub(super) fn open(parts: WriterParts, jobs: mpsc::Receiver<Job>) -> Result<Self, StoreError> {
-        let (head, revisions) = {
+        let (head, revisions, limit, restores) = {
             let view = parts.db.view();
             let keys = apply::read_keys(&view)?;
             let revisions = keys.into_iter().map(|key| (key.id, key.revision)).collect();
-            (view.head()?, revisions)
+            let identity = StoreIdentity::read(&view)?;
+            let limit = identity.map_or(u64::MAX, |identity| identity.limit());
+            (view.head()?, revisions, limit, Restores::read(&view)?)
         };
-        Ok(Self { parts, jobs, head, revisions, expired: Expired::default() })
+        let expired = Expired::default();
+        Ok(Self { parts, jobs, head, revisions, limit, restores, expired })
     }
 
     /// Runs until told to stop, until nobody can send any more, or until a write fails.
@@ -116,6 +124,20 @@ impl Writer {
                     )?;
                     answer(reply, Ok(()));
                 }
+                Job::Reserved(identity, reply) => {
+                    self.commit_calls(std::mem::take(&mut calls))?;
+                    // Two answers of the cluster may come in another order than they were given.
+                    if self.limit == u64::MAX || identity.limit() >= self.limit {
+                        self.parts.db.commit(&[identity.write()])?;
+                        self.limit = identity.limit();
+                    }
+                    answer(reply, Ok(()));
+                }
+                Job::Marked(mark, reply) => {
+                    self.commit_calls(std::mem::take(&mut calls))?;
+                    self.parts.db.commit(&[mark.write()])?;
+                    answer(reply, Ok(()));
+                }
                 Job::Stop(reply) => {
                     self.commit_calls(calls)?;
                     jobs.for_each(refuse);
@@ -145,8 +167,12 @@ impl Writer {
         let mut decided = Vec::with_capacity(calls.len());
         let (staged, head) = {
             let view = db.view();
-            let mut staged = Staged::new(&view, &self.revisions, self.head);
+            let mut staged = Staged::new(&view, &self.revisions, self.head).behind(&self.restores);
             for (commit, reply) in calls {
+                if staged.sequence() >= self.limit {
+                    answer(reply, Err(CommitFailure::Unreserved));
+                    continue;
+                }
                 let operation = commit.entry.operation;
                 decided.push((staged.stage(*commit, now)?, operation, reply));
             }
@@ -179,6 +205,10 @@ impl Writer {
         envelope: &Envelope,
         reply: MutationReply,
     ) -> Result<(), StoreError> {
+        if self.head.sequence >= self.limit {
+            answer(reply, Err(CommitFailure::Unreserved));
+            return Ok(());
+        }
         let place = Place { sequence: self.head.sequence + 1, time: self.now() };
         let db = Arc::clone(&self.parts.db);
         let decision = apply::apply(&db.view(), envelope, place, &self.parts.quotas)?;
@@ -253,6 +283,8 @@ fn refuse(job: Job) {
         Job::Crypto(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
         Job::Mutation(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
         Job::AuditPaid(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
+        Job::Reserved(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
+        Job::Marked(_, reply) => answer(reply, Err(CommitFailure::Stopped)),
         Job::Stop(reply) => answer(reply, ()),
     }
 }
@@ -268,6 +300,7 @@ const fn exit_code(error: &StoreError) -> ExitCode {
     match error {
         StoreError::DiskFull(_) => ExitCode::DiskFull,
         StoreError::Damaged { .. } => ExitCode::CorruptLog,
+        StoreError::Newer { .. } => ExitCode::IdentityMismatch,
         StoreError::InUse { .. }
         | StoreError::Open { .. }
         | StoreError::Missing { .. }

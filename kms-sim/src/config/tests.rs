@@ -40,6 +40,17 @@ fn a_small_file_has_the_documented_defaults() {
 }
 
 #[test]
+fn backups_are_made_where_there_is_a_place_for_them() {
+    assert_eq!(load(FILE, &[]).unwrap().scheduled_backups(), None);
+    let config = load(&format!("{FILE}\n[backup]\ndirectory = \"/backups\"\n"), &[]).unwrap();
+    let settings = config.scheduled_backups().unwrap();
+    assert_eq!((settings.interval, settings.keep), (Duration::from_secs(3600), 48));
+    for wrong in ["keep = 0", "interval_s = 9", "directroy = \"/backups\""] {
+        assert!(load(&format!("{FILE}\n[backup]\n{wrong}\n"), &[]).is_err(), "{wrong}");
+    }
+}
+
+#[test]
 fn the_environment_overrides_nested_keys() {
     let config = load(FILE, &[("KMS_CONFIG_LIMITS__KEYS_PER_CLOUD", "7")]).unwrap();
     assert_eq!(config.limits.keys_per_cloud, 7);

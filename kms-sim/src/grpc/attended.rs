@@ -8,11 +8,10 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use lockbox_platform::detach::detached;
+use lockbox_platform::detach::{Calls, detached};
 use lockbox_platform::request::RequestContext;
 use lockbox_platform::status::{ApiError, Outcome};
 use tokio::time::{Instant, timeout_at};
-use tokio_util::task::TaskTracker;
 use tonic::{Request, Response, Status};
 
 use super::Edge;
@@ -74,7 +73,7 @@ where
 
 /// The call's answer; or, with the call still under way, what its caller is told instead.
 async fn in_time<T: Send + 'static>(
-    calls: &TaskTracker,
+    calls: &Calls,
     deadline: Instant,
     at_ledger: &AtLedger,
     work: impl Future<Output = Result<Response<T>, Status>> + Send + 'static,
@@ -105,7 +104,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_caller_hears_in_time_of_a_ledger_that_hangs_and_the_call_goes_on() {
-        let (calls, at_ledger) = (TaskTracker::new(), AtLedger::default());
+        let (calls, at_ledger) = (Calls::default(), AtLedger::default());
         let (durable, told) = oneshot::channel::<()>();
         let (done, recorded) = oneshot::channel();
         let in_work = at_ledger.clone();
@@ -126,7 +125,7 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_with_the_ledger_says_itself_what_became_of_it() {
-        let (calls, at_ledger) = (TaskTracker::new(), AtLedger::default());
+        let (calls, at_ledger) = (Calls::default(), AtLedger::default());
         let work = async {
             tokio::time::sleep(2 * TIME).await;
             Err::<Response<()>, _>(Status::unavailable("the audit record was not written in time"))

@@ -47,7 +47,8 @@ pub(crate) async fn run(edge: Arc<Edge>, stop: CancellationToken) -> Result<(), 
             paid = pay(&edge) => paid,
         };
         let pause = match paid {
-            Ok(Paid::All) | Err(KmsError::Commit(CommitFailure::Busy)) => LOOK_EVERY,
+            Ok(Paid::All)
+            | Err(KmsError::Commit(CommitFailure::Busy | CommitFailure::Unreserved)) => LOOK_EVERY,
             Ok(Paid::NotAll) => RETRY,
             // The writer ends by itself, or has said why it had to.
             Err(KmsError::Commit(CommitFailure::Stopped | CommitFailure::Unknown)) => return Ok(()),

@@ -186,6 +186,16 @@ pub(super) fn bindings_mutation(
     Event { details, path: path(effect.key()) }
 }
 
+/// The name of the event of a backup.
+pub(super) const BACKUP_EVENT: &str = "BackUpKms";
+
+/// The event of a backup of the whole store.
+pub(super) fn backup() -> Event {
+    let (source, event_name, ids) = (EventSource::Kms, BACKUP_EVENT, BTreeMap::new());
+    let details = AuditDetails::Request(RequestDetails { source, event_name, ids });
+    Event { details, path: ResourcePath::default() }
+}
+
 /// The event of any other call: its name and the id that it named.
 pub(super) fn request(
     source: EventSource,

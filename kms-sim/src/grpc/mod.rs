@@ -5,6 +5,7 @@ pub(crate) mod admin;
 mod attended;
 pub(crate) mod audit_head;
 pub(crate) mod automatic;
+mod backup_stream;
 mod bindings;
 mod call;
 mod convert;
@@ -22,9 +23,9 @@ use std::sync::Arc;
 
 use lockbox_core::{Clock, Randomness};
 use lockbox_platform::audit::AuditorHandle;
+use lockbox_platform::detach::Calls;
 use lockbox_platform::exit::FatalExit;
 use lockbox_platform::rate::RateLimits;
-use tokio_util::task::TaskTracker;
 
 use crate::audit_head::AuditHeads;
 use crate::authn::Authenticator;
@@ -52,7 +53,7 @@ pub(crate) struct Edge {
     /// For the ids of events.
     pub(crate) random: Arc<dyn Randomness>,
     /// Calls under way: each runs to its audit record, even when its caller hangs up.
-    pub(crate) calls: TaskTracker,
+    pub(crate) calls: Calls,
     /// Ends the process when the store fails.
     pub(crate) fatal: FatalExit,
     /// Names in certificates that may do an operator's work.

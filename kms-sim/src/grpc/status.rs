@@ -15,6 +15,8 @@ use crate::error::{KmsError, Rejection};
 
 /// When a caller that found the ledger's queue full should come back.
 const BUSY_RETRY: Duration = Duration::from_millis(50);
+/// When a caller should come back while no commits are reserved.
+const UNRESERVED_RETRY: Duration = Duration::from_secs(5);
 /// When a caller whose key is being changed should come back.
 const CONTENDED_RETRY: Duration = Duration::from_millis(20);
 /// When a caller whose token could not be checked should come back.
@@ -63,6 +65,10 @@ impl From<KmsError> for ApiError {
             KmsError::Commit(CommitFailure::Busy) => {
                 let busy = Exhausted::Busy { retry_after: BUSY_RETRY };
                 Self::new(ErrorKind::ResourceExhausted(busy), message, Outcome::NotProposed)
+            }
+            KmsError::Commit(CommitFailure::Unreserved) => {
+                let kind = ErrorKind::Unavailable { retry_after: Some(UNRESERVED_RETRY) };
+                Self::new(kind, message, Outcome::NotProposed)
             }
             KmsError::Commit(CommitFailure::Stopped) => Self::unavailable(message),
             KmsError::Commit(CommitFailure::Unknown) => {
@@ -175,6 +181,7 @@ mod tests {
     fn only_what_was_not_taken_says_so() {
         let outcome = |failure| ApiError::from(KmsError::Commit(failure)).outcome();
         assert_eq!(outcome(CommitFailure::Busy), Outcome::NotProposed);
+        assert_eq!(outcome(CommitFailure::Unreserved), Outcome::NotProposed);
         assert_eq!(outcome(CommitFailure::Stopped), Outcome::NotProposed);
         assert_eq!(outcome(CommitFailure::Unknown), Outcome::Unknown);
     }

@@ -21,11 +21,13 @@ use tonic::metadata::MetadataMap;
 use super::Edge;
 use super::audit_head;
 use super::call::{Call, Event};
+use super::events::BACKUP_EVENT;
 use crate::authn::assertion::ASSERTION_METADATA;
 use crate::keys::service::Answer;
 
-/// The method whose callers are operators.
+/// The methods whose callers are operators.
 const UNDELETE: &str = "/lockbox.kms.v1.KeyAdminService/UndeleteKey";
+const BACK_UP: &str = "/lockbox.kms.v1.KeyAdminService/Backup";
 
 /// The method that only nodes call in their own names.
 const TELL_HEAD: &str = "/lockbox.kms.v1.AuditHeadService/TellAuditHead";
@@ -37,9 +39,10 @@ const TELL_HEAD: &str = "/lockbox.kms.v1.AuditHeadService/TellAuditHead";
 pub(super) const RECORDED_IF_REFUSED: [&str; 1] = [TELL_HEAD];
 
 /// The events of the methods that are served here, as their handlers name them.
-const EVENTS: [(&str, EventSource, &str); 23] = [
+const EVENTS: [(&str, EventSource, &str); 24] = [
     (TELL_HEAD, EventSource::Kms, audit_head::EVENT),
     ("/lockbox.kms.v1.KeyAccessService/CheckAttach", EventSource::Kms, "CheckSymmetricKeyAttach"),
+    (BACK_UP, EventSource::Kms, BACKUP_EVENT),
     (UNDELETE, EventSource::Kms, "CancelDeleteSymmetricKey"),
     ("/yandex.cloud.kms.v1.SymmetricCryptoService/Decrypt", EventSource::Kms, "Decrypt"),
     ("/yandex.cloud.kms.v1.SymmetricCryptoService/Encrypt", EventSource::Kms, "Encrypt"),
@@ -150,7 +153,8 @@ async fn record(
         headers.insert(ASSERTION_METADATA, assertion);
     }
     let (request_id, method) = (context.request_id.clone(), context.method.clone());
-    let (calls, is_for_operators) = (edge.calls.clone(), method == UNDELETE);
+    let is_for_operators = method == UNDELETE || method == BACK_UP;
+    let calls = edge.calls.clone();
     let answered = detached(&calls, async move {
         let mut call = Call::of(&edge, context, &MetadataMap::from_headers(headers));
         let known = if is_for_operators {

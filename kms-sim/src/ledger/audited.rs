@@ -4,7 +4,8 @@
 //! the newest records go together with their counters and with the head that names them, and what
 //! is left agrees with itself. But each crypto call is on disk in the ledger before its record goes
 //! to the audit, and that before its answer: so every record of the ledger that the audit names has
-//! to be there, with the chain value that it had.
+//! to be there, with the chain value that it had. A store that was restored has missed the commits
+//! behind its backup, and says which: those are counted apart.
 
 use std::io;
 
@@ -14,6 +15,7 @@ use serde::Deserialize;
 
 use super::record::CHAIN_BYTES;
 use super::verify::Problem;
+use crate::store::identity::{RestoreMark, Restores};
 use crate::store::tables::{self, Table};
 use crate::store::{StoreError, View};
 
@@ -45,6 +47,8 @@ pub struct Audited {
     pub calls: u64,
     /// Those whose record is not there.
     pub missing: u64,
+    /// Those whose record went with the store that a backup took the place of.
+    pub restored: u64,
     /// The same, as problems, the first ones of many; and what shows that the audit is not as it was
     /// written.
     pub problems: Vec<Problem>,
@@ -52,6 +56,10 @@ pub struct Audited {
     pub unnamed: u64,
     /// The last one that it names.
     named: Option<u64>,
+    /// The restores that the store has behind it.
+    restores: Restores,
+    /// The last commit of the backup, of a store that has not caught up with its own time.
+    backed_up: Option<u64>,
 }
 
 /// A line of the audit, as far as it matters here.
@@ -107,7 +115,7 @@ pub fn end(files: &AuditFiles) -> io::Result<Option<End>> {
 /// # Errors
 /// [`CompareError`]; what is missing is reported in the result.
 pub fn compare(view: &View<'_>, files: &AuditFiles, end: End) -> Result<Audited, CompareError> {
-    let mut audited = Audited::default();
+    let mut audited = Audited::of(view)?;
     let mut walk = Walk::new(files);
     let (mut line, mut before) = (Vec::new(), None);
     while let Some(mut file) = walk.next_file()? {
@@ -156,7 +164,7 @@ pub fn compare(view: &View<'_>, files: &AuditFiles, end: End) -> Result<Audited,
 /// [`CompareError`].
 pub(crate) fn compare_latest(view: &View<'_>, files: &AuditFiles) -> Result<Audited, CompareError> {
     let (lines, _) = Tail::begin(files, LATEST_LINES)?;
-    let mut audited = Audited::default();
+    let mut audited = Audited::of(view)?;
     for line in lines.iter().filter_map(|line| parse(line)) {
         audited.look(view, line)?;
     }
@@ -171,11 +179,22 @@ impl Audited {
         }
     }
 
+    /// Nothing yet, of this store.
+    fn of(view: &View<'_>) -> Result<Self, StoreError> {
+        let backed_up = RestoreMark::read(view)?.map(|mark| mark.head);
+        Ok(Self { restores: Restores::read(view)?, backed_up, ..Self::default() })
+    }
+
     fn look(&mut self, view: &View<'_>, line: Line) -> Result<(), StoreError> {
         let Some(place) = line.details.ledger else { return Ok(()) };
         self.calls += 1;
         self.named = self.named.max(Some(place.sequence));
         if holds(view, &place)? {
+            return Ok(());
+        }
+        let behind_backup = self.backed_up.is_some_and(|head| head < place.sequence);
+        if behind_backup || self.restores.missed(place.sequence) {
+            self.restored += 1;
             return Ok(());
         }
         self.missing += 1;

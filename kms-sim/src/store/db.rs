@@ -14,6 +14,7 @@ use rocksdb::{
     SnapshotWithThreadMode, WriteBatch, WriteOptions,
 };
 
+use super::format;
 use super::records::Head;
 use super::tables::{HEAD, Table};
 use lockbox_core::codec::{self, CodecError};
@@ -47,6 +48,12 @@ pub enum StoreError {
     /// It is not there.
     #[error("there is no store in {directory}")]
     Missing {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A newer build has written what this one does not know.
+    #[error("a newer build has written the store in {directory}: use that build again")]
+    Newer {
         /// The directory.
         directory: PathBuf,
     },
@@ -129,7 +136,7 @@ impl Db {
     /// Opens or creates the store for writing.
     ///
     /// # Errors
-    /// [`StoreError::InUse`] or [`StoreError::Open`].
+    /// [`StoreError::InUse`], [`StoreError::Newer`] or [`StoreError::Open`].
     pub fn open(directory: &Path) -> Result<Self, StoreError> {
         let mut options = options();
         options.create_if_missing(true);
@@ -139,7 +146,9 @@ impl Db {
             .map(|table| ColumnFamilyDescriptor::new(table.name(), table_options(table, &cache)));
         let rocks = DB::open_cf_descriptors(&options, directory, families)
             .map_err(|source| open_error(directory, source))?;
-        Ok(Self { rocks, synced: true, cache })
+        let db = Self { rocks, synced: true, cache };
+        format::require_known(&db.view(), directory)?;
+        Ok(db)
     }
 
     /// The same store, whose commits do not wait for the disk and do not survive a power loss: for
@@ -297,6 +306,9 @@ fn open_error(directory: &Path, source: rocksdb::Error) -> StoreError {
     let directory = directory.to_owned();
     if source.kind() == rocksdb::ErrorKind::IOError && source.as_ref().contains(LOCKED) {
         return StoreError::InUse { directory };
+    }
+    if format::is_of_newer_build(&source) {
+        return StoreError::Newer { directory };
     }
     StoreError::Open { directory, source }
 }

@@ -2,8 +2,12 @@
 
 pub mod db;
 pub mod due;
+pub mod format;
+pub mod identity;
 mod purge;
 pub mod records;
+mod stats;
 pub mod tables;
 
 pub use db::{Db, StoreError, View, Write};
+pub use stats::StoreStats;

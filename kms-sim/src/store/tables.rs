@@ -66,6 +66,12 @@ impl Table {
         Self::AuditOwed,
     ];
 
+    /// The table of this name.
+    #[must_use]
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|table| table.name() == name)
+    }
+
     /// The column family's name on disk.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -123,8 +129,16 @@ impl Expiring {
 pub const HEAD: &[u8] = b"head";
 /// Row of [`Table::Meta`]: the wrapped MAC key; also proves that the root key is the right one.
 pub const MAC_KEY: &[u8] = b"mac_key";
+/// Row of [`Table::Meta`]: the format of the store; not there for the first one.
+pub const FORMAT: &[u8] = b"format";
 /// Row of [`Table::Meta`]: how the root key is derived from a passphrase; not there when it is not.
 pub const ROOT_DERIVATION: &[u8] = b"root_derivation";
+/// Row of [`Table::Meta`]: for whom the cluster bears witness.
+pub const STORE_IDENTITY: &[u8] = b"store_identity";
+/// Row of [`Table::Meta`]: the store was put together out of a backup, and has not caught up yet.
+pub const RESTORED: &[u8] = b"restored";
+/// Row of [`Table::Meta`]: the restores that the store has behind it.
+pub const RESTORES: &[u8] = b"restores";
 
 /// Row of a key.
 #[must_use]

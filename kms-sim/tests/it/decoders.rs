@@ -6,6 +6,7 @@ use lockbox_core::{
     FolderId, KmsKeyId, KmsKeyVersionId, LogTime, Randomness, Subject, SubjectKind,
 };
 use lockbox_kms_sim::algorithm::Algorithm;
+use lockbox_kms_sim::backup::{self, BackupError, BackupHeader};
 use lockbox_kms_sim::ciphertext::{Ciphertext, CiphertextError, seal};
 use lockbox_kms_sim::ledger::counters::CounterKey;
 use lockbox_kms_sim::ledger::record::{
@@ -17,6 +18,7 @@ use lockbox_kms_sim::shares::{NEED_MIN, Share, ShareError, split};
 use lockbox_kms_sim::store::records::KeyScope;
 
 use crate::fuzz::fuzz;
+use crate::support::open;
 
 /// The same bytes every time, so that the corpus fits the keys.
 struct Fixed(u8);
@@ -127,5 +129,29 @@ fn fuzz_a_recovery_share_is_read_as_it_was_printed_or_refused() {
         let share = Share::parse(text)?;
         assert!(share.need() >= NEED_MIN);
         Ok::<_, ShareError>(share.need())
+    });
+}
+
+#[tokio::test]
+async fn fuzz_the_beginning_of_a_backup_is_read_or_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let kms = open(directory.path()).await;
+    let mut made = Vec::new();
+    backup::write(&kms.engine, &mut made).unwrap();
+    kms.stop().await;
+    let (whole, _) = BackupHeader::read(&mut &made[..]).unwrap();
+    fuzz("backup-header", &[made], |bytes| {
+        let mut source = bytes;
+        match BackupHeader::read(&mut source) {
+            // What it says is believed only once a chunk has opened that is bound to it.
+            Ok((header, _)) => {
+                assert_eq!(header.format, whole.format);
+                "read"
+            }
+            Err(BackupError::NotABackup) => "something else",
+            Err(BackupError::Format { .. }) => "another format",
+            Err(BackupError::Altered(why)) => why,
+            Err(error) => panic!("{error}"),
+        }
     });
 }

@@ -7,6 +7,12 @@ mod audit_heads;
 #[cfg(test)]
 mod audited;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
+mod backup_commands;
+#[cfg(test)]
+mod backup_fixtures;
+#[cfg(test)]
 mod billing;
 #[cfg(test)]
 mod bindings;
@@ -15,6 +21,8 @@ mod canary;
 #[cfg(test)]
 #[path = "../../../platform/core/tests/shared/compared.rs"]
 mod compared;
+#[cfg(test)]
+mod config_reference;
 #[cfg(test)]
 mod consistency;
 #[cfg(test)]
@@ -58,7 +66,12 @@ mod random_lives;
 #[cfg(test)]
 mod rate_limits;
 #[cfg(test)]
+#[path = "../../../platform/core/tests/shared/config_reference.rs"]
+mod reference;
+#[cfg(test)]
 mod requests;
+#[cfg(test)]
+mod restored;
 #[cfg(test)]
 mod roles;
 #[cfg(test)]
@@ -87,3 +100,7 @@ mod unread;
 mod usage;
 #[cfg(test)]
 mod versions;
+#[cfg(test)]
+mod witness;
+#[cfg(test)]
+mod witnesses;

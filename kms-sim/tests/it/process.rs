@@ -141,3 +141,44 @@ fn what_is_wrong_is_said_in_one_sentence() {
     assert_eq!(run(&["frobnicate"]).0, 2);
     assert_eq!(run(&["--help"]).0, 0);
 }
+
+#[test]
+fn every_mistake_of_a_configuration_is_told_and_its_files_are_looked_at() {
+    let certificates = client_tls();
+    let directory = prepare(&certificates);
+    let config = config_of(directory.path());
+    let (code, output, error) = run(&["config", "check", &config]);
+    assert_eq!((code, output), (0, format!("{config} is right\n")), "{error}");
+
+    let root = directory.path().join("root.key");
+    std::fs::set_permissions(&root, std::fs::Permissions::from_mode(0o644)).unwrap();
+    let (code, output, error) = run(&["config", "check", &config]);
+    assert_eq!(code, 2, "{error}");
+    assert!(output.contains("others can read it"), "{output}");
+    assert!(error.contains("1 mistake in "), "{error}");
+    assert_eq!(run(&["config", "check", &config, "--no-files"]).0, 0);
+
+    let right = std::fs::read_to_string(&config).unwrap();
+    let wrong = right.replace("data_dir", "data_dri").replace("127.0.0.1:0", "nowhere");
+    std::fs::write(&config, wrong).unwrap();
+    let (code, output, error) = run(&["config", "check", &config]);
+    assert_eq!(code, 2, "{error}");
+    for mistake in
+        ["line 2: unknown field `data_dri`", "line 4: api.listen: ", "data_dir is missing"]
+    {
+        assert!(output.contains(mistake), "{mistake}: {output}");
+    }
+    assert_eq!(output.lines().count(), 3, "{output}");
+    assert!(error.contains("3 mistakes in "), "{error}");
+}
+
+#[test]
+fn a_build_tells_its_formats() {
+    let (code, output, error) = run(&["version", "--formats", "--json"]);
+    assert_eq!(code, 0, "{error}");
+    let told: serde_json::Value = serde_json::from_str(&output).unwrap();
+    assert_eq!(told["program"], "kms-sim");
+    assert!(told["formats"].as_array().unwrap().iter().any(|format| format["name"] == "store"));
+    let (_, text, _) = run(&["version"]);
+    assert_eq!(text.lines().count(), 1, "{text}");
+}

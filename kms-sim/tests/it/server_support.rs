@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use lockbox_core::Clock;
 use lockbox_kms_sim::config::{
-    ApiConfig, AuditConfig, ClusterConfig, ClusterNodeConfig, LimitsConfig, LogConfig, NodesConfig,
-    OperatorsConfig, RootKeyConfig,
+    ApiConfig, AuditConfig, BackupConfig, ClusterConfig, ClusterNodeConfig, LimitsConfig,
+    LogConfig, NodesConfig, OperatorsConfig, RootKeyConfig,
 };
 use lockbox_kms_sim::root_key::RootKey;
 use lockbox_kms_sim::{KmsConfig, KmsDeps, KmsSim, StartError};
@@ -20,6 +20,7 @@ use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
 use lockbox_platform::tls::{self, ClientCertificates, ClientTlsFiles, ServerTls, TlsFiles};
+use lockbox_platform::trace::TracesConfig;
 use lockbox_proto::lockbox::cluster::v1::introspection_service_server::{
     IntrospectionService, IntrospectionServiceServer,
 };
@@ -227,9 +228,11 @@ impl ServerFixture {
             cluster: None,
             policy: None,
             audit: AuditConfig::default(),
+            backup: BackupConfig::default(),
             connections: ConnectionsConfig::default(),
             limits: LimitsConfig::default(),
             log: LogConfig::default(),
+            traces: TracesConfig::default(),
         };
         change(&mut config);
         let tasks = Tasks::new(FatalExit::new());

@@ -20,6 +20,7 @@ use lockbox_kms_sim::metrics::KmsMetrics;
 use lockbox_kms_sim::root_key::RootKey;
 use lockbox_kms_sim::schedule::{Pass, Scheduler};
 use lockbox_kms_sim::store::records::{KeyStatus, OperationRecord};
+use lockbox_kms_sim::witness::Keeper;
 use lockbox_platform::exit::FatalExit;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::system::SystemRandom;
@@ -54,7 +55,7 @@ impl Clock for TestClock {
 
 /// An engine with the tasks that it runs on.
 pub(crate) struct Running {
-    pub(crate) engine: Engine,
+    pub(crate) engine: Arc<Engine>,
     pub(crate) tasks: Tasks,
 }
 
@@ -74,7 +75,7 @@ pub(crate) async fn open_with(
         metrics: KmsMetrics::register(&metrics).unwrap().ledger,
         tasks: tasks.clone(),
     };
-    Ok(Running { engine: Engine::open(directory, parts).await?, tasks })
+    Ok(Running { engine: Arc::new(Engine::open(directory, parts).await?), tasks })
 }
 
 pub(crate) async fn open(directory: &Path) -> Running {
@@ -93,6 +94,13 @@ impl Running {
         self.engine.stop().await;
         self.tasks.shutdown(Duration::from_secs(10)).await.unwrap();
         assert_eq!(self.tasks.fatal().raised(), None);
+    }
+
+    /// The same where somebody else still has the engine.
+    pub(crate) async fn stop_with(self, keeper: Arc<Keeper>) {
+        assert_eq!(Arc::strong_count(&keeper), 1, "nobody else has it");
+        drop(keeper);
+        self.stop().await;
     }
 
     pub(crate) async fn create(&self, caller: &Caller, algorithm: Algorithm) -> KmsKeyId {

@@ -6,6 +6,7 @@ use lockbox_raft::domain::Rejection;
 use lockbox_raft::domain::command::{Command, Envelope, IdempotencyClaim};
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::domain::outcome::Outcome as Applied;
+use lockbox_raft::replica::{NotProposedReason, ProposeError};
 
 use super::Call;
 use crate::authn::Caller;
@@ -46,6 +47,19 @@ impl Call<'_> {
                 Err(Attempt::Failed(ApiError::internal("a command was applied as nothing")))
             }
         }
+    }
+
+    /// Refuses what makes the data grow where this node leads and has no room for it: before the
+    /// KMS is asked for a key, and bills it.
+    ///
+    /// # Errors
+    /// RESOURCE_EXHAUSTED.
+    pub fn require_room(&self) -> Result<(), ApiError> {
+        let replica = &self.app.replica;
+        if replica.watch_leadership().current().is_leader && replica.refuses_growth() {
+            return Err(unproposed(&ProposeError::NotProposed(NotProposedReason::NoRoom)));
+        }
+        Ok(())
     }
 
     fn envelope(

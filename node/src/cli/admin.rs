@@ -1,9 +1,12 @@
 //! `lockbox admin`: the keyring, sealed nodes, what checkers compare, and whether what was destroyed
-//! is gone; on the peer listener.
+//! is gone; on the peer listener. And backups, which are restored without one.
 
+mod backup;
 mod destroyed;
 mod keyring;
+mod restore;
 mod sealing;
+mod unlock;
 
 use clap::{Args, Subcommand};
 use lockbox_core::NodeId;
@@ -27,6 +30,10 @@ pub(crate) struct AdminArgs {
 
 #[derive(Debug, Subcommand)]
 enum AdminCommand {
+    /// Makes a backup of the cluster, and looks into files of them.
+    Backup(Box<backup::BackupArgs>),
+    /// Makes the first node of a new cluster out of a backup.
+    Restore(Box<restore::Restore>),
     /// Prints the committed log as one JSON object for each entry: who did what to what, and never
     /// the content of a secret.
     ///
@@ -68,8 +75,16 @@ enum AdminCommand {
 
 /// Runs `lockbox admin`.
 pub(crate) fn run(arguments: &AdminArgs, environment: &Environment) -> Result<(), Failure> {
-    let target = arguments.peer.resolve(environment)?;
+    let peer = &arguments.peer;
+    // These may have no cluster to ask.
     match &arguments.command {
+        AdminCommand::Backup(backup) => return backup.run(peer, environment),
+        AdminCommand::Restore(restore) => return restore.run(peer, environment),
+        _ => {}
+    }
+    let target = peer.resolve(environment)?;
+    match &arguments.command {
+        AdminCommand::Backup(_) | AdminCommand::Restore(_) => Ok(()),
         AdminCommand::LogDump { from } => log_dump(&target, *from),
         AdminCommand::StateHash { at, exact } => state_hash(&target, *at, *exact),
         AdminCommand::Keyring(command) => command.run(&target),

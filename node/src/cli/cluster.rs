@@ -1,11 +1,14 @@
 //! `lockbox cluster`: forming a cluster, recovering its administrator, looking at a node, and
-//! changing who is a member and who leads, on the peer listener.
+//! changing who is a member and who leads, on the peer listener; and recovering a lost quorum, on
+//! the data of a node that does not run.
 
 mod admin_key;
 mod change;
+mod feature_level;
 mod init;
 mod member;
 mod recover;
+mod recover_quorum;
 mod status;
 
 pub(crate) use change::node_id;
@@ -36,6 +39,8 @@ enum ClusterCommand {
     Init(init::Init),
     /// Gives the cluster's first administrator a new key, in place of one that is lost.
     RecoverAdmin(recover::RecoverAdmin),
+    /// Goes on from one node when most voters are lost for good; says first what that gives up.
+    RecoverQuorum(recover_quorum::RecoverQuorum),
     /// Shows the state of the node that is asked.
     Status,
     /// Adds a fresh node as a learner, and waits until it has caught up.
@@ -50,6 +55,11 @@ enum ClusterCommand {
     TransferLeader(change::TransferLeader),
     /// Takes a snapshot of the state of the node that is asked.
     Snapshot(change::Snapshot),
+    /// Ends an upgrade: lets the cluster use what the builds of all members understand.
+    ///
+    /// Until then the older build may come back on every node; afterwards the way back is a backup.
+    /// A member that does not answer keeps the level where it is: bring it back, or remove it.
+    RaiseFeatureLevel(feature_level::RaiseFeatureLevel),
 }
 
 /// Forms a local cluster, as `lockbox cluster init` does.
@@ -72,6 +82,13 @@ pub(crate) fn run(arguments: ClusterArgs, environment: &Environment) -> Result<(
     let text = match arguments.command {
         ClusterCommand::Init(init) => init.run(&target),
         ClusterCommand::RecoverAdmin(recover) => recover.run(&target),
+        ClusterCommand::RecoverQuorum(recover) => {
+            let config = arguments.peer.load_config(environment)?;
+            let config = config.ok_or_else(|| {
+                Failure::usage("--config must name the configuration of the node that survived")
+            })?;
+            recover.run(target, &config)
+        }
         ClusterCommand::Status => status::run(&target),
         ClusterCommand::Add(add) => add.run(&target),
         ClusterCommand::Promote(promote) => promote.run(&target),
@@ -79,6 +96,7 @@ pub(crate) fn run(arguments: ClusterArgs, environment: &Environment) -> Result<(
         ClusterCommand::Replace(replace) => replace.run(&target),
         ClusterCommand::TransferLeader(transfer) => transfer.run(&target),
         ClusterCommand::Snapshot(snapshot) => snapshot.run(&target),
+        ClusterCommand::RaiseFeatureLevel(raise) => raise.run(&target),
     };
     output::write(text?.as_bytes())
 }

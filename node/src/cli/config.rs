@@ -1,5 +1,6 @@
-//! `lockbox config`: profiles, and what they say.
+//! `lockbox config`: profiles, and what they say; and the check of a node's configuration.
 
+mod check;
 mod profile;
 mod values;
 
@@ -45,6 +46,8 @@ enum ConfigCommand {
     Get(values::Get),
     /// Prints the values of the profile.
     List,
+    /// Tells every mistake in a node's configuration, with its line, and in the files it names.
+    Check(check::Check),
 }
 
 /// Runs `lockbox config`.
@@ -64,6 +67,7 @@ fn text(arguments: ConfigArgs, environment: &Environment) -> Result<String, Fail
         }
         ConfigCommand::Get(get) => get.run(arguments.profile.as_deref(), environment),
         ConfigCommand::List => values::list(arguments.profile.as_deref(), environment),
+        ConfigCommand::Check(check) => check.run(environment),
     }
 }
 

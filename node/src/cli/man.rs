@@ -3,6 +3,9 @@
 //! Promises: one page for each command that `--help` shows; exit codes, variables and files are
 //! on the first one, from the tables in [`reference`]. Nothing of the environment is in them.
 
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/command_reference.rs"]
+mod command_reference;
 mod reference;
 
 use std::io;
@@ -161,6 +164,12 @@ mod tests {
         for section in ["SUBCOMMANDS", "EXIT STATUS", "ENVIRONMENT", "FILES"] {
             assert!(page.contains(section), "{section}");
         }
+    }
+
+    #[test]
+    fn the_reference_is_what_the_parser_says() {
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/lockbox.md");
+        command_reference::holds(super::super::command(), Path::new(file));
     }
 
     #[test]

@@ -11,6 +11,7 @@
 mod admin;
 mod audit;
 mod billing;
+mod cert;
 mod cluster;
 mod completion;
 mod config;
@@ -21,6 +22,7 @@ mod environment;
 mod failure;
 mod filter;
 mod folder;
+mod health;
 mod iam;
 mod kms;
 mod local;
@@ -40,6 +42,7 @@ mod serve;
 mod session;
 mod settings;
 mod supervise;
+mod version;
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -73,6 +76,11 @@ enum Command {
     Dev(dev::DevArgs),
     /// Runs one node of a cluster.
     Serve(serve::ServeArgs),
+    /// Asks a node of this machine whether it serves, for the health check of a container.
+    ///
+    /// The metrics port that the configuration names is asked. Over TLS it must show the certificate
+    /// of the configuration and no other.
+    Health(health::HealthArgs),
     /// Writes the files of a cluster on this machine.
     Local(local::LocalArgs),
     /// Manages secrets and their versions.
@@ -83,18 +91,22 @@ enum Command {
     Kms(Box<kms::KmsArgs>),
     /// Says who may do what and why, and manages the keys of accounts.
     Iam(iam::IamArgs),
-    /// Manages profiles: names for a server, who calls it and where.
+    /// Manages profiles: names for a server, who calls it and where; checks a node's configuration.
     Config(config::ConfigArgs),
     /// Gives programs of this machine their tokens, as a virtual machine's metadata does.
     Metadata(metadata::MetadataArgs),
     /// Forms a cluster, says how a node is, and changes who is a member and who leads.
     Cluster(cluster::ClusterArgs),
-    /// Looks into a node: its log and the hash of its state.
+    /// Backs a cluster up and restores it, looks into its nodes, and rotates its keyring.
     Admin(admin::AdminArgs),
     /// Reads the audit of a node or of the KMS, and checks that it is what was written.
     Audit(audit::AuditArgs),
     /// Tells what is billed of the service itself, and what it costs.
     Billing(billing::BillingArgs),
+    /// Makes a private authority, issues certificates, and renews them.
+    Cert(cert::CertArgs),
+    /// Says which build this is, and which formats it writes and reads.
+    Version(version::VersionArgs),
     /// Prints what a shell needs to complete commands and flags.
     Completion(completion::CompletionArgs),
     /// Prints the manual, or writes all its pages.
@@ -160,6 +172,7 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
     match command {
         Command::Dev(arguments) => dev::run(&arguments, environment),
         Command::Serve(arguments) => serve::run(&arguments, environment),
+        Command::Health(arguments) => health::run(&arguments, environment),
         Command::Local(arguments) => local::run(arguments),
         Command::Secret(arguments) => secret::run(*arguments, environment),
         Command::Payload(arguments) => payload::run(&arguments, environment),
@@ -171,6 +184,8 @@ fn dispatch(command: Command, environment: &Environment) -> Result<(), Failure> 
         Command::Admin(arguments) => admin::run(&arguments, environment),
         Command::Audit(arguments) => audit::run(arguments, environment),
         Command::Billing(arguments) => billing::run(arguments, environment),
+        Command::Cert(arguments) => cert::run(&arguments),
+        Command::Version(arguments) => version::run(&arguments),
         Command::Completion(arguments) => completion::run(&arguments),
         Command::Man(arguments) => man::run(&arguments),
         #[cfg(feature = "mutants")]

@@ -114,6 +114,14 @@ pub(crate) fn many(
     }
 }
 
+/// Anything that is no message.
+pub(crate) fn value(format: Format, value: &impl Serialize) -> Result<String, Failure> {
+    match format {
+        Format::Text | Format::Yaml => yaml(value),
+        Format::Json | Format::JsonRest => json(value),
+    }
+}
+
 /// Anything, as YAML.
 pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     let options = serde_saphyr::ser_options! {
@@ -123,7 +131,8 @@ pub(crate) fn yaml(value: &impl Serialize) -> Result<String, Failure> {
     serde_saphyr::to_string_with_options(value, options).map_err(|_error| unprintable())
 }
 
-fn json(value: &impl Serialize) -> Result<String, Failure> {
+/// Anything, as JSON.
+pub(crate) fn json(value: &impl Serialize) -> Result<String, Failure> {
     let text = serde_json::to_string_pretty(value).map_err(|_error| unprintable())?;
     Ok(text + "\n")
 }

@@ -73,9 +73,14 @@ impl PeerFlags {
         self.reach.load_config(environment)
     }
 
+    /// How a command that asks nobody prints.
+    pub(crate) fn offline_format(&self, environment: &Environment) -> Result<Format, Failure> {
+        Settings::without_profile(environment).format(self.format)
+    }
+
     /// Fills what the flags leave open from a configuration.
     pub(crate) fn resolve(&self, environment: &Environment) -> Result<PeerTarget<'_>, Failure> {
-        let format = Settings::without_profile(environment).format(self.format)?;
+        let format = self.offline_format(environment)?;
         self.reach.resolve(environment, format)
     }
 }

@@ -3,7 +3,13 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use lockbox_platform::data_directory::{self, Holder};
+use lockbox_platform::exit::ExitCode;
+use lockbox_platform::otlp::messages::Resource;
+use lockbox_platform::service_manager::ServiceManager;
+use lockbox_platform::tasks::TaskKind;
 use lockbox_platform::telemetry::{self, LogFormat};
+use lockbox_platform::trace;
 
 use crate::cli::environment::Environment;
 use crate::cli::failure::Failure;
@@ -29,20 +35,42 @@ pub(crate) fn run(arguments: &ServeArgs, environment: &Environment) -> Result<()
         LogStyle::Json => LogFormat::Json,
         LogStyle::Human => LogFormat::Human,
     };
-    telemetry::init(format, config.log.filter.as_deref()).map_err(Failure::usage)?;
+    let filter = config.log.filter.as_deref();
+    let spans = match trace::recorder(&config.traces) {
+        Some((layer, spans)) => {
+            telemetry::init_with_traces(format, filter, layer).map_err(Failure::usage)?;
+            Some(spans)
+        }
+        None => {
+            telemetry::init(format, filter).map_err(Failure::usage)?;
+            None
+        }
+    };
     #[cfg(feature = "mutants")]
     crate::cli::mutants::begin(&[lockbox_core::mutants::Program::Node], environment)?;
     if config.lock_memory {
         // Before there is a key in it.
         supervise::lock()?;
     }
+    data_directory::demand_own(&config.data_dir, Holder::Node)
+        .map_err(|foreign| Failure::server(ExitCode::IdentityMismatch, foreign))?;
     supervise::confine_data(&config.data_dir)?;
-    supervise::run(serve(config))?
+    let manager = ServiceManager::of_environment(environment.all());
+    supervise::run(serve(config, spans, manager))?
 }
 
-async fn serve(config: Config) -> Result<(), Failure> {
+async fn serve(
+    config: Config,
+    spans: Option<trace::Finished>,
+    manager: ServiceManager,
+) -> Result<(), Failure> {
     let mut process = Process::new()?;
     let node_id = config.node_id;
+    if let Some(spans) = spans {
+        let resource = Resource::of("lockbox", &format!("node-{node_id}"));
+        let exported = spans.export(&config.traces, resource, &process.tasks);
+        exported.map_err(Failure::usage)?;
+    }
     let deps = process.node_deps()?;
     // Boxed: the start-up future is large and awaited once.
     let started = Box::pin(NodeServer::start(config, deps)).await;
@@ -53,7 +81,17 @@ async fn serve(config: Config) -> Result<(), Failure> {
         metrics = %node.metrics_addr(),
         "the node is up"
     );
+    // Up, not ready: it may have to wait for `cluster init`, which comes after its start.
+    manager.up();
+    let until_told = process.tasks.token().child_token();
+    let telling = manager.clone().keep_told(node.readiness().clone(), until_told.clone());
+    process.tasks.spawn(TaskKind::Background, "service manager", telling);
+    let watched = manager.clone().keep_watched(process.tasks.token());
+    process.tasks.spawn(TaskKind::Background, "watchdog", watched);
     process.until_told().await;
-    node.stop().await;
-    process.end().await
+    until_told.cancel();
+    manager.stopping();
+    let stopped = Box::pin(supervise::in_time(node.stop())).await;
+    // A fault that ended it says more than how it ended.
+    process.end().await.and(stopped)
 }

@@ -21,6 +21,10 @@ const TASKS_GRACE: Duration = Duration::from_secs(1);
 /// How long their threads may take after that: one that a broken disk holds would never end.
 const THREADS_GRACE: Duration = Duration::from_secs(1);
 
+/// How long an orderly end may take. What it waits for has bounds of its own that come to less;
+/// only a disk that does not answer has none, and nobody is to wait for that.
+const STOP_MAX: Duration = Duration::from_secs(15);
+
 /// A server process: its tasks, its signals and the fault that may end it.
 pub(crate) struct Process {
     /// Runs and joins the tasks.
@@ -75,6 +79,19 @@ impl Process {
     }
 }
 
+/// Stops a server, and gives up when it takes too long: what was acknowledged is on the disk, and
+/// the next start finds it there, as after a crash.
+pub(crate) async fn in_time(stop: impl Future<Output = ()>) -> Result<(), Failure> {
+    tokio::time::timeout(STOP_MAX, stop).await.map_err(|_elapsed| {
+        let seconds = STOP_MAX.as_secs();
+        let sentence = format_args!(
+            "it did not stop within {seconds} seconds, so it ends as it is: the disk does not \
+             answer"
+        );
+        Failure::server(ExitCode::Stalled, sentence)
+    })
+}
+
 /// Keeps others on the machine out of this process and of what it will write.
 pub(crate) fn confine() -> Result<(), Failure> {
     confine_process().map_err(|error| {
@@ -121,4 +138,17 @@ pub(crate) fn runtime() -> Result<Runtime, Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure::server(ExitCode::Internal, error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_stop_that_never_ends_is_given_up() {
+        assert_eq!(in_time(tokio::time::sleep(STOP_MAX / 2)).await, Ok(()));
+        let given_up = in_time(std::future::pending()).await.unwrap_err();
+        assert_eq!(given_up.exit().code(), ExitCode::Stalled.code());
+        assert!(given_up.to_string().contains("the disk does not answer"), "{given_up}");
+    }
 }

@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use lockbox_platform::audit::shipping::SyslogConfig;
 use lockbox_platform::audit::{self, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN};
 use lockbox_platform::config_file::WrongValue;
+use lockbox_platform::otlp::OtlpConfig;
 use serde::Deserialize;
 
 /// How surely an audit record is on disk before its reply leaves (`design §10`).
@@ -43,6 +45,10 @@ pub struct AuditConfig {
     /// How often the head of the chain goes into the replicated log while there are new records,
     /// in seconds. At a change of the leader it does so at once.
     pub head_interval_seconds: u64,
+    /// A receiver of copies by syslog; none when absent.
+    pub syslog: Option<SyslogConfig>,
+    /// A collector of copies by OTLP; none when absent.
+    pub otlp: Option<OtlpConfig>,
 }
 
 impl Default for AuditConfig {
@@ -53,6 +59,8 @@ impl Default for AuditConfig {
             file_bytes_max: FILE_BYTES_DEFAULT,
             finished_files_max: None,
             head_interval_seconds: 10,
+            syslog: None,
+            otlp: None,
         }
     }
 }
@@ -87,6 +95,12 @@ impl AuditConfig {
         }
         if self.head_interval_seconds == 0 {
             return wrong("audit.head_interval_seconds", "must be positive");
+        }
+        if let Some(Err(problem)) = self.syslog.as_ref().map(SyslogConfig::receiver) {
+            return wrong("audit.syslog", problem);
+        }
+        if let Some(Err(problem)) = self.otlp.as_ref().map(OtlpConfig::check) {
+            return wrong("audit.otlp", problem);
         }
         Ok(())
     }

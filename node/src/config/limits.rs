@@ -4,8 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use lockbox_core::CloudId;
+use lockbox_platform::admission::{Admission, AdmissionMetrics};
 use lockbox_platform::body_budget;
 use lockbox_platform::config_file::WrongValue;
+use lockbox_platform::detach::Calls;
+use lockbox_platform::metrics::{Metrics, MetricsError};
 use lockbox_platform::rate::Rate;
 use serde::Deserialize;
 
@@ -51,6 +54,10 @@ pub struct LimitsConfig {
     /// and of those whose calls are under way. A quarter is for callers without a valid token; one
     /// address has half of the quarter and half of the rest at most.
     pub request_bytes_in_memory: usize,
+    /// How long most calls may take, in milliseconds, 500 by default; 0 is no bound. While they
+    /// take longer the node lets fewer in at one time, never fewer than 512 reads and 512 changes,
+    /// and refuses the rest at once with RESOURCE_EXHAUSTED.
+    pub wait_ms_max: u64,
 }
 
 impl Default for LimitsConfig {
@@ -70,6 +77,7 @@ impl Default for LimitsConfig {
             requests_per_second: 0,
             requests_burst: 0,
             request_bytes_in_memory: body_budget::BYTES_DEFAULT,
+            wait_ms_max: 500,
         }
     }
 }
@@ -91,6 +99,18 @@ impl LimitsConfig {
     #[must_use]
     pub const fn rate(&self) -> Rate {
         Rate { per_second: self.requests_per_second, burst: self.requests_burst }
+    }
+
+    /// The calls of a node with these limits, and what is measured of them.
+    ///
+    /// # Errors
+    /// [`MetricsError`] when the registry has them already.
+    pub fn calls(&self, metrics: &Metrics) -> Result<Calls, MetricsError> {
+        if self.wait_ms_max == 0 {
+            return Ok(Calls::default());
+        }
+        let wait_max = Duration::from_millis(self.wait_ms_max);
+        Ok(Calls::admitted_by(Admission::new(wait_max, &AdmissionMetrics::register(metrics)?)))
     }
 
     /// How long the metadata of a destroyed version stay, in milliseconds.

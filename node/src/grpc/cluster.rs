@@ -13,7 +13,10 @@ use lockbox_platform::audit::details::RequestDetails;
 use lockbox_platform::audit::record::EventSource;
 use lockbox_platform::status::{ApiError, FieldViolation};
 use lockbox_proto::lockbox::cluster::v1 as wire;
+use lockbox_raft::StorageError;
+use lockbox_raft::domain::feature_level::FEATURE_LEVEL_MAX;
 use lockbox_raft::network::PROTOCOL_MAX;
+use lockbox_raft::state::tables;
 use lockbox_raft::store::FORMAT_VERSION;
 use lockbox_raft::types::Member;
 use tonic::{Request, Response, Status};
@@ -54,7 +57,7 @@ impl ClusterService for ClusterGrpc {
         request: Request<wire::InitRequest>,
     ) -> Result<Response<wire::InitResponse>, Status> {
         let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
+        let calls = app.calls.always_admitted();
         detached(&calls, async move {
             let mut call = Call::begin(&app, &request, event("InitCluster"))?;
             let result = init(&mut call, request.into_inner()).await;
@@ -68,7 +71,7 @@ impl ClusterService for ClusterGrpc {
         request: Request<wire::RecoverAdminRequest>,
     ) -> Result<Response<wire::RecoverAdminResponse>, Status> {
         let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
+        let calls = app.calls.always_admitted();
         detached(&calls, async move {
             let mut call = Call::begin(&app, &request, event("RecoverAdministrator"))?;
             let result = recover(&mut call, request.get_ref()).await;
@@ -82,7 +85,7 @@ impl ClusterService for ClusterGrpc {
         request: Request<wire::StatusRequest>,
     ) -> Result<Response<wire::StatusResponse>, Status> {
         let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
+        let calls = app.calls.always_admitted();
         detached(&calls, async move {
             let mut call = Call::begin(&app, &request, event("GetClusterStatus"))?;
             let admitted = call.admit_certificate(&[Peer::Admin, Peer::Operator, Peer::Node]);
@@ -189,9 +192,10 @@ fn id<I>(
 fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
     let app = call.app;
     let status = app.replica.status();
-    let glance = app.replica.read_stale(|_, _| ());
-    let at = glance.map_err(|error| ApiError::internal(error.to_string()))?;
+    let internal = |error: StorageError| ApiError::internal(error.to_string());
+    let at = app.replica.read_stale(|view, _| tables::feature_level(view)).map_err(internal)?;
     call.observe(DecidedAt { index: at.index, term: at.term });
+    let feature_level = at.value.map_err(internal)?;
     let member = |member: lockbox_raft::replica::MemberStatus| wire::MemberStatus {
         node_id: member.node_id,
         peer_address: member.member.peer_address,
@@ -224,6 +228,10 @@ fn status(call: &mut Call<'_>) -> Result<wire::StatusResponse, ApiError> {
         joint: status.joint,
         store_id: status.store_id.to_string(),
         state_generation: status.state_generation,
+        feature_level,
+        feature_level_max: FEATURE_LEVEL_MAX,
+        cluster_epoch: status.cluster_epoch,
+        growth_refused: app.replica.refuses_growth(),
     })
 }
 

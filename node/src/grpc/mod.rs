@@ -13,6 +13,7 @@ pub mod health;
 pub mod iam_token;
 pub mod introspection;
 pub mod key;
+pub mod kms_witness;
 pub mod operation;
 mod operations_of;
 pub mod payload;

@@ -56,6 +56,19 @@ pub(super) enum State {
     Open,
 }
 
+/// How many calls there are, and how many there may be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Under way.
+    pub in_flight: usize,
+    /// Most of them.
+    pub in_flight_max: usize,
+    /// That wait for one of them to end.
+    pub waiting: usize,
+    /// Most of those.
+    pub waiting_max: usize,
+}
+
 /// What the breaker has done so far.
 #[derive(Debug, Default)]
 pub(super) struct Counts {
@@ -113,6 +126,16 @@ impl Breaker {
     /// What it has done.
     pub(super) const fn counts(&self) -> &Counts {
         &self.counts
+    }
+
+    /// How many calls are under way, and how many wait for their turn.
+    pub(super) fn load(&self) -> Load {
+        Load {
+            in_flight: IN_FLIGHT_MAX.saturating_sub(self.in_flight.available_permits()),
+            in_flight_max: IN_FLIGHT_MAX,
+            waiting: WAITING_MAX.saturating_sub(self.waiting.available_permits()),
+            waiting_max: WAITING_MAX,
+        }
     }
 
     /// Where it stands.

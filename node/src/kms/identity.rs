@@ -5,11 +5,11 @@
 //! (`design §7`). Promises: it is told nothing about callers, and nobody else gets its token.
 
 use std::io;
-use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lockbox_core::{Sensitive, SensitiveString};
+use lockbox_platform::credentials;
 use lockbox_proto::lockbox::kms::v1::CallerAssertion;
 use prost::Message;
 use tokio::fs::File;
@@ -22,8 +22,6 @@ use zeroize::Zeroizing;
 const ASSERTION_HEADER: &str = "lockbox-assertion-bin";
 /// Longest token, in bytes.
 const TOKEN_BYTES_MAX: usize = 16 << 10;
-/// What group and others may do.
-const OTHERS: u32 = 0o077;
 
 /// Who this node is to the KMS.
 #[derive(Debug, Clone, Default)]
@@ -87,7 +85,7 @@ async fn bearer(file: &Path) -> io::Result<MetadataValue<Ascii>> {
 async fn read(path: &Path) -> io::Result<SensitiveString> {
     let file = File::open(path).await?;
     // Asked of the open file: the name could be moved to another one in between.
-    if file.metadata().await?.permissions().mode() & OTHERS != 0 {
+    if !credentials::is_private(path, &file.metadata().await?) {
         return Err(io::Error::new(io::ErrorKind::PermissionDenied, "others can read it"));
     }
     // As large as it may get: a growing buffer would leave copies behind.
@@ -102,6 +100,7 @@ async fn read(path: &Path) -> io::Result<SensitiveString> {
 #[cfg(test)]
 mod tests {
     use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt;
 
     use super::*;
 

@@ -1,18 +1,57 @@
 //! What the breaker does, in `/metrics`; read at each scrape from the breaker itself.
 
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
-use lockbox_platform::metrics::{MetricsError, Prefix};
+use lockbox_platform::metric_names::MetricName;
+use lockbox_platform::metrics::{DURATION_BUCKETS, Metrics, MetricsError, Prefix};
+use lockbox_platform::request_layer::code_name;
 use prometheus::core::{Collector, Desc};
 use prometheus::proto::MetricFamily;
-use prometheus::{IntCounter, IntGaugeVec, Opts};
+use prometheus::{HistogramVec, IntCounter, IntCounterVec, IntGaugeVec, Opts};
+use tonic::{Code, Status};
 
-use super::KmsClient;
 use super::breaker::State;
+use super::{KmsCall, KmsClient};
 
 /// All states with their names, so that the series of a state that was left reads 0.
 const STATES: [(State, &str); 3] =
     [(State::Closed, "closed"), (State::Probing, "probing"), (State::Open, "open")];
+
+const CALLS: MetricName =
+    MetricName::new("kms_calls_total", "Calls to the KMS, by what was asked and gRPC status code.");
+const DURATION: MetricName = MetricName::new(
+    "kms_call_duration_seconds",
+    "Time from a call to the KMS to its answer, the wait for a turn left out.",
+);
+
+/// What is measured of calls to the KMS.
+#[derive(Debug, Clone)]
+pub(super) struct CallMetrics {
+    calls: IntCounterVec,
+    duration: HistogramVec,
+}
+
+impl CallMetrics {
+    pub(super) fn register(metrics: &Metrics) -> Result<Self, MetricsError> {
+        let calls = metrics.counters(&CALLS, &["operation", "code"])?;
+        let duration = metrics.histograms(&DURATION, &["operation"], &DURATION_BUCKETS)?;
+        // There from the start, so that a first failure is a rise.
+        for call in KmsCall::ALL {
+            calls.with_label_values(&[call.name(), code_name(Code::Ok)]).inc_by(0);
+            calls.with_label_values(&[call.name(), code_name(Code::Unavailable)]).inc_by(0);
+            drop(duration.with_label_values(&[call.name()]));
+        }
+        Ok(Self { calls, duration })
+    }
+
+    /// Notes how a call has ended.
+    pub(super) fn note(&self, call: KmsCall, failure: Option<&Status>, took: Duration) {
+        let code = failure.map_or(Code::Ok, Status::code);
+        self.calls.with_label_values(&[call.name(), code_name(code)]).inc();
+        self.duration.with_label_values(&[call.name()]).observe(took.as_secs_f64());
+    }
+}
 
 /// The KMS client's metrics.
 pub struct KmsCollector {

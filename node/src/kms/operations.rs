@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tonic::Code;
 
 use super::refusal::{Unanswered, not_asked};
-use super::{KmsClient, kms_index, within};
+use super::{KmsCall, KmsClient, kms_index, within};
 
 /// An operation as the KMS tells it, and its commit sequence.
 pub type Found = (Operation, Option<String>);
@@ -36,7 +36,7 @@ impl KmsClient {
         let ask = move |until| async move {
             client.get(identity.on_behalf(within(message, until), assertion).await?).await
         };
-        let status = match self.in_time(deadline, ask).await {
+        let status = match self.in_time(KmsCall::GetOperation, deadline, ask).await {
             Ok(response) => {
                 let index = kms_index(response.metadata());
                 return Ok(Some((response.into_inner(), index)));

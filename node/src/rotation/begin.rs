@@ -57,8 +57,8 @@ pub async fn begin(app: &App, instead_of: u32, deadline: Instant) -> Result<Begu
         return Ok(Begun { key_id, made: false });
     }
     let id = keys.last().map_or(1, |last| last.id.saturating_add(1));
-    let (_, wrapped) =
-        wrapped_key(app, &cluster.id, &cluster.system_key_id, (id, purpose), deadline).await?;
+    let (scope, system_key) = (cluster.keyring_scope(), &cluster.system_key_id);
+    let (_, wrapped) = wrapped_key(app, scope, system_key, (id, purpose), deadline).await?;
     let record = KeyringKeyRecord::new(id, purpose, KeyStage::Added, wrapped, Vec::new());
     let command = Command::AddKeyringKey(Box::new(record));
     let applied = app.replica.propose_as_leader(command, deadline).await;

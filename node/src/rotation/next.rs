@@ -163,6 +163,7 @@ mod tests {
                 created_at: LogTime::default(),
                 organization_id: OrganizationId::parse("organization").unwrap(),
                 system_key_id: "system".into(),
+                keyring_cluster: None,
             },
             keys: keys.to_vec(),
             members: vec![1, 2],

@@ -21,7 +21,8 @@ pub(super) async fn rewrap_key(
     let deadline = Instant::now() + STEP_TIMEOUT;
     let ring = app.keyring.ring()?;
     let key = ring.get(record.id, record.purpose).ok_or(StepError::NoActiveKey)?;
-    let data = || associated_data(cluster.id.as_str(), record.id, record.purpose);
+    let scope = cluster.keyring_scope();
+    let data = || associated_data(scope.as_str(), record.id, record.purpose);
     let system_key = cluster.system_key_id.as_str();
     let plaintext = Sensitive::new(key.expose().to_vec());
     let wrapped = app.kms.system_encrypt(system_key, data(), &plaintext, deadline).await;

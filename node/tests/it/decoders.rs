@@ -4,6 +4,8 @@
 //! `fuzz_` begin with a corpus ([`crate::fuzz`]): what opens is what was sealed here.
 
 use bolero::check;
+use lockbox::backup::content::{ContentReader, KIND};
+use lockbox::backup::destroyed_list::VerifiedList;
 use lockbox::consistency::{Consistency, min_index};
 use lockbox::name_filter;
 use lockbox::page::List;
@@ -12,6 +14,7 @@ use lockbox::seal::{
     SEAL_FORMAT, SealPlace, SealedMessage, SymmetricKey, open, seal, unwrap, wrap,
 };
 use lockbox_core::{CloudId, FolderId, Randomness, SecretId, SensitiveBytes, VersionId};
+use lockbox_platform::sealed_file::{self, FileKey, SealedBy, SealedFile, SealingWriter, Wrap};
 use lockbox_raft::domain::codec;
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
 
@@ -53,6 +56,32 @@ fn an_opened_payload_is_read_or_refused() {
             let again = Payload::decode(&payload.encode()).unwrap();
             assert_eq!(again.keys(), payload.keys());
         }
+    });
+}
+
+#[test]
+fn a_sealed_file_and_a_list_of_destructions_are_read_or_refused() {
+    check!().for_each(|bytes: &[u8]| {
+        VerifiedList::read(bytes).ok();
+        for file in [bytes.to_vec(), [b"LOCKBOX-SEALED-FILE\n", bytes].concat()] {
+            sealed_file::check(file.as_slice()).ok();
+        }
+    });
+}
+
+#[test]
+fn the_content_of_a_backup_is_read_or_refused() {
+    let key = FileKey::from_slice(&[7; 32]).unwrap();
+    let wrap = Wrap::Kms { key_id: "abjsystem".to_owned(), wrapped: String::new() };
+    check!().for_each(|bytes: &[u8]| {
+        let sealed_by = SealedBy { file_id: [1; 16], key: key.clone(), wraps: vec![wrap.clone()] };
+        let file = SealingWriter::begin(Vec::new(), KIND, Default::default(), sealed_by);
+        let mut file = file.unwrap();
+        file.write(bytes).unwrap();
+        let (file, _) = file.finish().unwrap();
+        let opened = SealedFile::begin(file.as_slice()).unwrap().open(&key).unwrap();
+        let mut content = ContentReader::new(opened);
+        while let Ok(Some(_)) = content.next_item() {}
     });
 }
 

@@ -49,7 +49,6 @@ use lockbox_raft::store::RocksEngines;
 use lockbox_raft::types::Member;
 use tempfile::TempDir;
 use tokio::time::Instant;
-use tokio_util::task::TaskTracker;
 use tonic::Request;
 use tonic::metadata::MetadataValue;
 
@@ -222,6 +221,7 @@ impl Fresh {
             }
         };
         let keyring = Keyring::default();
+        let calls = config.limits.calls(&metrics).unwrap();
         let identity = KmsIdentity::by(config.kms.token_file.as_ref());
         let kms_client = KmsClient::new(move || connect(kms_address), Arc::clone(&random));
         let kms_client = kms_client.identified_by(identity);
@@ -241,9 +241,10 @@ impl Fresh {
             readiness: Readiness::new(),
             turns: lockbox::turns::Turns::default(),
             catching_up: lockbox::consistency::waiting_room(),
-            calls: TaskTracker::new(),
+            calls,
             streams: Streams::default(),
             rotation: Rotation::default(),
+            backups: lockbox::backup::make::Turn::default(),
             payload_reads: lockbox::usage::PayloadReads::default(),
         });
         let sealed = app.readiness.component(unseal::COMPONENT);

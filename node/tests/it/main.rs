@@ -7,6 +7,8 @@ mod account_access;
 #[cfg(test)]
 mod accounts;
 #[cfg(test)]
+mod admission;
+#[cfg(test)]
 mod another_kms;
 #[cfg(test)]
 mod any_bytes;
@@ -21,6 +23,10 @@ mod audited;
 #[cfg(test)]
 mod audited_peers;
 #[cfg(test)]
+mod backup_fixtures;
+#[cfg(test)]
+mod backups;
+#[cfg(test)]
 mod cli;
 #[cfg(test)]
 mod client;
@@ -32,6 +38,8 @@ mod compatibility;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+mod config_reference;
+#[cfg(test)]
 mod consistency;
 #[cfg(test)]
 mod containers;
@@ -42,6 +50,8 @@ mod destroyed_files;
 #[cfg(test)]
 mod destruction;
 #[cfg(test)]
+mod disk_low;
+#[cfg(test)]
 mod downtime;
 #[cfg(test)]
 mod edges;
@@ -49,6 +59,8 @@ mod edges;
 mod explain;
 #[cfg(test)]
 mod fake_kms;
+#[cfg(test)]
+mod feature_level;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
@@ -65,10 +77,14 @@ mod kms_operations;
 #[cfg(test)]
 mod kms_outage;
 #[cfg(test)]
+mod kms_witness;
+#[cfg(test)]
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
 mod metadata;
+#[cfg(test)]
+mod monitoring;
 #[cfg(test)]
 mod moved_payloads;
 #[cfg(test)]
@@ -89,6 +105,9 @@ mod raw;
 mod readiness;
 #[cfg(test)]
 mod recovery;
+#[cfg(test)]
+#[path = "../../../platform/core/tests/shared/config_reference.rs"]
+mod reference;
 #[cfg(test)]
 mod response_headers;
 #[cfg(test)]

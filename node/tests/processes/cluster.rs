@@ -67,8 +67,9 @@ impl Cluster {
         Self::start_prepared(Vec::new(), usize::from(NODES_MAX)).await
     }
 
-    async fn start_prepared(environment: Vec<(&'static str, String)>, nodes: usize) -> Self {
-        let mut cluster = Self {
+    /// The files alone: nothing runs.
+    pub(crate) fn prepared(environment: Vec<(&'static str, String)>, nodes: usize) -> Self {
+        let cluster = Self {
             directory: Some(tempfile::tempdir().unwrap()),
             ports: PortBase::take(),
             environment,
@@ -76,6 +77,11 @@ impl Cluster {
             connection: BTreeMap::new(),
         };
         success(&cluster.local(&["prepare", "--nodes", &nodes.to_string()]));
+        cluster
+    }
+
+    async fn start_prepared(environment: Vec<(&'static str, String)>, nodes: usize) -> Self {
+        let mut cluster = Self::prepared(environment, nodes);
         for part in PARTS {
             cluster.launch(part);
         }
@@ -101,7 +107,8 @@ impl Cluster {
         self.certificates().join("ca.pem")
     }
 
-    fn certificates(&self) -> PathBuf {
+    /// Where the certificates and their keys are.
+    pub(crate) fn certificates(&self) -> PathBuf {
         self.directory().join("certificates")
     }
 

@@ -8,6 +8,10 @@
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
+mod backup;
+#[cfg(test)]
+mod bad_input;
+#[cfg(test)]
 mod caller;
 #[cfg(test)]
 mod canary;
@@ -32,11 +36,15 @@ mod forgotten;
 #[cfg(test)]
 mod freshness;
 #[cfg(test)]
+mod health;
+#[cfg(test)]
 mod http1;
 #[cfg(test)]
 mod keyring;
 #[cfg(test)]
 mod kms_commands;
+#[cfg(test)]
+mod kms_restored;
 #[cfg(test)]
 mod load;
 #[cfg(test)]
@@ -47,11 +55,19 @@ mod memory;
 #[path = "../shared/messages.rs"]
 mod messages;
 #[cfg(test)]
+mod metrics_reference;
+#[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod ports;
 #[cfg(test)]
 mod programs;
 #[cfg(test)]
+mod quorum_loss;
+#[cfg(test)]
 mod recovery;
+#[cfg(test)]
+mod refused_start;
 #[cfg(test)]
 mod restored;
 #[cfg(test)]
@@ -64,6 +80,8 @@ mod sealed;
 mod server;
 #[cfg(test)]
 mod stopping;
+#[cfg(test)]
+mod traces;
 #[cfg(test)]
 mod waiting;
 #[cfg(test)]

@@ -15,7 +15,7 @@ pub(crate) fn json(output: &Output) -> Value {
 }
 
 /// The one sentence of a command that was refused.
-fn refused(output: &Output, exit: i32) -> String {
+pub(crate) fn refused(output: &Output, exit: i32) -> String {
     let sentence = String::from_utf8(output.stderr.clone()).unwrap();
     assert_eq!(output.status.code(), Some(exit), "{sentence}");
     assert_eq!(sentence.lines().count(), 1, "{sentence}");
@@ -24,7 +24,7 @@ fn refused(output: &Output, exit: i32) -> String {
 
 impl Cluster {
     /// Starts a node that is no member yet, and waits until it answers.
-    async fn start_fresh(&mut self, node: u16) {
+    pub(crate) async fn start_fresh(&mut self, node: u16) {
         self.launch(Part::Node(node));
         let answers = async || self.status(node).await;
         let status = until("fresh node", answers).await;

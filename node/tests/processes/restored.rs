@@ -1,7 +1,7 @@
 //! What an older copy of the nodes' data opens once everything in it was destroyed (`design §6`).
 //!
-//! There are no backup files yet: a copy of the directories of nodes that were stopped stands for
-//! one. The KMS is not set back with them, as it is somebody else's.
+//! A copy of the directories of nodes that were stopped, and no backup ([`crate::backup`]): nothing
+//! is destroyed again. The KMS is not set back with them, as it is somebody else's.
 
 use std::path::Path;
 
@@ -83,7 +83,7 @@ impl Cluster {
 }
 
 /// Destroys the current version of a secret, and waits until that is done.
-async fn destroy_version(admin: &Client, secret: &str) {
+pub(crate) async fn destroy_version(admin: &Client, secret: &str) {
     let listed = async || {
         let request =
             wire::ListVersionsRequest { secret_id: secret.to_owned(), ..Default::default() };

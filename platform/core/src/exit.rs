@@ -15,11 +15,13 @@ pub enum ExitCode {
     Unreachable,
     /// A read, write or sync of the storage failed; nothing unsynced was acknowledged.
     Storage,
-    /// A record in the middle of the log does not match its checksum.
+    /// What is stored does not match its checksum: a record in the middle of a log, or a block of a
+    /// file. A node cannot go on with such data: replace it.
     CorruptLog,
     /// The disk is full.
     DiskFull,
-    /// The data directory belongs to another node or another cluster.
+    /// The data directory belongs to another node, another cluster, another kind of server or a
+    /// newer build.
     IdentityMismatch,
     /// A port that the process must listen on is taken.
     PortInUse,
@@ -31,13 +33,16 @@ pub enum ExitCode {
     /// The end took too long: a disk keeps calls, or the ledger, waiting. What was not answered may
     /// have been done.
     Stalled,
+    /// The state of this node is another one than most members of the cluster have. It must not
+    /// serve, and does not start again: replace it.
+    StateDiverged,
     /// A broken invariant: a bug. The log says which.
     Internal,
 }
 
 impl ExitCode {
     /// All of them, by number.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::Ok,
         Self::Refused,
         Self::Usage,
@@ -50,6 +55,7 @@ impl ExitCode {
         Self::Consensus,
         Self::StoreLost,
         Self::Stalled,
+        Self::StateDiverged,
         Self::Internal,
     ];
 
@@ -62,15 +68,18 @@ impl ExitCode {
             Self::Usage => "the command line, the configuration or a file it names is wrong",
             Self::Unreachable => "the server is out of reach, is not ready or took too long",
             Self::Storage => "storage could not be read, written or synced",
-            Self::CorruptLog => "a record within the log is damaged",
+            Self::CorruptLog => "stored data are damaged",
             Self::DiskFull => "the disk is full",
-            Self::IdentityMismatch => "the data belongs to another node or another cluster",
+            Self::IdentityMismatch => {
+                "the data belongs to another node, cluster or kind of server, or to a newer build"
+            }
             Self::PortInUse => "a port is taken",
             Self::Consensus => "consensus ended by itself, which is a bug",
             Self::StoreLost => {
                 "the data of a member was wiped: remove the node and add it under a new id"
             }
             Self::Stalled => "the end took too long, for a disk kept it waiting",
+            Self::StateDiverged => "the node's state is not that of most members: replace the node",
             Self::Internal => "something that cannot be has happened, which is a bug",
         }
     }
@@ -91,6 +100,7 @@ impl ExitCode {
             Self::Consensus => 15,
             Self::StoreLost => 16,
             Self::Stalled => 17,
+            Self::StateDiverged => 18,
             Self::Internal => 70,
         }
     }
@@ -121,6 +131,7 @@ mod tests {
             (ExitCode::Consensus, 15),
             (ExitCode::StoreLost, 16),
             (ExitCode::Stalled, 17),
+            (ExitCode::StateDiverged, 18),
             (ExitCode::Internal, 70),
         ];
         for (code, number) in codes {

@@ -15,6 +15,7 @@ pub mod role;
 pub mod sensitive;
 pub mod stack;
 pub mod subject;
+pub mod trace_context;
 
 pub use access::{AccessQuery, Decision, is_allowed};
 pub use clock::{Clock, LogTime, Randomness};
@@ -31,3 +32,4 @@ pub use role::{Permission, Role};
 pub use sensitive::{Sensitive, SensitiveBytes, SensitiveString};
 pub use stack::with_wiped_stack;
 pub use subject::{Subject, SubjectKind, SystemSubject, TokenMaker};
+pub use trace_context::TraceContext;

@@ -144,6 +144,9 @@ seeded_bugs! {
         QuotaNotGivenBack "quota-not-given-back":
             "A secret that is deleted counts against the quota for ever.",
             ["L17"], "";
+        DestroyedUnlisted "destroyed-unlisted":
+            "The lists of destructions that go with backups name nothing.",
+            ["L18"], "a backup that is restored";
         PlaintextInLog "plaintext-in-log":
             "A debug line of the log holds the payload.",
             ["L12"], "LOCKBOX_LOG=debug";

@@ -20,6 +20,7 @@ pub mod record;
 mod retention;
 pub mod search;
 mod secret_details;
+pub mod shipping;
 mod syncer;
 pub mod tail;
 mod verifier;

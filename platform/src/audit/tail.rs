@@ -46,6 +46,12 @@ impl<'a> Tail<'a> {
         Ok((lines.into(), tail))
     }
 
+    /// Reads on behind this finished file, or from the oldest one.
+    pub(crate) const fn behind(files: &'a AuditFiles, passed: Option<u64>) -> Self {
+        let walk = Walk::behind(files, passed);
+        Self { walk, file: None, behind: None, begun: Vec::new() }
+    }
+
     /// The next whole line; nothing while there is none.
     ///
     /// # Errors

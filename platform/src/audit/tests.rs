@@ -6,6 +6,7 @@ mod opening;
 mod reading;
 mod removal;
 mod rotation;
+mod shipping;
 mod tampering;
 mod writing;
 

@@ -19,6 +19,7 @@ use std::time::Duration;
 use lockbox_core::{Clock, LogTime};
 use tokio::sync::{oneshot, watch};
 use tokio::time::Instant;
+use tracing::Instrument;
 
 use crate::audit::chain::{Chain, ChainHead};
 use crate::audit::config::{AuditConfig, AuditSync, Removal};
@@ -206,7 +207,8 @@ impl AuditorHandle {
     /// # Errors
     /// [`AuditError`]; the call must then fail.
     pub async fn record(&self, record: &AuditRecord, deadline: Instant) -> Result<(), AuditError> {
-        let result = self.submit(record, deadline).await;
+        let span = tracing::trace_span!(target: "lockbox_trace", "write_audit");
+        let result = self.submit(record, deadline).instrument(span).await;
         let label = match result {
             Ok(()) => "written",
             Err(AuditError::Busy) => "busy",
@@ -243,13 +245,18 @@ impl AuditorHandle {
     async fn submit(&self, record: &AuditRecord, deadline: Instant) -> Result<(), AuditError> {
         let json = record.to_json().map_err(|_impossible| AuditError::Failed)?;
         let (reply, answered) = oneshot::channel();
-        self.mailbox.try_send(Submitted { json, reply }).map_err(|error| match error {
-            TrySendError::Full(_) => {
-                // Nor would the next one be, until the writer goes on.
-                self.progress.note_recorded(false);
-                AuditError::Busy
+        // ORDER: counted before it can be taken out.
+        self.metrics.queue.inc();
+        self.mailbox.try_send(Submitted { json, reply }).map_err(|error| {
+            self.metrics.queue.dec();
+            match error {
+                TrySendError::Full(_) => {
+                    // Nor would the next one be, until the writer goes on.
+                    self.progress.note_recorded(false);
+                    AuditError::Busy
+                }
+                TrySendError::Disconnected(_) => AuditError::Stopped,
             }
-            TrySendError::Disconnected(_) => AuditError::Stopped,
         })?;
         let soon = Instant::now() + LAST_WAIT;
         // Behind a disk that hangs there is nothing to wait for.
@@ -284,6 +291,7 @@ impl Writer {
                 Err(RecvTimeoutError::Disconnected) => return,
             }
             batch.extend(submitted.try_iter().take(BATCH_MAX - 1));
+            self.metrics.queue.sub(i64::try_from(batch.len()).unwrap_or(i64::MAX));
             let result = self.write(&batch);
             for written in batch.drain(..) {
                 if written.reply.send(result).is_err() {
@@ -335,6 +343,8 @@ impl Writer {
         self.progress.append(chain, || self.begin.file.append(lines))?;
         // The numbers are in the file now, whatever becomes of the sync.
         self.begin.chain = chain;
+        let last = chain.head().map_or(0, |head| head.sequence);
+        self.metrics.last_sequence.set(i64::try_from(last).unwrap_or(i64::MAX));
         match self.begin.sync {
             AuditSync::Each => self.progress.sync(self.begin.file.as_ref(), &self.metrics),
             AuditSync::Batched => match self.dirty.try_send(()) {

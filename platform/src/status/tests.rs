@@ -157,3 +157,19 @@ fn codes_without_a_kind_have_an_http_status_too() {
     assert_eq!(http_status(Code::Unknown).as_u16(), 500);
     assert_eq!(http_status(Code::OutOfRange).as_u16(), 400);
 }
+
+/// `docs/reference/errors.md` has the same codes, statuses and details.
+#[test]
+fn the_documentation_agrees() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/reference/errors.md");
+    let text = std::fs::read_to_string(path).unwrap();
+    for (kind, _, code, http, details) in table() {
+        let name = crate::request_layer::code_name(code);
+        let begin = format!("| `{name}` | {http} |");
+        let row = text.lines().find(|line| line.starts_with(&begin));
+        let row = row.unwrap_or_else(|| panic!("missing: {begin}"));
+        for detail in details {
+            assert!(row.contains(&format!("`{detail}`")), "{detail} of {kind:?}: {row}");
+        }
+    }
+}

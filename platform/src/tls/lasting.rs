@@ -163,18 +163,40 @@ impl Service<Uri> for Connector {
     }
 }
 
+impl ClientTlsFiles {
+    /// Reads them as a connection to a server of this name would.
+    ///
+    /// # Errors
+    /// [`TlsError`] when the name or the files cannot be used now.
+    pub fn check(&self, server_name: &str) -> Result<(), TlsError> {
+        let no_name = |_| TlsError::Name { name: server_name.to_owned() };
+        ServerName::try_from(server_name).map_err(no_name)?;
+        client_config(self).map(drop)
+    }
+}
+
 fn paths(files: &ClientTlsFiles) -> impl Iterator<Item = &Path> {
     let own = files.identity.iter().flat_map(|own| [&own.certificate, &own.key]);
     std::iter::once(&files.ca).chain(own).map(PathBuf::as_path)
 }
 
 fn config(files: &ClientTlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = client_config(files)?;
+    config.alpn_protocols = vec![ALPN_H2.to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// TLS of a client with the files as they are now, for whatever protocol.
+///
+/// # Errors
+/// [`TlsError`], one sentence that names the file.
+pub(crate) fn client_config(files: &ClientTlsFiles) -> Result<ClientConfig, TlsError> {
     let authorities = authorities(&files.ca)?;
     let builder = ClientConfig::builder_with_provider(provider())
         .with_safe_default_protocol_versions()
         .map_err(|error| no_versions(&files.ca, &error))?
         .with_root_certificates(authorities);
-    let mut config = match &files.identity {
+    match &files.identity {
         Some(own) => {
             let chain = read_certificates("certificate", &own.certificate)?;
             let key = read_key(&own.key)?;
@@ -183,12 +205,10 @@ fn config(files: &ClientTlsFiles) -> Result<Arc<ClientConfig>, TlsError> {
                 key: own.key.clone(),
                 source,
             };
-            builder.with_client_auth_cert(chain, key).map_err(unusable)?
+            builder.with_client_auth_cert(chain, key).map_err(unusable)
         }
-        None => builder.with_no_client_auth(),
-    };
-    config.alpn_protocols = vec![ALPN_H2.to_vec()];
-    Ok(Arc::new(config))
+        None => Ok(builder.with_no_client_auth()),
+    }
 }
 
 fn no_versions(ca: &Path, error: &rustls::Error) -> TlsError {

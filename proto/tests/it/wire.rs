@@ -50,6 +50,7 @@ fn peer_protocol_keeps_its_numbers() {
     };
     let fixed = [
         ("lockbox.peer.v1.PeerHeader", "protocol_version", 4),
+        ("lockbox.peer.v1.HelloReply", "feature_level", 10),
         ("lockbox.peer.v1.RaftVote", "committed", 3),
         ("lockbox.peer.v1.RaftLogId", "index", 3),
         ("lockbox.peer.v1.AppendRequest", "entries", 4),

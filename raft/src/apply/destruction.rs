@@ -127,7 +127,23 @@ pub(super) fn destroy(
     if called_off || early {
         return Err(Precondition::VersionNotScheduled(version.id).into());
     }
-    unqueue(application, &version);
+    destroy_payload(application, &mut secret, &mut version, due)?;
+    let metadata = OperationMetadata::DestroyVersion {
+        secret_id: secret_id.clone(),
+        version_id: version_id.clone(),
+    };
+    Ok(store(application, secret, version, "Destroy version", metadata))
+}
+
+/// Takes what there is of a version out of the state; the caller stores it and its secret.
+pub(super) fn destroy_payload(
+    application: &mut Application<'_, '_>,
+    secret: &mut SecretRecord,
+    version: &mut VersionRecord,
+    due: &Destruction,
+) -> Result<(), StorageError> {
+    let Destruction { secret_id, version_id, .. } = due;
+    unqueue(application, version);
     version.status = VersionStatus::Destroyed;
     version.destroy_at = None;
     if let Some(payload) = tables::payload(application.state, secret_id, version_id)? {
@@ -141,12 +157,7 @@ pub(super) fn destroy(
     application.state.delete(Space::Records, keys::bindings(&version::resource(version_id)));
     secret.live_versions = secret.live_versions.saturating_sub(1);
     metering::change(application, &secret.folder_id, 0, 1)?;
-    destroyed::keep(application, &mut secret, due)?;
-    let metadata = OperationMetadata::DestroyVersion {
-        secret_id: secret_id.clone(),
-        version_id: version_id.clone(),
-    };
-    Ok(store(application, secret, version, "Destroy version", metadata))
+    destroyed::keep(application, secret, due)
 }
 
 /// Takes a version out of the destruction queue, if it is in it.

@@ -6,7 +6,7 @@ use lockbox_core::{
     AuthorizedKeyId, FolderId, Permission, ResourceKind, ResourceRef, ServiceAccountId, Subject,
 };
 
-use super::{Application, Effect, Refusal, access, bindings, require_absent};
+use super::{Application, Effect, Refusal, access, bindings, feature_level, require_absent};
 use crate::domain::binding::{AccessBinding, BindingSet};
 use crate::domain::command::{CreateAuthorizedKey, CreateServiceAccount, Envelope, InitCluster};
 use crate::domain::identity::{
@@ -59,6 +59,7 @@ pub(super) fn init_cluster(
         admin_key_id: init.admin_key.id.clone(),
     };
     application.put(Space::Records, keys::FIRST_RESOURCES.to_vec(), &first);
+    feature_level::set(application, init.feature_level)?;
     for key in &init.keyring {
         let mut key = key.clone();
         key.created_at = now;

@@ -13,16 +13,21 @@ mod containers;
 mod destroyed;
 mod destruction;
 mod erasures;
+mod feature_level;
 mod identity;
 mod keyring;
+mod kms_witness;
 mod members;
 mod metering;
 mod paths;
 mod recovery;
+mod restored;
 mod retention;
 mod secret;
 mod seeded;
+mod state_check;
 mod tokens;
+mod trim;
 mod version;
 
 use std::time::Duration;
@@ -44,6 +49,7 @@ pub use destruction::destructions_due;
 pub use identity::{account_of, account_path, room_for_authorized_key};
 pub use members::register_members;
 pub use paths::{bound_path, cloud_path, find_resource};
+pub use restored::{destroy_again, found_restored};
 pub use retention::{recall, recall_or_room};
 pub use secret::{CreationLimits, expect_current, room_for_secret, secret_id_taken};
 pub use version::{default_base, room_for_version};
@@ -148,6 +154,7 @@ pub fn apply_entry(
         erasures::of_late_copy(state, &envelope, &outcome, at.index, now)?;
     }
     retention::expire(state, now)?;
+    trim::trim(state, now)?;
     state.keep();
     Ok(outcome)
 }
@@ -162,6 +169,7 @@ fn decide(
     if let Some(operation) = retention::repeated_request(state, envelope)?.filter(repeat) {
         return Ok(Outcome::Done(Box::new(operation)));
     }
+    feature_level::require(state, &envelope.command)?;
     access::authenticate(state, &envelope.subject, envelope.token.as_ref(), now)?;
     if let Some(claim) = &envelope.idempotency
         && let Some(operation) = retention::recall(state, &envelope.subject, claim)?.filter(repeat)
@@ -187,11 +195,26 @@ fn dispatch(
     let effect = match &envelope.command {
         Command::AdvanceTime if envelope.subject == Subject::internal() => return Ok(None),
         Command::AdvanceTime => return Err(Rejection::PermissionDenied.into()),
+        Command::SetRetention { bytes_max } => {
+            return trim::set_retention(application, envelope, *bytes_max).map(|()| None);
+        }
+        Command::BeginStateCheck => {
+            return state_check::begin(application, envelope).map(|()| None);
+        }
+        Command::ReportStateHash { index, report } => {
+            return state_check::report(application, envelope, *index, report).map(|()| None);
+        }
         Command::AnchorAuditHead(head) => {
             return audit_heads::anchor(application, envelope, head).map(|()| None);
         }
         Command::ReportReads(report) => {
             return metering::count_reads(application, envelope, report).map(|()| None);
+        }
+        Command::AttestKms(told) => {
+            return kms_witness::attest(application, envelope, told).map(|()| None);
+        }
+        Command::RaiseFeatureLevel { level } => {
+            return feature_level::raise(application, envelope, *level).map(|()| None);
         }
         Command::InitCluster(init) => identity::init_cluster(application, init),
         Command::CreateSecret(create) => secret::create(application, envelope, create),

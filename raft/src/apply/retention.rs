@@ -12,7 +12,7 @@ use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use super::destroyed::{self, KeptVersion};
-use super::{Application, Refusal, changes};
+use super::{Application, Refusal, changes, trim};
 use crate::domain::codec;
 use crate::domain::command::{Envelope, IdempotencyClaim};
 use crate::domain::idempotency::{
@@ -33,8 +33,8 @@ const EXPIRY_PAUSE: Duration = Duration::from_secs(1);
 
 /// One row of the expiry queue: what to delete when its time has come.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
-struct Expiry {
-    /// The keys to delete, in [`Space::Records`].
+pub(super) struct Expiry {
+    /// The keys to delete, in [`Space::Records`]. An operation's own is the first of its.
     #[n(0)]
     keys: Vec<ByteVec>,
     /// Whose count of idempotency records goes down by one.
@@ -43,6 +43,34 @@ struct Expiry {
     /// The destroyed version that is forgotten, unless it is current.
     #[n(2)]
     version: Option<KeptVersion>,
+    /// What the rows under these keys take, as far as there is a cap on it; absent is not counted.
+    #[n(3)]
+    bytes: Option<u64>,
+}
+
+impl Expiry {
+    const fn of_keys(keys: Vec<ByteVec>) -> Self {
+        Self { keys, counted_for: None, version: None, bytes: None }
+    }
+
+    const fn of_version(kept: KeptVersion) -> Self {
+        Self { keys: Vec::new(), counted_for: None, version: Some(kept), bytes: None }
+    }
+
+    /// Whether it is an operation that is forgotten.
+    pub(super) fn is_operation(&self) -> bool {
+        self.keys.first().is_some_and(|key| keys::is_operation(key))
+    }
+
+    /// What was counted for it.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.unwrap_or_default()
+    }
+
+    /// The keys to delete.
+    pub(super) fn into_keys(self) -> Vec<ByteVec> {
+        self.keys
+    }
 }
 
 /// The operation that an earlier copy of this proposal made.
@@ -112,32 +140,55 @@ pub(super) fn remember(
     let now = application.now;
     let key = keys::operation(&operation.id);
     let place = keys::operation_of(&operation.resource, application.index);
-    application.put(Space::Records, key.clone(), operation);
+    let mut bytes = put_counted(application, key.clone(), operation);
     let mut keys = vec![key.into()];
     // What is no operation on the wire is in no list: kept for the repeats alone.
     if operation.metadata.is_listed() {
         let of_key = operation.metadata.key_id();
         let of_key = of_key.map(|key| keys::operation_of_key(key, application.index));
         for place in [Some(place), of_key].into_iter().flatten() {
-            application.put(Space::Records, place.clone(), &operation.id);
+            bytes += put_counted(application, place.clone(), &operation.id);
             keys.push(place.into());
         }
     }
-    keys.extend(changes::keep(application, operation)?.map(Into::into));
-    let expiry = Expiry { keys, counted_for: None, version: None };
+    if let Some(change) = changes::keep(application, operation)? {
+        bytes += (change.len() + codec::encode(&operation.id).len()) as u64;
+        keys.push(change.into());
+    }
+    let expiry = Expiry { bytes: Some(bytes), ..Expiry::of_keys(keys) };
     let mut expiries = vec![(now.plus(OPERATION_RETENTION), expiry)];
     if let Some(expiry) = remember_key(application, envelope, operation)? {
         expiries.push(expiry);
     }
-    for (ordinal, (at, expiry)) in (0_u64..).zip(expiries) {
+    // Without a cap nothing is counted, and rows are what they were before there could be one.
+    let is_capped = tables::retention(application.state)?.is_some();
+    let mut counted = 0;
+    for (ordinal, (at, mut expiry)) in (0_u64..).zip(expiries) {
+        expiry.bytes = expiry.bytes.filter(|_| is_capped);
+        counted += expiry.bytes();
         application.put(Space::Records, keys::expiry(at, application.index, ordinal), &expiry);
+    }
+    if is_capped {
+        trim::count(application.state, counted)?;
     }
     Ok(())
 }
 
+/// Stores a record; gives what it takes, with its key.
+fn put_counted<T: Encode<()>>(
+    application: &mut Application<'_, '_>,
+    key: Vec<u8>,
+    record: &T,
+) -> u64 {
+    let value = codec::encode(record);
+    let bytes = (key.len() + value.len()) as u64;
+    application.state.put(Space::Records, key, value);
+    bytes
+}
+
 /// Deletes a record at that time. Once in an entry.
 pub(super) fn forget_at(application: &mut Application<'_, '_>, at: LogTime, key: Vec<u8>) {
-    let expiry = Expiry { keys: vec![key.into()], counted_for: None, version: None };
+    let expiry = Expiry::of_keys(vec![key.into()]);
     let place = keys::expiry(at, application.index, RECORD_ORDINAL);
     application.put(Space::Records, place, &expiry);
 }
@@ -148,7 +199,7 @@ pub(super) fn forget_version_at(
     at: LogTime,
     kept: KeptVersion,
 ) {
-    let expiry = Expiry { keys: Vec::new(), counted_for: None, version: Some(kept) };
+    let expiry = Expiry::of_version(kept);
     let place = keys::expiry(at, application.index, RECORD_ORDINAL);
     application.put(Space::Records, place, &expiry);
 }
@@ -169,10 +220,10 @@ fn remember_key(
         expires_at,
     };
     let key = keys::idempotency(subject, &claim.method, &claim.key);
-    application.put(Space::Records, key.clone(), &record);
+    let bytes = put_counted(application, key.clone(), &record);
     application.put(Space::Records, keys::idempotency_count(subject), &(count + 1));
     let counted_for = Some(subject.clone());
-    let expiry = Expiry { keys: vec![key.into()], counted_for, version: None };
+    let expiry = Expiry { counted_for, bytes: Some(bytes), ..Expiry::of_keys(vec![key.into()]) };
     Ok(Some((expires_at, expiry)))
 }
 
@@ -204,21 +255,19 @@ pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), Storag
         let begin = [last.as_slice(), &[0]].concat();
         state.put(Space::System, keys::SYSTEM_EXPIRY_BEGIN.to_vec(), begin);
     }
+    let mut freed = 0;
     for (queue_key, value) in rows {
         let expiry: Expiry = codec::decode(&value)
             .map_err(|e| StorageError::corrupt("expire old records", e.to_string()))?;
         state.delete(Space::Records, queue_key.clone());
-        for key in expiry.keys {
-            changes::forgotten(state, &key)?;
-            state.delete(Space::Records, key.into());
-        }
+        freed += expiry.bytes();
+        forget_rows(state, expiry.keys)?;
         if let Some(kept) = expiry.version
             && !destroyed::forget(state, &kept)?
         {
             // It is current: looked at again after as long a time.
             let place = keys::expiry_again(&queue_key, kept.next(now));
-            let expiry = Expiry { keys: Vec::new(), counted_for: None, version: Some(kept) };
-            state.put(Space::Records, place, codec::encode(&expiry));
+            state.put(Space::Records, place, codec::encode(&Expiry::of_version(kept)));
         }
         if let Some(subject) = expiry.counted_for {
             let count = tables::idempotency_count(state, &subject)?.saturating_sub(1);
@@ -228,6 +277,18 @@ pub(super) fn expire(state: &mut Overlay<'_>, now: LogTime) -> Result<(), Storag
                 _ => state.put(Space::Records, key, codec::encode(&count)),
             }
         }
+    }
+    if freed > 0 {
+        trim::count_off(state, freed)?;
+    }
+    Ok(())
+}
+
+/// Deletes the rows under these keys, of which some may be changes of folders.
+pub(super) fn forget_rows(state: &mut Overlay<'_>, keys: Vec<ByteVec>) -> Result<(), StorageError> {
+    for key in keys {
+        changes::forgotten(state, &key)?;
+        state.delete(Space::Records, key.into());
     }
     Ok(())
 }

@@ -267,6 +267,21 @@ pub(super) fn delete(
         return Err(Precondition::DeletionProtected.into());
     }
     let result = snapshot(application.state, secret.clone())?;
+    remove(application, &secret)?;
+    Ok(Effect {
+        description: "Delete secret".to_owned(),
+        resource: resource(id),
+        metadata: OperationMetadata::DeleteSecret { secret_id: id.clone() },
+        result,
+    })
+}
+
+/// Takes a secret with all of its versions out of the state.
+pub(super) fn remove(
+    application: &mut Application<'_, '_>,
+    secret: &SecretRecord,
+) -> Result<(), StorageError> {
+    let id = &secret.id;
     delete_versions(application, id)?;
     let folder = &secret.folder_id;
     metering::change(application, folder, 0, u64::from(secret.live_versions))?;
@@ -286,12 +301,7 @@ pub(super) fn delete(
         cloud.secrets = cloud.secrets.saturating_sub(1);
     }
     application.put(Space::Records, keys::cloud(&cloud.id), &cloud);
-    Ok(Effect {
-        description: "Delete secret".to_owned(),
-        resource: resource(id),
-        metadata: OperationMetadata::DeleteSecret { secret_id: id.clone() },
-        result,
-    })
+    Ok(())
 }
 
 fn delete_versions(

@@ -9,7 +9,9 @@ mod conditions;
 mod destroyed;
 mod destruction;
 mod expiry;
+mod feature_level;
 mod keyring;
+mod kms_witness;
 mod limits;
 mod members;
 mod metering;
@@ -20,7 +22,9 @@ mod policies;
 mod recovery;
 mod repeats;
 mod secrets;
+mod state_check;
 mod tokens;
+mod trim;
 mod version_bindings;
 
 use std::collections::BTreeMap;
@@ -40,6 +44,7 @@ use crate::domain::command::{
     AddVersion, Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope,
     IdempotencyClaim, InitCluster, MergeBase, NewVersion, SecretChanges, TokenRef,
 };
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::domain::idempotency::IDEMPOTENCY_RECORDS_MAX;
 use crate::domain::identity::{ClusterRecord, FolderRecord, KeyAlgorithm};
 use crate::domain::operation::{OperationMetadata, OperationRecord, OperationResult};
@@ -177,6 +182,7 @@ impl World {
                 created_at: LogTime::default(),
                 organization_id: id(OrganizationId::parse, "organization"),
                 system_key_id: "system".into(),
+                keyring_cluster: None,
             },
             organization_id: id(OrganizationId::parse, "organization"),
             cloud_id: id(CloudId::parse, "cloud"),
@@ -192,6 +198,7 @@ impl World {
                 keys_per_account_max: 0,
             },
             keyring: Vec::new(),
+            feature_level: FEATURE_LEVEL_MAX,
         };
         let mut envelope = world.envelope(Command::InitCluster(Box::new(init)));
         envelope.subject = Subject::internal();

@@ -4,11 +4,12 @@
 //! time is stamped by the leader (`design §5`). A command holds no plaintext.
 
 mod envelope;
+mod growth;
 mod parts;
+mod secrets;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, NodeId, ResourceKind, ResourceRef, SecretId,
-    ServiceAccountId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, NodeId, ResourceRef, SecretId, ServiceAccountId, VersionId,
 };
 use minicbor::{Decode, Encode};
 
@@ -22,8 +23,10 @@ use super::audit_head::AuditHead;
 use super::binding::{AccessBinding, BindingDelta};
 use super::identity::ServiceAccountStatus;
 use super::keyring::{DataKeyRewrap, KeyStage, KeyringKeyRecord, KeyringKeyRewrap};
+use super::kms_witness::KmsAttestation;
 use super::read_report::ReadReport;
 use super::secret::SecretStatus;
+use super::state_check::StateReport;
 use super::version::Destruction;
 
 /// Every change of state.
@@ -212,6 +215,27 @@ pub enum Command {
     /// who holds the certificate that formed the cluster.
     #[n(66)]
     RecoverAdmin(#[n(0)] Box<RecoverAdmin>),
+    /// Caps what operations and idempotency records take; only the system proposes it, with what is
+    /// configured on the node that leads.
+    #[n(67)]
+    SetRetention {
+        /// The cap, in bytes.
+        #[n(0)]
+        bytes_max: u64,
+    },
+    /// Has all members compare the state that this entry leaves; only the system proposes it.
+    #[n(68)]
+    BeginStateCheck,
+    /// What a member has found; of another comparison than the newest one it comes to nothing.
+    #[n(69)]
+    ReportStateHash {
+        /// The entry of the comparison.
+        #[n(0)]
+        index: u64,
+        /// What the member found.
+        #[n(1)]
+        report: StateReport,
+    },
     /// Adds a key to the keyring; only the leader makes one (`design §6`: KeyAdded). Numbers from
     /// here on are the keyring's.
     #[n(80)]
@@ -249,6 +273,18 @@ pub enum Command {
     /// Anchors the head of a node's audit (`design §10`); only the system proposes it.
     #[n(90)]
     AnchorAuditHead(#[n(0)] AuditHead),
+    /// Notes what the KMS says of itself; only the system proposes it, for who holds the KMS's
+    /// certificate.
+    #[n(96)]
+    AttestKms(#[n(0)] Box<KmsAttestation>),
+    /// Every member understands the commands of this level; only the system proposes it
+    /// (`docs/upgrading.md`).
+    #[n(97)]
+    RaiseFeatureLevel {
+        /// The new level; a lower one than the cluster's changes nothing.
+        #[n(0)]
+        level: u32,
+    },
     /// Counts payload reads that a node has answered (`contract §7`); only the system proposes it.
     /// Numbers from here on are the meters'.
     #[n(100)]
@@ -286,8 +322,13 @@ impl Command {
             Self::AdvanceTime => "advance_time",
             Self::DestroyVersion(_) => "destroy_version",
             Self::RecoverAdmin(_) => "recover_admin",
+            Self::SetRetention { .. } => "set_retention",
+            Self::BeginStateCheck => "begin_state_check",
+            Self::ReportStateHash { .. } => "report_state_hash",
             Self::AnchorAuditHead(_) => "anchor_audit_head",
             Self::ReportReads(_) => "report_reads",
+            Self::AttestKms(_) => "attest_kms",
+            Self::RaiseFeatureLevel { .. } => "raise_feature_level",
             Self::AddKeyringKey(_) => "add_keyring_key",
             Self::ConfirmKeyringKey { .. } => "confirm_keyring_key",
             Self::StepKeyringKey { .. } => "step_keyring_key",
@@ -299,93 +340,16 @@ impl Command {
     /// Whether it makes an operation: what the cluster notes of itself does not.
     #[must_use]
     pub const fn makes_operation(&self) -> bool {
-        !matches!(self, Self::AdvanceTime | Self::AnchorAuditHead(_) | Self::ReportReads(_))
-    }
-
-    /// The versions whose payload or wrapped data key it carries, each with its secret.
-    #[must_use]
-    pub fn payloads_carried(&self) -> Vec<(&SecretId, &VersionId)> {
-        match self {
-            Self::CreateSecret(create) => {
-                create.version.iter().map(|version| (&create.id, &version.id)).collect()
-            }
-            Self::AddVersion(add) => vec![(&add.secret_id, &add.version.id)],
-            Self::RewrapDataKeys(rewraps) => {
-                rewraps.iter().map(|rewrap| (&rewrap.secret_id, &rewrap.version_id)).collect()
-            }
-            Self::InitCluster(_)
-            | Self::SetCurrentVersion { .. }
-            | Self::UpdateSecret { .. }
-            | Self::DeleteSecret { .. }
-            | Self::SetSecretStatus { .. }
-            | Self::CreateServiceAccount(_)
-            | Self::CreateAuthorizedKey(_)
-            | Self::SetAccessBindings { .. }
-            | Self::UpdateAccessBindings { .. }
-            | Self::DeleteAuthorizedKey { .. }
-            | Self::UpdateAuthorizedKey { .. }
-            | Self::ScheduleVersionDestruction { .. }
-            | Self::CancelVersionDestruction { .. }
-            | Self::UpdateServiceAccount { .. }
-            | Self::DeleteServiceAccount { .. }
-            | Self::SetServiceAccountStatus { .. }
-            | Self::RevokeToken(_)
-            | Self::CreateCloud(_)
-            | Self::UpdateCloud { .. }
-            | Self::CreateFolder(_)
-            | Self::UpdateFolder { .. }
-            | Self::AdvanceTime
-            | Self::DestroyVersion(_)
-            | Self::AnchorAuditHead(_)
-            | Self::ReportReads(_)
-            | Self::AddKeyringKey(_)
-            | Self::ConfirmKeyringKey { .. }
-            | Self::StepKeyringKey { .. }
-            | Self::RewrapKeyringKey(_)
-            | Self::RecoverAdmin(_) => Vec::new(),
-        }
-    }
-
-    /// Whether it changes a secret that is there already: only such a one has a version that can be
-    /// expected to be current.
-    #[must_use]
-    pub const fn changes_a_secret(&self) -> bool {
-        match self {
-            Self::AddVersion(_)
-            | Self::SetCurrentVersion { .. }
-            | Self::UpdateSecret { .. }
-            | Self::DeleteSecret { .. }
-            | Self::SetSecretStatus { .. }
-            | Self::ScheduleVersionDestruction { .. }
-            | Self::CancelVersionDestruction { .. } => true,
-            Self::SetAccessBindings { resource, .. }
-            | Self::UpdateAccessBindings { resource, .. } => {
-                matches!(resource.kind, ResourceKind::Secret | ResourceKind::SecretVersion)
-            }
-            Self::InitCluster(_)
-            | Self::CreateSecret(_)
-            | Self::CreateServiceAccount(_)
-            | Self::CreateAuthorizedKey(_)
-            | Self::DeleteAuthorizedKey { .. }
-            | Self::UpdateAuthorizedKey { .. }
-            | Self::UpdateServiceAccount { .. }
-            | Self::DeleteServiceAccount { .. }
-            | Self::SetServiceAccountStatus { .. }
-            | Self::RevokeToken(_)
-            | Self::CreateCloud(_)
-            | Self::UpdateCloud { .. }
-            | Self::CreateFolder(_)
-            | Self::UpdateFolder { .. }
-            | Self::AdvanceTime
-            | Self::DestroyVersion(_)
-            | Self::RecoverAdmin(_)
-            | Self::AnchorAuditHead(_)
-            | Self::ReportReads(_)
-            | Self::AddKeyringKey(_)
-            | Self::ConfirmKeyringKey { .. }
-            | Self::StepKeyringKey { .. }
-            | Self::RewrapDataKeys(_)
-            | Self::RewrapKeyringKey(_) => false,
-        }
+        !matches!(
+            self,
+            Self::AdvanceTime
+                | Self::SetRetention { .. }
+                | Self::BeginStateCheck
+                | Self::ReportStateHash { .. }
+                | Self::AnchorAuditHead(_)
+                | Self::ReportReads(_)
+                | Self::AttestKms(_)
+                | Self::RaiseFeatureLevel { .. }
+        )
     }
 }

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use lockbox_core::LogTime;
+use lockbox_core::{LogTime, SecretId, VersionId};
 use minicbor::{Decode, Encode};
 
 /// Erasures of which the place is kept. A node that is behind by more looks at every payload.
@@ -49,4 +49,18 @@ impl Erasure {
     pub fn keys(&self) -> Range<Vec<u8>> {
         self.from.clone()..self.to.clone()
     }
+}
+
+/// What was destroyed, by name: for whoever has an older copy of the state.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+pub struct Destroyed {
+    /// The secret.
+    #[n(0)]
+    pub secret_id: SecretId,
+    /// The version; absent when the whole secret was deleted.
+    #[n(1)]
+    pub version_id: Option<VersionId>,
+    /// When that was, on the log's clock.
+    #[n(2)]
+    pub at: LogTime,
 }

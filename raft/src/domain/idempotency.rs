@@ -10,6 +10,10 @@ pub const IDEMPOTENCY_RETENTION: Duration = Duration::from_secs(25 * 3600);
 /// How long an operation can be read (`contract §13` no. 27), and with it how long the request id
 /// of its proposal is remembered: longer than any request's deadline.
 pub const OPERATION_RETENTION: Duration = Duration::from_secs(30 * 24 * 3600);
+/// How long an operation is kept at least, whatever the cap on bytes: until every idempotency
+/// record that names it is surely gone, for a retry that finds the record and not the operation
+/// would be a new request.
+pub const OPERATION_RETENTION_MIN: Duration = Duration::from_secs(26 * 3600);
 /// Idempotency records that one subject may have; further keyed calls are refused.
 pub const IDEMPOTENCY_RECORDS_MAX: u32 = 100_000;
 

@@ -22,6 +22,18 @@ pub struct ClusterRecord {
     /// The KMS key that wraps the keyring ("the common key").
     #[n(3)]
     pub system_key_id: String,
+    /// The cluster whose backup this one was restored from, the first one of them: its id is in the
+    /// associated data of the keyring's wraps. Absent in a cluster that was formed.
+    #[n(4)]
+    pub keyring_cluster: Option<ClusterId>,
+}
+
+impl ClusterRecord {
+    /// The id that the wraps of the keyring are bound to.
+    #[must_use]
+    pub fn keyring_scope(&self) -> &ClusterId {
+        self.keyring_cluster.as_ref().unwrap_or(&self.id)
+    }
 }
 
 /// The ids that `cluster init` gave out, so that its repeat can answer the same.

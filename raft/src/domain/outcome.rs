@@ -8,8 +8,8 @@ use super::operation::OperationRecord;
 /// The result of applying one log entry.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub enum Outcome {
-    /// The entry makes no operation: a blank, a membership change, a stamp of the time, or the
-    /// head of an audit.
+    /// The entry makes no operation: a blank, a membership change, a stamp of the time, the head
+    /// of an audit, a feature level, a cap on what is kept, or a part of a comparison of states.
     #[n(0)]
     Nothing,
     /// The command took effect, now or when its first copy was applied.
@@ -75,6 +75,10 @@ pub enum Precondition {
     #[n(12)]
     #[error("the head of that audit contradicts the one that was anchored last")]
     AuditHeadContradicts,
+    /// Not every member of the cluster understands the command yet.
+    #[n(20)]
+    #[error("not every member understands this yet: finish the upgrade of the cluster")]
+    FeatureLevel,
 }
 
 /// Why the state refuses a command or a read. Carries ids and limits, never a value.

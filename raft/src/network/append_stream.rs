@@ -135,6 +135,7 @@ impl Answers {
             None => self.next_reply().await?,
         };
         self.context.clocks().heard(self.call.target, reply.wall_clock_ms);
+        self.context.room().heard(self.call.target, reply.disk_is_low);
         let reply =
             convert::append_reply_from_wire(&reply).map_err(|error| self.call.malformed(&error))?;
         let goes_on = match &reply {

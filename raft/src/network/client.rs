@@ -23,6 +23,7 @@ use super::VoterClocks;
 use super::append_stream::{self, AppendPipeline};
 use super::connect::{ChannelPurpose, ConnectError};
 use super::convert;
+use super::disk_room::DiskRoom;
 use super::failure::Call;
 use super::link::{PeerLink, PeerLinks, Target};
 use super::snapshot_send::{self, Transfer};
@@ -52,6 +53,10 @@ impl NetworkContext {
 
     pub(super) fn clocks(&self) -> &dyn VoterClocks {
         self.clocks.as_ref()
+    }
+
+    pub(super) fn room(&self) -> &DiskRoom {
+        self.links.room()
     }
 
     pub(super) const fn sends(&self) -> &Arc<SnapshotSends> {
@@ -149,6 +154,7 @@ impl RaftNetworkV2<TypeConfig> for PeerClient {
         };
         let reply = self.unary(call, option.soft_ttl(), exchange).await?;
         self.context.clocks().heard(self.target, reply.wall_clock_ms);
+        self.context.room().heard(self.target, reply.disk_is_low);
         convert::append_reply_from_wire(&reply).map_err(|error| call.malformed(&error))
     }
 

@@ -86,6 +86,7 @@ pub(super) fn append_from_wire(
 pub(super) fn append_reply_to_wire(
     reply: &AppendEntriesResponse<TypeConfig>,
     wall_clock_ms: u64,
+    disk_is_low: bool,
 ) -> wire::AppendReply {
     use wire::append_reply::Result as Wire;
     let result = match reply {
@@ -96,7 +97,7 @@ pub(super) fn append_reply_to_wire(
         AppendEntriesResponse::Conflict => Wire::Conflict(wire::AppendConflict {}),
         AppendEntriesResponse::HigherVote(vote) => Wire::HigherVote(vote_to_wire(vote)),
     };
-    wire::AppendReply { wall_clock_ms, result: Some(result) }
+    wire::AppendReply { wall_clock_ms, disk_is_low, result: Some(result) }
 }
 
 pub(super) fn append_reply_from_wire(

@@ -1,6 +1,7 @@
 //! Who may speak to this node: checked on every request of a peer before anything else.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use lockbox_core::{ClusterId, NodeId};
 use lockbox_proto::lockbox::peer::v1::PeerHeader;
@@ -62,6 +63,8 @@ pub struct PeerGate {
     authorizer: Arc<dyn PeerAuthorizer>,
     membership: Box<MembershipSource>,
     faults: Faults,
+    /// Whether somebody was told that another cluster calls: a leader calls many times a second.
+    told: AtomicBool,
 }
 
 /// What a gate checks with.
@@ -83,7 +86,8 @@ pub(crate) struct GateParts {
 impl PeerGate {
     pub(crate) fn new(parts: GateParts) -> Self {
         let GateParts { me, store_id, identity, authorizer, membership, faults } = parts;
-        Self { me, store_id, identity, authorizer, membership, faults }
+        let told = AtomicBool::new(false);
+        Self { me, store_id, identity, authorizer, membership, faults, told }
     }
 
     pub(crate) const fn me(&self) -> NodeId {
@@ -142,9 +146,11 @@ impl PeerGate {
             )));
         }
         if !self.identity.accepts(&header.cluster_id) {
+            self.tell_of_another_cluster(header, sender);
             return Err(Status::permission_denied("the request names another cluster"));
         }
         self.check_store(header)?;
+        self.check_epoch(header, sender)?;
         let version = header.protocol_version;
         if sender != Sender::Peer && !(PROTOCOL_MIN..=PROTOCOL_MAX).contains(&version) {
             let message = format!("protocol version {version} is not spoken here");
@@ -156,6 +162,50 @@ impl PeerGate {
             self.identity.adopt(id);
         }
         Ok(())
+    }
+
+    /// The epoch of the cluster that this node belongs to.
+    pub(crate) fn cluster_epoch(&self) -> u64 {
+        self.identity.epoch()
+    }
+
+    /// Whether the sender belongs to the same epoch of the cluster.
+    ///
+    /// One of an epoch that was left is refused, so that what it has acknowledged since cannot mix
+    /// with what the cluster has; it is told to ask anew who this is, and then stops. A leader of a
+    /// later epoch calls its own members alone: this node is one, and enters it.
+    fn check_epoch(&self, header: &PeerHeader, sender: Sender) -> Result<(), Status> {
+        let (theirs, own) = (header.cluster_epoch, self.identity.epoch());
+        if sender == Sender::Peer {
+            return Ok(());
+        }
+        if theirs < own {
+            let source = header.source_node_id;
+            return Err(Status::failed_precondition(format!(
+                "node {source} belongs to epoch {theirs} of the cluster, which was left for \
+                 epoch {own}"
+            )));
+        }
+        if theirs > own && sender == Sender::Leader {
+            self.identity
+                .enter_epoch(theirs)
+                .map_err(|error| Status::aborted(error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// Of a node that runs on another cluster's data this is the only sign: nobody answers it, and
+    /// it answers nobody. It does not end by itself, for who is mistaken it cannot know.
+    fn tell_of_another_cluster(&self, header: &PeerHeader, sender: Sender) {
+        if sender == Sender::Leader && !self.told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                source = header.source_node_id,
+                theirs = ?header.cluster_id,
+                ours = %self.identity.to_wire(),
+                "a leader of another cluster calls this node: check its address, and whose data \
+                 this node runs on"
+            );
+        }
     }
 
     /// Whether this node is the one that is meant, and not one that was set up anew in its place.

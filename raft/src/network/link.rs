@@ -15,6 +15,7 @@ use wire::replica_service_client::ReplicaServiceClient;
 
 use super::cluster_identity::ClusterIdentity;
 use super::connect::{ChannelPurpose, ConnectError, PeerConnector};
+use super::disk_room::DiskRoom;
 use super::{MESSAGE_BYTES_MAX, PROTOCOL_MAX, PROTOCOL_MIN};
 use crate::types::{Member, StoreId};
 
@@ -43,6 +44,7 @@ pub(crate) struct PeerLinks {
     store_id: StoreId,
     identity: Arc<ClusterIdentity>,
     connector: Arc<dyn PeerConnector>,
+    room: Arc<DiskRoom>,
     kept: Mutex<BTreeMap<(NodeId, ChannelPurpose), Kept>>,
 }
 
@@ -53,7 +55,13 @@ impl PeerLinks {
         identity: Arc<ClusterIdentity>,
         connector: Arc<dyn PeerConnector>,
     ) -> Self {
-        Self { me, store_id, identity, connector, kept: Mutex::default() }
+        let (room, kept) = (Arc::default(), Mutex::default());
+        Self { me, store_id, identity, connector, room, kept }
+    }
+
+    /// How much room the disks at both ends have.
+    pub(crate) const fn room(&self) -> &Arc<DiskRoom> {
+        &self.room
     }
 
     /// This node's id.
@@ -175,6 +183,7 @@ impl PeerLink {
             let message = format!("node {} chose protocol version {agreed}", self.target);
             return Err(Status::failed_precondition(message));
         }
+        self.identity.heard_epoch(&reply.cluster_id, reply.cluster_epoch, self.target);
         Ok(reply)
     }
 
@@ -210,6 +219,7 @@ impl PeerLink {
             protocol_version,
             source_store_id: self.stores.source.to_wire(),
             target_store_id: self.stores.target.to_wire(),
+            cluster_epoch: self.identity.epoch(),
         }
     }
 }

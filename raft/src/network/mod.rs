@@ -10,6 +10,7 @@ mod client;
 mod cluster_identity;
 mod connect;
 mod convert;
+mod disk_room;
 mod failure;
 mod gate;
 mod link;
@@ -28,6 +29,7 @@ pub use connect::{
     STREAM_WINDOW_BYTES, peer_endpoint,
 };
 pub(crate) use convert::{log_id_from_wire, log_id_to_wire};
+pub(crate) use disk_room::DiskRoom;
 pub(crate) use failure::was_never_sent;
 pub use gate::{AllowAllPeers, IdentityMismatch, PeerAuthorizer, PeerGate};
 pub(crate) use gate::{GateParts, Sender};

@@ -24,6 +24,10 @@ pub(crate) struct Probed {
     pub(crate) store_id: StoreId,
     /// Its log is empty.
     pub(crate) blank: bool,
+    /// The highest feature level that it understands.
+    pub(crate) feature_level: u32,
+    /// The version of its program; empty of builds that do not say.
+    pub(crate) version: String,
 }
 
 /// Why a node could not be asked, or is not the one that it should be.
@@ -68,5 +72,11 @@ pub(crate) async fn probe(
     if member.store_id.is_known() && member.store_id != store_id {
         return Err(failed("it runs on another directory than the member".to_owned()));
     }
-    Ok(Probed { cluster_id: reply.cluster_id, store_id, blank: reply.blank })
+    Ok(Probed {
+        cluster_id: reply.cluster_id,
+        store_id,
+        blank: reply.blank,
+        feature_level: reply.feature_level,
+        version: reply.version,
+    })
 }

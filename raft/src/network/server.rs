@@ -14,8 +14,10 @@ use tonic::{Extensions, Request, Response, Status, Streaming};
 use wire::raft_service_server::RaftService;
 
 use super::convert::{self, ConvertError};
+use super::disk_room::DiskRoom;
 use super::gate::{PeerGate, Sender};
 use super::{PROTOCOL_MAX, PROTOCOL_MIN, Raft, snapshot_receive};
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::store::{Manifest, SnapshotInbox, decode_snapshot_meta};
 use crate::types::{Snapshot, TypeConfig};
 
@@ -28,6 +30,7 @@ pub struct RaftRpc {
     gate: Arc<PeerGate>,
     inbox: SnapshotInbox,
     clock: Arc<dyn Clock>,
+    room: Arc<DiskRoom>,
     receiving: Semaphore,
 }
 
@@ -37,9 +40,10 @@ impl RaftRpc {
         gate: Arc<PeerGate>,
         inbox: SnapshotInbox,
         clock: Arc<dyn Clock>,
+        room: Arc<DiskRoom>,
     ) -> Self {
         let receiving = Semaphore::new(SNAPSHOTS_RECEIVED_AT_ONCE);
-        Self { raft, gate, inbox, clock, receiving }
+        Self { raft, gate, inbox, clock, room, receiving }
     }
 }
 
@@ -87,6 +91,9 @@ impl RaftService for RaftRpc {
             protocol_max: PROTOCOL_MAX,
             store_id: self.gate.store_id().to_wire(),
             blank: self.raft.metrics().borrow_watched().last_log_index.is_none(),
+            cluster_epoch: self.gate.cluster_epoch(),
+            feature_level: FEATURE_LEVEL_MAX,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }))
     }
 
@@ -105,11 +112,11 @@ impl RaftService for RaftRpc {
             refusal: Arc::clone(&refusal),
         };
         let batches = stream::unfold(inbound, Inbound::next);
-        let clock = Arc::clone(&self.clock);
+        let (clock, room) = (Arc::clone(&self.clock), Arc::clone(&self.room));
         let replies = self.raft.stream_append(batches).map(move |result| match result {
             Ok(appended) => {
                 let reply = AppendEntriesResponse::<TypeConfig>::from(appended);
-                Ok(convert::append_reply_to_wire(&reply, clock.wall_ms()))
+                Ok(convert::append_reply_to_wire(&reply, clock.wall_ms(), room.own_is_low()))
             }
             Err(fatal) => Err(stopped(&fatal)),
         });
@@ -126,7 +133,8 @@ impl RaftService for RaftRpc {
         self.gate.check(message.header.as_ref(), &extensions, Sender::Leader)?;
         let request = convert::append_from_wire(&message).map_err(|e| malformed(&e))?;
         let reply = self.raft.append_entries(request).await.map_err(|e| failed(&e))?;
-        Ok(Response::new(convert::append_reply_to_wire(&reply, self.clock.wall_ms())))
+        let (wall_ms, is_low) = (self.clock.wall_ms(), self.room.own_is_low());
+        Ok(Response::new(convert::append_reply_to_wire(&reply, wall_ms, is_low)))
     }
 
     async fn vote(

@@ -74,9 +74,10 @@ fn refused(error: &StorageError) -> Status {
     match error.failure {
         StorageFailure::Corrupt => Status::data_loss(error.to_string()),
         StorageFailure::DiskFull => Status::resource_exhausted(error.to_string()),
-        StorageFailure::Io | StorageFailure::WrongIdentity | StorageFailure::StoreLost => {
-            Status::aborted(error.to_string())
-        }
+        StorageFailure::Io
+        | StorageFailure::WrongIdentity
+        | StorageFailure::StoreLost
+        | StorageFailure::Diverged => Status::aborted(error.to_string()),
     }
 }
 

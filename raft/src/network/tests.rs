@@ -206,6 +206,25 @@ async fn a_member_on_another_directory_is_refused_and_one_that_is_meant_to_be_an
     assert_eq!(fault.failure, StorageFailure::StoreLost);
 }
 
+#[tokio::test]
+async fn an_epoch_that_was_left_is_refused_and_a_leader_takes_its_members_into_a_later_one() {
+    let gate = gate(&StoredMembership::default(), &Faults::new());
+    let of = |epoch| wire::PeerHeader { cluster_epoch: epoch, ..header(1, 3) };
+    let check = |epoch, sender| gate.check(Some(&of(epoch)), &Extensions::new(), sender);
+    check(0, super::Sender::Leader).unwrap();
+    // Only a leader knows that this node is of its epoch, too.
+    check(2, super::Sender::Member).unwrap();
+    assert_eq!(gate.cluster_epoch(), 0);
+    check(2, super::Sender::Leader).unwrap();
+    assert_eq!(gate.cluster_epoch(), 2);
+    for sender in [super::Sender::Leader, super::Sender::Member] {
+        // The code with which a caller asks anew who this is.
+        let left = refused(check(1, sender), Code::FailedPrecondition);
+        assert!(left.contains("belongs to epoch 1 of the cluster, which was left"), "{left}");
+    }
+    check(1, super::Sender::Peer).unwrap();
+}
+
 /// A peer that is down; counts how often somebody tries.
 #[derive(Clone, Default)]
 struct Down(Arc<AtomicUsize>);

@@ -19,6 +19,10 @@ pub(super) enum NotTaken {
     LeaderDraining,
     /// The node that was asked refused the request itself.
     Refused,
+    /// Not every member understands the command yet.
+    FeatureLevel,
+    /// The disks have too little room for it.
+    NoRoom,
 }
 
 impl NotTaken {
@@ -27,7 +31,7 @@ impl NotTaken {
         match self {
             Self::LeaseNotYet => Some(Awaiting::Lease),
             Self::NoLeader | Self::LeaderDraining | Self::Refused => Some(Awaiting::Leader),
-            Self::QueueFull | Self::TooLate => None,
+            Self::QueueFull | Self::TooLate | Self::FeatureLevel | Self::NoRoom => None,
         }
     }
 
@@ -40,6 +44,8 @@ impl NotTaken {
             Self::TooLate => NotProposedReason::Deadline,
             Self::QueueFull => NotProposedReason::QueueFull,
             Self::Refused => NotProposedReason::Refused,
+            Self::FeatureLevel => NotProposedReason::FeatureLevel,
+            Self::NoRoom => NotProposedReason::NoRoom,
         }
     }
 }

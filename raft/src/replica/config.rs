@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use lockbox_core::NodeId;
+use lockbox_core::{ClusterId, NodeId};
 use openraft::{Config, SnapshotPolicy};
 
 use crate::store::StoreOptions;
@@ -98,11 +98,27 @@ impl Default for DestroySettings {
     }
 }
 
+/// How a node finds out that its data are damaged, and how much is kept of what was done.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct IntegritySettings {
+    /// Between two readings of all files; never when absent.
+    pub scrub_interval: Option<Duration>,
+    /// How fast they are read, in bytes a second; 0 is as fast as that goes.
+    pub scrub_bytes_per_second: u64,
+    /// Between two comparisons of the members' states, which the leader begins; never when absent.
+    pub state_check_interval: Option<Duration>,
+    /// What operations and idempotency records may take in the state, in bytes; any number of them
+    /// when absent. The leader's counts.
+    pub retained_bytes_max: Option<u64>,
+}
+
 /// Everything that is set of one replica.
 #[derive(Debug, Clone)]
 pub struct ReplicaConfig {
     /// This node; never reused within a cluster (`openraft.md §6`).
     pub node_id: NodeId,
+    /// The cluster whose data it must be, once it is any cluster's; any when absent.
+    pub cluster_id: Option<ClusterId>,
     /// Where the log, the state and the snapshots are.
     pub data_dir: PathBuf,
     /// Heartbeats and elections.
@@ -113,6 +129,8 @@ pub struct ReplicaConfig {
     pub limits: QueueLimits,
     /// What becomes of destroyed payloads.
     pub destroy: DestroySettings,
+    /// Damage, and what is kept.
+    pub integrity: IntegritySettings,
     /// Caches and batch sizes of the store.
     pub store: StoreOptions,
 }
@@ -143,11 +161,13 @@ impl ReplicaConfig {
     pub fn new(node_id: NodeId, data_dir: PathBuf) -> Self {
         Self {
             node_id,
+            cluster_id: None,
             data_dir,
             timing: Timing::default(),
             snapshots: SnapshotSettings::default(),
             limits: QueueLimits::default(),
             destroy: DestroySettings::default(),
+            integrity: IntegritySettings::default(),
             store: StoreOptions::default(),
         }
     }

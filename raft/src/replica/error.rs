@@ -55,6 +55,12 @@ pub enum NotProposedReason {
     /// The leader does not understand the proposal or refuses this node.
     #[error("the leader refused the proposal")]
     Refused,
+    /// Not every member understands the command yet.
+    #[error("not every member understands this yet: finish the upgrade of the cluster")]
+    FeatureLevel,
+    /// The disks have too little room for what makes the data grow.
+    #[error("the disks of the cluster have too little room left")]
+    NoRoom,
 }
 
 /// Why it is not known whether a proposal takes effect.

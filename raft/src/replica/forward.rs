@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lockbox_core::LogTime;
+use lockbox_core::trace_context::{self, TRACEPARENT};
 use lockbox_proto::lockbox::peer::v1 as wire;
 use tokio::time::Instant;
-use tonic::{Code, Status};
+use tonic::{Code, Request, Status};
+use tracing::Instrument;
 use wire::propose_reply::Result as ProposeResult;
 use wire::read_index_reply::Result as ReadIndexResult;
 
@@ -50,7 +52,13 @@ impl Forwarder {
             deadline_ms: remaining_ms(deadline),
         };
         let mut client = link.replica();
-        match tokio::time::timeout_at(deadline, client.propose(request)).await {
+        let span = tracing::trace_span!(
+            target: "lockbox_trace",
+            "forward_proposal",
+            leader = leader.id,
+        );
+        let proposing = async move { client.propose(traced(request)).await }.instrument(span);
+        match tokio::time::timeout_at(deadline, proposing).await {
             Err(_elapsed) => Attempt::Unknown,
             Ok(Err(status)) => {
                 link.saw(&status);
@@ -93,6 +101,16 @@ impl Forwarder {
         let header = tokio::time::timeout_at(by, link.header()).await.ok()?.ok()?;
         Some((link, header))
     }
+}
+
+/// A request that tells the leader of the trace that it belongs to, if that is recorded.
+fn traced<T>(message: T) -> Request<T> {
+    let mut request = Request::new(message);
+    let told = trace_context::current().and_then(|context| context.to_string().parse().ok());
+    if let Some(value) = told {
+        request.metadata_mut().insert(TRACEPARENT, value);
+    }
+    request
 }
 
 fn remaining_ms(deadline: Instant) -> u64 {
@@ -143,6 +161,8 @@ fn after_reply(reply: wire::ProposeReply) -> Attempt {
             wire::Reason::QueueFull => NotTaken::QueueFull,
             wire::Reason::Draining => NotTaken::LeaderDraining,
             wire::Reason::Deadline => NotTaken::TooLate,
+            wire::Reason::FeatureLevel => NotTaken::FeatureLevel,
+            wire::Reason::NoRoom => NotTaken::NoRoom,
             wire::Reason::NotLeader | wire::Reason::NoLeader | wire::Reason::Unspecified => {
                 NotTaken::NoLeader
             }

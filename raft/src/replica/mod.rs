@@ -11,11 +11,14 @@ mod config;
 mod eraser;
 mod erasure;
 mod error;
+mod export;
 mod find_payload;
 mod first_members;
 mod forward;
 mod inspect;
+mod integrity;
 mod leadership;
+mod measures;
 mod membership;
 mod observer;
 mod own_command;
@@ -25,33 +28,40 @@ mod purge;
 mod purge_first;
 mod read_barrier;
 mod read_point;
+mod reading;
 mod reaper;
+mod room;
+mod scrubber;
 mod seeded;
 mod service;
 mod shutdown;
 mod start;
+mod state_checker;
 mod status;
 mod taken_snapshot;
 #[cfg(test)]
 pub(crate) mod tests;
 mod timekeeper;
 mod transfer;
+mod upkeep;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use lockbox_core::{Clock, ClusterId, LogTime, Mutant, NodeId, Randomness, mutant};
+use lockbox_core::{Clock, ClusterId, Mutant, NodeId, Randomness, mutant};
 use lockbox_proto::lockbox::peer::v1 as wire;
 use openraft::async_runtime::watch::WatchReceiver;
 use openraft::errors::{InitializeError as RaftInitializeError, RaftError};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tracing::Instrument;
 use wire::raft_service_server::RaftServiceServer;
 use wire::replica_service_server::ReplicaServiceServer;
 
 pub use config::{
-    ConfigError, DestroySettings, QueueLimits, ReplicaConfig, SnapshotSettings, Timing,
+    ConfigError, DestroySettings, IntegritySettings, QueueLimits, ReplicaConfig, SnapshotSettings,
+    Timing,
 };
 pub use erasure::ErasureStatus;
 pub use error::{
@@ -59,41 +69,35 @@ pub use error::{
     StartError, UnknownReason,
 };
 pub use inspect::{Effect, HashedState, LogPiece, LoggedEntry, LoggedPayload};
+pub use integrity::IntegrityStatus;
 pub use leadership::{Leadership, LeadershipWatch};
-pub use membership::{ChangeError, ChangeRefusal, Changed, MembershipToken};
+pub use measures::{QueueDepth, StorageStats};
+pub use membership::{
+    ChangeError, ChangeRefusal, Changed, FeatureLevels, MemberFeatures, MembershipToken,
+};
 pub use proposer::Applied;
 pub use purge_first::PayloadStanding;
+pub use reading::Reading;
 pub use service::ReplicaRpc;
 pub use start::ReplicaParts;
 pub use status::{MemberStatus, ReplicaStatus, Role};
 pub use taken_snapshot::SnapshotTaken;
 
 use crate::domain::command::Envelope;
-use crate::error::StorageError;
 use crate::network::{ClusterIdentity, MESSAGE_BYTES_MAX, PeerGate, PeerLinks, Raft, RaftRpc};
 use crate::store::{
-    Faults, LogReader, LogWriter, LogWriterStats, SnapshotInbox, StateHandle, View,
+    Engines, Faults, LogReader, LogWriter, LogWriterStats, SnapshotInbox, StateHandle,
 };
 use crate::types::Member;
 use clock::ClusterClock;
 use erasure::ErasureProgress;
-use pause::Awaiting;
+use integrity::Integrity;
+use measures::Elections;
 use proposer::Proposer;
 use purge::Purger;
 use purge_first::PurgeFirst;
-use read_barrier::{ReadBarrier, RoundFailure};
+use read_barrier::ReadBarrier;
 use read_point::ReadPoints;
-
-/// What a read saw, and at which point of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reading<R> {
-    /// What the reader returned.
-    pub value: R,
-    /// The index that the view reflects.
-    pub index: u64,
-    /// The term in which the view was confirmed; for a stale read, that of the index.
-    pub term: u64,
-}
 
 /// The tonic services of the peer listener, with their message sizes set.
 pub struct PeerServices {
@@ -117,6 +121,7 @@ struct Inner {
     purger: Arc<Purger>,
     erasure: Arc<ErasureProgress>,
     purge_first: Arc<PurgeFirst>,
+    integrity: Arc<Integrity>,
     leadership: LeadershipWatch,
     clock: Arc<ClusterClock>,
     identity: Arc<ClusterIdentity>,
@@ -129,6 +134,8 @@ struct Inner {
     changing: tokio::sync::Mutex<()>,
     /// The turn of whoever hashes the state.
     hashing: tokio::sync::Mutex<()>,
+    /// The turn of whoever copies the state.
+    exporting: tokio::sync::Mutex<()>,
     /// The turn of whoever searches the files.
     searching: tokio::sync::Mutex<()>,
     faults: Faults,
@@ -142,6 +149,9 @@ struct Inner {
     ended: CancellationToken,
     tasks: TaskTracker,
     log_stats: Arc<LogWriterStats>,
+    elections: Arc<Elections>,
+    /// They know what the log and the state share.
+    engines: Arc<dyn Engines>,
     writer: Mutex<Option<LogWriter>>,
 }
 
@@ -171,6 +181,7 @@ impl Replica {
             Arc::clone(&inner.gate),
             inner.inbox.clone(),
             Arc::clone(&inner.wall),
+            Arc::clone(inner.links.room()),
         );
         let replica = ReplicaRpc::new(
             Arc::clone(&inner.gate),
@@ -244,75 +255,8 @@ impl Replica {
         if mutant(Mutant::AckBeforeCommit) {
             return seeded::answer_first(self, envelope, deadline).await;
         }
-        self.0.proposer.propose(envelope, deadline).await
-    }
-
-    /// Reads a view that reflects everything acknowledged, by any node, before this call.
-    ///
-    /// With the view comes the time to judge by: log time after the barrier, so never behind that
-    /// of the leader who confirmed the read.
-    ///
-    /// # Errors
-    /// [`ReadError`]; trying again is always safe.
-    pub async fn read<R>(
-        &self,
-        deadline: Instant,
-        read: impl FnOnce(&View<'_>, LogTime) -> R,
-    ) -> Result<Reading<R>, ReadError> {
-        let term = self.pass_barrier(deadline).await?;
-        let read = |view: &View<'_>| (read(view, self.log_now()), view.applied());
-        let (value, at) = self.0.state.read(read)?;
-        Ok(Reading { value, index: at.index, term })
-    }
-
-    /// Reads a view as it is here, however old (`design §5`: an explicit choice of the caller).
-    ///
-    /// The time is [`Self::log_time`]: a reader that has to judge by it and gets none must not
-    /// judge, but pass the barrier.
-    ///
-    /// # Errors
-    /// [`StorageError`] when the store cannot answer.
-    pub fn read_stale<R>(
-        &self,
-        read: impl FnOnce(&View<'_>, Option<LogTime>) -> R,
-    ) -> Result<Reading<R>, StorageError> {
-        let read = |view: &View<'_>| (read(view, self.log_time()), view.applied());
-        let (value, at) = self.0.state.read(read)?;
-        Ok(Reading { value, index: at.index, term: at.term })
-    }
-
-    /// Whether this node has applied an index.
-    #[must_use]
-    pub fn has_applied(&self, index: u64) -> bool {
-        self.0.state.applied().borrow().at.index >= index
-    }
-
-    /// Waits until this node has applied an index.
-    ///
-    /// # Errors
-    /// [`ReadError::Deadline`] when the deadline comes first.
-    pub async fn wait_applied(&self, index: u64, deadline: Instant) -> Result<(), ReadError> {
-        let mut applied = self.0.state.applied();
-        let reached = applied.wait_for(|applied| applied.at.index >= index);
-        match tokio::time::timeout_at(deadline, reached).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) => Err(self.stopped()),
-            Err(_elapsed) => Err(ReadError::Deadline),
-        }
-    }
-
-    /// The log's time now: the last applied stamp plus the time since (`design §5`).
-    ///
-    /// Nothing until this process has passed its first read barrier: what it finds in its store
-    /// may be late by as long as it was not running. Never ahead of what a view behind a later
-    /// barrier is judged by: what is past its time by this is dead.
-    #[must_use]
-    pub fn log_time(&self) -> Option<LogTime> {
-        self.0.clock.is_known().then(|| self.log_now())
-    }
-
-    fn log_now(&self) -> LogTime {
-        self.0.clock.log_now_at(self.0.state.applied().borrow().log_time)
+        let span = tracing::trace_span!(target: "lockbox_trace", "propose");
+        self.0.proposer.propose(envelope, deadline).instrument(span).await
     }
 
     /// What this replica says of itself.
@@ -323,6 +267,7 @@ impl Replica {
             state_generation: self.0.state.generation_number(),
             cluster_id: self.0.identity.to_wire(),
             applied: self.0.state.applied().borrow().at.index,
+            cluster_epoch: self.0.identity.epoch(),
             clock_skew_ms: self.0.clock.skew_ms(),
             rounds_and_reads: self.0.barrier.rounds_and_reads(),
         };
@@ -385,40 +330,6 @@ impl Replica {
     /// Stops the replica: takes nothing new, hands leadership over, makes everything durable.
     pub async fn shutdown(&self) {
         shutdown::shutdown(&self.0).await;
-    }
-
-    /// Passes the read barrier, again and again until the deadline; returns the term.
-    async fn pass_barrier(&self, deadline: Instant) -> Result<u64, ReadError> {
-        let inner = &self.0;
-        let mut leadership = None;
-        loop {
-            let generation = inner.state.generation_number();
-            if inner.draining.is_cancelled() {
-                return Err(ReadError::Draining);
-            }
-            let failure = match inner.barrier.pass(deadline).await? {
-                Ok(point) => {
-                    let confirmed = inner.purge_first.confirmed(generation, &inner.state);
-                    confirmed.map_err(|error| {
-                        inner.faults.report(&error);
-                        ReadError::Storage(error)
-                    })?;
-                    return Ok(point.term);
-                }
-                Err(failure) => failure,
-            };
-            if let Some(error) = inner.faults.current() {
-                return Err(ReadError::Storage(error));
-            }
-            let leadership = leadership.get_or_insert_with(|| inner.leadership.clone());
-            let random = inner.random.as_ref();
-            if !pause::pause(Awaiting::Leader, leadership, random, deadline).await {
-                return Err(match failure {
-                    RoundFailure::NoLeader => ReadError::NoLeader,
-                    RoundFailure::Behind => ReadError::Deadline,
-                });
-            }
-        }
     }
 
     /// Consensus has stopped: by a broken disk, or by a shutdown.

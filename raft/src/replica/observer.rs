@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::clock::ClusterClock;
 use super::leadership::LeadershipWatch;
+use super::measures::Elections;
 use crate::network::ClusterIdentity;
 use crate::state::tables;
 use crate::store::{Blocking, StateHandle};
@@ -21,12 +22,14 @@ pub(super) struct Observer {
     pub(super) leadership: LeadershipWatch,
     pub(super) clock: Arc<ClusterClock>,
     pub(super) identity: Arc<ClusterIdentity>,
+    pub(super) elections: Arc<Elections>,
 }
 
 impl Observer {
     /// Runs until `stop`.
     pub(super) async fn run(mut self, stop: CancellationToken) {
         let mut applied = self.state.applied();
+        let mut known = self.leadership.current();
         loop {
             let log_time = applied.borrow_and_update().log_time;
             self.clock.applied(log_time);
@@ -38,6 +41,9 @@ impl Observer {
                     if !changes {
                         return;
                     }
+                    let now = self.leadership.current();
+                    self.elections.note(known, now);
+                    known = now;
                     self.clock.set_voters(self.leadership.voters());
                 }
             }

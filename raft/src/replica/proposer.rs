@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use lockbox_core::{LogTime, Mutant, OperationId, Randomness, RequestId, Subject, mutant};
+use lockbox_core::{LogTime, Mutant, NodeId, OperationId, Randomness, RequestId, Subject, mutant};
 use openraft::errors::{ClientWriteError, ForwardReason, RaftError};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tracing::Instrument;
 
 use super::attempt::{Attempt, NotTaken};
 use super::clock::ClusterClock;
@@ -23,8 +24,9 @@ use super::pause::{self, Awaiting};
 use crate::domain::codec;
 use crate::domain::command::{Command, Envelope};
 use crate::domain::outcome::Outcome;
-use crate::network::{Raft, Target};
-use crate::store::Faults;
+use crate::network::{DiskRoom, Raft, Target};
+use crate::state::tables;
+use crate::store::{Faults, StateHandle};
 use crate::types::Proposal;
 
 /// How long a leader that was succeeded may still answer for what it was given: one that only
@@ -48,6 +50,9 @@ pub(super) struct Proposer {
     pub(super) leadership: LeadershipWatch,
     pub(super) forwarder: Forwarder,
     pub(super) clock: Arc<ClusterClock>,
+    pub(super) state: StateHandle,
+    pub(super) me: NodeId,
+    pub(super) room: Arc<DiskRoom>,
     pub(super) random: Arc<dyn Randomness>,
     pub(super) faults: Faults,
     pub(super) in_flight: Semaphore,
@@ -184,9 +189,19 @@ impl Proposer {
         if Instant::now() >= deadline {
             return Attempt::NotTaken(NotTaken::TooLate);
         }
+        if !self.is_understood(&envelope.command) {
+            return Attempt::NotTaken(NotTaken::FeatureLevel);
+        }
+        if self.room.is_tight()
+            && envelope.command.grows()
+            && self.room.refuses_growth(self.me, &self.leadership.voters())
+        {
+            return Attempt::NotTaken(NotTaken::NoRoom);
+        }
         envelope.proposed_at = self.clock.stamp();
         let proposal = Proposal(Bytes::from(codec::encode(envelope)));
-        let write = self.raft.client_write(proposal);
+        let span = tracing::trace_span!(target: "lockbox_trace", "commit_and_apply");
+        let write = self.raft.client_write(proposal).instrument(span);
         let Ok(written) = tokio::time::timeout_at(deadline, write).await else {
             return Attempt::Unknown;
         };
@@ -210,6 +225,17 @@ impl Proposer {
                 ClientWriteError::ChangeMembershipError(_)
                 | ClientWriteError::PreconditionFailed(_) => Attempt::NotTaken(NotTaken::Refused),
             },
+        }
+    }
+
+    /// Whether every member understands a command, as far as this node has applied the log: one
+    /// that does not would end at it.
+    fn is_understood(&self, command: &Command) -> bool {
+        let needed = command.feature_level();
+        // What was in the first release costs no look.
+        needed == 0 || {
+            let level = self.state.read(|view| tables::feature_level(view));
+            matches!(level, Ok(Ok(level)) if level >= needed)
         }
     }
 

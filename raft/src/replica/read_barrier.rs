@@ -65,6 +65,12 @@ impl ReadBarrier {
         (counts.rounds.load(Ordering::Relaxed), counts.reads.load(Ordering::Relaxed))
     }
 
+    /// Reads that wait, and how many may.
+    pub(super) fn waiting(&self) -> (usize, usize) {
+        let max = self.mailbox.max_capacity();
+        (max.saturating_sub(self.mailbox.capacity()), max)
+    }
+
     /// Waits until this node has applied everything that was acknowledged before the call, and
     /// knows the time.
     pub(super) async fn pass(&self, deadline: Instant) -> Result<Answer, ReadError> {

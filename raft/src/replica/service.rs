@@ -4,9 +4,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use lockbox_core::trace_context::TRACEPARENT;
 use lockbox_proto::lockbox::peer::v1 as wire;
 use tokio::time::Instant;
+use tonic::metadata::MetadataMap;
 use tonic::{Request, Response, Status};
+use tracing::Instrument;
 use wire::propose_reply::Result as ProposeResult;
 use wire::read_index_reply::Result as ReadIndexResult;
 use wire::replica_service_server::ReplicaService;
@@ -50,6 +53,8 @@ impl ReplicaRpc {
             NotProposedReason::QueueFull => wire::Reason::QueueFull,
             NotProposedReason::Draining => wire::Reason::Draining,
             NotProposedReason::Deadline => wire::Reason::Deadline,
+            NotProposedReason::FeatureLevel => wire::Reason::FeatureLevel,
+            NotProposedReason::NoRoom => wire::Reason::NoRoom,
         };
         let leader_id = self.known_leader();
         ProposeResult::NotProposed(wire::NotProposed { reason: reason.into(), leader_id })
@@ -63,6 +68,11 @@ impl ReplicaRpc {
     }
 }
 
+/// The trace that a request belongs to, as its sender tells it.
+fn traceparent(metadata: &MetadataMap) -> Option<&str> {
+    metadata.get(TRACEPARENT)?.to_str().ok()
+}
+
 fn deadline(deadline_ms: u64) -> Instant {
     Instant::now() + Duration::from_millis(deadline_ms).min(DEADLINE_MAX)
 }
@@ -73,12 +83,16 @@ impl ReplicaService for ReplicaRpc {
         &self,
         request: Request<wire::ProposeRequest>,
     ) -> Result<Response<wire::ProposeReply>, Status> {
-        let (_, extensions, message) = request.into_parts();
+        let (metadata, extensions, message) = request.into_parts();
         self.gate.check(message.header.as_ref(), &extensions, Sender::Member)?;
+        // No part of another trace than the follower's.
+        let traceparent = traceparent(&metadata);
+        let span = tracing::trace_span!(target: "lockbox_trace", "serve_proposal", traceparent);
         let envelope: Envelope = codec::decode(&message.envelope)
             .map_err(|error| Status::invalid_argument(format!("envelope: {error}")))?;
         let by = deadline(message.deadline_ms);
-        let result = match self.proposer.propose_for_peer(envelope, by).await {
+        let proposed = self.proposer.propose_for_peer(envelope, by).instrument(span).await;
+        let result = match proposed {
             Err(reason) => self.not_proposed(reason),
             Ok(Attempt::Applied(applied)) => ProposeResult::Applied(wire::Applied {
                 index: applied.index,
@@ -91,7 +105,9 @@ impl ReplicaService for ReplicaRpc {
                 | NotTaken::TooLate
                 | NotTaken::LeaseNotYet
                 | NotTaken::QueueFull
-                | NotTaken::LeaderDraining => self.not_proposed(why.reason()),
+                | NotTaken::LeaderDraining
+                | NotTaken::FeatureLevel
+                | NotTaken::NoRoom => self.not_proposed(why.reason()),
             },
             Ok(Attempt::Unknown | Attempt::Stopped) => ProposeResult::Unknown(wire::Unknown {}),
         };

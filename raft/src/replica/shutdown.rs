@@ -14,6 +14,8 @@ use crate::network::Raft;
 const FINISH_WAIT_MAX: Duration = Duration::from_millis(500);
 /// A hand-over that takes longer is left to an election.
 const HANDOVER_WAIT_MAX: Duration = Duration::from_secs(2);
+/// Another voter may take this long to have the whole log.
+const CAUGHT_UP_WAIT_MAX: Duration = Duration::from_millis(300);
 /// Between two looks at what is under way.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
 
@@ -59,8 +61,14 @@ async fn finish_proposals(inner: &Inner) {
 async fn hand_over(inner: &Inner) {
     let mut leadership = inner.leadership.clone();
     let until = Instant::now() + HANDOVER_WAIT_MAX;
+    let caught_up_by = Instant::now() + CAUGHT_UP_WAIT_MAX;
     while leadership.current().is_leader && Instant::now() < until {
         let Some(successor) = successor(&inner.raft) else {
+            // The last entry is on its way to it.
+            if has_other_voters(&inner.raft) && Instant::now() < caught_up_by {
+                tokio::time::sleep(LOOK_INTERVAL).await;
+                continue;
+            }
             tracing::info!("no other voter has the whole log: leadership is left to an election");
             return;
         };
@@ -78,6 +86,10 @@ async fn hand_over(inner: &Inner) {
             }
         }
     }
+}
+
+fn has_other_voters(raft: &Raft) -> bool {
+    raft.metrics().borrow_watched().membership_config.voter_ids().count() > 1
 }
 
 /// The other voter with the longest log on its disk, if that is all of ours.

@@ -4,7 +4,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use lockbox_core::{Clock, Randomness};
+use lockbox_core::{Clock, ClusterId, Randomness};
 use openraft::errors::Fatal;
 use openraft::storage::RaftLogStorage;
 use tokio::sync::{Semaphore, watch};
@@ -17,7 +17,9 @@ use super::eraser::Eraser;
 use super::erasure::ErasureProgress;
 use super::error::StartError;
 use super::forward::Forwarder;
+use super::integrity::Integrity;
 use super::leadership::LeadershipWatch;
+use super::measures::Elections;
 use super::membership::finish::finish_left_over;
 use super::observer::{self, Observer};
 use super::proposer::Proposer;
@@ -26,7 +28,10 @@ use super::purge_first::PurgeFirst;
 use super::read_barrier::{Confirmer, ReadBarrier};
 use super::read_point::{ReadPoints, TimeEntry};
 use super::reaper::Reaper;
+use super::scrubber::Scrubber;
+use super::state_checker::StateChecker;
 use super::timekeeper::{QUIET_MAX, Timekeeper};
+use super::upkeep::Upkeep;
 use super::{Inner, Replica};
 use crate::error::StorageError;
 use crate::network::{
@@ -66,6 +71,10 @@ pub(super) async fn start(
         snapshots,
         renewal,
         erased,
+        hashes,
+        snapshot_files,
+        damage,
+        epoch,
         faults,
         writer,
         store_id,
@@ -75,8 +84,9 @@ pub(super) async fn start(
     // ORDER: before consensus, which may install a snapshot as soon as it runs.
     let purge_first = Arc::new(PurgeFirst::new(&state, config.destroy.purge_within)?);
     let me = config.node_id;
-    let identity = Arc::new(ClusterIdentity::default());
+    let identity = Arc::new(ClusterIdentity::open(epoch, faults.clone())?);
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
+        demand_cluster(&config, &cluster.id)?;
         identity.confirm(&cluster.id);
     }
     let clock = Arc::new(ClusterClock::new(me, Arc::clone(&parts.clock)));
@@ -105,6 +115,9 @@ pub(super) async fn start(
         leadership: leadership.clone(),
         forwarder: forwarder.clone(),
         clock: Arc::clone(&clock),
+        state: state.clone(),
+        me,
+        room: Arc::clone(links.room()),
         random: Arc::clone(&parts.random),
         faults: faults.clone(),
         in_flight: Semaphore::new(config.limits.proposals_in_flight_max),
@@ -138,11 +151,13 @@ pub(super) async fn start(
 
     let (tasks, stop, ended) =
         (TaskTracker::new(), CancellationToken::new(), CancellationToken::new());
+    let elections = Arc::new(Elections::default());
     let observer = Observer {
         state: state.clone(),
         leadership: leadership.clone(),
         clock: Arc::clone(&clock),
         identity: Arc::clone(&identity),
+        elections: Arc::clone(&elections),
     };
     supervise(&tasks, &ended, rounds.run(stop.clone()));
     supervise(&tasks, &ended, observer.run(stop.clone()));
@@ -162,6 +177,38 @@ pub(super) async fn start(
         faults: faults.clone(),
     };
     supervise(&tasks, &ended, reaper.run(stop.clone()));
+    let integrity = Arc::new(Integrity::default());
+    let upkeep = Upkeep {
+        proposer: Arc::clone(&proposer),
+        leadership: leadership.clone(),
+        clock: Arc::clone(&clock),
+        state: state.clone(),
+        settings: config.integrity,
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, upkeep.run(stop.clone()));
+    let checker = StateChecker {
+        me,
+        proposer: Arc::clone(&proposer),
+        hashes,
+        state: state.clone(),
+        integrity: Arc::clone(&integrity),
+        damage: damage.clone(),
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, checker.run(stop.clone()));
+    let scrubber = Scrubber {
+        state: state.clone(),
+        log: log_reader.clone(),
+        snapshot_files,
+        settings: config.integrity,
+        wall: Arc::clone(&parts.clock),
+        integrity: Arc::clone(&integrity),
+        damage,
+        blocking: config.store.blocking,
+        faults: faults.clone(),
+    };
+    supervise(&tasks, &ended, scrubber.run(stop.clone()));
     supervise(
         &tasks,
         &ended,
@@ -203,9 +250,11 @@ pub(super) async fn start(
         purger,
         erasure,
         purge_first,
+        integrity,
         log_reader,
         changing: tokio::sync::Mutex::new(()),
         hashing: tokio::sync::Mutex::new(()),
+        exporting: tokio::sync::Mutex::new(()),
         searching: tokio::sync::Mutex::new(()),
         leadership,
         clock,
@@ -221,6 +270,8 @@ pub(super) async fn start(
         ended,
         tasks,
         log_stats: writer.stats(),
+        elections,
+        engines: parts.engines,
         writer: Mutex::new(Some(writer)),
     }));
     let inner = &replica.0;
@@ -241,6 +292,19 @@ fn supervise(
         let _guard = guard;
         task.await;
     });
+}
+
+/// Demands that the data are of the cluster that the operator means, before anybody is called: of
+/// the others' answers none would say what is wrong.
+fn demand_cluster(config: &ReplicaConfig, found: &ClusterId) -> Result<(), StorageError> {
+    match &config.cluster_id {
+        Some(meant) if meant != found => Err(StorageError::wrong_identity(format!(
+            "{} belongs to cluster {found}, not to cluster {meant}; check cluster id and data \
+             directory",
+            config.data_dir.display()
+        ))),
+        Some(_) | None => Ok(()),
+    }
 }
 
 async fn open_store(config: &ReplicaConfig, parts: &ReplicaParts) -> Result<Store, StorageError> {

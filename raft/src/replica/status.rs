@@ -69,6 +69,9 @@ pub struct ReplicaStatus {
     pub node_id: NodeId,
     /// The cluster's id; empty while it is unknown.
     pub cluster_id: String,
+    /// Which epoch of the cluster it belongs to; 0 is the first, one more for each quorum that was
+    /// lost for good.
+    pub cluster_epoch: u64,
     /// The part it plays.
     pub role: Role,
     /// The leader it knows.
@@ -108,6 +111,7 @@ pub(super) struct Beside {
     pub(super) store_id: StoreId,
     pub(super) state_generation: u64,
     pub(super) cluster_id: String,
+    pub(super) cluster_epoch: u64,
     pub(super) applied: u64,
     pub(super) clock_skew_ms: u64,
     pub(super) rounds_and_reads: (u64, u64),
@@ -136,6 +140,7 @@ pub(super) fn of(raft: &Raft, beside: Beside) -> ReplicaStatus {
     ReplicaStatus {
         node_id: metrics.id,
         cluster_id: beside.cluster_id,
+        cluster_epoch: beside.cluster_epoch,
         role: if metrics.running_state.is_ok() { metrics.state.into() } else { Role::Stopped },
         leader: leader.and_then(|id| membership.get_node(&id).map(|m| (id, m.clone()))),
         term: metrics.current_term,

@@ -1,11 +1,16 @@
 //! Replicas as their callers see them: three of them over loopback gRPC, with wires that are cut,
 //! nodes that die and clocks that jump.
 
+mod backup;
+mod churn;
 pub(crate) mod commands;
+mod disk_room;
 mod eraser;
 mod eraser_strays;
 mod eraser_waits;
+mod feature_level;
 pub(crate) mod harness;
+mod integrity;
 mod membership;
 mod membership_load;
 mod metering;
@@ -14,6 +19,7 @@ mod mutants;
 mod own_command;
 mod purge;
 mod purge_first;
+mod quorum_loss;
 mod reaper;
 mod silent_leader;
 mod time;

@@ -10,13 +10,13 @@ mod table_names;
 mod usage;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, OrganizationId, ResourceRef,
-    SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, KmsKeyId, KmsKeyVersionId, LogTime, NodeId, OperationId,
+    OrganizationId, ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
 };
 
 pub use changes::{change, change_index, changes_of};
 pub use erasures::{SYSTEM_ERASURES, erasure};
-pub use payloads::{payload_of, payloads};
+pub use payloads::{deleted_secret_of, deleted_secrets, payload_of, payloads, secret_of_payloads};
 pub use table_names::table_name;
 pub use usage::{reports_counted, usage_meter, usage_meters, usage_of_hour, usage_of_hours};
 
@@ -35,11 +35,20 @@ pub const SYSTEM_EXPIRY_NEXT: &[u8] = b"expiry_next";
 /// [`super::Space::System`]: the index from which on every change is kept, see [`change`]; absent
 /// before the first.
 pub const SYSTEM_CHANGES_BEGIN: &[u8] = b"changes_begin";
+/// [`super::Space::System`]: the feature level that all members understand; absent for 0.
+pub const SYSTEM_FEATURE_LEVEL: &[u8] = b"feature_level";
+/// [`super::Space::System`]: the cap on what is kept of what was done, and what it takes; absent
+/// while there is no cap.
+pub const SYSTEM_RETENTION: &[u8] = b"retention";
+/// [`super::Space::System`]: the newest comparison of the members' states; absent before the first.
+pub const SYSTEM_STATE_CHECK: &[u8] = b"state_check";
 
 /// The cluster record: one key.
 pub const CLUSTER: &[u8] = b"Z";
 /// What `cluster init` made beside it: one key.
 pub const FIRST_RESOURCES: &[u8] = b"Y";
+/// What was seen of the KMS: one key.
+pub const KMS_WITNESS: &[u8] = b"X";
 
 // Table bytes. A byte is never given to another table once a release has written it.
 const CLOUD: u8 = b'c';
@@ -75,6 +84,7 @@ const AUDIT_HEADS: u8 = b'h';
 const USAGE_METER: u8 = b'u';
 const USAGE_OF_HOUR: u8 = b'U';
 const REPORTS_COUNTED: u8 = b'R';
+const KMS_TOMBSTONE: u8 = b'T';
 
 /// What stands in [`OPERATION_OF_RESOURCE`] for the kind of an authorized key: nothing is bound on
 /// one, so it is no [`lockbox_core::ResourceKind`].
@@ -121,6 +131,12 @@ pub fn prefix_end(prefix: &[u8]) -> Vec<u8> {
         }
     }
     panic!("prefix has no end")
+}
+
+/// The smallest key behind this one.
+#[must_use]
+pub fn after(key: &[u8]) -> Vec<u8> {
+    [key, &[0]].concat()
 }
 
 /// Whether the same absence under this key is asked for again and again: that of the revocation
@@ -351,6 +367,18 @@ pub fn members() -> Vec<u8> {
     vec![MEMBER]
 }
 
+/// What the KMS has destroyed: a version, or a whole key, which sorts before its versions.
+#[must_use]
+pub fn kms_tombstone(key: &KmsKeyId, version: Option<&KmsKeyVersionId>) -> Vec<u8> {
+    let version = version.map_or("", KmsKeyVersionId::as_str);
+    Key::new(KMS_TOMBSTONE).text(key.as_str()).text(version).done()
+}
+
+/// All that the KMS has destroyed.
+#[must_use]
+pub fn kms_tombstones() -> Vec<u8> {
+    vec![KMS_TOMBSTONE]
+}
 /// What is anchored of a node's audit.
 #[must_use]
 pub fn audit_heads(id: NodeId) -> Vec<u8> {
@@ -387,6 +415,12 @@ pub fn operations_of_key(id: &AuthorizedKeyId) -> Vec<u8> {
 pub fn operation_of_key(id: &AuthorizedKeyId, index: u64) -> Vec<u8> {
     let key = Key::new(OPERATION_OF_RESOURCE).text(AUTHORIZED_KEY_KIND);
     key.text(id.as_str()).number(index).done()
+}
+
+/// Whether what stands under a key of [`super::Space::Records`] is an operation.
+#[must_use]
+pub fn is_operation(key: &[u8]) -> bool {
+    key.first() == Some(&OPERATION)
 }
 
 /// One place in [`operations_of`].

@@ -39,13 +39,15 @@ pub struct Overlay<'a> {
     base: &'a dyn StateRead,
     batch: Level,
     pending: Level,
+    /// The state as it is now is to be hashed, see [`Self::ask_for_hash`].
+    hash_asked: bool,
 }
 
 impl<'a> Overlay<'a> {
     /// An overlay without writes.
     #[must_use]
     pub fn new(base: &'a dyn StateRead) -> Self {
-        Self { base, batch: Level::default(), pending: Level::default() }
+        Self { base, batch: Level::default(), pending: Level::default(), hash_asked: false }
     }
 
     /// Sets a key within the current command.
@@ -56,6 +58,17 @@ impl<'a> Overlay<'a> {
     /// Deletes a key within the current command.
     pub fn delete(&mut self, space: Space, key: Vec<u8>) {
         self.pending.of_mut(space).insert(key, None);
+    }
+
+    /// Asks whoever applies to hash the state as this entry leaves it, before the next one.
+    pub fn ask_for_hash(&mut self) {
+        self.hash_asked = true;
+    }
+
+    /// Whether the entry just applied has asked for that.
+    #[must_use]
+    pub const fn is_hash_asked(&self) -> bool {
+        self.hash_asked
     }
 
     /// Keeps what the current command wrote.

@@ -1,21 +1,29 @@
 //! Typed access to the records of a view. Views of the node and `apply` read through these.
 
+mod destroyed;
 mod erasures;
 mod pages;
+mod paths;
+mod system;
 mod usage;
 mod wrapped;
 
 use lockbox_core::{
-    AuthorizedKeyId, CloudId, FolderId, LogTime, NodeId, OperationId, ResourceKind, ResourcePath,
-    ResourceRef, SecretId, ServiceAccountId, Subject, TokenId, VersionId,
+    AuthorizedKeyId, CloudId, FolderId, NodeId, OperationId, ResourceRef, SecretId,
+    ServiceAccountId, Subject, TokenId, VersionId,
 };
 use minicbor::Decode;
 
+pub use self::destroyed::{DestroyedSince, destroyed_since};
 pub use self::erasures::{ErasedMarks, erased_marks, erasing_since, erasures, erasures_after};
 pub use self::pages::{
     PAGE_RECORD_BYTES_MAX, Page, all_secrets_page, authorized_keys_page, changes_page, clouds_page,
     folders_page, key_operations_page, operations_page, secrets_page, service_accounts_page,
     usage_meters_page, versions_page,
+};
+pub use self::paths::{folder_path, secret_path};
+pub use self::system::{
+    changes_begin, expiry_next, feature_level, log_time, retention, state_check,
 };
 pub use self::usage::{Used, reports_counted, usage_between, usage_meter};
 pub use self::wrapped::{WrappedPage, WrappedPayload, live_versions, wrapped_page};
@@ -29,6 +37,7 @@ use crate::domain::identity::{
     ServiceAccountRecord,
 };
 use crate::domain::keyring::KeyringKeyRecord;
+use crate::domain::kms_witness::{KmsTombstone, KmsWitness};
 use crate::domain::member::MemberRecord;
 use crate::domain::operation::OperationRecord;
 use crate::domain::secret::SecretRecord;
@@ -100,30 +109,36 @@ pub fn all_audit_heads(view: &dyn StateRead) -> Result<Vec<AuditHeads>, StorageE
     prefix_rows(view, &keys::all_audit_heads(), usize::MAX)
 }
 
-/// The largest log time applied so far.
+/// What was seen of the KMS; absent before it has attested anything.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn log_time(view: &dyn StateRead) -> Result<LogTime, StorageError> {
-    let time = load(view, Space::System, keys::SYSTEM_LOG_TIME)?;
-    Ok(time.unwrap_or_default())
+pub fn kms_witness(view: &dyn StateRead) -> Found<KmsWitness> {
+    load(view, Space::Records, keys::KMS_WITNESS)
 }
 
-/// When the expiry queue is to be looked at next, if that was put off.
+/// What the KMS has destroyed, by id, behind the one that a page ended with.
 ///
 /// # Errors
 /// [`StorageError`].
-pub fn expiry_next(view: &dyn StateRead) -> Found<LogTime> {
-    load(view, Space::System, keys::SYSTEM_EXPIRY_NEXT)
-}
-
-/// The index from which on every change of a folder is in [`changes_page`]; nothing while no change
-/// was ever kept: then from the next one on.
-///
-/// # Errors
-/// [`StorageError`].
-pub fn changes_begin(view: &dyn StateRead) -> Found<u64> {
-    load(view, Space::System, keys::SYSTEM_CHANGES_BEGIN)
+pub fn kms_tombstones_page(
+    view: &dyn StateRead,
+    after: Option<&KmsTombstone>,
+    limit: usize,
+) -> Result<Vec<KmsTombstone>, StorageError> {
+    let all = keys::kms_tombstones();
+    let from = after.map_or_else(
+        || all.clone(),
+        |last| {
+            let mut from = keys::kms_tombstone(&last.key_id, last.version_id.as_ref());
+            // The smallest key behind it.
+            from.push(0);
+            from
+        },
+    );
+    let to = keys::prefix_end(&all);
+    let scan = Scan { space: Space::Records, from, to, direction: Direction::Ascending, limit };
+    view.scan(&scan)?.iter().map(|(_, value)| decode(value)).collect()
 }
 
 /// The folder of that name in a cloud; there is one at most.
@@ -306,37 +321,6 @@ pub fn secrets_named(
     name: &str,
 ) -> Result<Vec<SecretId>, StorageError> {
     prefix_rows(view, &keys::secrets_by_name(folder, name), 2)
-}
-
-/// The path of a folder: organization, cloud, folder.
-///
-/// # Errors
-/// [`StorageError`]; a folder without its cloud is corruption.
-pub fn folder_path(view: &dyn StateRead, id: &FolderId) -> Found<ResourcePath> {
-    let Some(folder) = folder(view, id)? else { return Ok(None) };
-    let Some(cloud) = cloud(view, &folder.cloud_id)? else {
-        return Err(StorageError::corrupt("read the state", format!("folder {id} has no cloud")));
-    };
-    Ok(Some(ResourcePath::new(vec![
-        ResourceRef::new(ResourceKind::Organization, cloud.organization_id.as_str()),
-        ResourceRef::new(ResourceKind::Cloud, cloud.id.as_str()),
-        ResourceRef::new(ResourceKind::Folder, id.as_str()),
-    ])))
-}
-
-/// The path of a secret: organization, cloud, folder, secret.
-///
-/// # Errors
-/// [`StorageError`]; a secret without its folder is corruption.
-pub fn secret_path(
-    view: &dyn StateRead,
-    secret: &SecretRecord,
-) -> Result<ResourcePath, StorageError> {
-    let Some(path) = folder_path(view, &secret.folder_id)? else {
-        let message = format!("secret {} has no folder", secret.id);
-        return Err(StorageError::corrupt("read the state", message));
-    };
-    Ok(path.with_leaf(ResourceRef::new(ResourceKind::Secret, secret.id.as_str())))
 }
 
 /// Decodes every value under a prefix, at most `limit`.

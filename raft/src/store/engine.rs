@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::engine_stats::EngineStats;
+use super::pace::Pace;
 use crate::error::StorageError;
 use crate::state::{StateRead, Write};
 
@@ -108,6 +110,20 @@ pub trait LogEngine: Send + Sync + 'static {
         Ok(files)
     }
 
+    /// What it says of itself.
+    fn stats(&self) -> EngineStats {
+        EngineStats::default()
+    }
+
+    /// Reads every entry in the files again and compares its checksum; false when it was told to
+    /// end before. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`]: corrupt when there is damage.
+    fn scrub(&self, _pace: &mut Pace) -> Result<bool, StorageError> {
+        Ok(true)
+    }
+
     /// How long a writer that is a task ([`super::WriterHost::Task`]) waits before and after each
     /// write: such an engine does not block by itself. Engines with a disk wait inside `write`.
     fn latency(&self) -> Duration {
@@ -131,6 +147,11 @@ pub trait StateEngine: Send + Sync + 'static {
     /// # Errors
     /// [`StorageError`].
     fn flush(&self) -> Result<(), StorageError>;
+
+    /// What it says of itself.
+    fn stats(&self) -> EngineStats {
+        EngineStats::default()
+    }
 
     /// Writes a durable, self-contained copy of the present state into a new directory.
     ///
@@ -158,10 +179,24 @@ pub trait StateEngine: Send + Sync + 'static {
         files.retain(|file| file.exists());
         Ok(files)
     }
+
+    /// Reads every block of the files again and compares its checksum; false when it was told to
+    /// end before. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`]: corrupt when there is damage.
+    fn scrub(&self, _pace: &mut Pace) -> Result<bool, StorageError> {
+        Ok(true)
+    }
 }
 
 /// Opens engines in directories.
 pub trait Engines: Send + Sync + 'static {
+    /// Bytes of blocks that all of its engines together keep in memory.
+    fn cache_bytes(&self) -> u64 {
+        0
+    }
+
     /// Opens or creates the log in `directory`.
     ///
     /// # Errors

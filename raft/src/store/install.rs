@@ -13,6 +13,7 @@ use super::engine::Engines;
 use super::identity::{Current, write_current};
 use super::install_step::{InstallStep, reached};
 use super::layout::Layout;
+use super::open::understood;
 use super::seeded;
 use super::snapshot::{SnapshotHandle, SnapshotShelf};
 use super::state_handle::{
@@ -60,6 +61,7 @@ impl Installer {
             {
                 return Err(corrupt("the files hold another state than the manifest says"));
             }
+            understood(state)?;
             applied_of(state)
         })??;
         let applied = seeded::omit_from_snapshot(engine.as_ref(), applied)?;

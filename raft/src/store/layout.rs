@@ -3,9 +3,12 @@
 //! ```text
 //! IDENTITY                    whose directory it is
 //! LOCK                        held by the running process
+//! RESTORING                   a backup is being restored into it: no node's yet
 //! CURRENT                     which generation of the state counts
 //! raft/                       the log
 //! state/<generation>/         the state
+//! EPOCH                       which epoch of the cluster it belongs to; absent in the first
+//! DAMAGED                     why the node must not start again; absent while it may
 //! ERASED                      how far destroyed payloads are gone from the other files
 //! snapshots/<index>-<term>/   snapshots; index in 16 hexadecimal digits; with a number behind
 //!                             them when it took the place of another one of the same entry
@@ -23,7 +26,8 @@ const STATES: &str = "state";
 const SNAPSHOTS: &str = "snapshots";
 /// How many hexadecimal digits the index of a snapshot's entry has.
 const INDEX_DIGITS: usize = 16;
-
+/// The mark of a directory that a backup is being restored into.
+pub(super) const RESTORING_NAME: &str = "RESTORING";
 /// The paths of one data directory.
 #[derive(Debug, Clone)]
 pub(super) struct Layout {
@@ -45,6 +49,18 @@ impl Layout {
 
     pub(super) fn current(&self) -> PathBuf {
         self.root.join("CURRENT")
+    }
+
+    pub(super) fn epoch(&self) -> PathBuf {
+        self.root.join("EPOCH")
+    }
+
+    pub(super) fn damaged(&self) -> PathBuf {
+        self.root.join("DAMAGED")
+    }
+
+    pub(super) fn restoring(&self) -> PathBuf {
+        self.root.join(RESTORING_NAME)
     }
 
     pub(super) fn erased(&self) -> PathBuf {

@@ -19,10 +19,12 @@ use tokio::sync::oneshot;
 use super::blocking::Blocking;
 use super::codec;
 use super::engine::{LogEngine, LogOp, LogRecord, RecoveredLog};
+use super::engine_stats::EngineStats;
 use super::faults::Faults;
 use super::locking::locked;
 use super::log_tail::Tail;
 use super::log_writer::LogWriterHandle;
+use super::pace::Pace;
 use super::state_handle::AppliedIndex;
 use super::tail_cache::TailCache;
 use super::write_queue::{Completion, WriteCommand};
@@ -211,6 +213,16 @@ impl LogReader {
         locked(&self.shared.tail).present.start
     }
 
+    /// Commands that wait for the disk.
+    pub(crate) fn writes_waiting(&self) -> usize {
+        self.shared.writer.queued()
+    }
+
+    /// What the engine says of itself.
+    pub(crate) fn stats(&self) -> EngineStats {
+        self.shared.engine.stats()
+    }
+
     /// Takes what was removed so far out of the files of the log, as
     /// [`LogEngine::erase_removed`].
     ///
@@ -246,6 +258,14 @@ impl LogReader {
         let engine = Arc::clone(&self.shared.engine);
         let left = blocking.run(move || engine.still_left(files)).await;
         left.inspect_err(|error| self.shared.faults.report(error))
+    }
+
+    /// Looks for damage in the files of the log, as [`LogEngine::scrub`]. Blocks.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        self.shared.engine.scrub(pace)
     }
 
     /// Whether the log has this entry. If so, all that it has before is what the cluster agreed on

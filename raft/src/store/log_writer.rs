@@ -347,6 +347,11 @@ impl LogWriterHandle {
         }
     }
 
+    /// Commands that wait to be written.
+    pub(super) fn queued(&self) -> usize {
+        locked(&self.shared.queue).len()
+    }
+
     pub(super) fn stats(&self) -> &LogWriterStats {
         &self.shared.stats
     }

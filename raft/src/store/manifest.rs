@@ -12,7 +12,7 @@ use crate::error::StorageError;
 use crate::types::SnapshotMeta;
 
 /// The manifest format that this build writes, and the only one that it reads.
-const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 1;
 /// The manifest's own name beside the files.
 pub(super) const MANIFEST_NAME: &str = "manifest.json";
 /// Files in one snapshot; a checkpoint has some dozens.

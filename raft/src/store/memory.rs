@@ -29,6 +29,8 @@ pub enum MemoryFault {
     LogSync(StorageFailure),
     /// The next commit to a state fails.
     StateCommit(StorageFailure),
+    /// The next look for damage in a state finds this.
+    StateScrub(StorageFailure),
 }
 
 #[derive(Default)]

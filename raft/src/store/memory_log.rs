@@ -81,7 +81,9 @@ impl LogEngine for MemoryLog {
     fn write(&self, ops: &[LogOp], sync: bool) -> Result<(), StorageError> {
         self.place.take_fault(|fault| match fault {
             MemoryFault::LogWrite(failure) => Some(failure),
-            MemoryFault::LogSync(_) | MemoryFault::StateCommit(_) => None,
+            MemoryFault::LogSync(_) | MemoryFault::StateCommit(_) | MemoryFault::StateScrub(_) => {
+                None
+            }
         })?;
         self.place.on_log(|disk| disk.write(ops))?;
         if !sync {
@@ -90,7 +92,9 @@ impl LogEngine for MemoryLog {
         self.place.pass_gate();
         self.place.take_fault(|fault| match fault {
             MemoryFault::LogSync(failure) => Some(failure),
-            MemoryFault::LogWrite(_) | MemoryFault::StateCommit(_) => None,
+            MemoryFault::LogWrite(_) | MemoryFault::StateCommit(_) | MemoryFault::StateScrub(_) => {
+                None
+            }
         })?;
         self.place.on_log(LogDisk::sync)
     }

@@ -9,6 +9,7 @@ use minicbor::{Decode, Encode};
 use super::durable_files::{create_directory, read_optional, sync_directory, write_synced};
 use super::engine::StateEngine;
 use super::memory::{MemoryFault, Place};
+use super::pace::Pace;
 use crate::domain::codec;
 use crate::error::StorageError;
 use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
@@ -114,7 +115,7 @@ impl StateEngine for MemoryState {
     fn commit(&self, writes: &[Write]) -> Result<(), StorageError> {
         self.place.take_fault(|fault| match fault {
             MemoryFault::StateCommit(failure) => Some(failure),
-            MemoryFault::LogWrite(_) | MemoryFault::LogSync(_) => None,
+            MemoryFault::LogWrite(_) | MemoryFault::LogSync(_) | MemoryFault::StateScrub(_) => None,
         })?;
         self.place.on_state(|disk| disk.commit(writes))
     }
@@ -137,6 +138,16 @@ impl StateEngine for MemoryState {
         create_directory(directory)?;
         write_synced(&directory.join(CHECKPOINT_NAME), &codec::encode(&rows))?;
         sync_directory(directory)
+    }
+
+    fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        self.place.take_fault(|fault| match fault {
+            MemoryFault::StateScrub(failure) => Some(failure),
+            MemoryFault::LogWrite(_) | MemoryFault::LogSync(_) | MemoryFault::StateCommit(_) => {
+                None
+            }
+        })?;
+        Ok(pace.spend(0))
     }
 }
 

@@ -4,11 +4,14 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lockbox_core::{Mutant, mutant};
+use tokio::sync::watch;
 
 use super::blocking::Blocking;
+use super::damage::DamageMark;
 use super::directory_lock::DirectoryLock;
 use super::durable_files::{create_directory, is_directory, names, remove_directory};
 use super::engine::{Engines, LogEngine, LogOp, LogRecord, RecoveredLog, StateEngine};
+use super::epoch_file::EpochFile;
 use super::erased_record::ErasedRecord;
 use super::faults::Faults;
 use super::identity::{self, Current, Found, NodeIdentity, StoreIdentity};
@@ -16,14 +19,19 @@ use super::install::Installer;
 use super::layout::{Layout, is_of_generation};
 use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
+use super::own_hash::OwnHash;
 use super::owned_directory::{InUse, OwnedDirectory};
+use super::restore::refuse_half_restored;
 use super::seeded;
 use super::snapshot::SnapshotShelf;
+use super::snapshot_files::SnapshotFiles;
 use super::snapshot_receive::SnapshotInbox;
 use super::snapshot_renewal::SnapshotRenewal;
 use super::state_handle::{Generation, StateHandle, last_applied, membership_of, on_view};
 use super::state_machine::{ChunkLimits, StateMachine, snapshot_now};
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::error::StorageError;
+use crate::state::{StateRead, tables};
 use crate::types::{LogId, SnapshotMeta, StoreId};
 
 const FIRST_GENERATION: u64 = 1;
@@ -69,6 +77,14 @@ pub struct Store {
     pub renewal: SnapshotRenewal,
     /// For the same: how far that has come.
     pub erased: ErasedRecord,
+    /// For whoever compares states: what this node's was when an entry asked.
+    pub hashes: watch::Receiver<Option<OwnHash>>,
+    /// For whoever looks for damage: the files of the newest snapshot.
+    pub snapshot_files: SnapshotFiles,
+    /// For the same, when there is some.
+    pub damage: DamageMark,
+    /// For whoever speaks to other nodes.
+    pub epoch: EpochFile,
     /// For whoever ends the process.
     pub faults: Faults,
     /// For the owner of the life cycle: stop it after openraft, or drop it.
@@ -91,11 +107,16 @@ pub fn open_store(
     let layout = Layout::new(directory);
     create_directory(directory)?;
     let lock = Arc::new(DirectoryLock::acquire(directory)?);
+    refuse_half_restored(&layout)?;
+    let damage = DamageMark { path: layout.damaged() };
+    damage.check()?;
+    let epoch = EpochFile { path: layout.epoch() };
     let (log_engine, recovered, store, current) = claim(&layout, engines.as_ref(), identity)?;
     let shelf = Arc::new(SnapshotShelf::open(layout.snapshots())?);
     let generation = open_generation(&layout, engines.as_ref(), current.generation)?;
     let faults = Faults::new();
     let state = StateHandle::open(generation, faults.clone(), Arc::clone(&lock))?;
+    state.read(|view| understood(view))??;
     let writer = LogWriter::start(Arc::clone(&log_engine), options.writer, faults.clone())?;
     let cache_bytes_max = options.tail_cache_bytes_max;
     let handle = writer.handle();
@@ -113,10 +134,35 @@ pub fn open_store(
     let limits = ChunkLimits { entries: options.apply_entries_max, bytes: options.apply_bytes_max };
     let state_machine =
         StateMachine::open(installer, log.barrier(), limits, options.blocking, faults.clone())?;
+    let hashes = state_machine.hashes();
     let renewal = SnapshotRenewal { shelf: Arc::clone(&shelf) };
+    let snapshot_files = SnapshotFiles { shelf: Arc::clone(&shelf) };
     let snapshots = SnapshotInbox { shelf, blocking: options.blocking };
     let store_id = StoreId::from_bytes(store.store_id);
-    Ok(Store { log, state_machine, state, snapshots, renewal, erased, faults, writer, store_id })
+    Ok(Store {
+        log,
+        state_machine,
+        state,
+        snapshots,
+        renewal,
+        erased,
+        hashes,
+        snapshot_files,
+        damage,
+        epoch,
+        faults,
+        writer,
+        store_id,
+    })
+}
+
+/// Refuses a state in which there may be what this build does not know.
+pub(super) fn understood(state: &dyn StateRead) -> Result<(), StorageError> {
+    let level = tables::feature_level(state)?;
+    if level > FEATURE_LEVEL_MAX {
+        return Err(StorageError::newer_build(level, FEATURE_LEVEL_MAX));
+    }
+    Ok(())
 }
 
 type Claimed = (Arc<dyn LogEngine>, RecoveredLog, StoreIdentity, Current);

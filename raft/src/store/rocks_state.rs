@@ -16,10 +16,14 @@ use rocksdb::{
 
 use super::durable_files::sync_tree;
 use super::engine::StateEngine;
+use super::engine_stats::EngineStats;
+use super::pace::Pace;
 use super::rocks::{
-    MEMTABLE_BYTES, database_options, family, family_options, forget_blocks, storage_error,
+    MEMTABLE_BYTES, database_options, family, family_options, forget_blocks, stats_of,
+    storage_error,
 };
 use super::rocks_erase::{self, Rewrite};
+use super::rocks_scrub::scrub;
 use super::row_cache::{Cached, Moment, RowCache};
 use crate::error::StorageError;
 use crate::state::{Direction, Row, Scan, Space, StateRead, Write};
@@ -105,6 +109,10 @@ impl StateEngine for RocksState {
             .map_err(|error| storage_error("flush the state", &error))
     }
 
+    fn stats(&self) -> EngineStats {
+        stats_of(&self.database, &Space::ALL.map(Space::name))
+    }
+
     fn checkpoint(&self, directory: &Path) -> Result<(), StorageError> {
         // It flushes the memtables first, without which a database without a write-ahead log
         // would be copied without its newest writes.
@@ -131,6 +139,10 @@ impl StateEngine for RocksState {
 
     fn still_left(&self, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, StorageError> {
         rocks_erase::still_left(&self.database, files)
+    }
+
+    fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        scrub(self.database.path(), &Space::ALL.map(Space::name), pace)
     }
 }
 

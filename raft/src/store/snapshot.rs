@@ -72,6 +72,13 @@ impl SnapshotHandle {
         File::open(&path).map_err(|error| failed("open the snapshot file", &path, &error))
     }
 
+    /// When its manifest was written, in milliseconds since the Unix epoch.
+    pub(super) fn written_ms(&self) -> Option<u64> {
+        let written = std::fs::metadata(self.path().join(MANIFEST_NAME)).ok()?.modified().ok()?;
+        let since = written.duration_since(std::time::UNIX_EPOCH).ok()?;
+        u64::try_from(since.as_millis()).ok()
+    }
+
     pub(super) fn path(&self) -> &Path {
         self.directory.path()
     }

@@ -29,6 +29,12 @@ impl SnapshotInbox {
         self.blocking
     }
 
+    /// When the snapshot that there is was written on this node, in milliseconds since the Unix
+    /// epoch, as the file system has it; nothing without one.
+    pub(crate) fn current_written_ms(&self) -> Option<u64> {
+        self.shelf.current()?.written_ms()
+    }
+
     /// Begins to receive the snapshot that the manifest describes. Blocks.
     ///
     /// # Errors

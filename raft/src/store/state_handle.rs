@@ -11,9 +11,11 @@ use tokio::sync::watch;
 use super::codec;
 use super::directory_lock::DirectoryLock;
 use super::engine::StateEngine;
+use super::engine_stats::EngineStats;
 use super::faults::Faults;
 use super::layout::is_of_generation;
 use super::owned_directory::{InUse, OwnedDirectory};
+use super::pace::Pace;
 use crate::error::StorageError;
 use crate::state::{Row, Scan, Space, StateRead, keys, tables};
 use crate::types::{LogId, StoredMembership};
@@ -148,6 +150,21 @@ impl StateHandle {
         erased.inspect_err(|error| self.shared.faults.report(error))
     }
 
+    /// Looks for damage in the files of the present state, as [`StateEngine::scrub`]. Blocks. Ends
+    /// early when another state takes its place: who reads the old one keeps its files, and with
+    /// them what may have to be erased.
+    ///
+    /// # Errors
+    /// [`StorageError`].
+    pub(crate) fn scrub(&self, pace: &mut Pace) -> Result<bool, StorageError> {
+        let generation = self.shared.generation.load_full();
+        let (shared, number) = (Arc::clone(&self.shared), generation.number);
+        pace.end_when(move || shared.generation.load().number != number);
+        let scrubbed = generation.engine.scrub(pace);
+        pace.next_object();
+        scrubbed
+    }
+
     /// Which of the files that [`Self::erase_removed`] returned are still left, as
     /// [`StateEngine::still_left`]. Blocks.
     ///
@@ -181,6 +198,12 @@ impl StateHandle {
     /// [`StorageError`].
     pub fn membership(&self) -> Result<StoredMembership, StorageError> {
         self.read(|view| membership_of(view))?
+    }
+
+    /// What its engine says of itself.
+    #[must_use]
+    pub fn stats(&self) -> EngineStats {
+        self.shared.generation.load().engine.stats()
     }
 
     /// Which generation of the state this is: one more with each installed snapshot.

@@ -11,6 +11,7 @@ use futures::{Stream, TryStreamExt};
 use lockbox_core::{Mutant, mutant};
 use openraft::storage::{ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine};
 use openraft::{EntryPayload, OptionalSend};
+use tokio::sync::watch;
 
 use super::blocking::Blocking;
 use super::codec;
@@ -18,6 +19,7 @@ use super::durable_files::remove_directory;
 use super::faults::Faults;
 use super::install::Installer;
 use super::log::DurabilityBarrier;
+use super::own_hash::{OwnHash, StateHasher};
 use super::owned_directory::OwnedDirectory;
 use super::snapshot::{SnapshotHandle, SnapshotShelf, seal};
 use super::state_handle::{Applied, last_applied, membership_of, on_view};
@@ -41,6 +43,7 @@ pub struct StateMachine {
     limits: ChunkLimits,
     blocking: Blocking,
     faults: Faults,
+    hasher: StateHasher,
     last_applied: Option<LogId>,
     membership: StoredMembership,
 }
@@ -58,6 +61,9 @@ struct Effects {
     outcomes: Vec<Outcome>,
     membership: Option<StoredMembership>,
     applied: Applied,
+    last: Option<LogId>,
+    /// The last of the entries asks for the hash of the state as it leaves it.
+    hash_asked: bool,
 }
 
 impl StateMachine {
@@ -78,7 +84,13 @@ impl StateMachine {
             }
             last => last,
         };
-        Ok(Self { installer, barrier, limits, blocking, faults, last_applied, membership })
+        let hasher = StateHasher::new(blocking, faults.clone());
+        Ok(Self { installer, barrier, limits, blocking, faults, hasher, last_applied, membership })
+    }
+
+    /// Follows the hashes of this node's state that entries have asked for.
+    pub(super) fn hashes(&self) -> watch::Receiver<Option<OwnHash>> {
+        self.hasher.subscribe()
     }
 
     /// Takes entries until the stream ends or one batch is full.
@@ -103,18 +115,28 @@ impl StateMachine {
         self.barrier.durable(last.index).await?;
         let generation = self.installer.state.generation();
         let engine = generation.engine.as_ref();
-        let behind = self.last_applied;
-        let effects = on_view(engine, |state| effects(state, &chunk.entries, behind))??;
-        engine.commit(&effects.writes)?;
-        self.last_applied = Some(last);
-        if let Some(membership) = effects.membership {
-            self.membership = membership;
-        }
-        // ORDER: published before anyone is answered: whoever has an answer can read its effect.
-        self.installer.state.publish(effects.applied);
-        for (responder, outcome) in chunk.responders.into_iter().zip(effects.outcomes) {
-            if let Some(responder) = responder {
-                responder.send(outcome);
+        let mut entries = chunk.entries.as_slice();
+        let mut responders = chunk.responders.into_iter();
+        // Once, unless an entry asks for the hash of the state as it leaves it.
+        while !entries.is_empty() {
+            let behind = self.last_applied;
+            let effects = on_view(engine, |state| effects(state, entries, behind))??;
+            engine.commit(&effects.writes)?;
+            self.last_applied = effects.last;
+            if let Some(membership) = effects.membership {
+                self.membership = membership;
+            }
+            // ORDER: published before anyone is answered: whoever has an answer can read its
+            // effect.
+            self.installer.state.publish(effects.applied);
+            entries = &entries[effects.outcomes.len()..];
+            for (outcome, responder) in effects.outcomes.into_iter().zip(responders.by_ref()) {
+                if let Some(responder) = responder {
+                    responder.send(outcome);
+                }
+            }
+            if effects.hash_asked {
+                self.hasher.hash(effects.applied.at.index, Arc::clone(&generation)).await;
             }
         }
         Ok(())
@@ -146,7 +168,7 @@ impl StateMachine {
     }
 }
 
-/// What applying the entries to a view comes to.
+/// What applying the entries to a view comes to; no further than to one that asks for a hash.
 fn effects(
     state: &dyn StateRead,
     entries: &[LogEntry],
@@ -176,7 +198,11 @@ fn effects(
                 Outcome::Nothing
             }
         });
+        if overlay.is_hash_asked() {
+            break;
+        }
     }
+    let hash_asked = overlay.is_hash_asked();
     let applied = Applied { at: behind.into(), log_time: tables::log_time(&overlay)? };
     let mut writes = overlay.into_writes();
     let mut system = |key: &[u8], value: Vec<u8>| {
@@ -188,7 +214,7 @@ fn effects(
     if let Some(membership) = &membership {
         system(keys::SYSTEM_MEMBERSHIP, codec::encode_membership(membership));
     }
-    Ok(Effects { writes, outcomes, membership, applied })
+    Ok(Effects { writes, outcomes, membership, applied, last: behind, hash_asked })
 }
 
 enum Prepared {

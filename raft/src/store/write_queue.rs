@@ -96,6 +96,11 @@ impl WriteQueue {
         Self { commands, bytes: 0, appends: 0, last_sequence: 0, door: Door::Open }
     }
 
+    /// Commands that wait.
+    pub(super) fn len(&self) -> usize {
+        self.commands.len()
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.commands.is_empty()
     }

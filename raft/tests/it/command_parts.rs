@@ -10,8 +10,10 @@ use lockbox_raft::domain::audit_head::{After, AuditHead, HeadSignature};
 use lockbox_raft::domain::command::{
     CreateAuthorizedKey, CreateServiceAccount, InitCluster, NewVersion, RecoverAdmin,
 };
+use lockbox_raft::domain::feature_level::FEATURE_LEVEL_MAX;
 use lockbox_raft::domain::identity::{ClusterRecord, KeyAlgorithm};
 use lockbox_raft::domain::keyring::{KeyPurpose, KeyStage, KeyringKeyRecord};
+use lockbox_raft::domain::kms_witness::{KmsAttestation, KmsStamp, KmsTombstone};
 use lockbox_raft::domain::read_report::{CloudReads, ReadReport};
 use lockbox_raft::domain::secret::PasswordSpec;
 use lockbox_raft::domain::version::{SealedPayload, WrappedDataKey};
@@ -25,7 +27,7 @@ const KEYS_QUOTA: u32 = 4;
 pub(crate) const WRAPPED: [u8; 60] = [7; 60];
 
 /// Every kind of command, by [`Command::name`]; [`check_kind`] keeps it complete.
-pub(crate) const KINDS: [&str; 33] = [
+pub(crate) const KINDS: [&str; 38] = [
     "init_cluster",
     "create_secret",
     "add_version",
@@ -52,8 +54,13 @@ pub(crate) const KINDS: [&str; 33] = [
     "advance_time",
     "destroy_version",
     "recover_admin",
+    "set_retention",
+    "begin_state_check",
+    "report_state_hash",
     "anchor_audit_head",
     "report_reads",
+    "attest_kms",
+    "raise_feature_level",
     "add_keyring_key",
     "confirm_keyring_key",
     "step_keyring_key",
@@ -91,8 +98,13 @@ pub(crate) const fn check_kind(command: &Command) {
         | Command::AdvanceTime
         | Command::DestroyVersion(_)
         | Command::RecoverAdmin(_)
+        | Command::SetRetention { .. }
+        | Command::BeginStateCheck
+        | Command::ReportStateHash { .. }
         | Command::AnchorAuditHead(_)
         | Command::ReportReads(_)
+        | Command::AttestKms(_)
+        | Command::RaiseFeatureLevel { .. }
         | Command::AddKeyringKey(_)
         | Command::ConfirmKeyringKey { .. }
         | Command::StepKeyringKey { .. }
@@ -312,6 +324,25 @@ pub(crate) fn read_report(random: &mut Random, number: u64) -> ReadReport {
     }
 }
 
+/// Of a KMS that is restored now and then, and destroys a version each time.
+pub(crate) fn attestation(number: u64) -> KmsAttestation {
+    let epoch = 1 + number / 50;
+    let tombstone = KmsTombstone {
+        key_id: KmsKeyId::parse("own-key").unwrap(),
+        version_id: KmsKeyVersionId::parse(&format!("v{}", number % 7)).ok(),
+        destroyed_at: LogTime::from_ms(number),
+    };
+    KmsAttestation {
+        store_id: KmsStamp::new([7; 16]),
+        incarnation: KmsStamp::new([epoch.to_le_bytes()[0]; 16]),
+        epoch,
+        head: number,
+        ahead: 10,
+        time: LogTime::from_ms(number),
+        tombstones: vec![tombstone],
+    }
+}
+
 /// Brings the first key again, so that the administrator goes on as before; one in four times
 /// another one, under an id that is taken while the first is there.
 pub(crate) fn recover_admin(random: &mut Random) -> RecoverAdmin {
@@ -339,6 +370,7 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: "system".to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: CloudId::parse("cloud").unwrap(),
@@ -350,5 +382,6 @@ pub(crate) fn init_cluster(random: &mut Random) -> InitCluster {
             ..authorized_key(random, ADMIN_KEY, ADMIN)
         },
         keyring: (1..).zip(purposes).map(key).collect(),
+        feature_level: FEATURE_LEVEL_MAX,
     }
 }

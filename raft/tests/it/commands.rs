@@ -14,6 +14,7 @@ use lockbox_raft::domain::command::{
     AddVersion, CreateSecret, MergeBase, RevokeToken, SecretChanges,
 };
 use lockbox_raft::domain::secret::SecretStatus;
+use lockbox_raft::domain::state_check::StateReport;
 use lockbox_raft::domain::version::Destruction;
 use lockbox_raft::domain::{
     BindingDelta, Command, DeltaAction, Envelope, IdempotencyClaim, Outcome,
@@ -22,9 +23,9 @@ use lockbox_raft::domain::{
 use crate::command_containers::{change_container, change_service_account};
 use crate::command_keyring::{rewrap_data_key, rewrap_keyring_key, rotation};
 use crate::command_parts::{
-    ADMIN, ADMIN_KEY, FOLDER, account, audit_head, authorized_key, binding, check_kind, folder_id,
-    init_cluster, kms_key_id, labels, new_version, one_in, password_spec, pick, read_report,
-    recover_admin, secret_id, service_account, text, token, version_id,
+    ADMIN, ADMIN_KEY, FOLDER, account, attestation, audit_head, authorized_key, binding,
+    check_kind, folder_id, init_cluster, kms_key_id, labels, new_version, one_in, password_spec,
+    pick, read_report, recover_admin, secret_id, service_account, text, token, version_id,
 };
 use crate::command_world::{RETAINED_MS, World};
 use crate::harness::Random;
@@ -142,8 +143,13 @@ impl Generator {
             Command::AdvanceTime
             | Command::DestroyVersion(_)
             | Command::RecoverAdmin(_)
+            | Command::SetRetention { .. }
+            | Command::BeginStateCheck
+            | Command::ReportStateHash { .. }
             | Command::AnchorAuditHead(_)
-            | Command::ReportReads(_) => !one_in(&mut self.random, 4),
+            | Command::ReportReads(_)
+            | Command::AttestKms(_)
+            | Command::RaiseFeatureLevel { .. } => !one_in(&mut self.random, 4),
             Command::AddKeyringKey(_)
             | Command::ConfirmKeyringKey { .. }
             | Command::StepKeyringKey { .. }
@@ -322,14 +328,36 @@ impl Generator {
                 let deltas = (0..count).map(|_| self.delta()).collect();
                 Command::UpdateAccessBindings { resource, deltas }
             }
-            _ => match self.random.below(9) {
-                8 => Command::ReportReads(Box::new(read_report(&mut self.random, self.number))),
+            _ => match self.random.below(10) {
+                8 => self.upkeep(),
+                9 => Command::ReportReads(Box::new(read_report(&mut self.random, self.number))),
                 6..8 => Command::RecoverAdmin(Box::new(recover_admin(&mut self.random))),
                 0..2 => Command::InitCluster(Box::new(init_cluster(&mut self.random))),
                 2..4 => self.revoke_token(),
+                4 if self.number.is_multiple_of(2) => {
+                    Command::AttestKms(Box::new(attestation(self.number)))
+                }
                 4 => Command::AnchorAuditHead(audit_head(self.number)),
+                // Without a number of its own, so that seeds go on meaning what they meant.
+                5 if self.number.is_multiple_of(2) => {
+                    let level = u32::from(self.number.is_multiple_of(4));
+                    Command::RaiseFeatureLevel { level }
+                }
                 _ => Command::AdvanceTime,
             },
+        }
+    }
+
+    /// What a leader proposes from time to time, and what comes of it too late: a report of the
+    /// present comparison would have to be right.
+    fn upkeep(&mut self) -> Command {
+        match self.random.below(6) {
+            0 => Command::BeginStateCheck,
+            1..4 => {
+                let report = StateReport { node_id: 1 + self.random.below(3), hash: [7; 32] };
+                Command::ReportStateHash { index: u64::MAX, report }
+            }
+            _ => Command::SetRetention { bytes_max: self.random.below(1 << 20) },
         }
     }
 

@@ -10,6 +10,7 @@ use lockbox_raft::domain::codec::{FORMAT_VERSION, decode, encode};
 use lockbox_raft::domain::command::{Command, Envelope, SecretChanges};
 use lockbox_raft::domain::identity::{AuthorizedKeyRecord, ServiceAccountRecord};
 use lockbox_raft::domain::keyring::KeyringKeyRecord;
+use lockbox_raft::domain::kms_witness::{KmsTombstone, KmsWitness};
 use lockbox_raft::domain::member::MemberRecord;
 use lockbox_raft::domain::operation::OperationRecord;
 use lockbox_raft::domain::outcome::Outcome;
@@ -77,6 +78,8 @@ fn a_record_is_read_or_refused() {
         decode::<KeyringKeyRecord>(&bytes).ok();
         decode::<MemberRecord>(&bytes).ok();
         decode::<AuditHeads>(&bytes).ok();
+        decode::<KmsWitness>(&bytes).ok();
+        decode::<KmsTombstone>(&bytes).ok();
         decode::<Outcome>(&bytes).ok();
     });
 }

@@ -146,9 +146,13 @@ impl Oracle<'_> {
     /// Nothing is in the log that nobody has sent.
     fn check_origin(&self, index: u64, envelope: &Envelope) {
         let command = encode(&envelope.command);
-        // The leader itself stamps the time, and destroys what was scheduled for it.
+        // The leader itself stamps the time, and destroys what was scheduled for it; every member
+        // says what its state is when somebody asks.
         let by_itself = envelope.subject == Subject::internal()
-            && matches!(envelope.command, Command::AdvanceTime | Command::DestroyVersion(_));
+            && matches!(
+                envelope.command,
+                Command::AdvanceTime | Command::DestroyVersion(_) | Command::ReportStateHash { .. }
+            );
         if !by_itself && !self.sent.contains(&(envelope.request_id, command.as_slice())) {
             let how = format_args!("nobody sent {envelope:?}, which is at {index}");
             self.trace.broken("no effect is invented", how);

@@ -1,4 +1,4 @@
-//! The laws L1–L17 (`verification §3.5`; L16 and L17 are of `contract §2.11` and `§9`), each in its
+//! The laws L1–L18 (`verification §3.5`; L16 and L17 are of `contract §2.11` and `§9`), each in its
 //! own file.
 //!
 //! A law looks at a [`Case`] and answers whether it holds, with numbers that say how much it
@@ -20,6 +20,7 @@ pub mod raft_invariants;
 pub mod real_time;
 pub mod recovery;
 pub mod register;
+pub mod restored;
 pub mod version_list;
 
 use std::fmt;
@@ -67,11 +68,13 @@ pub enum Law {
     L16,
     /// Quotas are kept, and nothing is refused below them.
     L17,
+    /// A restored cluster has the state of its backup.
+    L18,
 }
 
 impl Law {
     /// All laws, in their order.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::L1,
         Self::L2,
         Self::L3,
@@ -89,6 +92,7 @@ impl Law {
         Self::L15,
         Self::L16,
         Self::L17,
+        Self::L18,
     ];
 
     /// The law in a few words.
@@ -112,6 +116,7 @@ impl Law {
             Self::L15 => "invariants of Raft",
             Self::L16 => "pages show each secret once and miss none",
             Self::L17 => "quotas are kept, and nothing is refused below them",
+            Self::L18 => "a restored cluster has the state of its backup",
         }
     }
 
@@ -136,6 +141,7 @@ impl Law {
             Self::L15 => raft_invariants::check(case),
             Self::L16 => paging::check(case),
             Self::L17 => quotas::check(case),
+            Self::L18 => restored::check(case),
         }
     }
 }

@@ -1,5 +1,5 @@
 //! L17: a cloud never has more secrets than its quota, and no creation is refused for it while
-//! there is room.
+//! there is room; and on low disks only what makes the data grow is refused.
 //!
 //! By the log: creations and deletions in its order, and at each refusal as many secrets as the
 //! quota allows. By acknowledgements alone: never more secrets whose creation was acknowledged and
@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::check::folders::{Folder, folders};
+use crate::check::room::{grows, is_refused_for_room};
 use crate::history::answer::{Answer, Code};
 use crate::history::call::Call;
 use crate::history::ids::{FolderId, OpId, SecretId};
@@ -43,12 +44,25 @@ pub fn check(case: &Case<'_>) -> LawReport {
         violation = violation.or_else(|| by_log(id, folder, &refusals));
         violation = violation.or_else(|| by_time(id, folder));
     }
+    let for_room: Vec<&Op> = case.history.ops.iter().filter(|op| is_refused_for_room(op)).collect();
+    violation = violation.or_else(|| for_room.iter().find_map(|op| needs_none(op)));
     let counts = [
         ("refusals for a quota without a doubt", judged),
         ("creations and deletions", effects),
         ("folders", folders.len() as u64),
+        ("refusals for want of room", for_room.len() as u64),
     ];
     LawReport::new(Law::L17, violation, &counts, "no creation was certainly refused for a quota")
+}
+
+/// What makes room, or needs none, is not to wait for a disk.
+fn needs_none(op: &Op) -> Option<Violation> {
+    if grows(&op.asked.call) {
+        return None;
+    }
+    let (name, id) = (op.asked.call.name(), op.id);
+    let sentence = format!("{name} #{id} was refused for want of room, and needs none");
+    Some(Violation { ops: vec![id], sentence })
 }
 
 fn refused(op: &Op) -> Option<(&FolderId, Refused)> {
@@ -128,6 +142,7 @@ fn by_time(id: &FolderId, folder: &Folder) -> Option<Violation> {
 mod tests {
     use crate::check::laws::Finding;
     use crate::check::script::{Script, create_in, delete, refused as refusal, secret_in};
+    use crate::history::op::{Failure, Outcome};
 
     use super::*;
 
@@ -199,6 +214,26 @@ mod tests {
         let expected = "create_secret #25 was refused for the quota at index 25, where folder f \
                         had 23 secrets of 24";
         assert_eq!(sentence(script), expected);
+    }
+
+    #[test]
+    fn low_disks_refuse_what_grows_and_nothing_else() {
+        let refused_for_room = |call, message: &str| {
+            let mut script = filled(SECRETS_MAX);
+            script.done(create_in("f", "more"), exhausted(), u64::from(SECRETS_MAX));
+            let op = script.begin(call);
+            let message = message.to_owned();
+            script.end(op, Outcome::Fail(Failure { code: Code::ResourceExhausted, message }));
+            script
+        };
+        let low = "not proposed: the disks of the cluster have too little room left";
+        let grown = report(refused_for_room(create_in("f", "other"), low));
+        assert_eq!(grown.finding, Finding::Holds);
+        assert_eq!(grown.counts[3].1, 1);
+        let busy = report(refused_for_room(delete("s1"), "too many requests are under way"));
+        assert_eq!((busy.finding, busy.counts[3].1), (Finding::Holds, 0));
+        let expected = "delete_secret #25 was refused for want of room, and needs none";
+        assert_eq!(sentence(refused_for_room(delete("s1"), low)), expected);
     }
 
     /// Whether there was room nobody knows: the lost creation may have taken it.

@@ -80,6 +80,7 @@ impl Run {
             phases: phases.to_vec(),
             ledger: Vec::new(),
             scans: Vec::new(),
+            restored: Vec::new(),
             key_switches: Vec::new(),
             failures: Vec::new(),
             end: stamp(END_NS),

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use lockbox_core::Clock;
 use lockbox_platform::audit::{self, AuditConfig, AuditFiles};
-use lockbox_platform::detach::detached;
+use lockbox_platform::detach::{Calls, detached};
 use lockbox_platform::exit::FatalExit;
 use lockbox_platform::metrics::{Metrics, Prefix};
 use lockbox_platform::rate::{Rate, RateLimits};
 use lockbox_platform::system::{SystemClock, SystemRandom};
 use lockbox_platform::tasks::Tasks;
-use tokio_util::task::TaskTracker;
 use tonic::Code;
 use tonic::codegen::http::HeaderMap;
 
@@ -58,7 +57,7 @@ async fn edge(directory: &Path, tasks: &Tasks) -> Edge {
         key_operations: KeyOperations::default(),
         clock,
         random: Arc::new(SystemRandom),
-        calls: TaskTracker::new(),
+        calls: Calls::default(),
         fatal: tasks.fatal().clone(),
         operators: Vec::new(),
         rate: RateLimits::new(Rate::default()),

@@ -117,7 +117,11 @@ pub(super) fn rotate(
     Ok(Changed { writes, kind, before: Some(before), key, primary_version })
 }
 
-fn new_version(key: &KeyRecord, version: &NewVersion, place: Place) -> (Vec<Write>, VersionRecord) {
+pub(super) fn new_version(
+    key: &KeyRecord,
+    version: &NewVersion,
+    place: Place,
+) -> (Vec<Write>, VersionRecord) {
     let record = VersionRecord {
         id: version.id.clone(),
         key_id: key.id.clone(),

@@ -5,6 +5,7 @@
 //! the first operation.
 
 mod bindings;
+mod bury;
 mod end;
 mod key;
 mod read;
@@ -14,6 +15,7 @@ use std::time::Duration;
 
 use lockbox_core::{LogTime, Subject};
 
+pub use self::bury::{Tombstone, bury, tombstones};
 pub use self::read::{read_bindings, read_keys, read_primary, read_version, read_versions};
 use super::command::{Command, Envelope, IdempotencyClaim, Quotas, RotateKey, RotationCause};
 use crate::store::due::Due;
@@ -160,9 +162,9 @@ fn change(
         Command::DestroyKey(key_id, at) => end::destroy(view, key_id, *at, place),
         Command::SetPrimaryVersion(version) => version::set_primary(view, version),
         Command::ScheduleVersionDestruction(version, pending) => {
-            version::schedule(view, version, place.time.plus(*pending))
+            version::schedule(view, version, place.time.plus(*pending), place)
         }
-        Command::CancelVersionDestruction(version) => version::cancel(view, version),
+        Command::CancelVersionDestruction(version) => version::cancel(view, version, place),
         Command::DestroyVersion(version, at) => version::destroy(view, version, *at, place),
         Command::ChangeBindings(key_id, change) => bindings::change(view, key_id, change, place),
     }

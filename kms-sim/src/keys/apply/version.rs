@@ -29,13 +29,14 @@ pub(super) fn schedule(
     view: &View<'_>,
     of: &VersionOf,
     destroy_at: LogTime,
+    place: Place,
 ) -> Result<Changed, Stop> {
     let key = live_key(view, &of.key_id)?;
     let mut version = find(view, of)?;
     if key.primary_version_id == version.id {
         return Err(Refusal::VersionIsPrimary.into());
     }
-    if version.status == VersionStatus::Destroyed {
+    if version.status == VersionStatus::Destroyed || is_over(&version, place) {
         return Err(Refusal::VersionNotActive.into());
     }
     let mut writes = unscheduled(&version);
@@ -46,10 +47,11 @@ pub(super) fn schedule(
     store(view, key, &version, writes, kind)
 }
 
-pub(super) fn cancel(view: &View<'_>, of: &VersionOf) -> Result<Changed, Stop> {
+/// As long as its time has not come: from then on the cluster may have been told that it is gone.
+pub(super) fn cancel(view: &View<'_>, of: &VersionOf, place: Place) -> Result<Changed, Stop> {
     let key = live_key(view, &of.key_id)?;
     let mut version = find(view, of)?;
-    if version.status != VersionStatus::ScheduledForDestruction {
+    if version.status != VersionStatus::ScheduledForDestruction || is_over(&version, place) {
         return Err(Refusal::VersionNotScheduled.into());
     }
     let writes = unscheduled(&version);
@@ -96,6 +98,11 @@ fn unscheduled(version: &VersionRecord) -> Vec<Write> {
 
 fn due(version: &VersionRecord) -> Due {
     Due::DestroyVersion(version.key_id.clone(), version.id.clone())
+}
+
+/// Whether the time of its destruction has come, though nobody has carried it out yet.
+fn is_over(version: &VersionRecord, place: Place) -> bool {
+    version.destroy_at.is_some_and(|at| place.time >= at)
 }
 
 fn find(view: &View<'_>, of: &VersionOf) -> Result<VersionRecord, Stop> {

@@ -9,6 +9,7 @@ use std::path::Path;
 use rocksdb::{Cache, DB};
 
 use super::{Db, StoreError, open_error, options};
+use crate::store::format;
 use crate::store::tables::Table;
 
 /// How often a store is opened for reading whose files change meanwhile, before that is given up.
@@ -19,7 +20,8 @@ impl Db {
     /// the time of opening.
     ///
     /// # Errors
-    /// [`StoreError::Missing`], [`StoreError::Open`], [`StoreError::Unsettled`].
+    /// [`StoreError::Missing`], [`StoreError::Newer`], [`StoreError::Open`],
+    /// [`StoreError::Unsettled`].
     pub fn open_read_only(directory: &Path) -> Result<Self, StoreError> {
         // RocksDB would make the directory, even to say that there is nothing in it.
         if !directory.is_dir() {
@@ -44,7 +46,9 @@ impl Db {
         let rocks = DB::open_cf_for_read_only(&options(), directory, names, false)
             .map_err(|source| open_error(directory, source))?;
         // The tables have caches of their own, which go with them.
-        Ok(Self { rocks, synced: true, cache: Cache::new_lru_cache(0) })
+        let db = Self { rocks, synced: true, cache: Cache::new_lru_cache(0) };
+        format::require_known(&db.view(), directory)?;
+        Ok(db)
     }
 }
 

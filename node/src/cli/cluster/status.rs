@@ -33,7 +33,7 @@ fn node_table(status: &StatusResponse) -> Table {
     Table {
         columns: vec!["CLUSTER", "NODE", "ROLE", "LEADER", "TERM", "SEALED", "VERSION"],
         rows: vec![vec![
-            status.cluster_id.clone(),
+            cluster_name(status),
             status.node_id.to_string(),
             status.role.clone(),
             leader,
@@ -41,6 +41,14 @@ fn node_table(status: &StatusResponse) -> Table {
             sealed,
             status.version.clone(),
         ]],
+    }
+}
+
+/// The cluster's id, with its epoch after a quorum was lost.
+fn cluster_name(status: &StatusResponse) -> String {
+    match status.cluster_epoch {
+        0 => status.cluster_id.clone(),
+        epoch => format!("{} (epoch {epoch})", status.cluster_id),
     }
 }
 
@@ -143,6 +151,12 @@ mod tests {
     fn a_fresh_node_has_no_leader() {
         let row = node_table(&StatusResponse::default()).rows.remove(0);
         assert_eq!(row[3], "none");
+        let later = StatusResponse {
+            cluster_id: "lbc1".to_owned(),
+            cluster_epoch: 2,
+            ..StatusResponse::default()
+        };
+        assert_eq!(node_table(&later).rows[0][0], "lbc1 (epoch 2)");
         assert_eq!(row[5], "no");
     }
 }

@@ -96,6 +96,10 @@ fn node_config(layout: &Layout, id: NodeId, ports: NodePorts) -> String {
          listen = \"127.0.0.1:{metrics}\"\n\n\
          [kms]\n\
          address = \"localhost:{kms}\"\n\n\
+         # Three nodes on one disk, and none of them for long.\n\
+         [disk]\n\
+         low_bytes = 67108864\n\
+         ballast_bytes = 4194304\n\n\
          [log]\n\
          format = \"human\"\n"
     )

@@ -205,6 +205,10 @@ fn names(command: &Command) -> (String, String, String) {
         Command::ReportReads(report) => {
             (none(), none(), format!("node {} report {}", report.node_id, report.sequence))
         }
+        Command::AttestKms(told) => {
+            (none(), none(), format!("epoch {} commit {}", told.epoch, told.head))
+        }
+        Command::RaiseFeatureLevel { level } => (none(), none(), format!("level {level}")),
         Command::AddKeyringKey(key) => (none(), none(), format!("key {}", key.id)),
         Command::ConfirmKeyringKey { key_id, stage, node_id } => {
             (none(), none(), format!("key {key_id} {} node {node_id}", stage.name()))
@@ -216,7 +220,13 @@ fn names(command: &Command) -> (String, String, String) {
         Command::RewrapDataKeys(rewraps) => {
             (none(), none(), format!("{} data keys", rewraps.len()))
         }
-        Command::InitCluster(_) | Command::AdvanceTime => (none(), none(), none()),
+        Command::SetRetention { bytes_max } => (none(), none(), format!("{bytes_max} bytes")),
+        Command::ReportStateHash { index, report } => {
+            (none(), none(), format!("node {} entry {index}", report.node_id))
+        }
+        Command::InitCluster(_) | Command::AdvanceTime | Command::BeginStateCheck => {
+            (none(), none(), none())
+        }
     }
 }
 

@@ -5,8 +5,10 @@
 //! may not. Changes are made where the leader is; elsewhere the answer is UNAVAILABLE.
 
 mod audit_heads;
+mod backup;
 mod destroyed;
 mod failure;
+mod feature_level;
 mod inspect;
 mod keyring;
 mod membership;
@@ -62,7 +64,7 @@ impl AdminGrpc {
     /// Runs one call from its beginning to its audit record and reply.
     async fn serve<W: Work>(&self, request: Request<W>) -> Result<Response<W::Answer>, Status> {
         let app = Arc::clone(&self.app);
-        let calls = app.calls.clone();
+        let calls = app.calls.always_admitted();
         detached(&calls, async move {
             let details = RequestDetails {
                 source: EventSource::Cluster,
@@ -187,6 +189,55 @@ impl AdminService for AdminGrpc {
         &self,
         request: Request<wire::UnsealRequest>,
     ) -> Result<Response<wire::SealResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn make_backup(
+        &self,
+        request: Request<wire::MakeBackupRequest>,
+    ) -> Result<Response<wire::Backup>, Status> {
+        self.serve(request).await
+    }
+
+    async fn read_backup(
+        &self,
+        request: Request<wire::ReadBackupRequest>,
+    ) -> Result<Response<wire::ReadBackupResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn store_backup(
+        &self,
+        request: Request<wire::StoreBackupRequest>,
+    ) -> Result<Response<wire::StoreBackupResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn drop_backup(
+        &self,
+        request: Request<wire::DropBackupRequest>,
+    ) -> Result<Response<wire::DropBackupResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn list_backups(
+        &self,
+        request: Request<wire::ListBackupsRequest>,
+    ) -> Result<Response<wire::ListBackupsResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn list_destroyed(
+        &self,
+        request: Request<wire::ListDestroyedRequest>,
+    ) -> Result<Response<wire::ListDestroyedResponse>, Status> {
+        self.serve(request).await
+    }
+
+    async fn raise_feature_level(
+        &self,
+        request: Request<wire::RaiseFeatureLevelRequest>,
+    ) -> Result<Response<wire::RaiseFeatureLevelResponse>, Status> {
         self.serve(request).await
     }
 }

@@ -288,6 +288,7 @@ async fn seal(
     situation: &Situation<'_>,
     version_id: VersionId,
 ) -> Result<Command, ApiError> {
+    call.require_room()?;
     let secret = &situation.secret;
     let (payload, base) = match &secret.password_spec {
         Some(_) if !wanted.changes.is_empty() => {

@@ -69,6 +69,7 @@ pub(super) async fn create(
         }
         Looked::New { place, ids } => (place, ids),
     };
+    call.require_room()?;
     check_key(call, &caller, &plan, &place.grants).await?;
     loop {
         let command = seal(call, &caller, &request, &plan, &place, &ids).await?;

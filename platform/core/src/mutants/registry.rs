@@ -73,7 +73,7 @@ mod tests {
             assert!(seeded.name.chars().all(plain), "{}", seeded.name);
             assert!(seeded.broken.ends_with('.') && !seeded.laws.is_empty(), "{}", seeded.name);
             let law = |law: &str| law.strip_prefix('L').and_then(|n| n.parse::<u8>().ok());
-            assert!(seeded.laws.iter().all(|l| law(l).is_some_and(|n| (1..=17).contains(&n))));
+            assert!(seeded.laws.iter().all(|l| law(l).is_some_and(|n| (1..=18).contains(&n))));
         }
     }
 }

@@ -23,6 +23,7 @@ fn a_cluster_is_initialised_once() {
             keys_per_account_max: 0,
         },
         keyring: Vec::new(),
+        feature_level: 0,
     };
     let rejection = world.refuse(Command::InitCluster(Box::new(init)));
     assert_eq!(rejection, Precondition::AlreadyInitialised.into());

@@ -236,6 +236,10 @@ pub struct InitCluster {
     /// The first keyring keys, one for each purpose, all activated.
     #[n(7)]
     pub keyring: Vec<KeyringKeyRecord>,
+    /// The feature level that all of the first members understand.
+    #[n(8)]
+    #[cbor(default)]
+    pub feature_level: u32,
 }
 
 /// `cluster recover-admin`: a key for the bootstrap administrator.

@@ -47,9 +47,9 @@ pub(in crate::replica) async fn turn(
 
 /// A change under way. Holds the turn: there is one at a time.
 pub(super) struct Change<'r> {
-    replica: &'r Replica,
+    pub(super) replica: &'r Replica,
     deadline: Instant,
-    seen: Seen,
+    pub(super) seen: Seen,
     _turn: MutexGuard<'r, ()>,
 }
 
@@ -119,6 +119,10 @@ impl<'r> Change<'r> {
         // With entries and our id it was added before, by a leader whose change came to nothing.
         if !probed.blank && probed.cluster_id.is_empty() {
             return Err(ChangeRefusal::NotFresh(id).into());
+        }
+        let (level, wanted) = (probed.feature_level, self.feature_level()?);
+        if level < wanted {
+            return Err(ChangeRefusal::FeatureLevel { node_id: id, level, wanted }.into());
         }
         member.store_id = probed.store_id;
         self.submit(ChangeMembers::AddNodes(BTreeMap::from([(id, member)])), true).await?;

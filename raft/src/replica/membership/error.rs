@@ -75,6 +75,19 @@ pub enum ChangeRefusal {
         /// A majority.
         needed: usize,
     },
+    /// The node would not understand what is in the log.
+    #[error(
+        "node {node_id} understands feature level {level} at most, and {wanted} is needed: give it \
+         the newer build first"
+    )]
+    FeatureLevel {
+        /// The node.
+        node_id: NodeId,
+        /// The highest level that it understands.
+        level: u32,
+        /// The level that it would have to.
+        wanted: u32,
+    },
     /// The only voter.
     #[error("node {0} is the only voter")]
     LastVoter(NodeId),

@@ -7,6 +7,7 @@
 
 mod change;
 mod error;
+mod feature_level;
 pub(super) mod finish;
 mod rules;
 mod token;
@@ -19,6 +20,7 @@ use openraft::metrics::RaftMetrics;
 use tokio::time::Instant;
 
 pub use error::{ChangeError, ChangeRefusal};
+pub use feature_level::{FeatureLevels, MemberFeatures};
 pub use token::MembershipToken;
 
 use self::change::Change;

@@ -13,6 +13,7 @@ use crate::domain::command::{
     Command, CreateAuthorizedKey, CreateSecret, CreateServiceAccount, Envelope, InitCluster,
     NewVersion, TokenRef,
 };
+use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::domain::identity::{ClusterRecord, KeyAlgorithm};
 use crate::domain::keyring::DataKeyRewrap;
 use crate::domain::read_report::{CloudReads, ReadReport};
@@ -52,6 +53,11 @@ fn envelope(random: &TestRandom, subject: Subject, command: Command) -> Envelope
 
 /// `cluster init`.
 pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
+    init_cluster_at(random, FEATURE_LEVEL_MAX)
+}
+
+/// `cluster init` of members that all understand this level.
+pub(crate) fn init_cluster_at(random: &TestRandom, feature_level: u32) -> Envelope {
     let admin = CreateServiceAccount {
         id: admin_id(),
         folder_id: folder_id(),
@@ -75,6 +81,7 @@ pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
             created_at: LogTime::default(),
             organization_id: organization_id.clone(),
             system_key_id: "abjsystem".to_owned(),
+            keyring_cluster: None,
         },
         organization_id,
         cloud_id: cloud_id(),
@@ -83,6 +90,7 @@ pub(crate) fn init_cluster(random: &TestRandom) -> Envelope {
         admin,
         admin_key,
         keyring: Vec::new(),
+        feature_level,
     };
     envelope(random, Subject::internal(), Command::InitCluster(Box::new(init)))
 }
@@ -149,6 +157,12 @@ pub(crate) fn schedule_destruction(
         pending_ms: u64::try_from(pending.as_millis()).unwrap(),
         retained_ms: 86_400_000,
     };
+    envelope(random, Subject::service_account(&admin_id()), command)
+}
+
+/// The deletion of a secret, by the administrator.
+pub(crate) fn delete_secret(random: &TestRandom, secret_id: &SecretId) -> Envelope {
+    let command = Command::DeleteSecret { secret_id: secret_id.clone() };
     envelope(random, Subject::service_account(&admin_id()), command)
 }
 

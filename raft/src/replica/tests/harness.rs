@@ -349,6 +349,11 @@ impl Cluster {
         }
     }
 
+    /// What the nodes' stores are opened with.
+    pub(crate) fn engines(&self) -> Arc<dyn Engines> {
+        Arc::clone(&self.engines)
+    }
+
     /// Where a node keeps its data.
     pub(crate) fn node_directory(&self, id: NodeId) -> std::path::PathBuf {
         Path::new(self.directory.path()).join(id.to_string())

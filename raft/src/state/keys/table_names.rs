@@ -5,10 +5,11 @@ use super::{
     AUDIT_HEADS, AUTHORIZED_KEY, AUTHORIZED_KEY_OF_ACCOUNT, BINDINGS, CHANGE_IN_FOLDER, CLOUD,
     CLOUD_BY_NAME, CLUSTER, DELETED_SECRET, DELETED_SERVICE_ACCOUNT, DESTRUCTION, EXPIRY,
     FIRST_RESOURCES, FOLDER, FOLDER_BY_NAME, HOLDING, IDEMPOTENCY, IDEMPOTENCY_COUNT, KEYRING,
-    MEMBER, OPERATION, OPERATION_OF_RESOURCE, PAYLOAD, REPORTS_COUNTED, REVOKED_TOKEN, SECRET,
-    SECRET_BY_NAME, SECRET_IN_FOLDER, SERVICE_ACCOUNT, SERVICE_ACCOUNT_BY_NAME,
-    SERVICE_ACCOUNT_IN_FOLDER, SYSTEM_CHANGES_BEGIN, SYSTEM_EXPIRY_BEGIN, SYSTEM_EXPIRY_NEXT,
-    SYSTEM_LAST_APPLIED, SYSTEM_LOG_TIME, SYSTEM_MEMBERSHIP, USAGE_METER, USAGE_OF_HOUR, VERSION,
+    KMS_TOMBSTONE, KMS_WITNESS, MEMBER, OPERATION, OPERATION_OF_RESOURCE, PAYLOAD, REPORTS_COUNTED,
+    REVOKED_TOKEN, SECRET, SECRET_BY_NAME, SECRET_IN_FOLDER, SERVICE_ACCOUNT,
+    SERVICE_ACCOUNT_BY_NAME, SERVICE_ACCOUNT_IN_FOLDER, SYSTEM_CHANGES_BEGIN, SYSTEM_EXPIRY_BEGIN,
+    SYSTEM_EXPIRY_NEXT, SYSTEM_FEATURE_LEVEL, SYSTEM_LAST_APPLIED, SYSTEM_LOG_TIME,
+    SYSTEM_MEMBERSHIP, SYSTEM_RETENTION, SYSTEM_STATE_CHECK, USAGE_METER, USAGE_OF_HOUR, VERSION,
     VERSION_IN_SECRET,
 };
 use crate::state::Space;
@@ -24,6 +25,9 @@ pub fn table_name(space: Space, key: &[u8]) -> &'static str {
             SYSTEM_EXPIRY_BEGIN => "expiry_begin",
             SYSTEM_EXPIRY_NEXT => "expiry_next",
             SYSTEM_CHANGES_BEGIN => "changes_begin",
+            SYSTEM_FEATURE_LEVEL => "feature_level",
+            SYSTEM_RETENTION => "retention",
+            SYSTEM_STATE_CHECK => "state_check",
             SYSTEM_ERASURES => "erasures",
             _ if key.starts_with(RING) => "erasure_ring",
             _ => "other",
@@ -63,8 +67,10 @@ pub fn table_name(space: Space, key: &[u8]) -> &'static str {
         Some(&REPORTS_COUNTED) => "reports_counted",
         Some(&DELETED_SERVICE_ACCOUNT) => "deleted_service_accounts",
         Some(&DESTRUCTION) => "destructions",
+        Some(&KMS_TOMBSTONE) => "kms_tombstones",
         _ if key == CLUSTER => "cluster",
         _ if key == FIRST_RESOURCES => "first_resources",
+        _ if key == KMS_WITNESS => "kms_witness",
         _ => "other",
     }
 }
