@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
 use lockbox_core::{Clock, LogTime};
-use lockbox_platform::audit::AuditFiles;
+use lockbox_platform::audit::{AuditFiles, Extent};
 use lockbox_platform::billing::{Prices, Span};
 use lockbox_platform::exit::ExitCode;
 use lockbox_platform::system::SystemClock;
@@ -128,28 +128,31 @@ fn refuse_wrong(problems: &[Problem]) -> Result<(), Failure> {
 
 fn check(place: &Place) -> Result<(), Failure> {
     // ORDER: what the audit has by now, the ledger has once it is opened.
-    let end = audited::end(&place.audit)
-        .map_err(|error| Failure::new(ExitCode::Storage, CompareError::from(error)))?;
+    let active = place.audit.active();
+    let extent = Extent::now(&place.audit)
+        .map_err(|source| CompareError::Audit { path: active.to_owned(), source })
+        .map_err(|error| Failure::new(ExitCode::Storage, error))?;
     let db = place.open()?;
     let view = db.view();
     read_all(&view).map_err(damaged)?;
     let result = verify(&view).map_err(damaged)?;
     let restores = Restores::read(&view).map_err(damaged)?;
-    let audited = match end {
-        Some(end) => audited::compare(&view, &place.audit, end).map_err(|error| match error {
-            CompareError::Store(error) => damaged(error),
-            CompareError::Audit(_) => Failure::new(ExitCode::Storage, error),
-        })?,
-        None => Audited::default(),
+    let has_audit = extent.is_some();
+    let compared = extent.map(|extent| audited::compare(&view, extent)).transpose();
+    // What the ledger itself says is told whatever becomes of the audit.
+    let (audited, unread) = match compared {
+        Ok(audited) => (audited.unwrap_or_default(), None),
+        Err(CompareError::Store(error)) => return Err(damaged(error)),
+        Err(error) => (Audited::default(), Some(error)),
     };
     let mut output = io::stdout().lock();
     let mut print = |line: &dyn std::fmt::Display| {
         writeln!(output, "{line}").map_err(|error| Failure::output(&error))
     };
     let problems = result.problems.iter().chain(&audited.problems);
-    problems.clone().try_for_each(|problem| print(problem))?;
-    let (records, counters, problems) = (result.records, result.counters.len(), problems.count());
-    let calls = audited.calls;
+    problems.into_iter().try_for_each(|problem| print(problem))?;
+    let problems = result.problems.len() as u64 + audited.problem_count();
+    let (records, counters, calls) = (result.records, result.counters.len(), audited.calls);
     print(&format_args!(
         "{records} records, {counters} counters, {calls} audited calls, {problems} problems"
     ))?;
@@ -163,21 +166,24 @@ fn check(place: &Place) -> Result<(), Failure> {
         let calls = audited.restored;
         print(&format_args!("{calls} audited calls are of commits that no restore brought back"))?;
     }
-    if end.is_none() {
-        let audit = place.audit.active().display();
+    if !has_audit {
         print(&format_args!(
-            "there is no audit in {audit}: a cut at the ledger's end would not show"
+            "there is no audit in {}: a cut at the ledger's end would not show",
+            active.display()
         ))?;
     }
-    if end.is_some() && audited.unnamed > 0 {
+    if has_audit && unread.is_none() && audited.unnamed > 0 {
         print(&format_args!(
             "the newest {} records are named by no call of the audit: a cut at the ledger's end would \
              not show",
             audited.unnamed
         ))?;
     }
-    if problems == 0 {
-        return Ok(());
+    match unread {
+        Some(error) if problems == 0 => return Err(Failure::new(ExitCode::Storage, error)),
+        Some(error) => print(&error)?,
+        None if problems == 0 => return Ok(()),
+        None => {}
     }
     let sentence = "the ledger, its counters and the audit do not agree";
     Err(Failure::new(ExitCode::CorruptLog, sentence))

@@ -8,11 +8,13 @@
 //! behind its backup, and says which: those are counted apart.
 
 use std::io;
+use std::path::PathBuf;
 
 use lockbox_platform::audit::tail::Tail;
-use lockbox_platform::audit::{AuditFiles, LineRead, Walk};
+use lockbox_platform::audit::{AuditFiles, Extent, ExtentFile, LineRead, WalkedFile};
 use serde::Deserialize;
 
+use super::numbering::Numbering;
 use super::record::CHAIN_BYTES;
 use super::verify::Problem;
 use crate::store::identity::{RestoreMark, Restores};
@@ -21,13 +23,11 @@ use crate::store::{StoreError, View};
 
 /// Calls that are missing and are told one by one.
 const MISSING_MAX: u64 = 1000;
-/// Problems of the audit itself that are told beside them.
-const PROBLEMS_MAX: usize = 2000;
+/// Lines of the audit itself that are told one by one, likewise.
+const WRONG_LINES_MAX: u64 = 1000;
 /// Lines at the end of the audit that a start looks at: as many as calls can be under way, for their
 /// records may come in any order.
 const LATEST_LINES: usize = 8192;
-/// Lines at the end that may be no records: a crash has torn them.
-const TORN_LINES_MAX: usize = 100;
 
 /// Why the ledger cannot be compared with the audit.
 #[derive(Debug, thiserror::Error)]
@@ -35,9 +35,14 @@ pub enum CompareError {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The audit cannot be read.
-    #[error("cannot read the audit: {0}")]
-    Audit(#[from] io::Error),
+    /// The audit cannot be read, for no reason that lies in it.
+    #[error("cannot read the audit, {path}: {source}", path = .path.display())]
+    Audit {
+        /// The file, or the one that is written to.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
 }
 
 /// What the audit says of the ledger.
@@ -60,6 +65,8 @@ pub struct Audited {
     restores: Restores,
     /// The last commit of the backup, of a store that has not caught up with its own time.
     backed_up: Option<u64>,
+    /// Lines that are not as they were written.
+    wrong_lines: u64,
 }
 
 /// A line of the audit, as far as it matters here.
@@ -83,77 +90,35 @@ struct Place {
     chain: String,
 }
 
-/// How far an audit went when it was looked at.
-#[derive(Debug, Clone, Copy)]
-pub struct End {
-    /// The number of the last record; nothing before the first.
-    last: Option<u64>,
-}
-
-/// How far an audit goes; nothing when there is none.
+/// Compares the ledger with an audit as far as it went at a moment.
 ///
-/// ORDER: before the store is opened. What a server adds afterwards may be of calls that the opened
-/// state does not have.
+/// ORDER: the extent is of a time before the store was opened. What a server adds afterwards may be
+/// of calls that the opened state does not have. Nothing that the audit says decides how far it is
+/// read: somebody may have changed it.
 ///
 /// # Errors
-/// When the audit cannot be read.
-pub fn end(files: &AuditFiles) -> io::Result<Option<End>> {
-    match files.exist() {
-        Ok(true) => {}
-        Ok(false) => return Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error),
-    }
-    let (lines, _) = Tail::begin(files, TORN_LINES_MAX)?;
-    // The highest: the very last may be the one that was changed.
-    let last = lines.iter().filter_map(|line| parse(line)).map(|line| line.sequence).max();
-    Ok(Some(End { last }))
-}
-
-/// Compares the ledger with an audit up to this end.
-///
-/// # Errors
-/// [`CompareError`]; what is missing is reported in the result.
-pub fn compare(view: &View<'_>, files: &AuditFiles, end: End) -> Result<Audited, CompareError> {
-    let mut audited = Audited::of(view)?;
-    let mut walk = Walk::new(files);
-    let (mut line, mut before) = (Vec::new(), None);
-    while let Some(mut file) = walk.next_file()? {
-        while file.read_line(&mut line)? == LineRead::Whole {
-            match parse(&line) {
-                Some(read) => {
-                    let follows = before
-                        .is_none_or(|before: u64| before.checked_add(1) == Some(read.sequence));
-                    // Of a later call; but a number alone, which somebody may have changed, does not
-                    // end the comparison.
-                    let is_placed = before.is_some() || end.last.is_none();
-                    if follows && is_placed && Some(read.sequence) > end.last {
-                        return audited.ended(view);
-                    }
-                    if !follows {
-                        audited.tell(Problem::AuditJump {
-                            from: before.unwrap_or_default(),
-                            to: read.sequence,
-                        });
-                    }
-                    // One jump, and not two, of a number that was changed.
-                    before = if follows {
-                        Some(read.sequence)
-                    } else {
-                        before.map(|before| before.saturating_add(1))
-                    };
-                    audited.look(view, read)?;
-                }
-                None => {
-                    audited
-                        .problems
-                        .push(Problem::AuditUnreadable { after: before.unwrap_or_default() });
-                    before = before.map(|before| before.saturating_add(1));
-                }
+/// [`CompareError`]; what is missing, and what was changed in the audit, is in the result.
+pub fn compare(view: &View<'_>, mut extent: Extent) -> Result<Audited, CompareError> {
+    let (mut audited, mut numbering) = (Audited::of(view)?, Numbering::default());
+    while let Some(ExtentFile { path, opened }) = extent.next_file() {
+        let failed = match opened {
+            Ok(Some(file)) => match audited.read(view, file, &mut numbering)? {
+                Ok(()) => continue,
+                Err(error) => error,
+            },
+            // Retention has removed it since.
+            Ok(None) => {
+                numbering.unknown();
+                continue;
             }
-            line.clear();
+            Err(error) => error,
+        };
+        if failed.kind() == io::ErrorKind::PermissionDenied {
+            return Err(CompareError::Audit { path, source: failed });
         }
-        line.clear();
+        numbering.unknown();
+        let (path, error) = (path.display().to_string(), failed.to_string());
+        audited.tell(Problem::AuditFile { path, error });
     }
     audited.ended(view)
 }
@@ -163,7 +128,8 @@ pub fn compare(view: &View<'_>, files: &AuditFiles, end: End) -> Result<Audited,
 /// # Errors
 /// [`CompareError`].
 pub(crate) fn compare_latest(view: &View<'_>, files: &AuditFiles) -> Result<Audited, CompareError> {
-    let (lines, _) = Tail::begin(files, LATEST_LINES)?;
+    let (lines, _) = Tail::begin(files, LATEST_LINES)
+        .map_err(|source| CompareError::Audit { path: files.active().to_owned(), source })?;
     let mut audited = Audited::of(view)?;
     for line in lines.iter().filter_map(|line| parse(line)) {
         audited.look(view, line)?;
@@ -172,9 +138,58 @@ pub(crate) fn compare_latest(view: &View<'_>, files: &AuditFiles) -> Result<Audi
 }
 
 impl Audited {
-    /// One of the first problems of many; the first says enough of an audit that is not whole.
+    /// How many problems there are, those included that are not told one by one.
+    #[must_use]
+    pub fn problem_count(&self) -> u64 {
+        self.missing + self.wrong_lines
+    }
+
+    /// Looks at all of one file; an error of reading it does not undo what it has said before.
+    fn read(
+        &mut self,
+        view: &View<'_>,
+        mut file: WalkedFile,
+        numbering: &mut Numbering,
+    ) -> Result<io::Result<()>, StoreError> {
+        let mut line = Vec::new();
+        loop {
+            match file.read_line(&mut line) {
+                Err(error) => return Ok(Err(error)),
+                Ok(LineRead::End) => return Ok(Ok(())),
+                // A server that is killed, or writes just now, has not answered yet.
+                Ok(LineRead::Unfinished) if !file.is_finished() => return Ok(Ok(())),
+                Ok(read) => {
+                    self.line(view, &line, numbering)?;
+                    if read == LineRead::Unfinished {
+                        return Ok(Ok(()));
+                    }
+                }
+            }
+            line.clear();
+        }
+    }
+
+    fn line(
+        &mut self,
+        view: &View<'_>,
+        line: &[u8],
+        numbering: &mut Numbering,
+    ) -> Result<(), StoreError> {
+        let Some(line) = parse(line) else {
+            self.tell(Problem::AuditUnreadable { after: numbering.unreadable() });
+            return Ok(());
+        };
+        let to = line.sequence;
+        if let Err(from) = numbering.number(to) {
+            self.tell(Problem::AuditJump { from, to });
+        }
+        self.look(view, line)
+    }
+
+    /// One problem of the audit itself.
     fn tell(&mut self, problem: Problem) {
-        if self.problems.len() < PROBLEMS_MAX {
+        self.wrong_lines += 1;
+        if self.wrong_lines <= WRONG_LINES_MAX {
             self.problems.push(problem);
         }
     }
@@ -208,6 +223,9 @@ impl Audited {
     fn ended(mut self, view: &View<'_>) -> Result<Self, CompareError> {
         if let Some(more) = self.missing.checked_sub(MISSING_MAX).filter(|more| *more > 0) {
             self.problems.push(Problem::MoreMissing { more });
+        }
+        if let Some(more) = self.wrong_lines.checked_sub(WRONG_LINES_MAX).filter(|more| *more > 0) {
+            self.problems.push(Problem::MoreWrongLines { more });
         }
         let behind = self.named.map_or(0, |named| named.saturating_add(1));
         for row in view.scan(Table::Ledger, b"", &tables::ledger(behind)) {

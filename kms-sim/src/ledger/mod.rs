@@ -4,6 +4,7 @@ pub mod audited;
 mod charges;
 pub mod counters;
 pub mod listing;
+mod numbering;
 pub mod print;
 pub mod record;
 pub mod report;

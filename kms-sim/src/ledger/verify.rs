@@ -72,6 +72,18 @@ pub enum Problem {
         /// The number of the record before it.
         after: u64,
     },
+    /// More lines of the audit that are not as they were written.
+    MoreWrongLines {
+        /// How many.
+        more: u64,
+    },
+    /// A file of the audit cannot be read, as it is.
+    AuditFile {
+        /// Which one.
+        path: String,
+        /// Why.
+        error: String,
+    },
     /// A version's number of encryptions is not what the records give.
     WrongUsage {
         /// The version.
@@ -113,6 +125,12 @@ impl fmt::Display for Problem {
             }
             Self::AuditUnreadable { after } => {
                 write!(f, "what follows record {after} of the audit cannot be read")
+            }
+            Self::MoreWrongLines { more } => {
+                write!(f, "{more} more lines of the audit are not as they were written")
+            }
+            Self::AuditFile { path, error } => {
+                write!(f, "{path} of the audit cannot be read: {error}")
             }
             Self::WrongUsage { version, stored, recomputed } => write!(
                 f,

@@ -177,11 +177,56 @@ async fn security_s19_an_altered_audit_does_not_hide_a_cut_ledger() {
     for (line, number) in [(first, 99_999_999), (last, 0), (last, 99_999_999)] {
         let (code, output) = altered(&whole.replacen(line, &numbered(line, number), 1));
         assert_eq!(code, 11, "{number}: {output}");
+        assert!(output.contains(" 1 problems"), "{number}: {output}");
     }
+    // One change is one problem.
+    for (name, other) in
+        [("taken away", String::new()), ("there twice", format!("{second}\n{second}\n"))]
+    {
+        let (code, output) = altered(&whole.replacen(&format!("{second}\n"), &other, 1));
+        assert_eq!(code, 11, "{name}: {output}");
+        assert!(output.contains(" 1 problems"), "{name}: {output}");
+    }
+
+    // Of a cut ledger every lost call is named, whatever is done to the audit, unless it is taken out
+    // of that: then the line is.
     cut(&db_directory(&copy));
-    let (code, output) = altered(&whole.replacen(second, &changed, 1));
+    let (code, output) = altered(&whole);
     assert_eq!(code, 11, "{output}");
-    assert!(output.contains("of the ledger, which is not there"), "{output}");
+    let lost = output.matches("of the ledger, which is not there").count();
+    assert!(lost > 0, "{output}");
+    let lines: Vec<&str> = whole.lines().collect();
+    let joined = |lines: &[&str]| lines.iter().map(|line| format!("{line}\n")).collect::<String>();
+    let (begin, end) = lines.split_at(lines.len() / 2);
+    let numbers_of_two = [numbered(lines[0], 900_000_000), numbered(lines[1], 900_000_001)];
+    let of_two: Vec<&str> = numbers_of_two.iter().map(String::as_str).collect();
+    let altered_audits = [
+        ("a number", whole.replacen(second, &changed, 1)),
+        ("garbage behind it", format!("{whole}{}", "x\n".repeat(200))),
+        ("blank lines behind it", format!("{whole}{}", "\n".repeat(200))),
+        ("its begin once more behind it", format!("{whole}{}", joined(begin))),
+        ("the first two numbers", joined(&of_two) + &joined(&lines[2..])),
+        ("halves swapped", joined(end) + &joined(begin)),
+    ];
+    for (name, text) in altered_audits {
+        let (code, output) = altered(&text);
+        assert_eq!(code, 11, "{name}: {output}");
+        let named = output.matches("of the ledger, which is not there").count();
+        assert!(named >= lost, "{name}: {named} of {lost}: {output}");
+        assert!(
+            output.contains("of the audit is followed by") || output.contains("cannot be read")
+        );
+    }
+    // A file that is none hides nothing, and is named.
+    fs::write(&audit, &whole).unwrap();
+    fs::write(copy.join("audit.jsonl.000000000000.zst"), "none").unwrap();
+    let (code, output) = billing_verify(&copy);
+    assert_eq!(code, 11, "{output}");
+    assert!(
+        output.contains("audit.jsonl.000000000000.zst of the audit cannot be read"),
+        "{output}"
+    );
+    assert!(output.contains(&format!(" {} problems", lost + 1)), "{output}");
 }
 
 #[test]

@@ -22,6 +22,8 @@ use tonic::service::Routes;
 
 use crate::fixture::{WAIT, loopback};
 
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(20);
 const TIMING: Timing =
     Timing { heartbeat_ms: 100, election_timeout_min_ms: 500, election_timeout_max_ms: 900 };
 
@@ -69,8 +71,17 @@ impl Served {
     }
 
     async fn says(&self, ready: bool) {
-        tokio::time::timeout(WAIT, self.readiness.wait_for(ready)).await.unwrap();
-        assert_eq!(self.heard.get(), ready);
+        let both = async {
+            // One may have changed back by the time that the other has come.
+            loop {
+                self.readiness.wait_for(ready).await;
+                if self.heard.get() == ready {
+                    return;
+                }
+                tokio::time::sleep(PAUSE).await;
+            }
+        };
+        tokio::time::timeout(WAIT, both).await.unwrap();
     }
 }
 
@@ -93,15 +104,23 @@ async fn three() -> BTreeMap<u64, Served> {
     nodes
 }
 
-fn leader_of(nodes: &BTreeMap<u64, Served>) -> u64 {
+async fn leader_of(nodes: &BTreeMap<u64, Served>) -> u64 {
     let leads = |node: &Served| node.replica.status().role == Role::Leader;
-    nodes.iter().find(|(_, node)| leads(node)).map(|(id, _)| *id).unwrap()
+    let found = async {
+        loop {
+            if let Some((id, _)) = nodes.iter().find(|(_, node)| leads(node)) {
+                return *id;
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+    };
+    tokio::time::timeout(WAIT, found).await.unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_leader_without_a_quorum_is_not_ready() {
     let mut nodes = three().await;
-    let leader = nodes.remove(&leader_of(&nodes)).unwrap();
+    let leader = nodes.remove(&leader_of(&nodes).await).unwrap();
     for (_, node) in nodes {
         node.stop().await;
     }
@@ -113,7 +132,7 @@ async fn a_leader_without_a_quorum_is_not_ready() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_follower_that_is_alone_is_not_ready() {
     let mut nodes = three().await;
-    let (leader, follower) = (leader_of(&nodes), leader_of(&nodes) % 3 + 1);
+    let (leader, follower) = (leader_of(&nodes).await, leader_of(&nodes).await % 3 + 1);
     let left = nodes.remove(&follower).unwrap();
     nodes.remove(&leader).unwrap().stop().await;
     for (_, node) in nodes {

@@ -122,9 +122,13 @@ impl OpenFile {
             // Its calls were told so.
             self.file.set_len(self.whole_bytes)?;
         } else if length < self.whole_bytes {
-            // Somebody cut the file; the next append begins where it ends. The chain does not, so
-            // that the cut shows.
+            // Somebody cut the file; the next append begins where it ends, on a line of its own. The
+            // chain does not, so that the cut shows.
             self.whole_bytes = length;
+            if length > 0 && line_end_before(&self.file, length)? < length {
+                (&*self.file).write_all(b"\n")?;
+                self.whole_bytes += 1;
+            }
         }
         Ok(())
     }

@@ -8,6 +8,7 @@
 mod chain;
 mod config;
 pub mod details;
+mod extent;
 mod file;
 mod files;
 mod finisher;
@@ -31,6 +32,7 @@ mod writer;
 pub use chain::{ChainHead, LineHash, NoLineHash};
 pub use config::{AuditConfig, AuditSync, FILE_BYTES_DEFAULT, FILE_BYTES_MIN, Removal};
 pub use details::AuditDetails;
+pub use extent::{Extent, ExtentFile};
 pub use file::{AuditFile, AuditOpenError};
 pub use files::{AuditFiles, DEFAULT_FILE_NAME};
 pub use follow::{leads, leads_unless};

@@ -123,7 +123,8 @@ pub(crate) fn open_finished(files: &AuditFiles, number: u64) -> io::Result<Optio
     found(WalkedFile::open_compressed(&files.compressed(number)))
 }
 
-fn found<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
+/// Nothing when it is not there.
+pub(crate) fn found<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
     match opened {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -131,7 +132,8 @@ fn found<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
     }
 }
 
-fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
+/// Device and inode.
+pub(crate) fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
     (metadata.dev(), metadata.ino())
 }
 
@@ -141,6 +143,13 @@ impl WalkedFile {
         let identity = identity(&file.metadata()?);
         let lines = Box::new(BufReader::new(file));
         Ok(Self { path: path.to_owned(), identity, finished, lines, lines_read: 0 })
+    }
+
+    /// The first `length` bytes of the file that is written to, which was opened at `path`.
+    pub(crate) fn begin_of(path: &Path, file: File, length: u64) -> io::Result<Self> {
+        let identity = identity(&file.metadata()?);
+        let lines = Box::new(BufReader::new(file.take(length)));
+        Ok(Self { path: path.to_owned(), identity, finished: false, lines, lines_read: 0 })
     }
 
     fn open_compressed(path: &Path) -> io::Result<Self> {

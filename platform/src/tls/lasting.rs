@@ -8,7 +8,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -79,12 +79,18 @@ impl LastingEndpoint {
     }
 }
 
-/// Makes connections to one server.
+/// Makes connections to one server. Clones learn together of files that were replaced: each channel
+/// has one, and the next one must not begin with the files of the first.
 #[derive(Clone)]
 struct Connector {
     tcp: HttpConnector,
     server_name: ServerName<'static>,
     files: ClientTlsFiles,
+    usable: Arc<Mutex<Usable>>,
+}
+
+/// What a connection begins with.
+struct Usable {
     config: Arc<ClientConfig>,
     /// The files that `config` was made of.
     seen: Seen,
@@ -106,21 +112,25 @@ impl Connector {
         // ORDER: looked at before they are read, so that a change in between is seen later.
         let seen = Seen::of(paths(files));
         let config = config(files)?;
-        Ok(Self { tcp, server_name, files: files.clone(), config, seen, refused: None })
+        let usable = Arc::new(Mutex::new(Usable { config, seen, refused: None }));
+        Ok(Self { tcp, server_name, files: files.clone(), usable })
     }
 
     /// What counts for a connection that begins now.
-    fn current(&mut self) -> Arc<ClientConfig> {
+    fn current(&self) -> Arc<ClientConfig> {
         let seen = Seen::of(paths(&self.files));
-        if seen != self.seen {
-            self.renew(seen);
+        let mut usable = self.usable.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen != usable.seen {
+            usable.renew(&self.files, seen, &self.server_name);
         }
-        Arc::clone(&self.config)
+        Arc::clone(&usable.config)
     }
+}
 
-    fn renew(&mut self, seen: Seen) {
-        let server_name = self.server_name.to_str();
-        match config(&self.files) {
+impl Usable {
+    fn renew(&mut self, files: &ClientTlsFiles, seen: Seen, server_name: &ServerName<'_>) {
+        let server_name = server_name.to_str();
+        match config(files) {
             Ok(config) => {
                 tracing::info!(%server_name, "what a server is shown was replaced and is in use");
                 self.config = config;
@@ -259,6 +269,7 @@ mod tests {
         let files = ClientTlsFiles { ca: ca.clone(), identity: Some(own.clone()) };
         let on_disk = || Some(CertificateDer::from_pem_file(&own.certificate).unwrap());
         let mut client = Connector::load(&files, "localhost", CONNECT_TIMEOUT).unwrap();
+        let first_clone = client.clone();
         let mut mistaken =
             Connector::load(&files, "node-2.lockbox.internal", CONNECT_TIMEOUT).unwrap();
         let first = on_disk();
@@ -281,6 +292,8 @@ mod tests {
         assert_eq!(shown(&mut client, &server).await, third);
         std::fs::remove_file(&own.certificate).unwrap();
         assert_eq!(shown(&mut client, &server).await, third);
+        // Nor does a connection of another channel go back to what there was at first.
+        assert_eq!(shown(&mut first_clone.clone(), &server).await, third);
         issue();
         assert_eq!(shown(&mut client, &server).await, on_disk());
     }

@@ -32,7 +32,7 @@ use crate::error::StorageError;
 use crate::network::Raft;
 use crate::state::tables;
 use crate::store::{
-    Blocking, Erased, ErasedRecord, Faults, LogReader, SnapshotRenewal, StateHandle,
+    Blocking, Erased, ErasedRecord, Faults, LogReader, Recorded, SnapshotRenewal, StateHandle,
 };
 
 /// Between two looks at what is pending, and at whether a step is done.
@@ -50,6 +50,8 @@ pub(super) struct Eraser {
     pub(super) log: LogReader,
     pub(super) renewal: SnapshotRenewal,
     pub(super) erased: ErasedRecord,
+    /// What it says when this process begins.
+    pub(super) recorded: Recorded,
     pub(super) progress: Arc<ErasureProgress>,
     pub(super) purge_first: Arc<PurgeFirst>,
     pub(super) clock: Arc<ClusterClock>,
@@ -101,45 +103,80 @@ impl Eraser {
     /// Returns when consensus or the store has stopped.
     async fn erase(&self) {
         let (mut finished, mut strays) = (Finished::default(), Strays::default());
+        let mut recorded = self.recorded;
         let mut ticks = tokio::time::interval(LOOK_INTERVAL);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            if let Err(Cut::Stopped) = self.look(&mut finished, &mut strays).await {
+            let looked = self.look(&mut finished, &mut strays, &mut recorded).await;
+            if let Err(Cut::Stopped) = looked {
                 return;
             }
         }
     }
 
     /// Does what is due.
-    async fn look(&self, finished: &mut Finished, strays: &mut Strays) -> Result<(), Cut> {
+    async fn look(
+        &self,
+        finished: &mut Finished,
+        strays: &mut Strays,
+        recorded: &mut Recorded,
+    ) -> Result<(), Cut> {
         let due = self.progress.look_at(&self.state);
         let due = due.inspect_err(|error| self.faults.report(error))?;
         let log_now = self.clock.log_now_at(self.state.applied().borrow().log_time);
         let standing = self.purge_first.standing(&self.progress, &self.state, &self.clock);
         let standing = standing.inspect_err(|error| self.faults.report(error))?;
-        let waits = self.progress.pending_for(log_now) < self.purge_within / 2
-            && standing != PayloadStanding::PurgesFirst;
-        if due.pending == 0 || waits || self.is_held_up(&due, strays) {
+        self.note_standing(&due, standing, recorded).await?;
+        let is_owed = standing == PayloadStanding::PurgesFirst;
+        let waits = self.progress.pending_for(log_now) < self.purge_within / 2;
+        // Strays do not keep a node from serving.
+        if due.pending == 0 || !is_owed && (waits || self.is_held_up(&due, strays)) {
             return Ok(());
         }
         let started = Instant::now();
         self.round(&due, finished).await?;
-        self.purge_first.purged(due.generation, due.point.count);
-        self.progress.out_of_files(due.generation, due.point.count);
+        let done = Erased { generation: due.generation, count: due.point.count };
+        self.purge_first.purged(done);
+        self.progress.out_of_files(done);
         if self.search_strays(&due, strays).await? {
             return Ok(());
         }
         if self.state.generation_number() != due.generation {
             return Err(Cut::Again);
         }
-        let done = Erased { generation: due.generation, count: due.point.count };
-        let record = self.erased.clone();
-        let written = self.blocking.run(move || record.write(done)).await;
-        written.inspect_err(|error| self.faults.report(error))?;
+        self.record(Recorded { done, is_owed: false }, recorded).await?;
         self.progress.done(done, started, self.wall.wall_ms());
         let took_ms = started.elapsed().as_millis();
         tracing::info!(payloads = due.pending, took_ms, "took destroyed payloads out of the files");
+        Ok(())
+    }
+
+    /// Writes down whether the node has to purge before it serves, so that a restart does not take
+    /// for known what it has missed.
+    async fn note_standing(
+        &self,
+        due: &Due,
+        standing: PayloadStanding,
+        recorded: &mut Recorded,
+    ) -> Result<(), Cut> {
+        let is_owed = match standing {
+            PayloadStanding::Serves => false,
+            PayloadStanding::PurgesFirst => true,
+            PayloadStanding::Unknown => return Ok(()),
+        };
+        if (recorded.done.generation, recorded.is_owed) == (due.generation, is_owed) {
+            return Ok(());
+        }
+        let done = Erased { generation: due.generation, count: due.done };
+        self.record(Recorded { done, is_owed }, recorded).await
+    }
+
+    async fn record(&self, new: Recorded, recorded: &mut Recorded) -> Result<(), Cut> {
+        let record = self.erased.clone();
+        let written = self.blocking.run(move || record.write(new)).await;
+        written.inspect_err(|error| self.faults.report(error))?;
+        *recorded = new;
         Ok(())
     }
 

@@ -112,10 +112,8 @@ impl ErasureProgress {
         });
     }
 
-    /// So many erasures of this generation are out of the node's own files, whatever lies beside
-    /// them.
-    pub(super) fn out_of_files(&self, generation: u64, count: u64) {
-        let now = Erased { generation, count };
+    /// So many erasures are out of the node's own files, whatever lies beside them.
+    pub(super) fn out_of_files(&self, now: Erased) {
         let mut is_new = false;
         self.change(|progress| {
             is_new = std::mem::replace(&mut progress.out_of_files, now) != now;

@@ -5,12 +5,13 @@
 //! the first read barrier after that: nothing, and then payloads are served from that moment on; or
 //! something that was destroyed since, or is late. What is destroyed after that barrier goes in its
 //! own time, as on a node that has been there all the time, and so does what this node had applied
-//! before its start and is not late, so that a restart costs nothing. (Applied durably: what a
-//! crash took of the state counts as missed.) Consensus knows nothing of it: the node votes,
-//! replicates and leads, and others serve payloads by its read points.
+//! before its start and is not late, so that a restart costs nothing. (Applied durably, and by a
+//! process that served: what a crash took of the state counts as missed, and what an earlier
+//! process still owed is owed.) Consensus knows nothing of it: the node votes, replicates and
+//! leads, and others serve payloads by its read points.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use super::Replica;
@@ -18,7 +19,7 @@ use super::clock::ClusterClock;
 use super::erasure::ErasureProgress;
 use crate::error::StorageError;
 use crate::state::tables;
-use crate::store::StateHandle;
+use crate::store::{Erased, Recorded, StateHandle};
 
 /// Whether a node serves payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,42 +34,55 @@ pub enum PayloadStanding {
 
 /// What has to be purged first.
 pub(super) struct PurgeFirst {
-    /// The state that this process began with.
-    began: Erasures,
+    /// What this process began with and may go in its own time; of another state, nothing.
+    began: Erased,
     /// Whatever is pending for longer is late.
     late_after: Duration,
     /// The newest generation of the state in which a read barrier was passed. The first is 1.
-    /// ORDER: behind `missed`, which it is the quick look at.
+    /// ORDER: behind `known`, whose `missed` it is the quick look at.
     confirmed_in: AtomicU64,
-    /// What had been destroyed when the first barrier was passed in it.
-    missed: Mutex<Option<Erasures>>,
     /// The newest one in which payloads are served.
     open_in: AtomicU64,
-    /// What has to be purged in the newest one in which there is something.
-    wanted: Mutex<Option<Erasures>>,
+    known: Mutex<Known>,
 }
 
-/// So many erasures of a generation.
-#[derive(Debug, Clone, Copy)]
-struct Erasures {
-    generation: u64,
-    count: u64,
+/// What is known of the newest generation in which there is something to know.
+#[derive(Default)]
+struct Known {
+    /// What had been destroyed when the first barrier was passed.
+    missed: Option<Erased>,
+    /// What has to be purged.
+    wanted: Option<Erased>,
+    /// What is out of the files, whether or not anybody has asked for it yet.
+    purged: Option<Erased>,
+}
+
+/// Of this generation alone.
+fn of(erased: Option<Erased>, generation: u64) -> Option<Erased> {
+    erased.filter(|erased| erased.generation == generation)
 }
 
 impl PurgeFirst {
-    /// For a process that begins with this state.
+    /// For a process that begins with this state, and this record of it.
     ///
     /// # Errors
     /// [`StorageError`].
-    pub(super) fn new(state: &StateHandle, purge_within: Duration) -> Result<Self, StorageError> {
-        let count = state.read(|view| tables::erasures(view))??.count;
+    pub(super) fn new(
+        state: &StateHandle,
+        recorded: Option<Recorded>,
+        purge_within: Duration,
+    ) -> Result<Self, StorageError> {
+        let generation = state.generation_number();
+        let recorded = recorded.unwrap_or(Recorded::NONE);
+        // Nobody has served payloads of a state before that is on record.
+        let is_owed = recorded.is_owed || recorded.done.generation != generation;
+        let count = if is_owed { 0 } else { state.read(|view| tables::erasures(view))??.count };
         Ok(Self {
-            began: Erasures { generation: state.generation_number(), count },
+            began: Erased { generation, count },
             late_after: purge_within / 2,
             confirmed_in: AtomicU64::new(0),
-            missed: Mutex::default(),
             open_in: AtomicU64::new(0),
-            wanted: Mutex::default(),
+            known: Mutex::default(),
         })
     }
 
@@ -90,18 +104,12 @@ impl PurgeFirst {
             // It is another state's by now, perhaps: the first barrier in that one will say.
             return Ok(());
         }
-        let mut missed = self.missed.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut known = self.known();
         if self.confirmed_in.load(Ordering::Acquire) < generation {
-            *missed = Some(Erasures { generation, count });
+            known.missed = Some(Erased { generation, count });
             self.confirmed_in.store(generation, Ordering::Release);
         }
         Ok(())
-    }
-
-    /// What was destroyed before this generation was confirmed, if it is.
-    fn missed_in(&self, generation: u64) -> Option<Erasures> {
-        let missed = *self.missed.lock().unwrap_or_else(PoisonError::into_inner);
-        missed.filter(|missed| missed.generation == generation)
     }
 
     /// Whether payloads are served now: to be asked for after the view that they come from is read.
@@ -115,48 +123,54 @@ impl PurgeFirst {
         if self.open_in.load(Ordering::Acquire) == generation {
             return Ok(PayloadStanding::Serves);
         }
-        let Some(missed) = self.missed_in(generation) else {
+        if self.confirmed_in.load(Ordering::Acquire) != generation {
             return Ok(PayloadStanding::Unknown);
-        };
-        let mut wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        if wanted.is_some_and(|wanted| wanted.generation == generation) {
-            // It may be done since the first look.
-            let is_open = self.open_in.load(Ordering::Acquire) == generation;
-            return Ok(if is_open {
-                PayloadStanding::Serves
-            } else {
-                PayloadStanding::PurgesFirst
-            });
         }
         let due = erasure.look_at(state)?;
-        if due.generation != generation {
-            return Ok(PayloadStanding::Unknown);
-        }
-        let payloads = missed.count.saturating_sub(due.done);
-        let began = self.began;
-        let is_known = generation == began.generation && missed.count <= began.count;
         let log_now = clock.log_now_at(state.applied().borrow().log_time);
         let is_late = erasure.pending_for(log_now) >= self.late_after;
-        if payloads == 0 || is_known && !is_late {
-            self.open_in.fetch_max(generation, Ordering::AcqRel);
+        let mut known = self.known();
+        let Some(missed) = of(known.missed, generation).filter(|_| due.generation == generation)
+        else {
+            return Ok(PayloadStanding::Unknown);
+        };
+        let wanted = of(known.wanted, generation);
+        let is_known = generation == self.began.generation && missed.count <= self.began.count;
+        let done =
+            of(known.purged, generation).map_or(due.done, |purged| due.done.max(purged.count));
+        // What was wanted once stays so until it is done, however late it was.
+        if done >= missed.count || wanted.is_none() && is_known && !is_late {
+            self.open(generation, wanted.is_some());
             return Ok(PayloadStanding::Serves);
         }
-        *wanted = Some(missed);
-        tracing::info!(
-            payloads,
-            "what was destroyed meanwhile is purged before payloads are served"
-        );
+        if wanted.is_none() {
+            known.wanted = Some(missed);
+            let payloads = missed.count - done;
+            tracing::info!(
+                payloads,
+                "what was destroyed meanwhile is purged before payloads are served"
+            );
+        }
         Ok(PayloadStanding::PurgesFirst)
     }
 
-    /// So many erasures of this generation are out of the node's files.
-    pub(super) fn purged(&self, generation: u64, count: u64) {
-        let wanted = self.wanted.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_done =
-            wanted.is_some_and(|wanted| wanted.generation == generation && wanted.count <= count);
-        if is_done && self.open_in.fetch_max(generation, Ordering::AcqRel) < generation {
+    /// So many erasures are out of the node's own files.
+    pub(super) fn purged(&self, now: Erased) {
+        let mut known = self.known();
+        known.purged = Some(now);
+        if of(known.wanted, now.generation).is_some_and(|wanted| wanted.count <= now.count) {
+            self.open(now.generation, true);
+        }
+    }
+
+    fn open(&self, generation: u64, was_closed: bool) {
+        if self.open_in.fetch_max(generation, Ordering::AcqRel) < generation && was_closed {
             tracing::info!("what was destroyed meanwhile is purged; payloads are served");
         }
+    }
+
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -39,7 +39,7 @@ use crate::network::{
     PeerNetwork, Raft, SnapshotSends, VoterClocks,
 };
 use crate::state::tables;
-use crate::store::{self, Engines, Faults, NodeIdentity, Store};
+use crate::store::{self, Engines, Faults, NodeIdentity, Recorded, Store};
 use crate::types::TypeConfig;
 
 /// What a node plugs into its replica.
@@ -80,9 +80,10 @@ pub(super) async fn start(
         store_id,
     } = store;
 
-    let erasure = Arc::new(ErasureProgress::new(erased.read()?.unwrap_or_default()));
+    let recorded = erased.read()?;
+    let erasure = Arc::new(ErasureProgress::new(recorded.map(|it| it.done).unwrap_or_default()));
     // ORDER: before consensus, which may install a snapshot as soon as it runs.
-    let purge_first = Arc::new(PurgeFirst::new(&state, config.destroy.purge_within)?);
+    let purge_first = Arc::new(PurgeFirst::new(&state, recorded, config.destroy.purge_within)?);
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::open(epoch, faults.clone())?);
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
@@ -229,6 +230,7 @@ pub(super) async fn start(
         log: log_reader.clone(),
         renewal,
         erased,
+        recorded: recorded.unwrap_or(Recorded::NONE),
         progress: Arc::clone(&erasure),
         purge_first: Arc::clone(&purge_first),
         clock: Arc::clone(&clock),

@@ -159,7 +159,9 @@ impl FileSearch {
     fn note_unread(&self, listing: &mut Listing, path: &Path, error: &io::Error) {
         let report = self.unread(path, 0, error);
         listing.has_changed |= report.is_none();
-        listing.unread.extend(report);
+        // What lies beside the three directories is nobody's to judge, as a file there.
+        let counts = !self.only_strays || is_stray(self.below(path));
+        listing.unread.extend(report.filter(|_| counts));
     }
 
     /// Nothing for a file that is gone.

@@ -21,6 +21,9 @@ use super::memory::IMAGE_NAME;
 use super::memory_state::CHECKPOINT_NAME;
 use crate::types::LogId;
 
+/// The generation of the state that a node begins with.
+pub(super) const FIRST_GENERATION: u64 = 1;
+
 const LOG: &str = "raft";
 const STATES: &str = "state";
 const SNAPSHOTS: &str = "snapshots";

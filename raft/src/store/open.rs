@@ -16,7 +16,7 @@ use super::erased_record::ErasedRecord;
 use super::faults::Faults;
 use super::identity::{self, Current, Found, NodeIdentity, StoreIdentity};
 use super::install::Installer;
-use super::layout::{Layout, is_of_generation};
+use super::layout::{FIRST_GENERATION, Layout, is_of_generation};
 use super::log::LogStore;
 use super::log_writer::{LogWriter, WriterHost};
 use super::own_hash::OwnHash;
@@ -33,8 +33,6 @@ use crate::domain::feature_level::FEATURE_LEVEL_MAX;
 use crate::error::StorageError;
 use crate::state::{StateRead, tables};
 use crate::types::{LogId, SnapshotMeta, StoreId};
-
-const FIRST_GENERATION: u64 = 1;
 
 /// Bounds and hosts of a store.
 #[derive(Debug, Clone, Copy)]

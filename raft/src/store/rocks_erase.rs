@@ -46,12 +46,13 @@ impl Rewrite<'_> {
         }
         let mut before = self.files()?;
         self.flush()?;
-        // Of the tables all that are there by now. Not of the logs: families are flushed one after
-        // the other, and one that began in between holds what the first wrote since, which may
-        // stay in memory for as long as little is written.
-        before.extend(self.files()?.into_iter().filter(|name| name.ends_with(TABLE)));
         let failures = self.number(FAILURES)?;
         self.compact()?;
+        // Of the tables all that are there by now: one of a compaction that RocksDB has begun by
+        // itself is among them. Not of the logs: families are flushed one after the other, and one
+        // that began in between holds what the first wrote since, which may stay in memory for as
+        // long as little is written.
+        before.extend(self.files()?.into_iter().filter(|name| name.ends_with(TABLE)));
         if self.number(FAILURES)? != failures {
             // A compaction says nothing of it by itself.
             return Ok(None);

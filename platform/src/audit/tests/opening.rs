@@ -236,5 +236,24 @@ async fn a_failed_append_leaves_no_half_line() -> Result<(), AuditOpenError> {
     opened.file.append(b"{\"sequence\":3}\n").expect("an append");
     let text = std::fs::read_to_string(&path).expect("the file");
     assert_eq!(text, "{\"sequence\":2}\n{\"sequence\":3}\n");
+
+    // Or has cut it within a line: what is left of that takes no record with it.
+    half.set_len(10).expect("a shorter file");
+    opened.file.append(b"{\"sequence\":4}\n").expect("an append");
+    half.write_all(b"{\"sequ").expect("a half line");
+    opened.file.append(b"{\"sequence\":5}\n").expect("an append");
+    let text = std::fs::read_to_string(&path).expect("the file");
+    assert_eq!(text, "{\"sequence\n{\"sequence\":4}\n{\"sequence\":5}\n");
     Ok(())
+}
+
+#[test]
+fn an_audit_whose_lines_are_no_records_is_not_as_it_was_written() {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let files = AuditFiles::at(dir.path());
+    for (content, problems) in [("", 0), ("x\n", 1), ("\n\n\n", 1)] {
+        std::fs::write(files.active(), content).expect("a written file");
+        let findings = verify::verify(&files, &[]).expect("an audit");
+        assert_eq!(findings.problems_total, problems, "{content:?}");
+    }
 }

@@ -11,7 +11,7 @@ use super::harness::soon;
 use crate::replica::Replica;
 use crate::store::Finding;
 
-/// Several looks at what is pending.
+/// Several looks at what is pending: what does not happen has no end to wait for.
 const A_WHILE: Duration = Duration::from_secs(2);
 
 /// The strays of a node, and what a search for the payload says of them.
@@ -31,6 +31,19 @@ async fn wait_purged(replica: &Replica, index: u64) {
     let until = soon();
     while replica.status().purged < index {
         assert!(Instant::now() < until, "{:?}, {:?}", replica.erasure(), replica.status());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+/// Waits until all that is the node's is done.
+async fn wait_held_by_alone(gone: &Stored, directory: &Path, copy: &str) {
+    let until = soon();
+    loop {
+        let holders = gone.holders(directory);
+        if holders == [copy] {
+            return;
+        }
+        assert!(Instant::now() < until, "{holders:?}");
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
@@ -57,8 +70,7 @@ async fn a_file_that_is_not_the_nodes_holds_an_erasure_up_only_if_it_holds_the_p
     let destroyed = second.destroy(&replica, &random).await;
     cluster.pass(LATER);
     wait_purged(&replica, destroyed).await;
-    tokio::time::sleep(A_WHILE).await;
-    assert_eq!(second.holders(&directory), [copy], "all that is the node's is done");
+    wait_held_by_alone(&second, &directory, copy).await;
     assert_eq!(replica.erasure().pending, 1);
     assert!(strays(&replica, &second).await.contains(&(copy.to_owned(), Finding::Holds)));
     // Nothing of it is in the record: the next life looks again.
@@ -67,6 +79,9 @@ async fn a_file_that_is_not_the_nodes_holds_an_erasure_up_only_if_it_holds_the_p
     cluster.restart(1).await;
     cluster.settle().await;
     let replica = cluster.replica(1).clone();
+    // Of a round in this life; the search for strays is what comes next.
+    let mut clean_ups = replica.clean_ups();
+    tokio::time::timeout_at(soon(), clean_ups.wait_for(|times| *times > 0)).await.unwrap().unwrap();
     tokio::time::sleep(A_WHILE).await;
     assert_eq!(replica.erasure().pending, 1);
     fs::remove_file(directory.join(copy)).unwrap();

@@ -160,7 +160,7 @@ fn recorded(cluster: &Cluster) -> u64 {
 }
 
 /// Somebody is sent a snapshot for as long as the value lives.
-async fn send_snapshot(replica: &Replica) -> impl Sized {
+pub(super) async fn send_snapshot(replica: &Replica) -> impl Sized + use<> {
     replica.take_snapshot(false, Instant::now() + WAIT_MAX).await.unwrap();
     replica.0.raft.get_snapshot().await.unwrap().expect("it was taken")
 }

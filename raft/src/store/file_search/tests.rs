@@ -146,6 +146,24 @@ fn of_strays_those_are_told_and_looked_into_that_hold_one_of_many() {
     assert_eq!(found, expected);
 }
 
+/// Such as `lost+found` of a file system that is the data directory's own.
+#[test]
+fn of_strays_what_cannot_be_read_counts_where_the_nodes_files_are_alone() {
+    let place = tempfile::tempdir().unwrap();
+    let root = place.path();
+    let unread = |search: &FileSearch, path: &str| {
+        let mut listing = Listing::default();
+        search.note_unread(&mut listing, &root.join(path), &io::ErrorKind::PermissionDenied.into());
+        listing.unread.len()
+    };
+    let (strays, all) = (FileSearch::of_strays(root, &[]), searching(root));
+    for (path, counts) in [("lost+found", 0), ("raft/copies", 1), ("state", 1), ("snapshots/x", 1)]
+    {
+        assert_eq!(unread(&strays, path), counts, "{path}");
+        assert_eq!(unread(&all, path), 1, "{path}");
+    }
+}
+
 /// A value that is longer than a block is cut, and the header stands somewhere within it.
 #[test]
 fn what_a_write_ahead_log_has_cut_is_found() {
