@@ -129,22 +129,23 @@ fn refuse_wrong(problems: &[Problem]) -> Result<(), Failure> {
 fn check(place: &Place) -> Result<(), Failure> {
     // ORDER: what the audit has by now, the ledger has once it is opened.
     let active = place.audit.active();
-    let extent = Extent::now(&place.audit)
-        .map_err(|source| CompareError::Audit { path: active.to_owned(), source })
-        .map_err(|error| Failure::new(ExitCode::Storage, error))?;
+    let extent = Extent::now(&place.audit);
     let db = place.open()?;
     let view = db.view();
     read_all(&view).map_err(damaged)?;
     let result = verify(&view).map_err(damaged)?;
     let restores = Restores::read(&view).map_err(damaged)?;
-    let has_audit = extent.is_some();
-    let compared = extent.map(|extent| audited::compare(&view, extent)).transpose();
+    let has_audit = !matches!(extent, Ok(None));
     // What the ledger itself says is told whatever becomes of the audit.
-    let (audited, unread) = match compared {
-        Ok(audited) => (audited.unwrap_or_default(), None),
-        Err(CompareError::Store(error)) => return Err(damaged(error)),
-        Err(error) => (Audited::default(), Some(error)),
+    let audited = match extent {
+        Ok(None) => Audited::default(),
+        Ok(Some(extent)) => audited::compare(&view, extent).map_err(damaged)?,
+        Err(source) => {
+            let unread = CompareError::Audit { path: active.to_owned(), source };
+            Audited::of_none(unread.to_string())
+        }
     };
+    let unread = audited.unread.as_deref();
     let mut output = io::stdout().lock();
     let mut print = |line: &dyn std::fmt::Display| {
         writeln!(output, "{line}").map_err(|error| Failure::output(&error))
@@ -180,8 +181,8 @@ fn check(place: &Place) -> Result<(), Failure> {
         ))?;
     }
     match unread {
-        Some(error) if problems == 0 => return Err(Failure::new(ExitCode::Storage, error)),
-        Some(error) => print(&error)?,
+        Some(unread) if problems == 0 => return Err(Failure::new(ExitCode::Storage, unread)),
+        Some(unread) => print(&unread)?,
         None if problems == 0 => return Ok(()),
         None => {}
     }

@@ -59,6 +59,8 @@ pub struct Audited {
     pub problems: Vec<Problem>,
     /// Records of the ledger behind the last one that the audit names.
     pub unnamed: u64,
+    /// The first file that this process may not read, which says nothing of the audit, and why.
+    pub unread: Option<String>,
     /// The last one that it names.
     named: Option<u64>,
     /// The restores that the store has behind it.
@@ -97,8 +99,8 @@ struct Place {
 /// read: somebody may have changed it.
 ///
 /// # Errors
-/// [`CompareError`]; what is missing, and what was changed in the audit, is in the result.
-pub fn compare(view: &View<'_>, mut extent: Extent) -> Result<Audited, CompareError> {
+/// [`StoreError`]; what is missing, and what is wrong with the audit, is in the result.
+pub fn compare(view: &View<'_>, mut extent: Extent) -> Result<Audited, StoreError> {
     let (mut audited, mut numbering) = (Audited::of(view)?, Numbering::default());
     while let Some(ExtentFile { path, opened }) = extent.next_file() {
         let failed = match opened {
@@ -113,10 +115,12 @@ pub fn compare(view: &View<'_>, mut extent: Extent) -> Result<Audited, CompareEr
             }
             Err(error) => error,
         };
-        if failed.kind() == io::ErrorKind::PermissionDenied {
-            return Err(CompareError::Audit { path, source: failed });
-        }
         numbering.unknown();
+        if failed.kind() == io::ErrorKind::PermissionDenied {
+            let unread = CompareError::Audit { path, source: failed };
+            audited.unread.get_or_insert_with(|| unread.to_string());
+            continue;
+        }
         let (path, error) = (path.display().to_string(), failed.to_string());
         audited.tell(Problem::AuditFile { path, error });
     }
@@ -134,10 +138,16 @@ pub(crate) fn compare_latest(view: &View<'_>, files: &AuditFiles) -> Result<Audi
     for line in lines.iter().filter_map(|line| parse(line)) {
         audited.look(view, line)?;
     }
-    audited.ended(view)
+    Ok(audited.ended(view)?)
 }
 
 impl Audited {
+    /// Of an audit that this process may not read, and why.
+    #[must_use]
+    pub fn of_none(unread: String) -> Self {
+        Self { unread: Some(unread), ..Self::default() }
+    }
+
     /// How many problems there are, those included that are not told one by one.
     #[must_use]
     pub fn problem_count(&self) -> u64 {
@@ -220,7 +230,7 @@ impl Audited {
         Ok(())
     }
 
-    fn ended(mut self, view: &View<'_>) -> Result<Self, CompareError> {
+    fn ended(mut self, view: &View<'_>) -> Result<Self, StoreError> {
         if let Some(more) = self.missing.checked_sub(MISSING_MAX).filter(|more| *more > 0) {
             self.problems.push(Problem::MoreMissing { more });
         }

@@ -7,7 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use super::files::AuditFiles;
-use super::walk::{WalkedFile, found, identity, open_finished};
+use super::walk::{WalkedFile, found, identity, open_file, open_finished};
 
 /// The files of one audit as they are at a moment.
 #[derive(Debug)]
@@ -23,7 +23,8 @@ pub struct Extent {
 pub struct ExtentFile {
     /// Where it was.
     pub path: PathBuf,
-    /// Nothing when it has been removed since; an error when it cannot be opened.
+    /// Nothing when it has been removed since, as retention does it, with all that are older; an
+    /// error when it cannot be opened.
     pub opened: io::Result<Option<WalkedFile>>,
 }
 
@@ -34,7 +35,7 @@ impl Extent {
     /// When the directory, or the file that is written to, cannot be read.
     pub fn now(files: &AuditFiles) -> io::Result<Option<Self>> {
         loop {
-            let active = found(File::open(files.active()))?;
+            let active = found(open_file(files.active()))?;
             let finished = match files.finished() {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
                 finished => finished?,
@@ -59,7 +60,10 @@ impl Extent {
     /// The next file.
     pub fn next_file(&mut self) -> Option<ExtentFile> {
         if let Some(number) = self.finished.next() {
-            let opened = open_finished(&self.files, number);
+            let opened = open_finished(&self.files, number).and_then(|opened| match opened {
+                None => self.demand_removed(number).map(|()| None),
+                opened => Ok(opened),
+            });
             let plain = self.files.plain(number);
             let path = if plain.exists() { plain } else { self.files.compressed(number) };
             return Some(ExtentFile { path, opened });
@@ -68,6 +72,17 @@ impl Extent {
         let path = self.files.active().to_owned();
         let opened = WalkedFile::begin_of(&path, active, length).map(Some);
         Some(ExtentFile { path, opened })
+    }
+
+    /// That this file, which was there, is gone with all that are older, and nothing has its name.
+    fn demand_removed(&self, number: u64) -> io::Result<()> {
+        match self.files.finished()?.first() {
+            Some(oldest) if *oldest <= number => Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                "it is gone, and neither it nor what is older was removed in order",
+            )),
+            Some(_) | None => Ok(()),
+        }
     }
 }
 
@@ -118,6 +133,38 @@ mod tests {
         assert_eq!(read(none_active), [None, lines("3 4")]);
         let now = Extent::now(&files).unwrap().unwrap();
         assert_eq!(read(now), [lines("3 4"), lines("5 6 7"), lines("8")]);
+    }
+
+    /// Retention takes the oldest first, and leaves no names.
+    #[test]
+    fn what_goes_otherwise_is_told() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = AuditFiles::at(directory.path());
+        for number in [2, 4, 6] {
+            fs::write(files.plain(number), "1\n").unwrap();
+        }
+        fs::remove_file(files.plain(6)).unwrap();
+        std::os::unix::fs::symlink("nowhere", files.plain(6)).unwrap();
+        let mut extent = Extent::now(&files).unwrap().unwrap();
+        fs::remove_file(files.plain(4)).unwrap();
+        let mut readable = || extent.next_file().unwrap().opened.map(|opened| opened.is_some());
+        assert!(readable().unwrap());
+        assert_eq!(readable().unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(readable().unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+
+    #[test]
+    fn what_is_not_a_file_is_not_waited_for() {
+        let directory = tempfile::tempdir().unwrap();
+        let files = AuditFiles::at(directory.path());
+        let pipe = |path: &std::path::Path| {
+            assert!(std::process::Command::new("mkfifo").arg(path).status().unwrap().success());
+        };
+        pipe(&files.plain(2));
+        let mut extent = Extent::now(&files).unwrap().unwrap();
+        assert!(extent.next_file().unwrap().opened.is_err());
+        pipe(files.active());
+        assert!(Extent::now(&files).is_err());
     }
 
     #[test]

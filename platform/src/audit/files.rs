@@ -14,6 +14,8 @@ pub const DEFAULT_FILE_NAME: &str = "audit.jsonl";
 const COMPRESSED: &str = ".zst";
 /// What the name of one that is being compressed ends in.
 const PART: &str = ".zst.part";
+/// A directory is listed so often at most, until two listings agree.
+const LISTINGS_MAX: u32 = 16;
 /// Digits of the number in a name, at least, so that shells sort them.
 const DIGITS_MIN: usize = 12;
 
@@ -72,6 +74,20 @@ impl AuditFiles {
     /// # Errors
     /// When the directory cannot be read.
     pub fn finished(&self) -> io::Result<Vec<u64>> {
+        let mut listed = self.list()?;
+        // A directory that changes while it is read in pieces may show neither name of a file that
+        // gets another one just then. Two listings do not miss the same.
+        for _ in 0..LISTINGS_MAX {
+            let again = self.list()?;
+            if again == listed {
+                break;
+            }
+            listed = again;
+        }
+        Ok(listed)
+    }
+
+    fn list(&self) -> io::Result<Vec<u64>> {
         let mut numbers = Vec::new();
         for entry in std::fs::read_dir(self.directory())? {
             let name = entry?.file_name();
@@ -105,8 +121,9 @@ impl AuditFiles {
         let active = self.active.file_name()?.to_str()?;
         let rest = name.strip_prefix(active)?.strip_prefix('.')?;
         let digits = rest.strip_suffix(COMPRESSED).unwrap_or(rest);
-        let shape = digits.len() >= DIGITS_MIN && digits.bytes().all(|b| b.is_ascii_digit());
-        if shape { digits.parse().ok() } else { None }
+        let number: u64 = digits.parse().ok()?;
+        // As it is written, and not as `+5` or with more zeros: that file would not be found.
+        (format!("{number:0DIGITS_MIN$}") == digits).then_some(number)
     }
 }
 
@@ -123,7 +140,9 @@ mod tests {
         for path in [files.plain(large), files.compressed(7), files.plain(7), files.part(8)] {
             std::fs::write(path, "").unwrap();
         }
-        for other in ["audit.jsonl.1", "audit.jsonl.bak", "audit.jsonl.00000000000x", "other"] {
+        let long = "audit.jsonl.0000000000009";
+        for other in ["audit.jsonl.1", "audit.jsonl.bak", "audit.jsonl.00000000000x", long, "other"]
+        {
             std::fs::write(directory.path().join(other), "").unwrap();
         }
         assert_eq!(files.finished().unwrap(), [7, large]);

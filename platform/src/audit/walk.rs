@@ -123,6 +123,14 @@ pub(crate) fn open_finished(files: &AuditFiles, number: u64) -> io::Result<Optio
     found(WalkedFile::open_compressed(&files.compressed(number)))
 }
 
+/// Opens a file, and nothing else: whoever opens a pipe waits for its writer.
+pub(crate) fn open_file(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is not a file"));
+    }
+    File::open(path)
+}
+
 /// Nothing when it is not there.
 pub(crate) fn found<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
     match opened {
@@ -139,7 +147,7 @@ pub(crate) fn identity(metadata: &std::fs::Metadata) -> (u64, u64) {
 
 impl WalkedFile {
     fn open(path: &Path, finished: bool) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_file(path)?;
         let identity = identity(&file.metadata()?);
         let lines = Box::new(BufReader::new(file));
         Ok(Self { path: path.to_owned(), identity, finished, lines, lines_read: 0 })
@@ -153,7 +161,7 @@ impl WalkedFile {
     }
 
     fn open_compressed(path: &Path) -> io::Result<Self> {
-        let file = File::open(path)?;
+        let file = open_file(path)?;
         let identity = identity(&file.metadata()?);
         let lines = Box::new(BufReader::new(zstd::Decoder::new(file)?));
         Ok(Self { path: path.to_owned(), identity, finished: true, lines, lines_read: 0 })

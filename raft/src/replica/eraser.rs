@@ -127,7 +127,7 @@ impl Eraser {
         let log_now = self.clock.log_now_at(self.state.applied().borrow().log_time);
         let standing = self.purge_first.standing(&self.progress, &self.state, &self.clock);
         let standing = standing.inspect_err(|error| self.faults.report(error))?;
-        self.note_standing(&due, standing, recorded).await?;
+        self.note_known(&due, recorded).await?;
         let is_owed = standing == PayloadStanding::PurgesFirst;
         let waits = self.progress.pending_for(log_now) < self.purge_within / 2;
         // Strays do not keep a node from serving.
@@ -145,31 +145,22 @@ impl Eraser {
         if self.state.generation_number() != due.generation {
             return Err(Cut::Again);
         }
-        self.record(Recorded { done, is_owed: false }, recorded).await?;
+        let known = self.purge_first.known_in(done.generation);
+        self.record(Recorded { done, known }, recorded).await?;
         self.progress.done(done, started, self.wall.wall_ms());
         let took_ms = started.elapsed().as_millis();
         tracing::info!(payloads = due.pending, took_ms, "took destroyed payloads out of the files");
         Ok(())
     }
 
-    /// Writes down whether the node has to purge before it serves, so that a restart does not take
-    /// for known what it has missed.
-    async fn note_standing(
-        &self,
-        due: &Due,
-        standing: PayloadStanding,
-        recorded: &mut Recorded,
-    ) -> Result<(), Cut> {
-        let is_owed = match standing {
-            PayloadStanding::Serves => false,
-            PayloadStanding::PurgesFirst => true,
-            PayloadStanding::Unknown => return Ok(()),
-        };
-        if (recorded.done.generation, recorded.is_owed) == (due.generation, is_owed) {
+    /// Writes down what a next life may take for known, when that has changed.
+    async fn note_known(&self, due: &Due, recorded: &mut Recorded) -> Result<(), Cut> {
+        let known = self.purge_first.known_in(due.generation);
+        if (recorded.done.generation, recorded.known) == (due.generation, known) {
             return Ok(());
         }
         let done = Erased { generation: due.generation, count: due.done };
-        self.record(Recorded { done, is_owed }, recorded).await
+        self.record(Recorded { done, known }, recorded).await
     }
 
     async fn record(&self, new: Recorded, recorded: &mut Recorded) -> Result<(), Cut> {

@@ -69,21 +69,30 @@ impl PurgeFirst {
     /// [`StorageError`].
     pub(super) fn new(
         state: &StateHandle,
-        recorded: Option<Recorded>,
+        recorded: Recorded,
         purge_within: Duration,
     ) -> Result<Self, StorageError> {
         let generation = state.generation_number();
-        let recorded = recorded.unwrap_or(Recorded::NONE);
-        // Nobody has served payloads of a state before that is on record.
-        let is_owed = recorded.is_owed || recorded.done.generation != generation;
-        let count = if is_owed { 0 } else { state.read(|view| tables::erasures(view))??.count };
+        let count = state.read(|view| tables::erasures(view))??.count;
+        // Nobody has served payloads of a state that is not the one on record.
+        let is_of_it = recorded.done.generation == generation;
+        let known = if is_of_it { recorded.known.unwrap_or(count) } else { 0 };
         Ok(Self {
-            began: Erased { generation, count },
+            began: Erased { generation, count: known.min(count) },
             late_after: purge_within / 2,
             confirmed_in: AtomicU64::new(0),
             open_in: AtomicU64::new(0),
             known: Mutex::default(),
         })
+    }
+
+    /// What a next life of this node may take for known of a state: everything once payloads of it
+    /// are served.
+    pub(super) fn known_in(&self, generation: u64) -> Option<u64> {
+        if self.open_in.load(Ordering::Acquire) >= generation {
+            return None;
+        }
+        Some(if self.began.generation == generation { self.began.count } else { 0 })
     }
 
     /// A read barrier was passed that began in this generation. The first one says what was

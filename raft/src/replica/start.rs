@@ -39,7 +39,7 @@ use crate::network::{
     PeerNetwork, Raft, SnapshotSends, VoterClocks,
 };
 use crate::state::tables;
-use crate::store::{self, Engines, Faults, NodeIdentity, Recorded, Store};
+use crate::store::{self, Engines, Erased, Faults, NodeIdentity, Recorded, Store};
 use crate::types::TypeConfig;
 
 /// What a node plugs into its replica.
@@ -81,9 +81,15 @@ pub(super) async fn start(
     } = store;
 
     let recorded = erased.read()?;
-    let erasure = Arc::new(ErasureProgress::new(recorded.map(|it| it.done).unwrap_or_default()));
-    // ORDER: before consensus, which may install a snapshot as soon as it runs.
+    let erasure = Arc::new(ErasureProgress::new(recorded.done));
+    // ORDER: before consensus, which may install a snapshot as soon as it runs. So is the record of
+    // what is known: whatever this life learns of counts only once it serves payloads.
     let purge_first = Arc::new(PurgeFirst::new(&state, recorded, config.destroy.purge_within)?);
+    let generation = state.generation_number();
+    let is_of_it = recorded.done.generation == generation;
+    let done = if is_of_it { recorded.done } else { Erased { generation, count: 0 } };
+    let recorded = Recorded { done, known: purge_first.known_in(generation) };
+    erased.write(recorded)?;
     let me = config.node_id;
     let identity = Arc::new(ClusterIdentity::open(epoch, faults.clone())?);
     if let Some(cluster) = state.read(|view| tables::cluster(view))?? {
@@ -230,7 +236,7 @@ pub(super) async fn start(
         log: log_reader.clone(),
         renewal,
         erased,
-        recorded: recorded.unwrap_or(Recorded::NONE),
+        recorded,
         progress: Arc::clone(&erasure),
         purge_first: Arc::clone(&purge_first),
         clock: Arc::clone(&clock),

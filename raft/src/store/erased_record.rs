@@ -27,15 +27,18 @@ pub(crate) struct Recorded {
     /// How far it is.
     #[serde(flatten)]
     pub(crate) done: Erased,
-    /// Whether the rest has to be done before payloads are served. Records of before do not say.
+    /// So many erasures may go in their own time, done or not; the others are owed before payloads
+    /// are served. Nothing while they are served: all of them may. Records of before do not say.
     #[serde(default)]
-    pub(crate) is_owed: bool,
+    pub(crate) known: Option<u64>,
 }
 
 impl Recorded {
-    /// What counts without a record: the first state of a node is its own, and everything is to do.
-    pub(crate) const NONE: Self =
-        Self { done: Erased { generation: FIRST_GENERATION, count: 0 }, is_owed: false };
+    /// What counts where there was never a record: the first state of a node is its own.
+    const NONE: Self =
+        Self { done: Erased { generation: FIRST_GENERATION, count: 0 }, known: None };
+    /// What counts when it cannot be read: it is of no state.
+    const UNREADABLE: Self = Self { done: Erased { generation: 0, count: 0 }, known: Some(0) };
 }
 
 /// The file.
@@ -45,10 +48,10 @@ pub struct ErasedRecord {
 }
 
 impl ErasedRecord {
-    /// What it says; nothing when it says nothing that can be read.
-    pub(crate) fn read(&self) -> Result<Option<Recorded>, StorageError> {
-        let content = read_optional(&self.path)?;
-        Ok(content.and_then(|content| serde_json::from_slice(&content).ok()))
+    /// What it says, or what counts when it says nothing.
+    pub(crate) fn read(&self) -> Result<Recorded, StorageError> {
+        let Some(content) = read_optional(&self.path)? else { return Ok(Recorded::NONE) };
+        Ok(serde_json::from_slice(&content).unwrap_or(Recorded::UNREADABLE))
     }
 
     /// Replaces it, durably.
@@ -67,19 +70,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_written_is_read_and_a_torn_record_is_none() {
+    fn what_is_written_is_read_and_a_torn_record_is_of_no_state() {
         let place = tempfile::tempdir().unwrap();
         let record = ErasedRecord { path: place.path().join("ERASED") };
-        assert_eq!(record.read().unwrap(), None);
+        assert_eq!(record.read().unwrap(), Recorded::NONE);
         let done = Erased { generation: 2, count: 9 };
-        for is_owed in [false, true] {
-            let recorded = Recorded { done, is_owed };
+        for known in [None, Some(7)] {
+            let recorded = Recorded { done, known };
             record.write(recorded).unwrap();
-            assert_eq!(record.read().unwrap(), Some(recorded));
+            assert_eq!(record.read().unwrap(), recorded);
         }
         std::fs::write(&record.path, "{\"generation\": 2, \"count\": 9}").unwrap();
-        assert_eq!(record.read().unwrap(), Some(Recorded { done, is_owed: false }));
+        assert_eq!(record.read().unwrap(), Recorded { done, known: None });
         std::fs::write(&record.path, "{\"generation\": 2").unwrap();
-        assert_eq!(record.read().unwrap(), None);
+        assert_eq!(record.read().unwrap(), Recorded::UNREADABLE);
     }
 }

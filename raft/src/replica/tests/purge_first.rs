@@ -35,10 +35,12 @@ async fn serves_when_clean(cluster: &Cluster, away: u64, gone: &Stored) {
     assert_eq!(gone.holders(&directory), Vec::<String>::new());
 }
 
-async fn wait_recorded_as_owed(cluster: &Cluster, id: NodeId) {
+/// Until its next life takes all that it has for known: it serves, and has written that down.
+async fn wait_known(cluster: &Cluster, id: NodeId) {
+    assert_eq!(standing(cluster.replica(id)).await, PayloadStanding::Serves);
     let (record, until) = (cluster.node_directory(id).join("ERASED"), soon());
-    let is_owed = || std::fs::read_to_string(&record).is_ok_and(|it| it.contains("_owed\": true"));
-    while !is_owed() {
+    let serves = || std::fs::read_to_string(&record).is_ok_and(|it| it.contains("\"known\": null"));
+    while !serves() {
         assert!(Instant::now() < until, "{:?}", cluster.replica(id).erasure());
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
@@ -66,12 +68,14 @@ async fn what_was_destroyed_while_a_node_was_away_is_purged_before_it_serves_pay
         assert_eq!(standing, PayloadStanding::Serves, "node {id} was there: it has its time");
     }
     // By the log: nobody has purged yet, and nothing is late. Whoever is sent a snapshot holds the
-    // purge up, and a restart makes nothing of it known.
-    for _ in 0..2 {
+    // purge up, and a restart makes nothing of it known, whether or not anybody had asked.
+    for asks in [false, true, true] {
         cluster.restart(away).await;
+        cluster.replica(away).wait_applied(destroyed, soon()).await.unwrap();
         let held = send_snapshot(cluster.replica(away)).await;
-        assert_eq!(standing(cluster.replica(away)).await, PayloadStanding::PurgesFirst);
-        wait_recorded_as_owed(&cluster, away).await;
+        if asks {
+            assert_eq!(standing(cluster.replica(away)).await, PayloadStanding::PurgesFirst);
+        }
         cluster.shut_down(away).await;
         drop(held);
     }
@@ -99,6 +103,7 @@ async fn what_a_node_knew_before_its_start_goes_in_its_own_time_unless_it_is_lat
     let (mut cluster, random, leader) = on_disk(1).await;
     let gone = Stored::create(&cluster.replica(leader).clone(), &random).await;
     gone.destroy(&cluster.replica(leader).clone(), &random).await;
+    wait_known(&cluster, 1).await;
     cluster.shut_down(1).await;
     cluster.restart(1).await;
     assert_eq!(standing(cluster.replica(1)).await, PayloadStanding::Serves, "it missed nothing");
@@ -118,6 +123,7 @@ async fn what_is_destroyed_on_a_node_that_is_back_goes_in_its_own_time() {
     let (mut cluster, random, leader) = on_disk(1).await;
     let gone = Stored::create(&cluster.replica(leader).clone(), &random).await;
     for is_new in [false, true] {
+        wait_known(&cluster, 1).await;
         cluster.shut_down(1).await;
         cluster.restart(1).await;
         let replica = cluster.replica(1).clone();
